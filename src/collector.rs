@@ -1,0 +1,188 @@
+//! What a house must offer: its name, what it watches, and how to collect it in time.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::expo::Exposition;
+use crate::session::Session;
+
+/// One watched source.
+pub trait Collector: Send + Sync {
+    /// The one word for this source: config, `collect[]`, labels and logs use it.
+    fn name(&self) -> &'static str;
+
+    /// What is watched, as a person would name it; printed at start.
+    fn targets(&self) -> Vec<String>;
+
+    /// Reads the source and exposes it. What was written stands, also where a target failed.
+    fn collect(&self, deadline: Deadline, report: &mut Report);
+
+    /// Reads the source and lists its sessions; most sources that have none keep this.
+    fn sessions(&self, _deadline: Deadline, _report: &mut Report) {}
+}
+
+/// What one collector brought from one round.
+#[derive(Default)]
+pub struct Report {
+    /// The families.
+    pub exposition: Exposition,
+    /// The sessions, where they were asked for.
+    pub sessions: Vec<Session>,
+    /// Every target that was tried, and why it could not be read.
+    pub targets: Vec<(String, Result<(), Error>)>,
+}
+
+impl Report {
+    /// Notes how a target answered, and hands back what it gave.
+    pub fn target<T>(&mut self, name: impl Into<String>, result: Result<T, Error>) -> Option<T> {
+        let (state, value) = match result {
+            Ok(value) => (Ok(()), Some(value)),
+            Err(error) => (Err(error), None),
+        };
+        self.targets.push((name.into(), state));
+        value
+    }
+}
+
+/// The moment by which an answer must stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// A deadline `time` from now.
+    pub fn within(time: Duration) -> Self {
+        let now = Instant::now();
+        Self(now.checked_add(time).unwrap_or(now))
+    }
+
+    /// The time that is left, or the error that says whose time is up.
+    pub fn left(self, thing: &str) -> Result<Duration, Error> {
+        match self.0.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(left),
+            _ => Err(Error::TimedOut { thing: thing.into() }),
+        }
+    }
+
+    /// Whether the moment has passed.
+    pub fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
+/// Why a source could not be read. Each names the path, address or command first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// There is no such file, socket or command.
+    NotFound {
+        /// The path, address or command.
+        thing: String,
+    },
+    /// The system refused access.
+    Denied {
+        /// The path, address or command.
+        thing: String,
+    },
+    /// The system said no for another reason.
+    Io {
+        /// The path, address or command.
+        thing: String,
+        /// What the system said.
+        why: String,
+    },
+    /// No answer within the scrape's deadline.
+    TimedOut {
+        /// The path, address or command.
+        thing: String,
+    },
+    /// More than we are willing to read.
+    TooLong {
+        /// The path, address or command.
+        thing: String,
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
+    /// Not what the format allows.
+    Malformed {
+        /// The path, address or command.
+        thing: String,
+        /// What should have stood there.
+        expected: &'static str,
+        /// Where, in bytes from the start of the message or file.
+        offset: usize,
+    },
+    /// The source answered, and its answer is no.
+    Refused {
+        /// The path, address or command.
+        thing: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl Error {
+    /// What the system's error means for `thing`.
+    pub fn io(thing: &str, error: &io::Error) -> Self {
+        let thing = thing.to_owned();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { thing },
+            io::ErrorKind::PermissionDenied => Self::Denied { thing },
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut { thing },
+            io::ErrorKind::UnexpectedEof => Self::Io { thing, why: "closed by the other side".into() },
+            _ => Self::Io { thing, why: lower_first(&plain(error)) },
+        }
+    }
+}
+
+/// The system's words without Rust's ` (os error 111)`.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { thing } => write!(out, "{thing}: not found"),
+            Self::Denied { thing } => write!(out, "{thing}: permission denied"),
+            Self::Io { thing, why } | Self::Refused { thing, why } => write!(out, "{thing}: {why}"),
+            Self::TimedOut { thing } => write!(out, "{thing}: no answer in time"),
+            Self::TooLong { thing, limit } => write!(out, "{thing}: more than {limit} bytes"),
+            Self::Malformed { thing, expected, offset } => {
+                write!(out, "{thing}: expected {expected} at byte {offset}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_thing_first_and_end_without_a_full_stop() {
+        let error = |kind| Error::io("/run/x", &io::Error::from(kind)).to_string();
+        assert_eq!(error(io::ErrorKind::NotFound), "/run/x: not found");
+        assert_eq!(error(io::ErrorKind::PermissionDenied), "/run/x: permission denied");
+        assert_eq!(error(io::ErrorKind::WouldBlock), "/run/x: no answer in time");
+        let refused = io::Error::from_raw_os_error(nix::libc::ECONNREFUSED);
+        assert_eq!(Error::io("tcp://[::1]:1", &refused).to_string(), "tcp://[::1]:1: connection refused");
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_an_error_that_names_whose() {
+        let deadline = Deadline::within(Duration::ZERO);
+        assert_eq!(deadline.left("x").unwrap_err().to_string(), "x: no answer in time");
+        assert!(deadline.is_over());
+    }
+}

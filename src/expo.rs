@@ -1,0 +1,629 @@
+//! The one writer of Prometheus text, built so that a wrong exposition can't be said.
+//!
+//! A [`Table`] names a label set once and, beside each family that carries it, where its
+//! value comes from. A house adds rows; a row's labels are escaped and kept once for all
+//! its families, and a row whose labels were seen before is merged into the first instead
+//! of becoming a second series. The text itself is written while it is sent ([`Encoder`]),
+//! so a scrape never holds it whole.
+//!
+//! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Write};
+
+use crate::text::Text;
+
+/// The Content-Type of what [`Encoder`] writes; Prometheus 3 refuses others.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How much text an [`Encoder`] keeps ready at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// What a sample means to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises; a fall is a restart.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// What becomes of two values for one series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    /// Both count.
+    Sum,
+    /// The smaller stands: the worse of two states where 1 is good.
+    Lowest,
+    /// The larger stands: the worse of two states where 0 is good.
+    Highest,
+    /// The first stands.
+    First,
+}
+
+/// A sample's value. Whole numbers are printed exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Counts and bytes.
+    Whole(u64),
+    /// Durations and whatever may be negative.
+    Real(f64),
+}
+
+/// The name, help, kind and twin rule of one family.
+#[derive(Debug)]
+pub struct Desc {
+    /// The family's name.
+    pub name: &'static str,
+    /// One line for a person.
+    pub help: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// What becomes of two values for one series.
+    pub twin: Twin,
+}
+
+/// A family of a table: its description, and where a row keeps the value (`None`: no sample).
+pub struct Family<T: Table + ?Sized> {
+    desc: Desc,
+    value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
+}
+
+/// A label of a table: its name, and how a row writes the value.
+pub struct Label<T: Table + ?Sized> {
+    name: &'static str,
+    value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
+}
+
+/// One label set and the families that carry it.
+pub trait Table: 'static {
+    /// What one row is made from.
+    type Row<'a>;
+    /// The labels, sorted by name.
+    const LABELS: &'static [Label<Self>];
+    /// The families, sorted by name.
+    const FAMILIES: &'static [Family<Self>];
+    /// Refuses bad or unsorted names at compile time.
+    const CHECKED: () = check::<Self>();
+}
+
+/// A counter; two values for one series are added.
+pub const fn counter<T: Table + ?Sized>(
+    name: &'static str,
+    help: &'static str,
+    value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
+) -> Family<T> {
+    Family { desc: Desc { name, help, kind: Kind::Counter, twin: Twin::Sum }, value }
+}
+
+/// A gauge; two values for one series are settled by `twin`.
+pub const fn gauge<T: Table + ?Sized>(
+    name: &'static str,
+    help: &'static str,
+    twin: Twin,
+    value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
+) -> Family<T> {
+    Family { desc: Desc { name, help, kind: Kind::Gauge, twin }, value }
+}
+
+/// A label; a value function that writes nothing leaves the label out.
+pub const fn label<T: Table + ?Sized>(
+    name: &'static str,
+    value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
+) -> Label<T> {
+    Label { name, value }
+}
+
+/// Where a row writes one label's value; escapes as the format asks.
+pub struct LabelValue<'w> {
+    out: &'w mut Vec<u8>,
+    written: bool,
+}
+
+impl LabelValue<'_> {
+    /// Writes a piece of input.
+    pub fn text(&mut self, text: Text<'_>) {
+        self.written = true;
+        escape(text, self.out);
+    }
+
+    /// Writes a piece of input, if there is one.
+    pub fn maybe(&mut self, text: Option<Text<'_>>) {
+        if let Some(text) = text {
+            self.text(text);
+        }
+    }
+
+    /// Writes what prints.
+    pub fn display(&mut self, value: impl fmt::Display) {
+        self.written = true;
+        // Writing to a LabelValue can't fail; a failing Display only ends early.
+        let _ = write!(self, "{value}");
+    }
+
+    /// Writes pieces with a separator between them.
+    pub fn joined<'a>(&mut self, parts: impl IntoIterator<Item = Text<'a>>, separator: &str) {
+        for (index, part) in parts.into_iter().enumerate() {
+            if index > 0 {
+                self.text(separator.into());
+            }
+            self.text(part);
+        }
+    }
+}
+
+impl fmt::Write for LabelValue<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text.into());
+        Ok(())
+    }
+}
+
+/// The families of one scrape.
+#[derive(Default)]
+pub struct Exposition {
+    tables: Vec<Rows>,
+    hasher: RandomState,
+}
+
+/// The rows of one table: each row's labels as text, and its values, one for each family.
+struct Rows {
+    table: TypeId,
+    descs: Vec<&'static Desc>,
+    labels: Vec<u8>,
+    ends: Vec<usize>,
+    values: Vec<Option<Value>>,
+    index: HashMap<u64, usize>,
+}
+
+impl Exposition {
+    /// Adds a row. Where its labels were seen before, each family's twin rule settles the value.
+    pub fn add<T: Table>(&mut self, row: &T::Row<'_>) {
+        const { T::CHECKED };
+        let id = TypeId::of::<T>();
+        let at = self.tables.iter().position(|rows| rows.table == id).unwrap_or(self.tables.len());
+        if at == self.tables.len() {
+            self.tables.push(Rows::of::<T>());
+        }
+        let Some(rows) = self.tables.get_mut(at) else { return };
+        let start = rows.labels.len();
+        write_labels::<T>(row, &mut rows.labels);
+        let number = rows.intern(start, &self.hasher);
+        rows.put(number, T::FAMILIES.iter().map(|family| (family.value)(row)));
+    }
+
+    /// Takes over what another source exposed.
+    pub fn absorb(&mut self, other: Self) {
+        self.tables.extend(other.tables);
+    }
+
+    /// How many series stand so far.
+    pub fn series(&self) -> usize {
+        self.tables.iter().map(|rows| rows.values.iter().flatten().count()).sum()
+    }
+
+    /// The text, written as it is read.
+    pub fn encode(self) -> Encoder {
+        Encoder { blocks: blocks(&self.tables), tables: self.tables, block: 0, row: 0, ready: Vec::new(), taken: 0 }
+    }
+}
+
+impl Rows {
+    fn of<T: Table>() -> Self {
+        Self {
+            table: TypeId::of::<T>(),
+            descs: T::FAMILIES.iter().map(|family| &family.desc).collect(),
+            labels: Vec::new(),
+            ends: Vec::new(),
+            values: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
+
+    /// The number of the row whose labels stand at `start..` of the label text: an older row
+    /// with the same labels (the new text is dropped), or a new row.
+    fn intern(&mut self, start: usize, hasher: &RandomState) -> usize {
+        let written = self.labels.get(start..).unwrap_or_default();
+        let mut key = hasher.hash_one(written);
+        while let Some(&number) = self.index.get(&key) {
+            if self.labels_of(number) == written {
+                self.labels.truncate(start);
+                return number;
+            }
+            key = key.wrapping_add(1);
+        }
+        let number = self.ends.len();
+        self.index.insert(key, number);
+        self.ends.push(self.labels.len());
+        number
+    }
+
+    fn put(&mut self, number: usize, values: impl Iterator<Item = Option<Value>>) {
+        let start = number.saturating_mul(self.descs.len());
+        if start >= self.values.len() {
+            self.values.extend(values);
+            return;
+        }
+        let old = self.values.get_mut(start..).unwrap_or_default();
+        for ((old, new), desc) in old.iter_mut().zip(values).zip(&self.descs) {
+            *old = settle(desc.twin, *old, new);
+        }
+    }
+
+    fn labels_of(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(number).and_then(|end| self.labels.get(start..*end)).unwrap_or_default()
+    }
+
+    fn value(&self, number: usize, column: usize) -> Option<Value> {
+        *self.values.get(number.checked_mul(self.descs.len())?.checked_add(column)?)?
+    }
+}
+
+/// Writes an exposition's text piece by piece, as [`Read`] asks for it.
+pub struct Encoder {
+    tables: Vec<Rows>,
+    blocks: Vec<Block>,
+    block: usize,
+    row: usize,
+    ready: Vec<u8>,
+    taken: usize,
+}
+
+/// One family in the text: a column of one table, or what several tables said of one name.
+enum Block {
+    Column { desc: &'static Desc, table: usize, column: usize },
+    Merged { desc: &'static Desc, samples: Vec<(Vec<u8>, Value)> },
+}
+
+impl Encoder {
+    /// Writes until a chunk is ready or nothing is left.
+    fn refill(&mut self) {
+        self.ready.clear();
+        self.taken = 0;
+        while self.ready.len() < CHUNK {
+            let Some(block) = self.blocks.get(self.block) else { return };
+            if write_sample(&self.tables, block, self.row, &mut self.ready) {
+                self.row = self.row.saturating_add(1);
+            } else {
+                self.block = self.block.saturating_add(1);
+                self.row = 0;
+            }
+        }
+    }
+}
+
+impl Read for Encoder {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.taken >= self.ready.len() {
+            self.refill();
+        }
+        let count = self.ready.get(self.taken..).unwrap_or_default().read(into)?;
+        self.taken = self.taken.saturating_add(count);
+        Ok(count)
+    }
+}
+
+/// The families sorted by name; a name that stands in several tables becomes one merged block.
+fn blocks(tables: &[Rows]) -> Vec<Block> {
+    let mut families: BTreeMap<&'static str, Vec<Block>> = BTreeMap::new();
+    for (table, rows) in tables.iter().enumerate() {
+        for (column, desc) in rows.descs.iter().enumerate() {
+            if (0..rows.ends.len()).any(|number| rows.value(number, column).is_some()) {
+                families.entry(desc.name).or_default().push(Block::Column { desc, table, column });
+            }
+        }
+    }
+    families.into_values().filter_map(|columns| merge(tables, columns)).collect()
+}
+
+fn merge(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
+    if columns.len() == 1 {
+        return columns.pop();
+    }
+    let mut first = None;
+    let mut samples: Vec<(Vec<u8>, Value)> = Vec::new();
+    for block in &columns {
+        let Block::Column { desc, table, column } = block else { continue };
+        let desc = *first.get_or_insert(*desc);
+        let Some(rows) = tables.get(*table) else { continue };
+        for number in 0..rows.ends.len() {
+            let Some(value) = rows.value(number, *column) else { continue };
+            let labels = rows.labels_of(number);
+            match samples.iter_mut().find(|(seen, _)| seen == labels) {
+                Some((_, old)) => *old = settle(desc.twin, Some(*old), Some(value)).unwrap_or(value),
+                None => samples.push((labels.to_vec(), value)),
+            }
+        }
+    }
+    Some(Block::Merged { desc: first?, samples })
+}
+
+/// Writes row `row` of a block, the family's header before the first; false when the block is over.
+fn write_sample(tables: &[Rows], block: &Block, row: usize, out: &mut Vec<u8>) -> bool {
+    let (desc, labels, value) = match block {
+        Block::Column { desc, table, column } => {
+            let Some(rows) = tables.get(*table).filter(|rows| row < rows.ends.len()) else { return false };
+            (*desc, rows.labels_of(row), rows.value(row, *column))
+        }
+        Block::Merged { desc, samples } => {
+            let Some((labels, value)) = samples.get(row) else { return false };
+            (*desc, labels.as_slice(), Some(*value))
+        }
+    };
+    if row == 0 {
+        write_header(desc, out);
+    }
+    if let Some(value) = value {
+        out.extend_from_slice(desc.name.as_bytes());
+        out.extend_from_slice(labels);
+        out.push(b' ');
+        write_value(value, out);
+        out.push(b'\n');
+    }
+    true
+}
+
+fn write_header(desc: &Desc, out: &mut Vec<u8>) {
+    let kind = match desc.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    let help = desc.help.replace('\\', "\\\\").replace('\n', "\\n");
+    // Writing to a Vec can't fail.
+    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = desc.name);
+}
+
+fn write_value(value: Value, out: &mut Vec<u8>) {
+    // Writing to a Vec can't fail.
+    let _ = match value {
+        Value::Whole(number) => write!(out, "{number}"),
+        Value::Real(number) if number.is_nan() => write!(out, "NaN"),
+        Value::Real(number) if number.is_infinite() => write!(out, "{}Inf", if number > 0.0 { '+' } else { '-' }),
+        Value::Real(number) => write!(out, "{number}"),
+    };
+}
+
+/// Writes `{a="x",b="y"}`, or nothing where no label has a value.
+fn write_labels<T: Table>(row: &T::Row<'_>, out: &mut Vec<u8>) {
+    let mut open = b'{';
+    for label in T::LABELS {
+        let start = out.len();
+        out.push(open);
+        out.extend_from_slice(label.name.as_bytes());
+        out.extend_from_slice(b"=\"");
+        let mut value = LabelValue { out, written: false };
+        (label.value)(row, &mut value);
+        if value.written {
+            out.push(b'"');
+            open = b',';
+        } else {
+            out.truncate(start);
+        }
+    }
+    if open == b',' {
+        out.push(b'}');
+    }
+}
+
+fn escape(text: Text<'_>, out: &mut Vec<u8>) {
+    for chunk in text.bytes().utf8_chunks() {
+        let mut rest = chunk.valid().as_bytes();
+        while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest) {
+            let (plain, special) = rest.split_at_checked(at).unwrap_or_default();
+            out.extend_from_slice(plain);
+            out.push(b'\\');
+            let (first, after) = special.split_first().unwrap_or((&b'\\', &[]));
+            out.push(if *first == b'\n' { b'n' } else { *first });
+            rest = after;
+        }
+        out.extend_from_slice(rest);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+fn settle(twin: Twin, old: Option<Value>, new: Option<Value>) -> Option<Value> {
+    let (Some(a), Some(b)) = (old, new) else { return old.or(new) };
+    Some(match twin {
+        Twin::First => a,
+        Twin::Sum => match (a, b) {
+            (Value::Whole(a), Value::Whole(b)) => Value::Whole(a.saturating_add(b)),
+            _ => Value::Real(a.as_real() + b.as_real()),
+        },
+        Twin::Lowest if b.as_real() < a.as_real() => b,
+        Twin::Highest if b.as_real() > a.as_real() => b,
+        Twin::Lowest | Twin::Highest => a,
+    })
+}
+
+impl Value {
+    /// The value for comparing; whole numbers above 2^53 lose their last digits here.
+    fn as_real(self) -> f64 {
+        match self {
+            Self::Whole(number) => number as f64,
+            Self::Real(number) => number,
+        }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Self::Whole(number as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Whole(u64::from(yes))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        u64::try_from(number).map_or(Self::Real(number as f64), Self::Whole)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler: a bad table doesn't build")]
+const fn check<T: Table + ?Sized>() {
+    let mut i = 0;
+    while i < T::FAMILIES.len() {
+        assert!(valid_name(T::FAMILIES[i].desc.name), "a family's name is not a metric name");
+        if i > 0 {
+            assert!(before(T::FAMILIES[i - 1].desc.name, T::FAMILIES[i].desc.name), "families are sorted by name");
+        }
+        i += 1;
+    }
+    i = 0;
+    while i < T::LABELS.len() {
+        assert!(valid_name(T::LABELS[i].name), "a label's name is not a label name");
+        if i > 0 {
+            assert!(before(T::LABELS[i - 1].name, T::LABELS[i].name), "labels are sorted by name");
+        }
+        i += 1;
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
+const fn valid_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let byte = bytes[i];
+        if !(byte == b'_' || byte.is_ascii_alphabetic() || (i > 0 && byte.is_ascii_digit())) {
+            return false;
+        }
+        i += 1;
+    }
+    !bytes.is_empty()
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
+const fn before(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut i = 0;
+    while i < left.len() && i < right.len() {
+        if left[i] != right[i] {
+            return left[i] < right[i];
+        }
+        i += 1;
+    }
+    left.len() < right.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Client;
+    struct ClientRow<'a>(&'a [u8], u64, Option<f64>);
+
+    impl Table for Client {
+        type Row<'a> = ClientRow<'a>;
+        const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(Text::new(row.0)))];
+        const FAMILIES: &'static [Family<Self>] = &[
+            counter("bytes_total", "Bytes.", |row| Some(row.1.into())),
+            gauge("up", "Up.", Twin::Lowest, |row| row.2.map(Value::from)),
+        ];
+    }
+
+    struct OtherUp;
+
+    impl Table for OtherUp {
+        type Row<'a> = (&'static str, bool);
+        const LABELS: &'static [Label<Self>] =
+            &[label("client", |row, out| out.maybe(Some(row.0.into()).filter(|name: &Text<'_>| !name.is_empty())))];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("up", "Up.", Twin::Lowest, |row| Some(row.1.into()))];
+    }
+
+    fn text(exposition: Exposition) -> String {
+        let mut text = String::new();
+        exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
+        text
+    }
+
+    #[test]
+    fn rows_become_families_sorted_by_name() {
+        let mut exposition = Exposition::default();
+        exposition.add::<Client>(&ClientRow(b"b", u64::MAX, Some(1.5)));
+        exposition.add::<Client>(&ClientRow(b"a", 0, None));
+        assert_eq!(
+            text(exposition),
+            "# HELP bytes_total Bytes.\n# TYPE bytes_total counter\n\
+             bytes_total{client=\"b\"} 18446744073709551615\nbytes_total{client=\"a\"} 0\n\
+             # HELP up Up.\n# TYPE up gauge\nup{client=\"b\"} 1.5\n"
+        );
+    }
+
+    #[test]
+    fn a_twin_is_settled_and_never_written_twice() {
+        let mut exposition = Exposition::default();
+        exposition.add::<Client>(&ClientRow(b"a", 2, Some(1.0)));
+        exposition.add::<Client>(&ClientRow(b"a", 3, Some(0.0)));
+        let text = text(exposition);
+        assert!(text.contains("bytes_total{client=\"a\"} 5\n"), "{text}");
+        assert!(text.contains("up{client=\"a\"} 0\n"), "{text}");
+    }
+
+    #[test]
+    fn a_name_in_two_tables_is_one_family() {
+        let mut exposition = Exposition::default();
+        exposition.add::<Client>(&ClientRow(b"a", 1, Some(1.0)));
+        exposition.add::<OtherUp>(&("a", false));
+        exposition.add::<OtherUp>(&("", true));
+        let text = text(exposition);
+        assert_eq!(text.matches("# TYPE up gauge").count(), 1, "{text}");
+        assert!(text.ends_with("up{client=\"a\"} 0\nup 1\n"), "{text}");
+    }
+
+    #[test]
+    fn label_values_are_escaped_and_valid_utf8() {
+        let mut exposition = Exposition::default();
+        exposition.add::<Client>(&ClientRow(b"q\"b\\n\n\xff\xc3\xa4", 1, None));
+        assert!(text(exposition).contains("{client=\"q\\\"b\\\\n\\n\u{fffd}\u{e4}\"} 1\n"));
+    }
+
+    #[test]
+    fn a_large_text_comes_out_whole() {
+        let mut exposition = Exposition::default();
+        for number in 0..10_000u64 {
+            exposition.add::<Client>(&ClientRow(format!("client-{number}").as_bytes(), number, Some(-1.0)));
+        }
+        assert_eq!(exposition.series(), 20_000);
+        let text = text(exposition);
+        assert_eq!(text.lines().count(), 20_004);
+        assert!(text.ends_with("up{client=\"client-9999\"} -1\n"));
+    }
+
+    #[test]
+    fn values_print_as_prometheus_reads_them() {
+        for (value, expected) in [
+            (Value::from(-5i64), "-5"),
+            (Value::from(0.25), "0.25"),
+            (Value::from(f64::NAN), "NaN"),
+            (Value::from(f64::NEG_INFINITY), "-Inf"),
+            (Value::from(true), "1"),
+        ] {
+            let mut out = Vec::new();
+            write_value(value, &mut out);
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! gateway-exporter.
+
+pub mod collector;
+pub mod expo;
+pub mod session;
+pub mod source;
+pub mod text;

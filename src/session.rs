@@ -1,0 +1,74 @@
+//! Session: one row for `/sessions` and for the session table; the only file that knows serde_json.
+
+use serde::Serialize;
+
+/// The Content-Type of [`json`].
+pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
+/// One session as the originals' JSON has it: all strings, in this order, absent fields left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// The name of the gateway.
+    pub server: String,
+    /// `ikev1`, `ikev2`, `tcp` or `udp`.
+    pub protocol: String,
+    /// strongSwan: `<connection>[<id>]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uniqueid: Option<String>,
+    /// OpenVPN: the client id; empty where the status version has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p1uniqueid: Option<String>,
+    /// OpenVPN: the peer id; empty where the status version has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p2uniqueid: Option<String>,
+    /// The IKE_SA's state; `ESTABLISHED` or `CONNECTING` for OpenVPN.
+    pub state: String,
+    /// The peer's address.
+    pub remotehost: String,
+    /// The peer's port; empty where the source does not say.
+    pub remoteport: String,
+    /// The peer's identity or common name.
+    pub remoteid: String,
+    /// The peer's traffic selectors joined by `;`, or its virtual address.
+    pub remotets: String,
+    /// strongSwan: our traffic selectors joined by `;`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub localts: Option<String>,
+    /// `YYYY-MM-DD hh:mm:ss`, local time; empty where unknown.
+    pub established: String,
+    /// Bytes received from the peer.
+    pub bytesin: String,
+    /// Bytes sent to the peer.
+    pub bytesout: String,
+    /// Packets received from the peer.
+    pub packetsin: String,
+    /// Packets sent to the peer.
+    pub packetsout: String,
+}
+
+/// The sessions as a JSON array; `[]` where there are none.
+pub fn json(sessions: &[Session]) -> Vec<u8> {
+    // Strings and arrays always serialize; the fallback keeps the answer valid JSON.
+    serde_json::to_vec(sessions).unwrap_or_else(|_| b"[]".to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_session_is_an_empty_array() {
+        assert_eq!(json(&[]), b"[]");
+    }
+
+    #[test]
+    fn absent_fields_are_left_out_and_the_order_is_the_originals() {
+        let session = Session { server: "gw".into(), p1uniqueid: Some("0".into()), ..Session::default() };
+        let text = String::from_utf8(json(&[session])).expect("JSON is UTF-8");
+        assert!(
+            text.starts_with(r#"[{"server":"gw","protocol":"","p1uniqueid":"0","state":"","remotehost":"#),
+            "{text}"
+        );
+        assert!(!text.contains("localts"), "{text}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Commands: started without a shell, read up to a cap, ended with all their children at the deadline.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::collector::{Deadline, Error};
+
+/// How much of what a command says on stderr is kept for the error.
+const COMPLAINT_LIMIT: usize = 4096;
+
+/// How long a command that closed its output may take to end.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// What a finished command said.
+#[derive(Debug)]
+pub struct Output {
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Whether it ended with exit status 0.
+    pub success: bool,
+    /// The first line of its standard error, trimmed; its exit status where it said nothing.
+    pub complaint: String,
+}
+
+/// Runs a command to its end and reads its output, at most `limit` bytes.
+///
+/// The command gets its own process group, which is killed when the deadline is over, when
+/// it prints too much, and when it leaves children behind that keep its output open.
+pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Output, Error> {
+    let thing = command.join(" ");
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::NotFound { thing: "empty command".into() });
+    };
+    deadline.left(&thing)?;
+    let child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| Error::io(program, &error))?;
+    let mut running = Running(child);
+    let result = running.read(limit, deadline, &thing);
+    drop(running);
+    result
+}
+
+/// A child that does not outlive its reader.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.0.id()) {
+            // The group may be gone already; that is what is wanted.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn read(&mut self, limit: usize, deadline: Deadline, thing: &str) -> Result<Output, Error> {
+        let (Some(mut stdout), Some(mut stderr)) = (self.0.stdout.take(), self.0.stderr.take()) else {
+            return Err(Error::Io { thing: thing.into(), why: "no pipe".into() });
+        };
+        unblock(&stdout, &stderr).map_err(|error| Error::io(thing, &error))?;
+        let (mut said, mut complained) = (Pipe::default(), Pipe::default());
+        let mut status = None;
+        // A child that has ended may leave children of its own that hold the pipes: what was
+        // written before it ended is all that is waited for.
+        while !(said.closed && complained.closed) && status.is_none() {
+            wait(&stdout, &stderr, &said, &complained, deadline, thing)?;
+            status = self.0.try_wait().map_err(|error| Error::io(thing, &error))?;
+            said.drain(&mut stdout, thing)?;
+            complained.drain(&mut stderr, thing)?;
+            complained.bytes.truncate(COMPLAINT_LIMIT);
+            if said.bytes.len() > limit {
+                return Err(Error::TooLong { thing: thing.into(), limit });
+            }
+        }
+        let status = self.end(status, deadline, thing)?;
+        Ok(Output { stdout: said.bytes, success: status.success(), complaint: complaint(&complained.bytes, status) })
+    }
+
+    fn end(&mut self, status: Option<ExitStatus>, deadline: Deadline, thing: &str) -> Result<ExitStatus, Error> {
+        if let Some(status) = status {
+            return Ok(status);
+        }
+        loop {
+            if let Some(status) = self.0.try_wait().map_err(|error| Error::io(thing, &error))? {
+                return Ok(status);
+            }
+            thread::sleep(deadline.left(thing)?.min(PATIENCE));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pipe {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Pipe {
+    /// Takes what is there now, a bounded amount at a time.
+    fn drain(&mut self, pipe: &mut impl Read, thing: &str) -> Result<(), Error> {
+        const STEP: u64 = 256 * 1024;
+        if self.closed {
+            return Ok(());
+        }
+        let before = self.bytes.len();
+        match pipe.take(STEP).read_to_end(&mut self.bytes) {
+            Ok(_) => self.closed = (self.bytes.len().saturating_sub(before) as u64) < STEP,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(Error::io(thing, &error)),
+        }
+        Ok(())
+    }
+}
+
+fn unblock(stdout: &ChildStdout, stderr: &ChildStderr) -> io::Result<()> {
+    for pipe in [stdout.as_fd(), stderr.as_fd()] {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// Waits until a pipe has something or was closed; looks at least every 50 ms, since a child
+/// can end while a grandchild keeps its pipes open.
+fn wait(
+    stdout: &ChildStdout,
+    stderr: &ChildStderr,
+    said: &Pipe,
+    complained: &Pipe,
+    deadline: Deadline,
+    thing: &str,
+) -> Result<(), Error> {
+    let open = [(stdout.as_fd(), said.closed), (stderr.as_fd(), complained.closed)];
+    let mut watched: Vec<PollFd<'_>> =
+        open.into_iter().filter(|(_, closed)| !closed).map(|(pipe, _)| PollFd::new(pipe, PollFlags::POLLIN)).collect();
+    let left = deadline.left(thing)?.min(Duration::from_millis(50));
+    match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(error) => Err(Error::io(thing, &error.into())),
+    }
+}
+
+fn complaint(stderr: &[u8], status: ExitStatus) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => line.chars().take(200).collect(),
+        None => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn shell(script: &str, limit: usize, milliseconds: u64) -> Result<Output, Error> {
+        let command = ["sh", "-c", script].map(str::to_owned);
+        run(&command, limit, Deadline::within(Duration::from_millis(milliseconds)))
+    }
+
+    #[test]
+    fn output_and_status_are_the_commands() {
+        let output = shell("echo out; echo ' wrong ' >&2; exit 3", 100, 5000).expect("it ran");
+        assert_eq!(
+            (output.stdout.as_slice(), output.success, output.complaint.as_str()),
+            (&b"out\n"[..], false, "wrong")
+        );
+        let silent = shell("exit 3", 100, 5000).expect("it ran");
+        assert_eq!(silent.complaint, "exit status: 3");
+    }
+
+    #[test]
+    fn a_large_output_arrives_whole() {
+        let output = shell("head -c 3000000 /dev/zero", 3_000_000, 5000).expect("it ran");
+        assert_eq!(output.stdout.len(), 3_000_000);
+    }
+
+    #[test]
+    fn a_missing_command_is_not_found() {
+        let error = run(&["no-such-command".into()], 1, Deadline::within(Duration::from_secs(1))).unwrap_err();
+        assert_eq!(error.to_string(), "no-such-command: not found");
+    }
+
+    #[test]
+    fn a_hanging_command_is_ended_at_the_deadline() {
+        let started = Instant::now();
+        let error = shell("sleep 60", 100, 200).unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_child_that_keeps_the_pipe_open_is_not_waited_for() {
+        let started = Instant::now();
+        let output = shell("echo done; sleep 60 &", 100, 5000).expect("the command itself ended");
+        assert_eq!(output.stdout, b"done\n");
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_flood_is_cut() {
+        let error = shell("cat /dev/zero", 1_000_000, 5000).unwrap_err();
+        assert!(matches!(error, Error::TooLong { limit: 1_000_000, .. }), "{error}");
+    }
+}

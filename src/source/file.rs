@@ -1,0 +1,252 @@
+//! Files and folders: capped reads that a FIFO can't hang, globs, links.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use crate::collector::{Deadline, Error};
+
+/// The most matches a glob gives, and the most entries of one folder it looks at.
+const GLOB_LIMIT: usize = 4096;
+
+/// How much is read between two looks at the clock.
+const STEP: usize = 1024 * 1024;
+
+/// Reads a regular file, at most `limit` bytes of it.
+///
+/// A folder, a FIFO or a device is refused without waiting for it.
+pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let thing = path.display().to_string();
+    let file = open(path).map_err(|error| Error::io(&thing, &error))?;
+    let size = file
+        .metadata()
+        .map_err(|error| Error::io(&thing, &error))
+        .and_then(|meta| if meta.is_file() { Ok(meta.len()) } else { Err(not_a_file(&thing)) })?;
+    // Files under /proc say 0; a longer file than it said is still read up to the limit.
+    let expected = usize::try_from(size).unwrap_or(usize::MAX);
+    if expected > limit {
+        return Err(Error::TooLong { thing, limit });
+    }
+    read_all(&file, expected, limit, deadline, &thing)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits()).open(path)
+}
+
+fn not_a_file(thing: &str) -> Error {
+    Error::Io { thing: thing.into(), why: "not a regular file".into() }
+}
+
+fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, thing: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(expected.saturating_add(1));
+    loop {
+        deadline.left(thing)?;
+        let read = file.take(STEP as u64).read_to_end(&mut bytes).map_err(|error| Error::io(thing, &error))?;
+        if bytes.len() > limit {
+            return Err(Error::TooLong { thing: thing.into(), limit });
+        }
+        if read < STEP {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// What tells one version of a file from the next; absent where there is no such file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// The stamp of a file as it is now.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = fs::metadata(path).ok()?;
+    Some(Stamp {
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+    })
+}
+
+/// Whether a regular file stands there.
+pub fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Whether a socket stands there.
+pub fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+/// Where a link points, as bytes.
+pub fn link(path: &Path) -> Option<PathBuf> {
+    fs::read_link(path).ok()
+}
+
+/// The names in a folder, sorted; none where it can't be read.
+pub fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).take(GLOB_LIMIT).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The first place in `PATH` where a command stands.
+pub fn command(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted.
+///
+/// A pattern without any of these is its own match where such a path exists. As in a shell,
+/// a leading dot must be written out.
+pub fn glob(pattern: &Path) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for part in pattern.components() {
+        let part = part.as_os_str();
+        found = match part.to_str().filter(|part| part.contains(['*', '?', '['])) {
+            None => found.into_iter().map(|path| path.join(part)).collect(),
+            Some(wild) => found.iter().flat_map(|folder| matching(folder, wild)).take(GLOB_LIMIT).collect(),
+        };
+    }
+    found.retain(|path| path.exists());
+    found
+}
+
+fn matching(folder: &Path, wild: &str) -> Vec<PathBuf> {
+    let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    names(listed)
+        .into_iter()
+        .filter(|name| !name.starts_with('.') || wild.starts_with('.'))
+        .filter(|name| matches(wild.as_bytes(), name.as_bytes()))
+        .map(|name| folder.join(name))
+        .collect()
+}
+
+/// Whether a whole name matches a shell pattern. Takes at most pattern × name steps.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut pattern, mut name) = (pattern, name);
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let Some((b'*', after)) = pattern.split_first() {
+            pattern = after;
+            retry = Some((after, name));
+            continue;
+        }
+        if pattern.is_empty() && name.is_empty() {
+            return true;
+        }
+        if let Some((byte, rest)) = name.split_first()
+            && let Some(after) = match_one(pattern, *byte)
+        {
+            (pattern, name) = (after, rest);
+            continue;
+        }
+        // Let the last star take one byte more.
+        let Some((after, [_, rest @ ..])) = retry else { return false };
+        (pattern, name) = (after, rest);
+        retry = Some((after, rest));
+    }
+}
+
+/// What is left of the pattern after its first element matched `byte`.
+fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    match pattern {
+        [b'?', after @ ..] => Some(after),
+        [b'[', set @ ..] => match_set(set, byte),
+        [literal, after @ ..] if *literal == byte => Some(after),
+        _ => None,
+    }
+}
+
+fn match_set(set: &[u8], byte: u8) -> Option<&[u8]> {
+    let (set, wanted) = match set {
+        [b'!' | b'^', rest @ ..] => (rest, false),
+        _ => (set, true),
+    };
+    // A bracket that stands first belongs to the set.
+    let end = set.iter().skip(1).position(|byte| *byte == b']')?.checked_add(1)?;
+    let (members, after) = (set.get(..end)?, set.get(end.checked_add(1)?..)?);
+    let mut found = false;
+    let mut rest = members;
+    while let [first, tail @ ..] = rest {
+        rest = match tail {
+            [b'-', last, tail @ ..] => {
+                found |= (*first..=*last).contains(&byte);
+                tail
+            }
+            _ => {
+                found |= *first == byte;
+                tail
+            }
+        };
+    }
+    (found == wanted).then_some(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn soon() -> Deadline {
+        Deadline::within(Duration::from_secs(5))
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("*.conf", "a.conf", true),
+            ("*.conf", "a.conf~", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("?[0-9]", "x7", true),
+            ("[!a-c]x", "bx", false),
+            ("[]a]x", "]x", true),
+            ("[a", "[a", false),
+            ("*", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_glob_walks_folders() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let found = glob(&root.join("src/*/fil?.rs"));
+        assert_eq!(found, [root.join("src/source/file.rs")]);
+        assert_eq!(glob(&root.join("Cargo.toml")), [root.join("Cargo.toml")]);
+        assert!(glob(&root.join("no/such/*")).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_refused_without_waiting() {
+        let folder = std::env::temp_dir().join(format!("gwx-file-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a scratch folder");
+        let fifo = folder.join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
+        for path in [&fifo, &folder] {
+            let error = read(path, 10, soon()).unwrap_err();
+            assert_eq!(error.to_string(), format!("{}: not a regular file", path.display()));
+        }
+        fs::remove_dir_all(&folder).expect("the scratch folder goes");
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert!(matches!(read(&path, 10, soon()), Err(Error::TooLong { limit: 10, .. })));
+        assert!(read(&path, 1 << 20, soon()).is_ok_and(|bytes| bytes.starts_with(b"[package]")));
+        assert!(read(Path::new("/proc/self/stat"), 1 << 20, soon()).is_ok_and(|bytes| !bytes.is_empty()));
+    }
+}

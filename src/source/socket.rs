@@ -1,0 +1,181 @@
+//! Stream sockets that keep a deadline: `unix:///path`, a bare path, or `tcp://host:port`.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::collector::{Deadline, Error};
+
+/// Where a stream socket listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A path in the file system.
+    Unix(PathBuf),
+    /// `host:port`.
+    Tcp(String),
+}
+
+impl Address {
+    /// Reads `unix:///path`, `/path` or `tcp://host:port`; anything else is not an address.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(host) = text.strip_prefix("tcp://") {
+            let (name, port) = host.rsplit_once(':')?;
+            return (!name.is_empty() && port.parse::<u16>().is_ok()).then(|| Self::Tcp(host.into()));
+        }
+        let path = text.strip_prefix("unix://").unwrap_or(text);
+        (path.len() > 1 && !path.contains("://")).then(|| Self::Unix(path.into()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(out),
+            Self::Tcp(host) => write!(out, "tcp://{host}"),
+        }
+    }
+}
+
+/// A connected socket; reads and writes fail with `TimedOut` when the deadline is over.
+pub struct Channel {
+    stream: Stream,
+    deadline: Deadline,
+    thing: String,
+}
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// Connects within the deadline.
+pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
+    let thing = address.to_string();
+    let left = deadline.left(&thing)?;
+    let stream = match address {
+        Address::Unix(path) => open_unix(path, left).map(Stream::Unix),
+        Address::Tcp(host) => open_tcp(host, left).map(Stream::Tcp),
+    };
+    Ok(Channel { stream: stream.map_err(|error| Error::io(&thing, &error))?, deadline, thing })
+}
+
+/// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
+fn open_unix(path: &PathBuf, left: Duration) -> io::Result<UnixStream> {
+    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket.as_fd(), sockopt::SendTimeout, &time_value(left))?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket.into())
+}
+
+fn open_tcp(host: &str, left: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in host.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn time_value(time: Duration) -> TimeVal {
+    // The deadline is seconds away, so both fit; zero would mean for ever.
+    TimeVal::new(time.as_secs().try_into().unwrap_or(1), time.subsec_micros().max(1).into())
+}
+
+impl Channel {
+    /// The address, for errors.
+    pub fn thing(&self) -> &str {
+        &self.thing
+    }
+
+    /// Fills `buffer`.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let read = self.read(rest)?;
+            if read == 0 {
+                return Err(Error::io(&self.thing, &io::ErrorKind::UnexpectedEof.into()));
+            }
+            rest = rest.get_mut(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads what is there, at least one byte; 0 when the other side closed.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            let left = Some(self.deadline.left(&self.thing)?);
+            let result = match &mut self.stream {
+                Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(buffer)),
+                Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(buffer)),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map_err(|error| Error::io(&self.thing, &error)),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let left = Some(self.deadline.left(&self.thing)?);
+        let result = match &mut self.stream {
+            Stream::Unix(stream) => stream.set_write_timeout(left).and_then(|()| stream.write_all(bytes)),
+            Stream::Tcp(stream) => stream.set_write_timeout(left).and_then(|()| stream.write_all(bytes)),
+        };
+        result.map_err(|error| Error::io(&self.thing, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::time::Instant;
+
+    #[test]
+    fn addresses_are_paths_or_tcp() {
+        let unix = Some(Address::Unix("/run/charon.vici".into()));
+        assert_eq!(Address::parse("unix:///run/charon.vici"), unix);
+        assert_eq!(Address::parse("/run/charon.vici"), unix);
+        assert_eq!(Address::parse("tcp://[::1]:4502"), Some(Address::Tcp("[::1]:4502".into())));
+        for text in ["", "/", "tcp://", "tcp://host", "tcp://:1", "tcp://host:65536", "http://host:80"] {
+            assert_eq!(Address::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_or_deaf_listener_costs_the_deadline_and_no_more() {
+        let path = std::env::temp_dir().join(format!("gwx-socket-{}", std::process::id()));
+        let _listener = UnixListener::bind(&path).expect("a socket");
+        let started = Instant::now();
+        let deadline = Deadline::within(Duration::from_millis(200));
+        let mut kept = Vec::new();
+        // Nobody accepts: the first ones connect and then read nothing, later ones may not even connect.
+        let error = loop {
+            match open(&Address::Unix(path.clone()), deadline) {
+                Ok(mut channel) if kept.is_empty() => {
+                    let error = channel.fill(&mut [0]).unwrap_err();
+                    kept.push(channel);
+                    break error;
+                }
+                Ok(channel) => kept.push(channel),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, Error::TimedOut { thing: path.display().to_string() });
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        std::fs::remove_file(&path).expect("the socket goes");
+    }
+}

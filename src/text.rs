@@ -1,0 +1,189 @@
+//! Bytes that a source sent, borrowed, and the few cuts that the parsers need.
+//!
+//! Peers choose identities and names, so nothing here assumes UTF-8: parsers cut at
+//! bytes, and only [`Display`](fmt::Display) replaces what isn't UTF-8.
+
+use std::fmt;
+
+use memchr::{memchr, memchr2, memmem};
+
+/// A borrowed piece of input that prints as valid UTF-8.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    /// The piece that is all of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they came.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Whether nothing is left.
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Without white space at both ends.
+    pub fn trim(self) -> Self {
+        Self(self.0.trim_ascii())
+    }
+
+    /// What follows `prefix`, if the text starts with it.
+    pub fn after(self, prefix: &str) -> Option<Self> {
+        self.0.strip_prefix(prefix.as_bytes()).map(Self)
+    }
+
+    /// What precedes `suffix`, if the text ends with it.
+    pub fn before(self, suffix: &str) -> Option<Self> {
+        self.0.strip_suffix(suffix.as_bytes()).map(Self)
+    }
+
+    /// The parts on both sides of the first `separator`.
+    pub fn cut(self, separator: u8) -> Option<(Self, Self)> {
+        self.split_around(memchr(separator, self.0)?, 1)
+    }
+
+    /// The parts on both sides of the last `separator`.
+    pub fn cut_last(self, separator: u8) -> Option<(Self, Self)> {
+        self.split_around(memchr::memrchr(separator, self.0)?, 1)
+    }
+
+    /// The parts on both sides of the first `needle`.
+    pub fn cut_at(self, needle: &str) -> Option<(Self, Self)> {
+        self.split_around(memmem::find(self.0, needle.as_bytes())?, needle.len())
+    }
+
+    /// The parts on both sides of the first space or tab; the second has no leading white space.
+    pub fn cut_word(self) -> Option<(Self, Self)> {
+        let (word, rest) = self.split_around(memchr2(b' ', b'\t', self.0)?, 1)?;
+        Some((word, Self(rest.0.trim_ascii_start())))
+    }
+
+    /// Whether `needle` occurs anywhere.
+    pub fn contains(self, needle: &str) -> bool {
+        memmem::find(self.0, needle.as_bytes()).is_some()
+    }
+
+    /// A decimal number and nothing else; absent where it does not fit.
+    pub fn number(self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        self.0.iter().try_fold(0u64, |sum, byte| {
+            let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+            sum.checked_mul(10)?.checked_add(u64::from(digit))
+        })
+    }
+
+    /// A decimal number with an optional minus sign and nothing else.
+    pub fn signed(self) -> Option<i64> {
+        match self.after("-") {
+            Some(digits) => 0i64.checked_sub_unsigned(digits.number()?),
+            None => i64::try_from(self.number()?).ok(),
+        }
+    }
+
+    /// The lines without their ends; `\r\n` ends a line too.
+    pub fn lines(self) -> impl Iterator<Item = Text<'a>> + Clone {
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (line, after) = rest.cut(b'\n').unwrap_or((rest, Text::default()));
+            rest = after;
+            Some(line.before("\r").unwrap_or(line))
+        })
+    }
+
+    /// The fields between single `separator`s; an empty text is one empty field.
+    pub fn fields(self, separator: u8) -> impl Iterator<Item = Text<'a>> + Clone {
+        let mut rest = Some(self);
+        std::iter::from_fn(move || {
+            let text = rest?;
+            let (field, after) = match text.cut(separator) {
+                Some((field, after)) => (field, Some(after)),
+                None => (text, None),
+            };
+            rest = after;
+            Some(field)
+        })
+    }
+
+    /// The words between runs of white space.
+    pub fn words(self) -> impl Iterator<Item = Text<'a>> + Clone {
+        self.0.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(Text)
+    }
+
+    fn split_around(self, at: usize, width: usize) -> Option<(Self, Self)> {
+        Some((Self(self.0.get(..at)?), Self(self.0.get(at.checked_add(width)?..)?)))
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            out.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                out.write_str("\u{fffd}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", String::from_utf8_lossy(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_whole_or_absent() {
+        assert_eq!(Text::from("18446744073709551615").number(), Some(u64::MAX));
+        for text in ["", "18446744073709551616", "-1", "+1", " 1", "1 ", "0x1"] {
+            assert_eq!(Text::from(text).number(), None, "{text:?}");
+        }
+        assert_eq!(Text::from("-9223372036854775808").signed(), Some(i64::MIN));
+        assert_eq!(Text::from("--1").signed(), None);
+    }
+
+    #[test]
+    fn lines_end_with_or_without_a_newline() {
+        let lines = |text| Text::from(text).lines().map(|line| line.to_string()).collect::<Vec<_>>();
+        assert_eq!(lines("a\r\n\nb"), ["a", "", "b"]);
+        assert_eq!(lines("a\n"), ["a"]);
+        assert!(lines("").is_empty());
+    }
+
+    #[test]
+    fn fields_keep_empty_ones() {
+        let fields: Vec<_> = Text::from(",a,,").fields(b',').map(|field| field.to_string()).collect();
+        assert_eq!(fields, ["", "a", "", ""]);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_when_printed() {
+        assert_eq!(Text::new(b"a\xffb\xe2\x82").to_string(), "a\u{fffd}b\u{fffd}");
+    }
+}

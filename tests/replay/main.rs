@@ -1,0 +1,2 @@
+//! A charon that answers from a capture.
+fn main() {}
