@@ -2,6 +2,8 @@
 
 pub mod collector;
 pub mod expo;
+pub mod openvpn;
 pub mod session;
 pub mod source;
+pub mod strongswan;
 pub mod text;

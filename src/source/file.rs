@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 
@@ -62,6 +63,15 @@ pub struct Stamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+}
+
+impl Stamp {
+    /// How long ago the file was written to; absent where the clock was set back since.
+    pub fn age(&self) -> Option<Duration> {
+        let (seconds, nanoseconds) = self.modified;
+        let modified = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
+        SystemTime::now().duration_since(UNIX_EPOCH.checked_add(modified)?).ok()
+    }
 }
 
 /// The stamp of a file as it is now.
@@ -196,7 +206,6 @@ fn match_set(set: &[u8], byte: u8) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn soon() -> Deadline {
         Deadline::within(Duration::from_secs(5))

@@ -48,7 +48,12 @@ pub struct Channel {
     stream: Stream,
     deadline: Deadline,
     thing: String,
+    ahead: Vec<u8>,
+    taken: usize,
 }
+
+/// How much is read ahead: many small segments cost one system call.
+const AHEAD: usize = 64 * 1024;
 
 enum Stream {
     Unix(UnixStream),
@@ -63,7 +68,8 @@ pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
         Address::Unix(path) => open_unix(path, left).map(Stream::Unix),
         Address::Tcp(host) => open_tcp(host, left).map(Stream::Tcp),
     };
-    Ok(Channel { stream: stream.map_err(|error| Error::io(&thing, &error))?, deadline, thing })
+    let stream = stream.map_err(|error| Error::io(&thing, &error))?;
+    Ok(Channel { stream, deadline, thing, ahead: Vec::new(), taken: 0 })
 }
 
 /// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
@@ -103,27 +109,40 @@ impl Channel {
     pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         let mut rest = buffer;
         while !rest.is_empty() {
-            let read = self.read(rest)?;
-            if read == 0 {
-                return Err(Error::io(&self.thing, &io::ErrorKind::UnexpectedEof.into()));
+            if self.taken >= self.ahead.len() {
+                self.read_ahead()?;
             }
-            rest = rest.get_mut(read..).unwrap_or_default();
+            let ready = self.ahead.get(self.taken..).unwrap_or_default();
+            let count = ready.len().min(rest.len());
+            let (now, later) = rest.split_at_mut(count);
+            now.copy_from_slice(ready.get(..count).unwrap_or_default());
+            self.taken = self.taken.saturating_add(count);
+            rest = later;
         }
         Ok(())
     }
 
-    /// Reads what is there, at least one byte; 0 when the other side closed.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    /// Reads what is there, at least one byte.
+    fn read_ahead(&mut self) -> Result<(), Error> {
+        self.taken = 0;
+        self.ahead.resize(AHEAD, 0);
         loop {
             let left = Some(self.deadline.left(&self.thing)?);
             let result = match &mut self.stream {
-                Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(buffer)),
-                Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(buffer)),
+                Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(&mut self.ahead)),
+                Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(&mut self.ahead)),
             };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(|error| Error::io(&self.thing, &error)),
-            }
+            let error = match result {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(count) => {
+                    self.ahead.truncate(count);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            self.ahead.clear();
+            return Err(Error::io(&self.thing, &error));
         }
     }
 

@@ -1,1 +1,9 @@
 //! The integration tests, one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../replay/charon.rs"]
+mod charon;
+mod fixture;
+mod openvpn;
+mod reader;
+mod strongswan;

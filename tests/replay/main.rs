@@ -1,2 +1,20 @@
-//! A charon that answers from a capture.
-fn main() {}
+//! Plays a charon on a Unix socket: `replay SOCKET FOLDER`, where the folder holds a capture.
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::{env, fs, io};
+
+mod charon;
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [socket, folder] = arguments.as_slice() else {
+        return Err(io::Error::other("usage: replay SOCKET FOLDER"));
+    };
+    let replay = charon::Replay::read(Path::new(folder))?;
+    let _ = fs::remove_file(socket);
+    for client in UnixListener::bind(socket)?.incoming() {
+        replay.answer(client?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,523 @@
+//! OpenVPN's status file in versions 1, 2 and 3, read without copying.
+//!
+//! The format is what `multi_print_status` in OpenVPN's `multi.c` writes: columns are named by
+//! a header and found by it, lines and columns that we don't know are passed over. Common names
+//! and user names are chosen by peers; in the comma formats they may hold commas themselves.
+
+use crate::text::Text;
+
+/// The most fields a row may have; a row with more is skipped.
+const MOST_FIELDS: usize = 64;
+
+/// What a file turned out to be.
+pub enum Document<'a> {
+    /// A server's status.
+    Server(Entries<'a>),
+    /// A client's own statistics (`OpenVPN STATISTICS`), which list no sessions.
+    Statistics,
+    /// Not a status file.
+    Unknown,
+}
+
+/// One thing that a server's status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// OpenVPN's version, as in `2.6.14`; status version 1 does not say it.
+    Version(Text<'a>),
+    /// A client, also one that has not authenticated yet.
+    Client(Client<'a>),
+    /// A row of the routing table.
+    Route(Route<'a>),
+    /// A client's or route's row that could not be understood.
+    Skipped,
+    /// The rest of a line whose start was overwritten: the file was caught half written.
+    Fragment,
+    /// The line `END`. A file without it was caught half written.
+    End,
+}
+
+/// One row of the client list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// The certificate's common name; `UNDEF` where there is none (yet).
+    pub common_name: Text<'a>,
+    /// The user name; empty or `UNDEF` where there is none.
+    pub username: Text<'a>,
+    /// Where the client comes from; see [`Client::peer`].
+    pub real_address: Text<'a>,
+    /// Its IPv4 address in the tunnel; empty in version 1 and before it has one.
+    pub virtual_address: Text<'a>,
+    /// Its IPv6 address in the tunnel; empty where it has none.
+    pub virtual_ipv6: Text<'a>,
+    /// Bytes received from the client.
+    pub bytes_received: u64,
+    /// Bytes sent to the client.
+    pub bytes_sent: u64,
+    /// When it connected, in the daemon's local time; see [`date`].
+    pub since: Text<'a>,
+    /// The daemon's number for the client; empty in version 1.
+    pub client_id: Text<'a>,
+    /// The number in the client's packets; empty in version 1.
+    pub peer_id: Text<'a>,
+}
+
+/// One row of the routing table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    /// An address in the tunnel, a network behind a client, or a cached address ending in `C`.
+    pub virtual_address: Text<'a>,
+    /// The client that it leads to, by its real address.
+    pub real_address: Text<'a>,
+}
+
+/// The entries of a status file, in order, up to the first `END`.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    rest: Text<'a>,
+    separator: u8,
+    section: Section,
+    clients: Columns,
+    routes: Columns,
+}
+
+/// Where in a version 1 file we are; the other versions name the section in each row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Tagged,
+    Clients,
+    Routes,
+    Other,
+    Over,
+}
+
+/// The columns that we know, in the order of [`TITLES`].
+#[derive(Clone, Copy)]
+enum Column {
+    CommonName,
+    RealAddress,
+    VirtualAddress,
+    VirtualIpv6,
+    BytesReceived,
+    BytesSent,
+    Since,
+    Username,
+    ClientId,
+    PeerId,
+}
+
+const TITLES: [&str; 10] = [
+    "Common Name",
+    "Real Address",
+    "Virtual Address",
+    "Virtual IPv6 Address",
+    "Bytes Received",
+    "Bytes Sent",
+    "Connected Since",
+    "Username",
+    "Client ID",
+    "Peer ID",
+];
+
+/// Where a table's columns stand, as its header says, and how many it has.
+#[derive(Clone, Copy, Default)]
+struct Columns {
+    at: [Option<u8>; TITLES.len()],
+    count: u8,
+}
+
+/// A line and where its fields start; the separators before them belong to nobody.
+struct Fields<'a> {
+    line: Text<'a>,
+    starts: [usize; MOST_FIELDS],
+    count: usize,
+}
+
+/// How many surplus separators of a comma row belong to the common name, and how many to the user name.
+#[derive(Clone, Copy, Default)]
+struct Surplus {
+    name: usize,
+    user: usize,
+}
+
+/// Tells what a file is; its entries are read as they are asked for.
+pub fn parse(file: &[u8]) -> Document<'_> {
+    let text = Text::new(file);
+    let first = text.lines().next().unwrap_or_default();
+    let (separator, section) = match first.bytes() {
+        b"OpenVPN CLIENT LIST" => (b',', Section::Other),
+        b"OpenVPN STATISTICS" => return Document::Statistics,
+        line if line.starts_with(b"TITLE,") => (b',', Section::Tagged),
+        line if line.starts_with(b"TITLE\t") => (b'\t', Section::Tagged),
+        _ => return Document::Unknown,
+    };
+    Document::Server(Entries {
+        rest: text,
+        separator,
+        section,
+        clients: Columns::default(),
+        routes: Columns::default(),
+    })
+}
+
+/// A date as OpenVPN prints it (`2026-11-20 13:20:25`, before 2.5 `Thu Apr 30 13:55:38 2020`) in the first form.
+pub fn date(text: Text<'_>) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.words();
+    let words = [words.next(), words.next(), words.next(), words.next(), words.next()];
+    let [_, Some(month), Some(day), Some(time), Some(year)] = words else { return text.to_string() };
+    let number = (1..).zip(MONTHS).find(|(_, name)| month == *name).map(|(number, _)| number);
+    match (number, day.number(), year.number()) {
+        (Some(month), Some(day), Some(year)) => format!("{year:04}-{month:02}-{day:02} {time}"),
+        _ => text.to_string(),
+    }
+}
+
+impl<'a> Client<'a> {
+    /// Who this is: the common name, or the user name where there is no certificate; absent while
+    /// the client has not authenticated.
+    pub fn identity(&self) -> Option<Text<'a>> {
+        [self.common_name, self.username].into_iter().find(|name| !name.is_empty() && *name != "UNDEF")
+    }
+
+    /// The host and port of the real address (`1.2.3.4:5`, `[2001:db8::1]:5`, `udp4:1.2.3.4:5`); the
+    /// port is empty where the file does not say it (OpenVPN prints IPv6 peers without one).
+    pub fn peer(&self) -> (Text<'a>, Text<'a>) {
+        let address = match self.real_address.cut(b':') {
+            Some((protocol, rest)) if is_protocol(protocol) => rest,
+            _ => self.real_address,
+        };
+        if let Some((host, port)) = address.after("[").and_then(|rest| rest.cut(b']')) {
+            return (host, port.after(":").unwrap_or_default());
+        }
+        match address.cut_last(b':') {
+            Some((host, port)) if host.cut(b':').is_none() => (host, port),
+            _ => (address, Text::default()),
+        }
+    }
+}
+
+/// `tcp` or `udp` with what follows, as in `udp4` or `tcp6-server`; a host has no such name.
+fn is_protocol(word: Text<'_>) -> bool {
+    word.after("udp").or(word.after("tcp")).is_some()
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        while self.section != Section::Over {
+            // A line without an end was cut: what it says can't be believed.
+            let Some((line, rest)) = self.rest.cut(b'\n') else {
+                self.section = Section::Over;
+                return (self.rest == "END").then_some(Entry::End);
+            };
+            self.rest = rest;
+            let line = line.before("\r").unwrap_or(line);
+            if line == "END" {
+                self.section = Section::Over;
+                return Some(Entry::End);
+            }
+            if let Some(entry) = self.entry(line) {
+                return Some(entry);
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Entries<'a> {
+    fn entry(&mut self, line: Text<'a>) -> Option<Entry<'a>> {
+        if self.section == Section::Tagged {
+            let (tag, rest) = line.cut(self.separator).unwrap_or((line, Text::default()));
+            return self.tagged(tag, rest);
+        }
+        match line.bytes() {
+            b"ROUTING TABLE" => self.section = Section::Routes,
+            b"GLOBAL STATS" => self.section = Section::Other,
+            title if title.starts_with(b"Common Name,") && self.clients.count == 0 => {
+                self.clients = Columns::named(line.fields(b','));
+                self.section = Section::Clients;
+            }
+            title if title.starts_with(b"Virtual Address,") && self.routes.count == 0 => {
+                self.routes = Columns::named(line.fields(b','));
+            }
+            _ if self.section == Section::Clients => return Some(self.client(line)),
+            _ if self.section == Section::Routes => return Some(self.route(line)),
+            _ => {}
+        }
+        None
+    }
+
+    fn tagged(&mut self, tag: Text<'a>, rest: Text<'a>) -> Option<Entry<'a>> {
+        match tag.bytes() {
+            b"CLIENT_LIST" => return Some(self.client(rest)),
+            b"ROUTING_TABLE" => return Some(self.route(rest)),
+            b"TITLE" => return rest.words().nth(1).map(Entry::Version),
+            b"HEADER" => {
+                let (table, titles) = rest.cut(self.separator)?;
+                match table.bytes() {
+                    b"CLIENT_LIST" => self.clients = Columns::named(titles.fields(self.separator)),
+                    b"ROUTING_TABLE" => self.routes = Columns::named(titles.fields(self.separator)),
+                    _ => {}
+                }
+            }
+            _ if !is_tag(tag) => return Some(Entry::Fragment),
+            _ => {}
+        }
+        None
+    }
+
+    fn client(&self, line: Text<'a>) -> Entry<'a> {
+        let columns = &self.clients;
+        let client = Fields::of(line, self.separator).and_then(|fields| {
+            let surplus = fields.surplus(columns)?;
+            // All of it in the common name is by far the likeliest; the user name is tried after.
+            (0..=surplus).find_map(|user| fields.client(columns, Surplus { name: surplus.checked_sub(user)?, user }))
+        });
+        client.map_or(Entry::Skipped, Entry::Client)
+    }
+
+    fn route(&self, line: Text<'a>) -> Entry<'a> {
+        let columns = &self.routes;
+        let route = Fields::of(line, self.separator).and_then(|fields| {
+            let surplus = Surplus { name: fields.surplus(columns)?, user: 0 };
+            Some(Route {
+                virtual_address: fields.get(columns, Column::VirtualAddress, surplus)?,
+                real_address: fields.get(columns, Column::RealAddress, surplus)?,
+            })
+        });
+        route.map_or(Entry::Skipped, Entry::Route)
+    }
+}
+
+impl Columns {
+    fn named<'a>(titles: impl Iterator<Item = Text<'a>>) -> Self {
+        let mut columns = Self::default();
+        for (index, title) in (0..u8::MAX).zip(titles) {
+            columns.count = index.saturating_add(1);
+            if let Some(at) = TITLES.iter().position(|known| title == *known).and_then(|at| columns.at.get_mut(at)) {
+                at.get_or_insert(index);
+            }
+        }
+        columns
+    }
+
+    fn at(&self, column: Column) -> Option<usize> {
+        self.at.get(column as usize).copied().flatten().map(usize::from)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Splits a row; absent where it has too many fields.
+    fn of(line: Text<'a>, separator: u8) -> Option<Self> {
+        let mut starts = [0; MOST_FIELDS];
+        let mut count = 1;
+        for at in memchr::memchr_iter(separator, line.bytes()) {
+            *starts.get_mut(count)? = at.checked_add(1)?;
+            count = count.checked_add(1)?;
+        }
+        Some(Self { line, starts, count })
+    }
+
+    /// How many fields there are beyond the header's; absent where there are fewer.
+    fn surplus(&self, columns: &Columns) -> Option<usize> {
+        self.count.checked_sub(columns.count.into()).filter(|_| columns.count > 0)
+    }
+
+    fn client(&self, columns: &Columns, surplus: Surplus) -> Option<Client<'a>> {
+        let get = |column| self.get(columns, column, surplus);
+        let real_address = get(Column::RealAddress)?;
+        if surplus.name.saturating_add(surplus.user) > 0 && !is_address(real_address) {
+            return None;
+        }
+        Some(Client {
+            common_name: get(Column::CommonName)?,
+            username: get(Column::Username).unwrap_or_default(),
+            real_address,
+            virtual_address: get(Column::VirtualAddress).unwrap_or_default(),
+            virtual_ipv6: get(Column::VirtualIpv6).unwrap_or_default(),
+            bytes_received: get(Column::BytesReceived)?.number()?,
+            bytes_sent: get(Column::BytesSent)?.number()?,
+            since: get(Column::Since).unwrap_or_default(),
+            client_id: get(Column::ClientId).unwrap_or_default(),
+            peer_id: get(Column::PeerId).unwrap_or_default(),
+        })
+    }
+
+    /// A column's text, where the surplus separators are part of the two names.
+    fn get(&self, columns: &Columns, column: Column, surplus: Surplus) -> Option<Text<'a>> {
+        let at = columns.at(column)?;
+        let own = match column {
+            Column::CommonName => surplus.name,
+            Column::Username => surplus.user,
+            _ => 0,
+        };
+        let mut from = at;
+        for (name, width) in [(Column::CommonName, surplus.name), (Column::Username, surplus.user)] {
+            if columns.at(name).is_some_and(|name| name < at) {
+                from = from.checked_add(width)?;
+            }
+        }
+        self.span(from, from.checked_add(own)?)
+    }
+
+    /// The text from the start of one field to the end of another.
+    fn span(&self, from: usize, to: usize) -> Option<Text<'a>> {
+        let start = *self.starts.get(from)?;
+        let next = to.checked_add(1)?;
+        let end = match next < self.count {
+            true => self.starts.get(next)?.checked_sub(1)?,
+            false if next == self.count => self.line.bytes().len(),
+            false => return None,
+        };
+        self.line.bytes().get(start..end).map(Text::new)
+    }
+}
+
+/// Whether a word can name a row, also one that we don't know: `GLOBAL_STATS`.
+fn is_tag(word: Text<'_>) -> bool {
+    word.bytes().len() > 3 && word.bytes().iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
+}
+
+/// Whether a field can be a real address: the names around it may hold anything.
+fn is_address(field: Text<'_>) -> bool {
+    field.bytes().iter().any(|byte| matches!(byte, b'.' | b':'))
+        && field.bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b".:[]%-_".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER_2: &str = "TITLE,OpenVPN 2.6.14 x86_64\nTIME,2026-11-20 13:20:25,1795180825\nHEADER,CLIENT_LIST,\
+        Common Name,Real Address,Virtual Address,Virtual IPv6 Address,Bytes Received,Bytes Sent,Connected Since,\
+        Connected Since (time_t),Username,Client ID,Peer ID,Data Channel Cipher\n";
+
+    fn entries(text: &str) -> Vec<Entry<'_>> {
+        match parse(text.as_bytes()) {
+            Document::Server(entries) => entries.collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn clients(text: &str) -> Vec<Client<'_>> {
+        let clients = entries(text).into_iter();
+        clients.filter_map(|entry| if let Entry::Client(client) = entry { Some(client) } else { None }).collect()
+    }
+
+    #[test]
+    fn names_may_hold_commas_in_version_2() {
+        for (row, name, user) in [
+            (
+                "Smith, Ann,192.0.2.1:5,10.8.0.2,,1,2,2026-11-20 13:20:20,1795180820,UNDEF,0,0,AES-256-GCM",
+                "Smith, Ann",
+                "UNDEF",
+            ),
+            ("ann,192.0.2.1:5,10.8.0.2,,1,2,2026-11-20 13:20:20,1795180820,a,b,,c,0,0,AES-256-GCM", "ann", "a,b,,c"),
+            ("a,b,192.0.2.1:5,10.8.0.2,,1,2,2026-11-20 13:20:20,1795180820,c,d,0,0,AES-256-GCM", "a,b", "c,d"),
+            (",,192.0.2.1:5,10.8.0.2,,1,2,2026-11-20 13:20:20,1795180820,UNDEF,0,0,AES-256-GCM", ",", "UNDEF"),
+        ] {
+            let text = format!("{HEADER_2}CLIENT_LIST,{row}\nEND\n");
+            let found = clients(&text);
+            assert_eq!(found.len(), 1, "{row}");
+            assert_eq!((found[0].common_name, found[0].username), (name.into(), user.into()), "{row}");
+            assert_eq!((found[0].bytes_received, found[0].bytes_sent), (1, 2), "{row}");
+            assert_eq!(found[0].real_address, Text::from("192.0.2.1:5"), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_name_made_to_look_like_the_other_fields_stays_a_name() {
+        let row = "x,192.0.2.9:9,10.8.0.9,,7,7,2026-11-20 13:20:20,1795180820,UNDEF";
+        let text = format!("{HEADER_2}CLIENT_LIST,{row},192.0.2.1:5,10.8.0.2,,1,2,d,1,UNDEF,0,0,AES-256-GCM\nEND\n");
+        let found = clients(&text);
+        assert_eq!(found[0].common_name, Text::from(row));
+        assert_eq!(found[0].bytes_received, 1);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_understood_are_counted() {
+        let text = format!("{HEADER_2}CLIENT_LIST,short,row\nCLIENT_LIST,a,192.0.2.1:5,,,x,2,d,1,UNDEF,0,0,c\nEND\n");
+        let skipped = entries(&text).into_iter().filter(|entry| *entry == Entry::Skipped).count();
+        assert_eq!(skipped, 2);
+    }
+
+    #[test]
+    fn rows_before_any_header_are_skipped() {
+        assert_eq!(
+            entries("TITLE\tOpenVPN 2.6.14 x\nCLIENT_LIST\ta\t192.0.2.1:5\nEND\n"),
+            [Entry::Version("2.6.14".into()), Entry::Skipped, Entry::End]
+        );
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_believed() {
+        let text = format!("{HEADER_2}CLIENT_LIST,a,192.0.2.1:5,,,1,2,d,1,UNDEF,0,0,AES");
+        assert_eq!(entries(&text), [Entry::Version("2.6.14".into())]);
+    }
+
+    #[test]
+    fn nothing_after_the_first_end_counts() {
+        let row = "CLIENT_LIST,a,192.0.2.1:5,,,1,2,d,1,UNDEF,0,0,AES\n";
+        let text = format!("{HEADER_2}{row}END\n{row}END\n");
+        assert_eq!(clients(&text).len(), 1);
+    }
+
+    #[test]
+    fn the_rest_of_an_overwritten_line_is_a_fragment_and_an_unknown_row_is_not() {
+        assert_eq!(
+            entries("TITLE\tOpenVPN 2.6.14 x\nF\t2\t2\tAES-256-GCM\nGLOBAL_STATS\tdco_enabled\t0\nNEW_ROW\t1\nEND\n"),
+            [Entry::Version("2.6.14".into()), Entry::Fragment, Entry::End]
+        );
+    }
+
+    #[test]
+    fn real_addresses_come_in_many_forms() {
+        for (text, host, port) in [
+            ("192.0.2.1:5", "192.0.2.1", "5"),
+            ("192.0.2.1", "192.0.2.1", ""),
+            ("[2001:db8::1]:5", "2001:db8::1", "5"),
+            ("2001:db8::1", "2001:db8::1", ""),
+            ("udp4:192.0.2.1:5", "192.0.2.1", "5"),
+            ("tcp6-server:[2001:db8::1]:5", "2001:db8::1", "5"),
+            ("", "", ""),
+        ] {
+            let client = Client { real_address: text.into(), ..Client::default() };
+            assert_eq!(client.peer(), (host.into(), port.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_name_or_its_users() {
+        for (name, user, expected) in [
+            ("ann", "UNDEF", Some("ann")),
+            ("ann", "other", Some("ann")),
+            ("UNDEF", "ann", Some("ann")),
+            ("UNDEF", "UNDEF", None),
+            ("UNDEF", "", None),
+        ] {
+            let client = Client { common_name: name.into(), username: user.into(), ..Client::default() };
+            assert_eq!(client.identity(), expected.map(Text::from), "{name} {user}");
+        }
+    }
+
+    #[test]
+    fn both_date_forms_print_alike() {
+        for (text, expected) in [
+            ("2026-11-20 13:20:25", "2026-11-20 13:20:25"),
+            ("Thu Apr 30 13:55:38 2020", "2020-04-30 13:55:38"),
+            ("Wed Apr  1 08:00:07 2020", "2020-04-01 08:00:07"),
+            ("Wed Foo  1 08:00:07 2020", "Wed Foo  1 08:00:07 2020"),
+        ] {
+            assert_eq!(date(text.into()), expected);
+        }
+    }
+
+    #[test]
+    fn other_files_are_told_apart() {
+        assert!(matches!(parse(b"OpenVPN STATISTICS\nUpdated,2026-11-20 13:20:25\n"), Document::Statistics));
+        for text in ["", "\n", "hello\n", "TITLE OpenVPN\n"] {
+            assert!(matches!(parse(text.as_bytes()), Document::Unknown), "{text:?}");
+        }
+    }
+}

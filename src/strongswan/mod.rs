@@ -1,0 +1,191 @@
+//! strongSwan, asked over charon's VICI socket.
+//!
+//! Every scrape opens a connection of its own, so a charon that hangs costs that scrape and
+//! not the next. SAs are exposed while they stream in, one segment in memory at a time.
+
+use self::sa::{Connection, IkeSa};
+use self::vici::{LONGEST_SEGMENT, Message, Packet};
+use crate::collector::{Collector, Deadline, Error, Report};
+use crate::expo::Exposition;
+use crate::source::clock;
+use crate::source::socket::{self, Address, Channel};
+
+pub mod metrics;
+pub mod sa;
+pub mod sessions;
+pub mod vici;
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// charon's VICI socket.
+    pub socket: Address,
+    /// The gateway's name in the session list.
+    pub gateway: String,
+}
+
+/// The collector.
+pub struct StrongSwan {
+    settings: Settings,
+}
+
+/// A conversation with charon.
+struct Charon {
+    channel: Channel,
+    segment: Vec<u8>,
+}
+
+impl StrongSwan {
+    /// A collector for one charon.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
+        let mut charon = match Charon::open(&self.settings.socket, deadline)
+            .and_then(|mut charon| charon.version(out).map(|()| charon))
+        {
+            Ok(charon) => charon,
+            Err(error) => {
+                metrics::expose_down(out);
+                return Err(error);
+            }
+        };
+        // Half a list makes wrong sums: what streams in counts once all of it is here.
+        let mut all = Exposition::default();
+        let mut tunnels = metrics::Tunnels::default();
+        let mut ikes: u64 = 0;
+        charon.stream("list-conns", "list-conn", &[], |message| {
+            if let Some(connection) = Connection::parse(message) {
+                tunnels.load(&connection);
+            }
+        })?;
+        charon.sas(|ike| {
+            ikes = ikes.saturating_add(1);
+            tunnels.see(ike);
+            metrics::expose_ike(ike, &mut all);
+        })?;
+        metrics::expose_count(ikes, &mut all);
+        tunnels.expose(&mut all);
+        out.absorb(all);
+        Ok(())
+    }
+
+    fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
+        let mut charon = Charon::open(&self.settings.socket, deadline)?;
+        let now = clock::now();
+        charon.sas(|ike| {
+            sessions::list(ike, &established(ike, now), &self.settings.gateway, &mut report.sessions);
+        })
+    }
+}
+
+impl Collector for StrongSwan {
+    fn name(&self) -> &'static str {
+        "strongswan"
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.settings.socket.to_string()]
+    }
+
+    fn collect(&self, deadline: Deadline, report: &mut Report) {
+        let result = self.read_metrics(deadline, &mut report.exposition);
+        report.target(self.settings.socket.to_string(), result);
+    }
+
+    fn sessions(&self, deadline: Deadline, report: &mut Report) {
+        let result = self.read_sessions(deadline, report);
+        report.target(self.settings.socket.to_string(), result);
+    }
+}
+
+/// The local date and time at which an IKE_SA was established; charon tells its age.
+fn established(ike: &IkeSa<'_>, now: i64) -> String {
+    ike.established
+        .and_then(|age| now.checked_sub_unsigned(age))
+        .and_then(clock::local)
+        .map(|moment| moment.to_string())
+        .unwrap_or_default()
+}
+
+impl Charon {
+    fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
+        Ok(Self { channel: socket::open(address, deadline)?, segment: Vec::new() })
+    }
+
+    fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
+        self.channel.send(&vici::command("version", &[]))?;
+        loop {
+            if let Packet::Response(message) = self.packet("version")? {
+                let value = |key| message.value(key).unwrap_or_default();
+                metrics::expose_version(value("daemon"), value("version"), out);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Streams the IKE_SAs; charon passes over one that is busy instead of waiting for it.
+    fn sas(&mut self, mut each: impl FnMut(&IkeSa<'_>)) -> Result<(), Error> {
+        self.stream("list-sas", "list-sa", &[("noblock", "yes")], |message| {
+            if let Some(ike) = IkeSa::parse(message) {
+                each(&ike);
+            }
+        })
+    }
+
+    /// Runs a command that answers by events, and hands each to `each`.
+    fn stream(
+        &mut self,
+        command: &str,
+        event: &str,
+        arguments: &[(&str, &str)],
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), Error> {
+        self.channel.send(&vici::register(event))?;
+        while self.packet(event)? != Packet::EventConfirm {}
+        self.channel.send(&vici::command(command, arguments))?;
+        loop {
+            match self.packet(command)? {
+                Packet::Event(name, message) if name == event => each(message),
+                Packet::Response(message) => {
+                    let refusal = refusal(message);
+                    self.channel.send(&vici::unregister(event))?;
+                    while self.packet(event)? != Packet::EventConfirm {}
+                    return refusal.map_or(Ok(()), |why| Err(self.refused(command, &why)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads the next packet; one that says that charon does not know `request` is an error.
+    fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
+        let mut length = [0; 4];
+        self.channel.fill(&mut length)?;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > LONGEST_SEGMENT {
+            return Err(Error::TooLong { thing: self.channel.thing().into(), limit: LONGEST_SEGMENT });
+        }
+        self.segment.resize(length, 0);
+        self.channel.fill(&mut self.segment)?;
+        match vici::parse(&self.segment) {
+            Ok(Packet::CommandUnknown | Packet::EventUnknown) => Err(self.refused(request, "charon does not know it")),
+            Ok(packet) => Ok(packet),
+            Err(fault) => {
+                let thing = self.channel.thing().into();
+                Err(Error::Malformed { thing, expected: fault.expected, offset: fault.offset })
+            }
+        }
+    }
+
+    fn refused(&self, request: &str, why: &str) -> Error {
+        Error::Refused { thing: self.channel.thing().into(), why: format!("{request}: {why}") }
+    }
+}
+
+/// Why a command failed, if it did.
+fn refusal(message: Message<'_>) -> Option<String> {
+    let failed = message.value("success").is_some_and(|success| success == "no");
+    failed.then(|| message.value("errmsg").map_or("refused".into(), |why| why.to_string()))
+}

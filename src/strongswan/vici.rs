@@ -1,0 +1,332 @@
+//! VICI, charon's control protocol: packets and the elements of messages, decoded without
+//! copying and encoded.
+//!
+//! The format is in strongSwan's `src/libcharon/plugins/vici/README.md`. A message is checked
+//! whole before anything of it is believed: what [`parse`] gives balances, and iterating it
+//! can't fail. Nesting is counted, never recursed into.
+
+use crate::text::Text;
+
+/// charon's own limit for one segment; a longer one is refused before memory is taken for it.
+pub const LONGEST_SEGMENT: usize = 512 * 1024;
+
+/// What a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// The answer to a command.
+    Response(Message<'a>),
+    /// charon does not know the command.
+    CommandUnknown,
+    /// An event was registered or unregistered.
+    EventConfirm,
+    /// charon does not know the event.
+    EventUnknown,
+    /// Something happened, or one item of a streamed answer.
+    Event(Text<'a>, Message<'a>),
+}
+
+/// A balanced run of elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message<'a>(&'a [u8]);
+
+/// One element of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element<'a> {
+    /// A named section begins.
+    Section(Text<'a>),
+    /// The innermost section ends.
+    SectionEnd,
+    /// A key and its value.
+    Pair(Text<'a>, Text<'a>),
+    /// A named list begins.
+    List(Text<'a>),
+    /// One item of the list.
+    Item(Text<'a>),
+    /// The list ends.
+    ListEnd,
+}
+
+/// Where a segment stops making sense, and what should have stood there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What should have stood there.
+    pub expected: &'static str,
+    /// In bytes from the start of the segment.
+    pub offset: usize,
+}
+
+/// The elements of a message, in order.
+#[derive(Clone, Debug)]
+pub struct Elements<'a>(Cursor<'a>);
+
+#[derive(Clone, Debug)]
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+const COMMAND: u8 = 0;
+const REGISTER: u8 = 3;
+const UNREGISTER: u8 = 4;
+
+impl<'a> Message<'a> {
+    /// The elements, in order.
+    pub fn elements(self) -> Elements<'a> {
+        Elements(Cursor { bytes: self.0, offset: 0 })
+    }
+
+    /// The value of a key outside all sections.
+    pub fn value(self, key: &str) -> Option<Text<'a>> {
+        let mut depth = 0usize;
+        self.elements().find_map(|element| {
+            match element {
+                Element::Section(_) => depth = depth.saturating_add(1),
+                Element::SectionEnd => depth = depth.saturating_sub(1),
+                Element::Pair(name, value) if depth == 0 && name == key => return Some(value),
+                _ => {}
+            }
+            None
+        })
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Element<'a>;
+
+    fn next(&mut self) -> Option<Element<'a>> {
+        if self.0.is_over() { None } else { self.0.element().ok() }
+    }
+}
+
+/// Takes a segment's body apart; what is given is checked to its end.
+pub fn parse(segment: &[u8]) -> Result<Packet<'_>, Fault> {
+    let mut cursor = Cursor { bytes: segment, offset: 0 };
+    let packet = match cursor.byte("a packet type")? {
+        1 => Packet::Response(cursor.message()?),
+        2 => Packet::CommandUnknown,
+        5 => Packet::EventConfirm,
+        6 => Packet::EventUnknown,
+        7 => Packet::Event(cursor.name()?, cursor.message()?),
+        _ => return Err(Fault { expected: "a packet type that charon sends", offset: 0 }),
+    };
+    if cursor.is_over() { Ok(packet) } else { Err(cursor.fault("the end of the packet")) }
+}
+
+/// A command with its arguments, as a whole segment with its length.
+pub fn command(name: &str, arguments: &[(&str, &str)]) -> Vec<u8> {
+    segment(COMMAND, name, |out| {
+        for (key, value) in arguments {
+            encode(Element::Pair((*key).into(), (*value).into()), out);
+        }
+    })
+}
+
+/// The registration for an event, as a whole segment.
+pub fn register(event: &str) -> Vec<u8> {
+    segment(REGISTER, event, |_| ())
+}
+
+/// The end of the registration for an event, as a whole segment.
+pub fn unregister(event: &str) -> Vec<u8> {
+    segment(UNREGISTER, event, |_| ())
+}
+
+/// Writes one element as charon would; names are cut at 255 bytes and values at 65535.
+pub fn encode(element: Element<'_>, out: &mut Vec<u8>) {
+    match element {
+        Element::Section(name) => {
+            out.push(1);
+            encode_name(name, out);
+        }
+        Element::SectionEnd => out.push(2),
+        Element::Pair(key, value) => {
+            out.push(3);
+            encode_name(key, out);
+            encode_value(value, out);
+        }
+        Element::List(name) => {
+            out.push(4);
+            encode_name(name, out);
+        }
+        Element::Item(value) => {
+            out.push(5);
+            encode_value(value, out);
+        }
+        Element::ListEnd => out.push(6),
+    }
+}
+
+impl<'a> Cursor<'a> {
+    fn is_over(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn fault(&self, expected: &'static str) -> Fault {
+        Fault { expected, offset: self.offset }
+    }
+
+    fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], Fault> {
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(self.fault(expected))?;
+        self.bytes = rest;
+        self.offset = self.offset.saturating_add(count);
+        Ok(taken)
+    }
+
+    fn byte(&mut self, expected: &'static str) -> Result<u8, Fault> {
+        self.take(1, expected)?.first().copied().ok_or(self.fault(expected))
+    }
+
+    fn name(&mut self) -> Result<Text<'a>, Fault> {
+        let length = self.byte("the length of a name")?;
+        self.take(length.into(), "a whole name").map(Text::new)
+    }
+
+    fn value(&mut self) -> Result<Text<'a>, Fault> {
+        let [high, low] = [self.byte("the length of a value")?, self.byte("the length of a value")?];
+        self.take(u16::from_be_bytes([high, low]).into(), "a whole value").map(Text::new)
+    }
+
+    fn element(&mut self) -> Result<Element<'a>, Fault> {
+        let fault = self.fault("an element type");
+        Ok(match self.byte("an element type")? {
+            1 => Element::Section(self.name()?),
+            2 => Element::SectionEnd,
+            3 => Element::Pair(self.name()?, self.value()?),
+            4 => Element::List(self.name()?),
+            5 => Element::Item(self.value()?),
+            6 => Element::ListEnd,
+            _ => return Err(fault),
+        })
+    }
+
+    /// Checks the rest: sections balance, lists hold items only and don't nest.
+    fn message(&mut self) -> Result<Message<'a>, Fault> {
+        let message = Message(self.bytes);
+        let (mut depth, mut in_list) = (0usize, false);
+        while !self.is_over() {
+            let misplaced = self.fault(if in_list { "a list item or the end of the list" } else { "no list item" });
+            let unbalanced = self.fault("no end of a section");
+            match (self.element()?, in_list) {
+                (Element::Section(_), false) => depth = depth.saturating_add(1),
+                (Element::SectionEnd, false) => depth = depth.checked_sub(1).ok_or(unbalanced)?,
+                (Element::List(_), false) => in_list = true,
+                (Element::ListEnd, true) => in_list = false,
+                (Element::Pair(..), false) | (Element::Item(_), true) => {}
+                _ => return Err(misplaced),
+            }
+        }
+        if depth == 0 && !in_list { Ok(message) } else { Err(self.fault("the end of a section or list")) }
+    }
+}
+
+fn segment(kind: u8, name: &str, arguments: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![0, 0, 0, 0, kind];
+    encode_name(name.into(), &mut out);
+    arguments(&mut out);
+    let length = u32::try_from(out.len().saturating_sub(4)).unwrap_or(u32::MAX);
+    if let Some(prefix) = out.first_chunk_mut() {
+        *prefix = length.to_be_bytes();
+    }
+    out
+}
+
+fn encode_name(name: Text<'_>, out: &mut Vec<u8>) {
+    let length = u8::try_from(name.bytes().len()).unwrap_or(u8::MAX);
+    out.push(length);
+    out.extend(name.bytes().iter().take(length.into()));
+}
+
+fn encode_value(value: Text<'_>, out: &mut Vec<u8>) {
+    let length = u16::try_from(value.bytes().len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend(value.bytes().iter().take(length.into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example message of the format's description: what the bytes must be, written out by hand.
+    const GOLDEN: &[u8] =
+        b"\x03\x04key1\x00\x06value1\x01\x08section1\x01\x0bsub-section\x03\x04key2\x00\x06value2\x02\
+        \x04\x05list1\x05\x00\x05item1\x05\x00\x05item2\x06\x02";
+
+    fn golden() -> [Element<'static>; 10] {
+        [
+            Element::Pair("key1".into(), "value1".into()),
+            Element::Section("section1".into()),
+            Element::Section("sub-section".into()),
+            Element::Pair("key2".into(), "value2".into()),
+            Element::SectionEnd,
+            Element::List("list1".into()),
+            Element::Item("item1".into()),
+            Element::Item("item2".into()),
+            Element::ListEnd,
+            Element::SectionEnd,
+        ]
+    }
+
+    fn response(body: &[u8]) -> Vec<u8> {
+        [&[1], body].concat()
+    }
+
+    fn fault(body: &[u8]) -> Fault {
+        parse(&response(body)).expect_err("it must be refused")
+    }
+
+    #[test]
+    fn a_message_decodes_to_its_elements_and_back() {
+        let segment = response(GOLDEN);
+        let Ok(Packet::Response(message)) = parse(&segment) else { panic!("no response") };
+        assert_eq!(message.elements().collect::<Vec<_>>(), golden());
+        let mut encoded = Vec::new();
+        golden().into_iter().for_each(|element| encode(element, &mut encoded));
+        assert_eq!(encoded, GOLDEN);
+        assert_eq!(message.value("key1"), Some("value1".into()));
+        assert_eq!(message.value("key2"), None, "it stands inside a section");
+    }
+
+    #[test]
+    fn what_does_not_balance_is_refused_where_it_goes_wrong() {
+        for (body, expected, offset) in [
+            (&b"\x02"[..], "no end of a section", 1),
+            (b"\x01\x01a", "the end of a section or list", 4),
+            (b"\x04\x01a", "the end of a section or list", 4),
+            (b"\x05\x00\x01x", "no list item", 1),
+            (b"\x06", "no list item", 1),
+            (b"\x04\x01a\x04\x01b", "a list item or the end of the list", 4),
+            (b"\x04\x01a\x03\x01b\x00\x00", "a list item or the end of the list", 4),
+            (b"\x00", "an element type", 1),
+            (b"\x07", "an element type", 1),
+            (b"\x03\x05key", "a whole name", 3),
+            (b"\x03\x01k\x00", "the length of a value", 5),
+            (b"\x03\x01k\xff\xffvalue", "a whole value", 6),
+        ] {
+            assert_eq!(fault(body), Fault { expected, offset }, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn packets_are_told_apart() {
+        assert_eq!(parse(b"\x02"), Ok(Packet::CommandUnknown));
+        assert_eq!(parse(b"\x05"), Ok(Packet::EventConfirm));
+        assert_eq!(parse(b"\x06"), Ok(Packet::EventUnknown));
+        assert_eq!(parse(b"\x07\x07list-sa"), Ok(Packet::Event("list-sa".into(), Message::default())));
+        assert_eq!(parse(b""), Err(Fault { expected: "a packet type", offset: 0 }));
+        assert_eq!(parse(b"\x00"), Err(Fault { expected: "a packet type that charon sends", offset: 0 }));
+        assert_eq!(parse(b"\x05x"), Err(Fault { expected: "the end of the packet", offset: 1 }));
+    }
+
+    #[test]
+    fn requests_carry_their_length() {
+        assert_eq!(command("list-sas", &[("noblock", "yes")]), b"\0\0\0\x18\0\x08list-sas\x03\x07noblock\0\x03yes");
+        assert_eq!(register("list-sa"), b"\0\0\0\x09\x03\x07list-sa");
+        assert_eq!(unregister("list-sa"), b"\0\0\0\x09\x04\x07list-sa");
+    }
+
+    #[test]
+    fn nesting_is_no_danger() {
+        let deep = [b"\x01\x00".repeat(200_000), b"\x02".repeat(200_000)].concat();
+        assert!(parse(&response(&deep)).is_ok());
+    }
+}

@@ -1,0 +1,91 @@
+"""A real Prometheus server that scrapes what a test gives it, and promtool's opinion of a text."""
+
+import json
+import subprocess
+import urllib.parse
+
+from exporter import fetch, free_port
+from host import wait_for
+
+SCRAPE = """\
+global:
+  scrape_interval: 1s
+  scrape_timeout: 1s
+scrape_configs:
+"""
+
+
+def job(name, target, path):
+    return f"""\
+  - job_name: '{name}'
+    metrics_path: '{path}'
+    static_configs:
+      - targets: ['{target}']
+"""
+
+
+class Prometheus:
+    """One server for `jobs` ({name: (target, path)}), with its data in the scratch folder; it ends with the lab."""
+
+    def __init__(self, lab, jobs, host=None, name="prometheus"):
+        self.lab, self.host = lab, host
+        self.log_name = f"{name}/log"
+        self.port = free_port(host)
+        config = lab.write(f"{name}/config.yml", SCRAPE + "".join(job(job_name, *where) for job_name, where in jobs.items()))
+        command = (
+            "prometheus", f"--config.file={config}", f"--storage.tsdb.path={lab.path(name, 'data')}",
+            f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn",
+        )
+        self.process = (host.start(*command, log=self.log_name) if host else lab.start(command, log=self.log_name))
+        wait_for("Prometheus", self._ready)
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"Prometheus ended:\n{self.lab.log(self.log_name)}")
+        try:
+            return fetch(self.host, "127.0.0.1", self.port, "/-/ready")[0] == 200
+        except ConnectionError:
+            return False
+
+    def _api(self, path):
+        status, _, body = fetch(self.host, "127.0.0.1", self.port, "/api/v1/" + path)
+        answer = json.loads(body)
+        if status != 200 or answer["status"] != "success":
+            raise RuntimeError(f"{path}: {body.decode()}")
+        return answer["data"]
+
+    def query(self, expression):
+        """[(labels, value)] of an instant query; the value is the text that Prometheus holds."""
+        data = self._api("query?" + urllib.parse.urlencode({"query": expression}))
+        if data["resultType"] == "scalar":
+            return [({}, data["result"][1])]
+        return [(row["metric"], row["value"][1]) for row in data["result"]]
+
+    def targets(self):
+        """{job: (health, last error)} of the latest scrape of each job."""
+        active = self._api("targets?state=active")["activeTargets"]
+        return {target["labels"]["job"]: (target["health"], target["lastError"]) for target in active}
+
+    def await_up(self, job_name):
+        """Waits for a first good scrape; a failing one tells why."""
+
+        def scraped():
+            health, error = self.targets().get(job_name, ("unknown", ""))
+            if health == "down":
+                raise RuntimeError(f"the scrape of {job_name} failed: {error}")
+            return health == "up"
+
+        wait_for(f"a scrape of {job_name}", scraped)
+
+    def await_rows(self, expression, seconds=20.0):
+        return wait_for(f"an answer to {expression}", lambda: self.query(expression), seconds)
+
+
+def promtool_check(text):
+    """What `promtool check metrics` finds wrong with a scrape, a line for each complaint."""
+    body = text if isinstance(text, bytes) else text.encode()
+    done = subprocess.run(("promtool", "check", "metrics"), input=body, capture_output=True)
+    said = (done.stdout + done.stderr).decode().splitlines()
+    if done.returncode != 0 and not said:
+        said = [f"promtool ended with {done.returncode}"]
+    return said

@@ -1,0 +1,109 @@
+//! The captures under `fixtures/<house>/<case>/`, and what must come of them.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use gateway_exporter::expo::Exposition;
+use gateway_exporter::session::{Session, json};
+
+use crate::reader;
+
+/// The moment at which every capture is looked at: 2026-11-20 13:20:25 UTC.
+pub(crate) const NOW: i64 = 1_795_180_825;
+
+/// One case of one house.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    folder: PathBuf,
+}
+
+/// All cases of a house, sorted; there is always one.
+pub(crate) fn cases(house: &str) -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(house);
+    let mut cases: Vec<Case> = fs::read_dir(&root)
+        .unwrap_or_else(|error| panic!("{}: {error}", root.display()))
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| Case { name: entry.file_name().into_string().unwrap(), folder: entry.path() })
+        .collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!cases.is_empty(), "{}: no cases", root.display());
+    cases
+}
+
+/// One case by its name.
+pub(crate) fn case(house: &str, name: &str) -> Case {
+    cases(house).into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no case {house}/{name}"))
+}
+
+impl Case {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    pub(crate) fn has(&self, file: &str) -> bool {
+        self.path(file).exists()
+    }
+
+    pub(crate) fn bytes(&self, file: &str) -> Vec<u8> {
+        fs::read(self.path(file)).unwrap_or_else(|error| panic!("{}: {error}", self.path(file).display()))
+    }
+
+    pub(crate) fn text(&self, file: &str) -> String {
+        String::from_utf8(self.bytes(file)).unwrap()
+    }
+
+    /// Compares the sample lines with `expected.prom`, or writes that file where `BLESS=1` is set.
+    pub(crate) fn expect_samples(&self, exposition: Exposition) {
+        let text = text(exposition);
+        reader::read(&text);
+        self.expect("expected.prom", &reader::sample_lines(&text));
+    }
+
+    /// Compares the sessions with `expected.json`, one object a line, or writes it where `BLESS=1` is set.
+    pub(crate) fn expect_sessions(&self, sessions: &[Session]) {
+        let lines: Vec<_> = sessions
+            .iter()
+            .map(|session| String::from_utf8(json(std::slice::from_ref(session))).unwrap())
+            .map(|array| array[1..array.len() - 1].to_owned())
+            .collect();
+        let text = if lines.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", lines.join(",\n")) };
+        serde_json::from_str::<serde_json::Value>(&text).expect("valid JSON");
+        self.expect("expected.json", &text);
+    }
+
+    fn expect(&self, file: &str, found: &str) {
+        let path = self.path(file);
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&path, found).unwrap();
+        }
+        let expected = self.text(file);
+        for (number, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(found, expected, "{}:{}", path.display(), number + 1);
+        }
+        assert_eq!(found, expected, "{}", path.display());
+    }
+}
+
+/// The whole text of an exposition.
+pub(crate) fn text(exposition: Exposition) -> String {
+    let mut text = String::new();
+    exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
+    text
+}
+
+/// Calls `judge` with the input cut at every byte, and with bits flipped all over it.
+pub(crate) fn torment(input: &[u8], judge: impl Fn(&[u8])) {
+    for end in 0..=input.len() {
+        judge(&input[..end]);
+    }
+    let mut broken = input.to_vec();
+    for at in 0..input.len() {
+        for bit in [0x01, 0x20, 0x80] {
+            broken[at] ^= bit;
+            judge(&broken);
+            broken[at] ^= bit;
+        }
+    }
+}

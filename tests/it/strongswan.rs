@@ -1,0 +1,228 @@
+//! charon's answers, from captures to text and JSON.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::expo::Exposition;
+use gateway_exporter::source::clock;
+use gateway_exporter::source::socket::Address;
+use gateway_exporter::strongswan::sa::{Connection, IkeSa};
+use gateway_exporter::strongswan::vici::{Packet, encode, parse};
+use gateway_exporter::strongswan::{Settings, StrongSwan, metrics, sessions};
+
+use crate::charon::Replay;
+use crate::fixture::{Case, NOW, case, cases, text, torment};
+
+const CAPTURES: [&str; 3] = ["version.vici", "list-conns.vici", "list-sas.vici"];
+
+/// A socket path in a folder that goes with it.
+struct Socket(PathBuf);
+
+impl Socket {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("gwx-{}-{name}.vici", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Self(path)
+    }
+
+    fn listen(&self) -> UnixListener {
+        UnixListener::bind(&self.0).unwrap()
+    }
+
+    fn collector(&self) -> StrongSwan {
+        collector(Address::Unix(self.0.clone()))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn collector(socket: Address) -> StrongSwan {
+    StrongSwan::new(Settings { socket, gateway: "gateway".into() })
+}
+
+fn collect(collector: &StrongSwan, milliseconds: u64) -> Report {
+    let mut report = Report::default();
+    collector.collect(Deadline::within(Duration::from_millis(milliseconds)), &mut report);
+    report
+}
+
+/// Segments without their lengths.
+fn segments(mut capture: &[u8]) -> Vec<&[u8]> {
+    let mut segments = Vec::new();
+    while let Some(length) = capture.first_chunk::<4>() {
+        let end = 4 + u32::from_be_bytes(*length) as usize;
+        segments.push(&capture[4..end]);
+        capture = &capture[end..];
+    }
+    segments
+}
+
+fn events<'a>(case: &Case, file: &str, mut each: impl FnMut(Packet<'_>)) {
+    for segment in segments(&case.bytes(file)) {
+        each(parse(segment).unwrap_or_else(|fault| panic!("{}/{file}: {fault:?}", case.name)));
+    }
+}
+
+#[test]
+fn captures_become_the_expected_text() {
+    for case in cases("strongswan") {
+        let socket = Socket::new(&case.name);
+        let listener = socket.listen();
+        let replay = Replay::read(&case.path(".")).unwrap();
+        let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+        let report = collect(&socket.collector(), 5000);
+        server.join().unwrap();
+        assert_eq!(report.targets[0].1, Ok(()), "{}", case.name);
+        case.expect_samples(report.exposition);
+    }
+}
+
+#[test]
+fn captures_become_the_expected_json() {
+    for case in cases("strongswan") {
+        let mut rows = Vec::new();
+        events(&case, "list-sas.vici", |packet| {
+            if let Packet::Event(_, message) = packet {
+                let ike = IkeSa::parse(message).unwrap();
+                let moment = ike.established.map(|age| utc(NOW - age as i64)).unwrap_or_default();
+                sessions::list(&ike, &moment, "gateway", &mut rows);
+            }
+        });
+        case.expect_sessions(&rows);
+    }
+}
+
+/// Hours, minutes and seconds of a moment on 2026-11-20, UTC.
+fn utc(moment: i64) -> String {
+    let second = moment - 1_795_132_800;
+    format!("2026-11-20 {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[test]
+fn the_session_list_over_the_socket_has_the_same_rows_in_local_time() {
+    let case = case("strongswan", "same-identity-twice");
+    let socket = Socket::new("sessions");
+    let listener = socket.listen();
+    let replay = Replay::read(&case.path(".")).unwrap();
+    let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+    let mut report = Report::default();
+    let before = clock::now();
+    socket.collector().sessions(Deadline::within(Duration::from_secs(5)), &mut report);
+    server.join().unwrap();
+    assert_eq!(report.sessions.len(), 3);
+    let ages: Vec<i64> = (0..60).collect();
+    for row in &report.sessions {
+        let moment = |age: &i64| clock::local(before - age).unwrap().to_string();
+        assert!(ages.iter().any(|age| moment(age) == row.established), "{}", row.established);
+    }
+}
+
+#[test]
+fn vici_over_tcp_says_the_same() {
+    let case = case("strongswan", "two-children");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::parse(&format!("tcp://{}", listener.local_addr().unwrap())).unwrap();
+    let replay = Replay::read(&case.path(".")).unwrap();
+    let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+    case.expect_samples(collect(&collector(address), 5000).exposition);
+    server.join().unwrap();
+}
+
+#[test]
+fn captures_encode_to_the_same_bytes() {
+    for case in cases("strongswan") {
+        for file in CAPTURES {
+            for segment in segments(&case.bytes(file)) {
+                let (head, message) = match parse(segment).unwrap() {
+                    Packet::Response(message) => (1, message),
+                    Packet::Event(name, message) => (2 + name.bytes().len(), message),
+                    _ => continue,
+                };
+                let mut encoded = segment[..head].to_vec();
+                message.elements().for_each(|element| encode(element, &mut encoded));
+                assert_eq!(encoded, segment, "{}/{file}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn broken_segments_are_refused_or_give_valid_text() {
+    for case in cases("strongswan") {
+        let bytes: Vec<_> = CAPTURES.iter().map(|file| case.bytes(file)).collect();
+        for segment in bytes.iter().flat_map(|bytes| segments(bytes)) {
+            torment(segment, |broken| {
+                let Ok(Packet::Event(_, message) | Packet::Response(message)) = parse(broken) else { return };
+                let (mut out, mut tunnels) = (Exposition::default(), metrics::Tunnels::default());
+                if let Some(connection) = Connection::parse(message) {
+                    tunnels.load(&connection);
+                }
+                if let Some(ike) = IkeSa::parse(message) {
+                    tunnels.see(&ike);
+                    metrics::expose_ike(&ike, &mut out);
+                    sessions::list(&ike, "", "gateway", &mut Vec::new());
+                }
+                tunnels.expose(&mut out);
+                crate::reader::read(&text(out));
+            });
+        }
+    }
+}
+
+/// What a scrape says when charon sends these bytes and then keeps the line open.
+fn sick(name: &str, bytes: Vec<u8>) -> (String, String, Duration) {
+    let socket = Socket::new(name);
+    let listener = socket.listen();
+    let server = thread::spawn(move || {
+        let mut client = listener.accept().unwrap().0;
+        let _ = client.write_all(&bytes);
+        let _ = std::io::copy(&mut client, &mut std::io::sink());
+    });
+    let started = Instant::now();
+    let report = collect(&socket.collector(), 300);
+    let taken = started.elapsed();
+    server.join().unwrap();
+    let error = report.targets[0].1.as_ref().expect_err(name).to_string();
+    let complaint = error.strip_prefix(&*socket.0.to_string_lossy()).expect("the socket is named").to_owned();
+    (text(report.exposition), complaint, taken)
+}
+
+#[test]
+fn a_sick_charon_costs_the_deadline_at_most_and_is_told_about() {
+    let version = case("strongswan", "two-children").bytes("version.vici");
+    let list = case("strongswan", "two-children").bytes("list-conns.vici");
+    let after = |bytes: &[u8]| [&version[..], bytes].concat();
+    for (name, bytes, complaint, up) in [
+        ("silent", Vec::new(), ": no answer in time", false),
+        ("huge", b"\x7f\xff\xff\xff".to_vec(), ": more than 524288 bytes", false),
+        ("empty", vec![0; 4], ": expected a packet type at byte 0", false),
+        ("garbage", b"\0\0\0\x04HTTP".to_vec(), ": expected a packet type that charon sends at byte 0", false),
+        ("unknown-command", b"\0\0\0\x01\x02".to_vec(), ": version: charon does not know it", false),
+        ("unknown-event", after(b"\0\0\0\x01\x06"), ": list-conn: charon does not know it", true),
+        ("stops-in-the-stream", after(&list[..list.len() - 30]), ": no answer in time", true),
+    ] {
+        let (text, said, taken) = sick(name, bytes);
+        assert_eq!(said, complaint, "{name}");
+        assert!(taken < Duration::from_secs(2), "{name}: {taken:?}");
+        assert_eq!(text.contains("probe_success{version=\"5.9.8\"} 1\n"), up, "{name}: {text}");
+        assert_eq!(text.contains("probe_success{version=\"\"} 0\n"), !up, "{name}: {text}");
+        assert!(!text.contains("sessions_total"), "what is not known is absent: {text}");
+    }
+}
+
+#[test]
+fn no_charon_is_down() {
+    let socket = Socket::new("nobody");
+    let report = collect(&socket.collector(), 5000);
+    assert_eq!(report.targets[0].1.as_ref().unwrap_err().to_string(), format!("{}: not found", socket.0.display()));
+    assert_eq!(crate::reader::sample_lines(&text(report.exposition)), "probe_success{version=\"\"} 0\n");
+}

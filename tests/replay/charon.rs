@@ -1,0 +1,65 @@
+//! A charon that answers from a capture: `version`, `list-sas` and `list-conns` as a real one did.
+//!
+//! Whatever else it is asked, it answers as charon answers what it does not know.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// What a real charon sent for each command, segments with their lengths.
+#[derive(Clone)]
+pub(crate) struct Replay {
+    version: Vec<u8>,
+    sas: Vec<Vec<u8>>,
+    connections: Vec<Vec<u8>>,
+}
+
+impl Replay {
+    /// Reads `version.vici`, `list-sas.vici` and `list-conns.vici` in a folder.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let capture = |name: &str| fs::read(folder.join(name));
+        Ok(Self {
+            version: capture("version.vici")?,
+            sas: segments(&capture("list-sas.vici")?),
+            connections: segments(&capture("list-conns.vici")?),
+        })
+    }
+
+    /// Answers one client until it hangs up.
+    pub(crate) fn answer(&self, mut stream: impl Read + Write) -> io::Result<()> {
+        loop {
+            let mut length = [0; 4];
+            if stream.read_exact(&mut length).is_err() {
+                return Ok(());
+            }
+            let mut request = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut request)?;
+            let name = request.get(2..).unwrap_or_default();
+            let known = |word: &str| name.starts_with(word.as_bytes());
+            match request.first() {
+                Some(0) if known("version") => stream.write_all(&self.version)?,
+                Some(0) if known("list-sas") => stream.write_all(&answer(&self.sas))?,
+                Some(0) if known("list-conns") => stream.write_all(&answer(&self.connections))?,
+                Some(0) => stream.write_all(b"\0\0\0\x01\x02")?,
+                Some(3 | 4) if known("list-sa") || known("list-conn") => stream.write_all(b"\0\0\0\x01\x05")?,
+                _ => stream.write_all(b"\0\0\0\x01\x06")?,
+            }
+        }
+    }
+}
+
+/// The events and the response, without the confirmations around them.
+fn answer(segments: &[Vec<u8>]) -> Vec<u8> {
+    segments.iter().filter(|segment| segment.get(4).is_some_and(|kind| *kind != 5)).flatten().copied().collect()
+}
+
+fn segments(mut capture: &[u8]) -> Vec<Vec<u8>> {
+    let mut segments = Vec::new();
+    while let Some(length) = capture.first_chunk::<4>() {
+        let end = (4 + u32::from_be_bytes(*length) as usize).min(capture.len());
+        let (segment, rest) = capture.split_at(end);
+        segments.push(segment.to_vec());
+        capture = rest;
+    }
+    segments
+}
