@@ -2,6 +2,7 @@
 
 pub mod collector;
 pub mod expo;
+pub mod http;
 pub mod openvpn;
 pub mod session;
 pub mod source;

@@ -4,6 +4,7 @@
 #[path = "../replay/charon.rs"]
 mod charon;
 mod fixture;
+mod http;
 mod openvpn;
 mod reader;
 mod strongswan;

@@ -1,0 +1,189 @@
+//! The HTTP door: takes one request from each connection, answers it, and stays open under attack.
+//!
+//! One thread, the door, waits in poll(2) for newcomers and for the heads of their requests; a complete request gets
+//! a blocking thread of its own until it is answered. Connections, threads, bytes and times are all bounded by
+//! [`Limits`]. Where there is no room the greediest peer makes it: the scraper is not shut out by strangers.
+//! HTTP/1.1 is RFC 9112, its words RFC 9110; every answer ends its connection.
+
+mod answer;
+mod door;
+mod head;
+mod listen;
+mod workers;
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use listen::bind;
+
+/// How to answer: called on the request's own thread.
+pub type Respond = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// What is asked for. The door answers other methods than these itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The whole answer.
+    Get,
+    /// Only its head; answer as for GET, the door leaves the body out.
+    Head,
+}
+
+/// What a peer asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// GET or HEAD.
+    pub method: Method,
+    /// As it was sent, starting with `/`: no escape is decoded, no `..` is followed. For comparing, not for opening.
+    pub path: String,
+    /// Names and values in their order, decoded; at most 64. Any character can be in them, NUL too.
+    pub query: Vec<(String, String)>,
+    /// When Prometheus will stop waiting (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
+    pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// The values of one query name, in their order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What is answered. Header values are constants of the program, so that nothing a peer chose can get into them.
+pub struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, &'static str)>,
+    body: Body,
+}
+
+/// What follows the head of a reply.
+pub enum Body {
+    /// Sent with its length.
+    Whole(Cow<'static, [u8]>),
+    /// Sent as it is read. An error while reading cuts the connection, so that the peer does not take it for the end.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl Reply {
+    /// 200 with a body that stands.
+    pub fn ok(content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self::new(200, content_type, Body::Whole(body.into()))
+    }
+
+    /// 200 with a body that is made while it is sent.
+    pub fn stream(content_type: &'static str, body: impl Read + Send + 'static) -> Self {
+        Self::new(200, content_type, Body::Stream(Box::new(body)))
+    }
+
+    /// Any status with a line of text.
+    pub fn text(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        let bytes = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Self::new(status, "text/plain; charset=utf-8", Body::Whole(bytes))
+    }
+
+    /// One more header. `Connection`, `Date` and what frames the body are the door's.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers that were given, `Content-Type` first.
+    pub fn headers(&self) -> &[(&'static str, &'static str)] {
+        &self.headers
+    }
+
+    /// The body, read to its end; for whoever is no socket, such as a test.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        match self.body {
+            Body::Whole(bytes) => Ok(bytes.into_owned()),
+            Body::Stream(mut stream) => {
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).map(|_| bytes)
+            }
+        }
+    }
+
+    fn new(status: u16, content_type: &'static str, body: Body) -> Self {
+        Self { status, headers: vec![("Content-Type", content_type)], body }
+    }
+}
+
+/// How much of everything. The defaults suit a gateway that a few Prometheus servers and people ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections whose head is awaited, and again as many requests that wait for a thread.
+    /// Never more than an eighth of the descriptors that the process may have, each.
+    pub connections: usize,
+    /// Requests that are answered at once, each by a thread.
+    pub answers: usize,
+    /// The longest head of a request.
+    pub head_bytes: usize,
+    /// From accept to the end of the head.
+    pub head_time: Duration,
+    /// For the whole answer, once it is being written.
+    pub answer_time: Duration,
+    /// How long a request may wait for a thread before it is refused.
+    pub patience: Duration,
+    /// How long an answer may be under way before it makes room for one that waits.
+    pub stall_time: Duration,
+    /// How long an answered peer may take to close, so that a reset does not eat its answer.
+    pub linger_time: Duration,
+    /// How much of a body that nobody reads is thrown away meanwhile.
+    pub linger_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            answers: 16,
+            head_bytes: 8 * 1024,
+            head_time: Duration::from_secs(5),
+            answer_time: Duration::from_secs(30),
+            patience: Duration::from_millis(750),
+            stall_time: Duration::from_millis(250),
+            linger_time: Duration::from_secs(1),
+            linger_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// Serves all `listeners` on a thread of its own, for as long as the process lives.
+/// If that thread or an answering one panics, the process ends: it must not live on deaf.
+pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+    let limits = Limits { connections: limits.connections.min(listen::spare_descriptors()).max(1), ..limits };
+    let workers = workers::Workers::new(limits, respond);
+    let door = door::Door::new(listeners, limits, workers)?;
+    let run = move || {
+        let _ends = EndsProcess;
+        door.run();
+    };
+    std::thread::Builder::new().name("http-door".into()).stack_size(STACK).spawn(run).map(drop)
+}
+
+/// A page of heads and some frames of parsing fit in a tenth; the rest is for what answers.
+const STACK: usize = 256 * 1024;
+
+/// Dropped by a panic where panics unwind: a daemon without its door or its answers must not look alive.
+struct EndsProcess;
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("http: a thread panicked; ending");
+            log::logger().flush();
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A reply on the wire (RFC 9112): tiny_http's types print its head, the body is written here.
+//!
+//! Their own way of writing bodies closes a chunked one as if it were whole when reading it fails, holds all of a
+//! stream for HTTP/1.0 in memory, and can't say `Connection: close`.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt};
+use tiny_http::{HTTPVersion, Header, Response, StatusCode};
+
+use super::head::{Refusal, Version};
+use super::{Body, Limits, Reply};
+
+const BUFFER: usize = 16 * 1024;
+
+/// A socket that takes bytes until a deadline, however slowly the peer reads.
+pub(super) struct Wire<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(stream: &'a TcpStream, time: Duration) -> Self {
+        let now = Instant::now();
+        Self { stream, deadline: now.checked_add(time).unwrap_or(now) }
+    }
+
+    /// Never zero, which would mean for ever.
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.max(Duration::from_millis(1))) }
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(buffer)
+    }
+}
+
+/// Writes the reply; `with_body` is false for HEAD. After an error the peer must not take it for whole: [`reset`].
+pub(super) fn write(out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER, out);
+    out.write_all(&print_head(&reply, version)?)?;
+    match reply.body {
+        _ if !with_body => {}
+        Body::Whole(bytes) => out.write_all(&bytes)?,
+        Body::Stream(stream) => write_stream(&mut out, stream, version)?,
+    }
+    out.flush()
+}
+
+/// The bytes of the door's own answer.
+pub(super) fn print_refusal(refusal: Refusal) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A vector takes everything.
+    let _ = write(&mut bytes, refusal.reply(), Version::Http11, true);
+    bytes
+}
+
+/// Ends our side and waits for the peer's: closing with unread bytes would send a reset, and that eats the answer.
+pub(super) fn linger(stream: &TcpStream, limits: &Limits) {
+    let mut wire = Wire::new(stream, limits.linger_time);
+    let mut buffer = [0; 4096];
+    let mut left = limits.linger_bytes;
+    if stream.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    while let Ok(read @ 1..) = wire.read(&mut buffer) {
+        match left.checked_sub(read) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+/// Closing will send a reset and drop what the peer has not taken, instead of keeping it for minutes.
+pub(super) fn reset(stream: &TcpStream) {
+    // Where it fails the socket is gone anyway.
+    let _ = setsockopt(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 });
+}
+
+impl Refusal {
+    pub(super) fn reply(self) -> Reply {
+        match self {
+            Self::Malformed => Reply::text(400, "this is not an HTTP request\n"),
+            Self::Method => Reply::text(405, "only GET and HEAD\n").with("Allow", "GET, HEAD"),
+            Self::TooSlow => Reply::text(408, "the request took too long\n"),
+            Self::TooLong => Reply::text(431, "the head of the request is too long\n"),
+            Self::Full => Reply::text(503, "busy, try again\n").with("Retry-After", "1"),
+            Self::Version => Reply::text(505, "only HTTP/1.0 and HTTP/1.1\n"),
+        }
+    }
+}
+
+fn write_stream(out: &mut impl Write, mut stream: impl Read, version: Version) -> io::Result<()> {
+    if version == Version::Http10 {
+        return io::copy(&mut stream, out).map(drop);
+    }
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = match stream.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result?,
+        };
+        let chunk = buffer.get(..read).unwrap_or_default();
+        write!(out, "{read:x}\r\n")?;
+        out.write_all(chunk)?;
+        out.write_all(b"\r\n")?;
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
+    let (length, version) = match (&reply.body, version) {
+        (Body::Whole(bytes), Version::Http10) => (Some(bytes.len()), HTTPVersion(1, 0)),
+        (Body::Whole(bytes), Version::Http11) => (Some(bytes.len()), HTTPVersion(1, 1)),
+        (Body::Stream(_), Version::Http10) => (None, HTTPVersion(1, 0)),
+        (Body::Stream(_), Version::Http11) => (None, HTTPVersion(1, 1)),
+    };
+    let ends_with_connection = length.is_none() && version == (1, 0);
+    // A length is said however long the body is; tiny_http would cut it into chunks.
+    let mut response =
+        Response::empty(StatusCode(reply.status)).with_data(io::empty(), length).with_chunked_threshold(usize::MAX);
+    for (name, value) in [("Server", "gateway-exporter")].iter().chain(&reply.headers) {
+        // Their types let line ends through.
+        if value.contains(['\r', '\n']) {
+            continue;
+        }
+        if let Ok(header) = Header::from_bytes(*name, *value) {
+            response.add_header(header);
+        }
+    }
+    let mut head = Vec::with_capacity(512);
+    response.raw_print(&mut head, version, &[], true, None)?;
+    // An unknown length is printed to HTTP/1.0 as none; the last line before the end is always the framing.
+    let framing: &[u8] = if ends_with_connection { b"Content-Length: 0\r\n\r\n" } else { b"\r\n" };
+    let kept = head.strip_suffix(framing).map_or(head.len(), <[u8]>::len);
+    head.truncate(kept);
+    head.extend_from_slice(b"Connection: close\r\n\r\n");
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(reply: Reply, version: Version, with_body: bool) -> String {
+        let mut out = Vec::new();
+        write(&mut out, reply, version, with_body).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let (before, rest) = text.split_once("Date: ").expect("a date");
+        let (date, after) = rest.split_once("\r\n").unwrap();
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
+        format!("{before}{after}")
+    }
+
+    fn stream(parts: &'static [&'static [u8]]) -> Reply {
+        struct Parts(std::slice::Iter<'static, &'static [u8]>);
+        impl Read for Parts {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.next() {
+                    Some(part) if *part == b"error" => Err(io::Error::other("lost")),
+                    Some(part) => part.to_vec().as_slice().read(buffer),
+                    None => Ok(0),
+                }
+            }
+        }
+        Reply::stream("text/x", Parts(parts.iter()))
+    }
+
+    #[test]
+    fn a_whole_body_has_its_length() {
+        let head = "HTTP/1.1 200 OK\r\nServer: gateway-exporter\r\nContent-Type: text/x\r\n\
+                    Content-Length: 2\r\nConnection: close\r\n\r\n";
+        assert_eq!(printed(Reply::ok("text/x", "ab".as_bytes()), Version::Http11, true), format!("{head}ab"));
+        assert_eq!(printed(Reply::ok("text/x", "ab".as_bytes()), Version::Http11, false), head);
+        let old = head.replace("HTTP/1.1", "HTTP/1.0");
+        assert_eq!(printed(Reply::ok("text/x", "ab".as_bytes()), Version::Http10, true), format!("{old}ab"));
+        let long = printed(Reply::ok("text/x", vec![b'a'; 100_000]), Version::Http11, false);
+        assert!(long.contains("Content-Length: 100000\r\n") && !long.contains("chunked"), "{long}");
+    }
+
+    #[test]
+    fn a_stream_is_chunked_or_ends_with_its_connection() {
+        let head = "HTTP/1.1 200 OK\r\nServer: gateway-exporter\r\nContent-Type: text/x\r\n\
+                    Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        let old = head.replace("HTTP/1.1", "HTTP/1.0").replace("Transfer-Encoding: chunked\r\n", "");
+        let parts: &[&[u8]] = &[b"one", b"seventeen letters"];
+        let chunks = "3\r\none\r\n11\r\nseventeen letters\r\n0\r\n\r\n";
+        assert_eq!(printed(stream(parts), Version::Http11, true), format!("{head}{chunks}"));
+        assert_eq!(printed(stream(parts), Version::Http11, false), head);
+        assert_eq!(printed(stream(parts), Version::Http10, true), format!("{old}oneseventeen letters"));
+        assert_eq!(printed(stream(parts), Version::Http10, false), old);
+    }
+
+    #[test]
+    fn a_stream_that_fails_is_not_ended_as_if_it_were_whole() {
+        let mut out = Vec::new();
+        write(&mut out, stream(&[b"one", b"error"]), Version::Http11, true).unwrap_err();
+        assert!(!out.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&out));
+    }
+
+    #[test]
+    fn line_ends_do_not_become_headers() {
+        let reply = Reply::ok("text/x", &b""[..]).with("X-A", "a\r\nX-B: b").with("X-C", "c");
+        let text = printed(reply, Version::Http11, true);
+        assert!(!text.contains("X-A") && !text.contains("X-B") && text.contains("X-C: c\r\n"), "{text}");
+    }
+
+    #[test]
+    fn refusals_say_what_would_do() {
+        let text = |refusal| String::from_utf8(print_refusal(refusal)).unwrap();
+        assert!(text(Refusal::Method).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
+        assert!(text(Refusal::Method).contains("\r\nAllow: GET, HEAD\r\n"));
+        assert!(text(Refusal::Full).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        assert!(text(Refusal::Full).contains("\r\nRetry-After: 1\r\n"));
+        assert!(text(Refusal::Full).ends_with("\r\n\r\nbusy, try again\n"));
+    }
+}

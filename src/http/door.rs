@@ -1,0 +1,303 @@
+//! The thread at the door: lets connections in, waits for their heads, and shows out whoever takes too long.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Limits;
+use super::answer;
+use super::head::{self, Refusal};
+use super::workers::{Job, Workers};
+
+/// How long to leave a listener alone that can't accept.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often to look after requests that wait for a thread.
+const TICK: Duration = Duration::from_millis(25);
+/// Connections let in before the others are looked after again.
+const BATCH: usize = 64;
+/// After this long without another one, trouble is over.
+const CALM: Duration = Duration::from_secs(60);
+
+pub(super) struct Door {
+    listeners: Vec<TcpListener>,
+    guests: Vec<Guest>,
+    workers: Arc<Workers>,
+    limits: Limits,
+    /// No accepting until then.
+    paused: Option<Instant>,
+    trouble: Trouble,
+}
+
+/// A connection without a complete request.
+struct Guest {
+    stream: Arc<TcpStream>,
+    peer: Peer,
+    /// When its stage is over.
+    until: Instant,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Its head, so far.
+    Reading(Vec<u8>),
+    /// Refused; this many more bytes of it are thrown away until it closes.
+    Leaving(usize),
+}
+
+/// Whom a connection counts against: an IPv4 address, or the /64 of an IPv6 one, which is one household.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Peer(IpAddr);
+
+impl Peer {
+    fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()),
+            address => Self(address),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Says once that something began and once that it is over, however often a peer can make it happen.
+#[derive(Default)]
+pub(super) struct Trouble {
+    last: Option<Instant>,
+}
+
+impl Trouble {
+    pub(super) fn begins(&mut self, what: &str) {
+        if self.last.replace(Instant::now()).is_none() {
+            log::warn!("{what}");
+        }
+    }
+
+    /// Called whenever it went well.
+    pub(super) fn over(&mut self, what: &str) {
+        if self.last.is_some_and(|last| last.elapsed() >= CALM) {
+            self.last = None;
+            log::info!("{what}");
+        }
+    }
+}
+
+/// The place of the first one of the peer that is there most often; of several such peers, the first.
+pub(super) fn greediest(peers: impl Iterator<Item = Peer>) -> Option<usize> {
+    let mut counts = HashMap::new();
+    for (place, peer) in peers.enumerate() {
+        let (count, _) = counts.entry(peer).or_insert((0_usize, Reverse(place)));
+        *count = count.saturating_add(1);
+    }
+    counts.into_values().max().map(|(_, Reverse(first))| first)
+}
+
+impl Guest {
+    fn new(stream: Arc<TcpStream>, peer: Peer, time: Duration, stage: Stage) -> Self {
+        let now = Instant::now();
+        Self { stream, peer, until: now.checked_add(time).unwrap_or(now), stage }
+    }
+}
+
+impl Door {
+    pub(super) fn new(listeners: Vec<TcpListener>, limits: Limits, workers: Arc<Workers>) -> io::Result<Self> {
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        Ok(Self { listeners, guests: Vec::new(), workers, limits, paused: None, trouble: Trouble::default() })
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let (knocking, speaking) = match self.wait() {
+                Ok(ready) => ready,
+                Err(error) => {
+                    self.bear(error);
+                    continue;
+                }
+            };
+            self.hear(&speaking);
+            self.admit(&knocking);
+            self.expire();
+            for job in self.workers.relieve() {
+                self.refuse(job.stream, job.peer, Refusal::Full);
+            }
+        }
+    }
+
+    /// Sleeps until something happens; says which listeners and which guests have something.
+    fn wait(&mut self) -> Result<(Vec<bool>, Vec<bool>), Errno> {
+        let now = Instant::now();
+        self.paused = self.paused.filter(|until| *until > now);
+        let tick = self.workers.are_awaited().then(|| now.checked_add(TICK)).flatten();
+        let next = self.guests.iter().map(|guest| guest.until).chain(self.paused).chain(tick).min();
+        // A little late rather than early, so as not to spin.
+        let timeout = next.map(|next| next.saturating_duration_since(now).saturating_add(Duration::from_millis(1)));
+        let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
+        let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
+        let listeners = self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), open));
+        let guests = self.guests.iter().map(|guest| PollFd::new(guest.stream.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(guests).collect();
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+        let mut ready = fds.iter().map(|fd| fd.any() == Some(true));
+        let knocking = ready.by_ref().take(self.listeners.len()).collect();
+        Ok((knocking, ready.collect()))
+    }
+
+    /// poll fails where memory or the descriptor limit was taken from under us: without guests it needs next to none.
+    fn bear(&mut self, error: Errno) {
+        self.trouble.begins(&format!("http: cannot wait for connections: {error}"));
+        self.guests.clear();
+        std::thread::sleep(PAUSE);
+    }
+
+    /// Reads what guests say.
+    fn hear(&mut self, speaking: &[bool]) {
+        let guests = std::mem::take(&mut self.guests);
+        for (guest, speaks) in guests.into_iter().zip(speaking) {
+            if *speaks {
+                self.attend(guest);
+            } else {
+                self.guests.push(guest);
+            }
+        }
+    }
+
+    fn attend(&mut self, mut guest: Guest) {
+        let mut buffer = [0; 4096];
+        let room = match &guest.stage {
+            Stage::Reading(head) => self.limits.head_bytes.saturating_sub(head.len()),
+            Stage::Leaving(left) => *left,
+        };
+        let space = buffer.len().min(room);
+        let said = match (&*guest.stream).read(buffer.get_mut(..space).unwrap_or_default()) {
+            Ok(read @ 1..) => buffer.get(..read).unwrap_or_default(),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => &[],
+            _ => return,
+        };
+        match &mut guest.stage {
+            Stage::Leaving(left) => *left = left.saturating_sub(said.len()),
+            Stage::Reading(head) => {
+                // Only a line end can complete a head: one that drips is not parsed anew at every drop.
+                let tells = head.is_empty() || said.contains(&b'\n');
+                head.extend_from_slice(said);
+                let parsed = if tells { head::parse(head) } else { Ok(None) };
+                match parsed {
+                    Ok(Some(head)) => return self.pass_on(guest, head),
+                    Ok(None) if head.len() >= self.limits.head_bytes => {
+                        return self.refuse(guest.stream, guest.peer, Refusal::TooLong);
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => return self.refuse(guest.stream, guest.peer, refusal),
+                }
+            }
+        }
+        self.keep(guest);
+    }
+
+    fn pass_on(&mut self, guest: Guest, head: head::Head) {
+        let job = Job { stream: guest.stream, peer: guest.peer, head, since: Instant::now() };
+        if let Some(job) = self.workers.take(job) {
+            self.refuse(job.stream, job.peer, Refusal::Full);
+        }
+    }
+
+    /// Lets newcomers in.
+    fn admit(&mut self, knocking: &[bool]) {
+        for place in 0..self.listeners.len() {
+            if knocking.get(place) != Some(&true) {
+                continue;
+            }
+            for _ in 0..BATCH {
+                let Some(listener) = self.listeners.get(place) else { break };
+                match listener.accept() {
+                    Ok((stream, address)) => self.welcome(stream, Peer::new(address.ip())),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if is_its_own(&error) => {}
+                    Err(error) => {
+                        self.trouble.begins(&format!("http: cannot accept connections: {error}"));
+                        // Descriptors are what it lacks as a rule, and a guest has one.
+                        if !self.evict() {
+                            self.paused = Instant::now().checked_add(PAUSE);
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: Peer) {
+        self.trouble.over("http: accepting connections again");
+        if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
+            return;
+        }
+        // In a crowd its head is already there: it need not stand in the way.
+        self.attend(Guest::new(stream.into(), peer, self.limits.head_time, Stage::Reading(Vec::new())));
+    }
+
+    /// Answers without waiting: the empty buffer of a new socket takes it.
+    fn refuse(&mut self, stream: Arc<TcpStream>, peer: Peer, refusal: Refusal) {
+        log::debug!("http: {peer}: refused: {refusal:?}");
+        let sent = (&*stream).write(&answer::print_refusal(refusal));
+        if sent.and_then(|_| stream.shutdown(Shutdown::Write)).is_ok() {
+            self.keep(Guest::new(stream, peer, self.limits.linger_time, Stage::Leaving(self.limits.linger_bytes)));
+        }
+    }
+
+    fn keep(&mut self, guest: Guest) {
+        while self.guests.len() >= self.limits.connections && self.evict() {}
+        self.guests.push(guest);
+    }
+
+    /// Shows the oldest guest of the greediest peer out, so that strangers can't keep the scraper out.
+    fn evict(&mut self) -> bool {
+        let place = greediest(self.guests.iter().map(|guest| guest.peer));
+        place.map(|place| self.guests.remove(place)).is_some()
+    }
+
+    /// Guests whose time is up: a head is answered with 408, the others just go.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let (over, guests) = std::mem::take(&mut self.guests).into_iter().partition(|guest| guest.until <= now);
+        self.guests = guests;
+        for guest in Vec::<Guest>::into_iter(over) {
+            if matches!(guest.stage, Stage::Reading(_)) {
+                self.refuse(guest.stream, guest.peer, Refusal::TooSlow);
+            }
+        }
+    }
+}
+
+/// An error of the connection that was to be accepted, not of the listener (accept(2) lists them).
+fn is_its_own(error: &io::Error) -> bool {
+    use nix::libc;
+    let network = [
+        libc::ECONNABORTED,
+        libc::EINTR,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENONET,
+        libc::EOPNOTSUPP,
+    ];
+    error.raw_os_error().is_some_and(|code| network.contains(&code))
+}

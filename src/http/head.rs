@@ -1,0 +1,276 @@
+//! The head of a request, from bytes (RFC 9112); httparse finds its parts.
+
+use std::time::Duration;
+
+use httparse::{EMPTY_HEADER, Header, Status};
+
+use super::{Method, Request};
+
+/// A complete head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) request: Request,
+    pub(super) version: Version,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Knows no chunks: a stream ends with its connection.
+    Http10,
+    Http11,
+}
+
+/// Why the door itself answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Malformed,
+    Method,
+    TooSlow,
+    TooLong,
+    Full,
+    Version,
+}
+
+const MOST_HEADERS: usize = 64;
+const MOST_QUERY: usize = 64;
+const TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
+
+/// The head at the start of `bytes`; none while its end is missing. What follows it is nobody's.
+/// Lenient: `Host` may be missing, and lines may end in LF alone.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+    let mut headers = [EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    match parsed.parse(bytes) {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLong),
+        Err(httparse::Error::Version) if names_http(bytes) => return Err(Refusal::Version),
+        Err(_) => return Err(Refusal::Malformed),
+    }
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refusal::Malformed) };
+    check_framing(parsed.headers)?;
+    let method = match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        _ => return Err(Refusal::Method),
+    };
+    let (path, query) = split_target(target).ok_or(Refusal::Malformed)?;
+    let request = Request {
+        method,
+        path: path.to_owned(),
+        query: parse_query(query).ok_or(Refusal::Malformed)?,
+        timeout: find(parsed.headers, TIMEOUT).next().and_then(parse_seconds),
+    };
+    let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
+    Ok(Some(Head { request, version }))
+}
+
+/// Whether the third word of the first line is some `HTTP/x`, as the preface of HTTP/2 does.
+fn names_http(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    line.splitn(3, |byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"))
+}
+
+/// Bodies are not read, and their connection ends; but what two readers would cut differently is not let in.
+fn check_framing(headers: &[Header<'_>]) -> Result<(), Refusal> {
+    let mut lengths = find(headers, "Content-Length");
+    let length = lengths.next();
+    let chunked = find(headers, "Transfer-Encoding").next().is_some();
+    let is_number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let odd = lengths.next().is_some() || length.is_some_and(|value| chunked || !is_number(value));
+    if odd || find(headers, "Host").nth(1).is_some() { Err(Refusal::Malformed) } else { Ok(()) }
+}
+
+fn find<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+}
+
+/// Path and query of `/path?query` or `http://host/path?query`.
+fn split_target(target: &str) -> Option<(&str, &str)> {
+    let local = match target.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
+            let path = rest.find(['/', '?']).and_then(|start| rest.get(start..));
+            path.unwrap_or_default()
+        }
+        _ if target.starts_with('/') => target,
+        _ => return None,
+    };
+    let (path, query) = local.split_once('?').unwrap_or((local, ""));
+    Some((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// None when there is more of it than anybody means.
+fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        if pairs.len() == MOST_QUERY {
+            return None;
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        pairs.push((decode(name), decode(value)));
+    }
+    Some(pairs)
+}
+
+/// `%41` and `+`; what is no escape stands for itself.
+fn decode(text: &str) -> String {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = match (byte, after) {
+            (b'%', [high, low, tail @ ..]) => {
+                digit(*high).zip(digit(*low)).map(|(high, low)| ((high << 4) | low, tail))
+            }
+            (b'+', _) => Some((b' ', after)),
+            _ => None,
+        };
+        let (decoded, tail) = escaped.unwrap_or((byte, after));
+        bytes.push(decoded);
+        rest = tail;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn parse_seconds(value: &[u8]) -> Option<Duration> {
+    let seconds = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(path: &str, query: &[(&str, &str)]) -> Request {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Request { method: Method::Get, path: path.into(), query, timeout: None }
+    }
+
+    fn get(target: &str) -> Result<Option<Request>, Refusal> {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\n\r\n");
+        parse(head.as_bytes()).map(|head| head.map(|head| head.request))
+    }
+
+    fn status(head: &[u8]) -> Option<u16> {
+        parse(head).err().map(|refusal| refusal.reply().status())
+    }
+
+    const SCRAPE: &[u8] = b"GET /metrics?collect[]=openvpn&collect%5b%5D=sockets HTTP/1.1\r\n\
+        Host: gateway:9234\r\nUser-Agent: Prometheus/3.5.0\r\nAccept: text/plain;version=0.0.4\r\n\
+        Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 2.5\r\n\r\n";
+
+    #[test]
+    fn a_scrape_is_understood() {
+        let head = parse(SCRAPE).unwrap().unwrap();
+        let expected = request("/metrics", &[("collect[]", "openvpn"), ("collect[]", "sockets")]);
+        assert_eq!(head.request, Request { timeout: Some(Duration::from_millis(2500)), ..expected });
+        assert_eq!(head.version, Version::Http11);
+        assert_eq!(head.request.values("collect[]").collect::<Vec<_>>(), ["openvpn", "sockets"]);
+    }
+
+    #[test]
+    fn targets_are_split_and_paths_left_alone() {
+        assert_eq!(get("/"), Ok(Some(request("/", &[]))));
+        assert_eq!(get("/%6detrics/../%00"), Ok(Some(request("/%6detrics/../%00", &[]))));
+        assert_eq!(get("http://gateway:9234/metrics?a=b"), Ok(Some(request("/metrics", &[("a", "b")]))));
+        assert_eq!(get("HTTPS://gateway"), Ok(Some(request("/", &[]))));
+        assert_eq!(get("http://gateway?a"), Ok(Some(request("/", &[("a", "")]))));
+        assert_eq!(get("/x?u=http://gateway/"), Ok(Some(request("/x", &[("u", "http://gateway/")]))));
+        for target in ["*", "metrics", "ftp://gateway/metrics", "javascript://x"] {
+            assert_eq!(get(target), Err(Refusal::Malformed), "{target}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_decoded_once() {
+        let query = |text: &str| get(&format!("/?{text}")).map(|request| request.unwrap().query);
+        let pairs = |pairs: &[(&str, &str)]| Ok(request("/", pairs).query);
+        assert_eq!(query("a=1+2%2B3&&b=%2525&c"), pairs(&[("a", "1 2+3"), ("b", "%25"), ("c", "")]));
+        assert_eq!(query("a=%&b=%4&c=%zz&d=%+1"), pairs(&[("a", "%"), ("b", "%4"), ("c", "%zz"), ("d", "% 1")]));
+        assert_eq!(query("a=%00%ff%C3%A9"), pairs(&[("a", "\0\u{fffd}\u{e9}")]));
+        assert_eq!(query("a=b=c?d"), pairs(&[("a", "b=c?d")]));
+        assert_eq!(query(&"x&".repeat(64)).unwrap().len(), 64);
+        assert_eq!(query(&"x&".repeat(65)), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn only_a_time_is_a_time_out() {
+        let timeout = |value: &str| {
+            let head = format!("GET / HTTP/1.0\r\nx-prometheus-scrape-timeout-seconds: {value}\r\n\r\n");
+            parse(head.as_bytes()).unwrap().unwrap().request.timeout
+        };
+        assert_eq!(timeout("10"), Some(Duration::from_secs(10)));
+        assert_eq!(timeout("1e-3"), Some(Duration::from_millis(1)));
+        for value in ["", "x", "0", "-1", "NaN", "inf", "1e400", "1e30", "1,5", "\u{e9}"] {
+            assert_eq!(timeout(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_properly_is_refused() {
+        for (expected, head) in [
+            (400, &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..]),
+            (400, b"GET /\r\n"),
+            (400, b"GET / \r\n\r\n"),
+            (400, b"GET / FTP/1.1\r\n\r\n"),
+            (400, b"GET /a b HTTP/1.1\r\n\r\n"),
+            (400, b"GET /\0 HTTP/1.1\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nno colon\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nA : b\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nA: b\0\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n"),
+            (405, b"POST /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n"),
+            (405, b"OPTIONS * HTTP/1.1\r\n\r\n"),
+            (405, b"CONNECT a:1 HTTP/1.1\r\n\r\n"),
+            (405, b"get / HTTP/1.1\r\n\r\n"),
+            (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            (505, b"GET / HTTP/0.9\r\n\r\n"),
+            (505, b"GET / HTTP/3\r\n\r\n"),
+        ] {
+            assert_eq!(status(head), Some(expected), "{}", String::from_utf8_lossy(head));
+        }
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
+        assert_eq!(status(many.as_bytes()), Some(431));
+    }
+
+    #[test]
+    fn what_is_lenient_is_let_in() {
+        for head in [
+            &b"GET / HTTP/1.0\r\n\r\n"[..],
+            b"GET / HTTP/1.1\n\n",
+            b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\nbody",
+            b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX: \xff\r\n\r\nGET /second HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(parse(head).unwrap().unwrap().request, request("/", &[]), "{}", String::from_utf8_lossy(head));
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_cut_is_awaited() {
+        for end in 0..SCRAPE.len() {
+            assert_eq!(parse(&SCRAPE[..end]), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_harms() {
+        let mut bytes = SCRAPE.to_vec();
+        let mut understood = 0;
+        for place in 0..bytes.len() * 8 {
+            bytes[place / 8] ^= 1 << (place % 8);
+            if let Ok(Some(head)) = parse(&bytes) {
+                understood += 1;
+                assert!(head.request.path.starts_with('/') && head.request.query.len() <= 64);
+            }
+            bytes[place / 8] ^= 1 << (place % 8);
+        }
+        assert!(understood > 100, "{understood}");
+    }
+}

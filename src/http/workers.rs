@@ -1,0 +1,200 @@
+//! The threads that answer: one for a request, so many at most, and those that wait for one.
+
+use std::collections::VecDeque;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::answer::{self, Wire};
+use super::door::{Peer, Trouble, greediest};
+use super::head::Head;
+use super::{EndsProcess, Limits, Method, Respond, STACK};
+
+/// A complete request and whom to answer.
+pub(super) struct Job {
+    pub(super) stream: Arc<TcpStream>,
+    pub(super) peer: Peer,
+    pub(super) head: Head,
+    /// When its head was complete.
+    pub(super) since: Instant,
+}
+
+pub(super) struct Workers {
+    limits: Limits,
+    respond: Arc<Respond>,
+    shifts: Mutex<Shifts>,
+}
+
+/// Who waits, who is served, and by how many.
+#[derive(Default)]
+struct Shifts {
+    waiting: VecDeque<Job>,
+    served: Vec<Served>,
+    threads: usize,
+    trouble: Trouble,
+}
+
+struct Served {
+    stream: Arc<TcpStream>,
+    peer: Peer,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The answer is being made; nothing can hurry it.
+    Making,
+    Writing(Instant),
+    /// Answered; waits for the peer to close.
+    Lingering,
+    /// Its socket is shut down, its thread about to know.
+    Leaving,
+}
+
+impl Workers {
+    pub(super) fn new(limits: Limits, respond: Arc<Respond>) -> Arc<Self> {
+        Arc::new(Self { limits, respond, shifts: Mutex::default() })
+    }
+
+    /// Has the request answered; hands back one that must be refused, where too many wait.
+    pub(super) fn take(self: &Arc<Self>, job: Job) -> Option<Job> {
+        let mut shifts = self.shifts();
+        shifts.waiting.push_back(job);
+        self.staff(&mut shifts);
+        if shifts.waiting.len() > self.limits.connections { shifts.newest_of_greediest() } else { None }
+    }
+
+    /// To be called again soon while requests wait: makes room for them, and hands back those that waited too long.
+    pub(super) fn relieve(self: &Arc<Self>) -> Vec<Job> {
+        let mut shifts = self.shifts();
+        self.staff(&mut shifts);
+        let (late, waiting) = shifts.waiting.drain(..).partition(|job| job.since.elapsed() >= self.limits.patience);
+        shifts.waiting = waiting;
+        Vec::from_iter::<VecDeque<Job>>(late)
+    }
+
+    pub(super) fn are_awaited(&self) -> bool {
+        !self.shifts().waiting.is_empty()
+    }
+
+    /// A thread for each that waits, as far as they go; then room for the rest.
+    fn staff(self: &Arc<Self>, shifts: &mut Shifts) {
+        let idle = shifts.threads.saturating_sub(shifts.served.len());
+        let wanted = shifts.waiting.len().saturating_sub(idle);
+        for _ in 0..wanted.min(self.limits.answers.saturating_sub(shifts.threads)) {
+            let workers = Arc::clone(self);
+            let run = move || {
+                let _ends = EndsProcess;
+                workers.run();
+            };
+            match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
+                Ok(_) => {
+                    shifts.threads = shifts.threads.saturating_add(1);
+                    shifts.trouble.over("http: threads start again");
+                }
+                Err(error) => {
+                    shifts.trouble.begins(&format!("http: no thread for an answer: {error}"));
+                    break;
+                }
+            }
+        }
+        if shifts.threads >= self.limits.answers {
+            shifts.make_room(self.limits.stall_time);
+        }
+    }
+
+    fn run(&self) {
+        let mut done = None;
+        while let Some(job) = self.next(done.as_ref()) {
+            self.serve(&job);
+            done = Some(job.stream);
+        }
+    }
+
+    /// What to serve now; with none the thread must end.
+    fn next(&self, done: Option<&Arc<TcpStream>>) -> Option<Job> {
+        let mut shifts = self.shifts();
+        if let Some(done) = done {
+            shifts.served.retain(|served| !Arc::ptr_eq(&served.stream, done));
+        }
+        let job = shifts.fairest();
+        match &job {
+            Some(Job { stream, peer, .. }) => {
+                shifts.served.push(Served { stream: Arc::clone(stream), peer: *peer, stage: Stage::Making });
+            }
+            None => shifts.threads = shifts.threads.saturating_sub(1),
+        }
+        job
+    }
+
+    fn serve(&self, job: &Job) {
+        let reply = (self.respond)(&job.head.request);
+        let with_body = job.head.request.method == Method::Get;
+        self.note(&job.stream, Stage::Writing(Instant::now()));
+        let wire = Wire::new(&job.stream, self.limits.answer_time);
+        let sent = job.stream.set_nonblocking(false);
+        match sent.and_then(|()| answer::write(wire, reply, job.head.version, with_body)) {
+            Ok(()) => {
+                self.note(&job.stream, Stage::Lingering);
+                answer::linger(&job.stream, &self.limits);
+            }
+            Err(error) => {
+                log::debug!("http: {}: answer not taken: {error}", job.peer);
+                answer::reset(&job.stream);
+            }
+        }
+    }
+
+    /// Whoever is leaving keeps leaving.
+    fn note(&self, stream: &Arc<TcpStream>, stage: Stage) {
+        let mut shifts = self.shifts();
+        let served = shifts.served.iter_mut().find(|served| Arc::ptr_eq(&served.stream, stream));
+        if let Some(served) = served.filter(|served| served.stage != Stage::Leaving) {
+            served.stage = stage;
+        }
+    }
+
+    fn shifts(&self) -> MutexGuard<'_, Shifts> {
+        self.shifts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shifts {
+    /// The peer with the fewest answers under way comes first, then the one that waits longest.
+    fn fairest(&mut self) -> Option<Job> {
+        let busy = |peer| self.served.iter().filter(|served| served.peer == peer).count();
+        let (first, _) = self.waiting.iter().enumerate().min_by_key(|(_, job)| busy(job.peer))?;
+        self.waiting.remove(first)
+    }
+
+    fn newest_of_greediest(&mut self) -> Option<Job> {
+        let from_back = greediest(self.waiting.iter().rev().map(|job| job.peer))?;
+        let place = self.waiting.len().checked_sub(from_back)?.checked_sub(1)?;
+        self.waiting.remove(place)
+    }
+
+    /// Ends what may be ended, for as many as wait: first those that only linger, then long answers,
+    /// those of the greediest peer first.
+    fn make_room(&mut self, stall: Duration) {
+        let leaving = self.served.iter().filter(|served| served.stage == Stage::Leaving).count();
+        for _ in leaving..self.waiting.len() {
+            let peers: Vec<Peer> = self.served.iter().map(|served| served.peer).collect();
+            let greed = |peer| peers.iter().filter(|other| **other == peer).count();
+            let victim = self
+                .served
+                .iter_mut()
+                .filter_map(|served| match served.stage {
+                    Stage::Lingering => Some((true, 0, Duration::ZERO, served)),
+                    Stage::Writing(since) if since.elapsed() >= stall => {
+                        Some((false, greed(served.peer), since.elapsed(), served))
+                    }
+                    _ => None,
+                })
+                .max_by_key(|(lingers, greed, time, _)| (*lingers, *greed, *time));
+            let Some((.., served)) = victim else { return };
+            served.stage = Stage::Leaving;
+            // Wakes its thread; fails where the peer has closed, and then it is awake.
+            let _ = served.stream.shutdown(Shutdown::Both);
+        }
+    }
+}

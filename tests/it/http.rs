@@ -1,0 +1,525 @@
+//! The door under attack: real sockets on loopback, with limits short enough to wait for.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use gateway_exporter::http::{Limits, Reply, Request, bind, serve};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
+
+const BIG: usize = 20 * 1024 * 1024;
+
+/// Limits as they are, but for times that a test can wait for.
+fn hasty() -> Limits {
+    Limits {
+        head_time: Duration::from_millis(400),
+        answer_time: Duration::from_millis(800),
+        patience: Duration::from_millis(200),
+        linger_time: Duration::from_millis(200),
+        ..Limits::default()
+    }
+}
+
+fn start(limits: Limits, respond: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> SocketAddr {
+    let listeners = bind("127.0.0.1:0").unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    serve(listeners, limits, Arc::new(respond)).unwrap();
+    address
+}
+
+fn routes(request: &Request) -> Reply {
+    match request.path.as_str() {
+        "/big" => Reply::ok("application/octet-stream", vec![b'x'; BIG]),
+        "/stream" => Reply::stream("application/octet-stream", std::io::repeat(b'x').take(BIG as u64)),
+        "/short" => Reply::stream("text/plain", &b"a short stream"[..]),
+        "/metrics" => Reply::ok("text/plain", &b"up 1\n"[..]),
+        _ => Reply::text(404, "not found\n"),
+    }
+}
+
+/// Connects from any address of loopback.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let SocketAddr::V4(to) = to else { panic!("the tests listen on IPv4") };
+    let stream: OwnedFd = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    socket::bind(stream.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::from(from), 0))).unwrap();
+    socket::connect(stream.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+    patient(stream.into())
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    patient(TcpStream::connect(to).unwrap())
+}
+
+/// A test fails rather than hangs.
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// All that comes back; a reset at its end is an end.
+fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    }
+    bytes
+}
+
+fn ask(to: SocketAddr, request: impl AsRef<[u8]>) -> String {
+    ask_on(connect(to), request)
+}
+
+fn ask_on(mut stream: TcpStream, request: impl AsRef<[u8]>) -> String {
+    // The door may have answered and closed before it has read it all.
+    let _ = stream.write_all(request.as_ref());
+    String::from_utf8(rest(&mut stream)).unwrap()
+}
+
+fn status(answer: &str) -> u16 {
+    answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok()).unwrap_or(0)
+}
+
+const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n";
+
+/// One ordinary scrape from another address than the attack's: its status, and how long it took.
+fn scrape(to: SocketAddr) -> (u16, Duration) {
+    let started = Instant::now();
+    (status(&ask_on(connect_from([127, 0, 0, 2], to), SCRAPE)), started.elapsed())
+}
+
+fn assert_scraped(to: SocketAddr) {
+    let (status, time) = scrape(to);
+    assert!(status == 200 && time < Duration::from_secs(1), "{status} after {time:?}");
+}
+
+#[test]
+fn get_and_head_say_the_same_head() {
+    let door = start(hasty(), routes);
+    let get = ask(door, SCRAPE);
+    let (head, body) = get.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "up 1\n");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for line in ["Content-Type: text/plain", "Content-Length: 5", "Connection: close"] {
+        assert!(head.lines().any(|one| one == line), "{line} is not in {head}");
+    }
+    let without_date =
+        |head: &str| head.lines().filter(|line| !line.starts_with("Date: ")).collect::<Vec<_>>().join("\n");
+    let answer = ask(door, SCRAPE.replace("GET", "HEAD"));
+    assert_eq!(without_date(&answer), without_date(&format!("{head}\r\n\r\n")));
+}
+
+#[test]
+fn refusals_are_answered_at_once() {
+    let door = start(hasty(), routes);
+    let endless = format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(100_000));
+    let long_line = format!("GET /{}", "a".repeat(1_000_000));
+    for (expected, request) in [
+        (400, "GET /\r\n"),
+        (400, "\x16\x03\x01\x02\x00\x01\x00"),
+        (400, "GET /\0 HTTP/1.1\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (404, "GET /../%2e%2e/etc/passwd%00 HTTP/1.1\r\n\r\n"),
+        (405, "DELETE /metrics HTTP/1.1\r\n\r\n"),
+        (431, &endless),
+        (431, &long_line),
+        (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ] {
+        let started = Instant::now();
+        let answer = ask(door, request);
+        assert_eq!(status(&answer), expected, "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        assert!(started.elapsed() < Duration::from_millis(700), "{expected} took {:?}", started.elapsed());
+    }
+    assert!(ask(door, "POST / HTTP/1.1\r\n\r\n").contains("\r\nAllow: GET, HEAD\r\n"));
+    assert!(ask(door, SCRAPE.replace("/metrics", "http://gateway/metrics")).ends_with("up 1\n"));
+}
+
+#[test]
+fn a_head_that_is_silent_or_drips_is_cut_in_time() {
+    let door = start(hasty(), routes);
+    let started = Instant::now();
+    let mut silent = connect(door);
+    let mut drips = connect(door);
+    let head = b"GET /metrics HTTP/1.1\r\nA: b\r\n".iter().chain(std::iter::repeat(&b'a'));
+    let sent = head.take_while(|byte| {
+        std::thread::sleep(Duration::from_millis(20));
+        drips.write_all(&[**byte]).is_ok() && started.elapsed() < Duration::from_secs(5)
+    });
+    assert!(sent.count() > 5);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // What dripped on after the answer made it a reset; the silent one reads it.
+    let answer = String::from_utf8(rest(&mut silent)).unwrap();
+    assert_eq!(status(&answer), 408, "{answer}");
+}
+
+#[test]
+fn streams_are_whole_in_both_versions() {
+    let door = start(hasty(), routes);
+    let new = ask(door, "GET /short HTTP/1.1\r\n\r\n");
+    assert!(new.contains("\r\nTransfer-Encoding: chunked\r\n"), "{new}");
+    assert!(new.ends_with("\r\n\r\ne\r\na short stream\r\n0\r\n\r\n"), "{new}");
+    let old = ask(door, "GET /short HTTP/1.0\r\n\r\n");
+    assert!(!old.contains("chunked") && !old.contains("Content-Length"), "{old}");
+    assert!(old.starts_with("HTTP/1.0 200 OK\r\n") && old.ends_with("\r\n\r\na short stream"), "{old}");
+    let started = Instant::now();
+    let body = ask(door, "GET /stream HTTP/1.0\r\n\r\n");
+    assert_eq!(body.split_once("\r\n\r\n").unwrap().1.len(), BIG, "after {:?}", started.elapsed());
+}
+
+#[test]
+fn bodies_are_not_awaited_and_what_follows_is_not_answered() {
+    let door = start(hasty(), routes);
+    let started = Instant::now();
+    let held_back = ask(door, "GET /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n");
+    assert_eq!(status(&held_back), 200);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    let body = format!("GET /metrics HTTP/1.1\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    assert!(ask(door, body).ends_with("\r\n\r\nup 1\n"), "a body that is sent does not eat the answer");
+    let pipelined = ask(door, SCRAPE.repeat(500));
+    assert_eq!(pipelined.matches("HTTP/1.1 ").count(), 1, "{pipelined}");
+    assert!(pipelined.ends_with("up 1\n"), "{pipelined}");
+}
+
+#[test]
+fn gigabytes_of_body_are_cut() {
+    let door = start(hasty(), routes);
+    let mut stream = connect(door);
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let block = vec![b'x'; 1 << 20];
+    let sent = (0..1000).take_while(|_| stream.write_all(&block).is_ok()).count();
+    assert!(sent < 100, "{sent} MiB were taken");
+    assert_scraped(door);
+}
+
+#[test]
+fn the_silent_do_not_keep_a_scrape_out() {
+    // From its own address, too, and with a head time that would not help.
+    let door = start(Limits { head_time: Duration::from_secs(60), connections: 64, ..hasty() }, routes);
+    let silent: Vec<TcpStream> = (0..500).map(|_| connect(door)).collect();
+    for _ in 0..20 {
+        assert_scraped(door);
+        assert_eq!(status(&ask(door, SCRAPE)), 200);
+    }
+    // Those that came last are still there.
+    let last = silent.last().unwrap();
+    last.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    assert_eq!((&*last).read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!((&silent[0]).read(&mut [0]).unwrap_or(0), 0, "the first one made room");
+}
+
+#[test]
+fn a_lone_slow_starter_is_not_shown_out_by_a_crowd_from_elsewhere() {
+    let door = start(Limits { head_time: Duration::from_secs(60), connections: 16, ..hasty() }, routes);
+    let slow = connect_from([127, 0, 0, 3], door);
+    let _crowd: Vec<TcpStream> = (0..200).map(|_| connect(door)).collect();
+    assert_eq!(status(&ask_on(slow, SCRAPE)), 200);
+}
+
+/// A gate that answers wait at.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+    at: AtomicUsize,
+}
+
+impl Gate {
+    fn pass(&self) {
+        self.at.fetch_add(1, Ordering::SeqCst);
+        let _open = self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap();
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+/// A door that answers two at once, each when the gate opens.
+fn start_gated() -> (SocketAddr, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let at_gate = Arc::clone(&gate);
+    let door = start(Limits { answers: 2, connections: 4, ..hasty() }, move |request| {
+        at_gate.pass();
+        routes(request)
+    });
+    (door, gate)
+}
+
+fn send_scrape(mut stream: TcpStream) -> TcpStream {
+    stream.write_all(SCRAPE.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn with_all_threads_busy_the_rest_wait_a_little_or_are_refused() {
+    let (door, gate) = start_gated();
+    let mut asked: Vec<TcpStream> = (0..2).map(|_| send_scrape(connect(door))).collect();
+    let started = Instant::now();
+    while gate.at.load(Ordering::SeqCst) < 2 {
+        assert!(started.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let started = Instant::now();
+    let refused = ask(door, SCRAPE);
+    assert_eq!(status(&refused), 503, "{refused}");
+    assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_millis(150) && waited < Duration::from_millis(900), "{waited:?}");
+    // More than may wait: some are refused at once, and whoever is alone with its address waits.
+    let started = Instant::now();
+    let mut crowd: Vec<TcpStream> = (0..10).map(|_| send_scrape(connect(door))).collect();
+    let alone = std::thread::spawn(move || scrape(door));
+    let refused = crowd.iter_mut().rev().map(|stream| String::from_utf8(rest(stream)).unwrap());
+    assert!(refused.take(5).all(|answer| status(&answer) == 503), "the newest are refused");
+    assert!(started.elapsed() < Duration::from_millis(150), "{:?}", started.elapsed());
+    gate.open();
+    assert_eq!(alone.join().unwrap().0, 200);
+    for stream in &mut asked {
+        assert_eq!(status(&String::from_utf8(rest(stream)).unwrap()), 200);
+    }
+}
+
+#[test]
+fn two_hundred_scrapes_at_once_are_all_answered() {
+    let door = start(Limits::default(), |request| {
+        std::thread::sleep(Duration::from_millis(5));
+        routes(request)
+    });
+    let asked: Vec<TcpStream> = (0..200).map(|_| send_scrape(connect(door))).collect();
+    let answers = asked.into_iter().map(|mut stream| status(&String::from_utf8(rest(&mut stream)).unwrap()));
+    assert_eq!(answers.filter(|status| *status == 200).count(), 200);
+}
+
+#[test]
+fn who_never_reads_is_cut_at_the_deadline() {
+    let door = start(Limits { stall_time: Duration::from_secs(60), ..hasty() }, routes);
+    for path in ["/big", "/stream"] {
+        let mut deaf = connect(door);
+        deaf.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        // Reading a byte now and then does not help.
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(1200) {
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = deaf.read(&mut [0]);
+            assert_scraped(door);
+        }
+        assert!(rest(&mut deaf).len() < BIG / 2, "{path} was sent all the same");
+    }
+}
+
+#[test]
+fn who_never_reads_makes_room_for_who_does() {
+    let door = start(Limits { answers: 4, answer_time: Duration::from_secs(60), ..Limits::default() }, routes);
+    let deaf: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = connect(door);
+            stream.write_all(b"GET /big HTTP/1.1\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        assert_scraped(door);
+    }
+    drop(deaf);
+}
+
+#[test]
+fn a_peer_that_resets_costs_nothing() {
+    let door = start(hasty(), routes);
+    for request in ["", "GET", "GET /big HTTP/1.1\r\n\r\n", "BREW / HTTP/1.1\r\n\r\n"] {
+        for _ in 0..20 {
+            let mut stream = connect(door);
+            let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+            socket::setsockopt(&stream, socket::sockopt::Linger, &linger).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        assert_scraped(door);
+    }
+    // Half closed is not gone.
+    let stream = send_scrape(connect(door));
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(status(&ask_on(stream, "")), 200);
+}
+
+#[test]
+fn threads_are_counted() {
+    let mut server = Server::start("threads_are_counted");
+    let Some(server) = &mut server else { return };
+    let threads = |server: &Server| {
+        std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap().count() - server.threads_at_start
+    };
+    let _silent: Vec<TcpStream> = (0..400).map(|_| connect(server.door)).collect();
+    assert_scraped(server.door);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(threads(server), 0, "the silent get none");
+    let _deaf: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = connect(server.door);
+            stream.write_all(b"GET /big HTTP/1.1\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        assert_scraped(server.door);
+        assert!(threads(server) <= Limits::default().answers, "{} threads", threads(server));
+    }
+}
+
+#[test]
+fn used_up_descriptors_are_waited_for() {
+    let Some(mut server) = Server::start("used_up_descriptors_are_waited_for") else { return };
+    server.say("starve");
+    let mut waiting: Vec<TcpStream> = (0..20).map(|_| send_scrape(connect(server.door))).collect();
+    waiting[0].set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let error = waiting[0].read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "nobody can be let in");
+    let busy = server.processor_time();
+    server.say("feed");
+    waiting[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    for stream in &mut waiting {
+        assert_eq!(status(&String::from_utf8(rest(stream)).unwrap()), 200);
+    }
+    assert_scraped(server.door);
+    assert!(busy < Duration::from_millis(250), "it waited by running: {busy:?}");
+    let log = server.end();
+    assert_eq!(log.matches("cannot accept connections: Too many open files").count(), 1, "{log}");
+}
+
+#[test]
+fn a_panic_ends_the_process() {
+    let Some(mut server) = Server::start("a_panic_ends_the_process") else { return };
+    assert_scraped(server.door);
+    assert_eq!(status(&ask(server.door, "GET /panic HTTP/1.1\r\n\r\n")), 0);
+    let status = server.child.wait().unwrap();
+    assert!(!status.success(), "{status}");
+    let log = server.end();
+    assert!(log.contains("http: a thread panicked; ending"), "{log}");
+}
+
+#[test]
+fn an_idle_door_sleeps() {
+    let Some(server) = Server::start("an_idle_door_sleeps") else { return };
+    assert_scraped(server.door);
+    let switches = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+        let one = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap();
+        let text: String = tasks.map(|task| one(task.unwrap())).collect();
+        let counts = text.lines().filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        counts.map(|count| count.trim().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    let before = switches();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(switches(), before);
+}
+
+/// This test binary again, as a server of its own; lines on its standard input tell it what to suffer.
+struct Server {
+    child: Child,
+    door: SocketAddr,
+    threads_at_start: usize,
+    told: BufReader<std::process::ChildStdout>,
+}
+
+const ROLE: &str = "GATEWAY_EXPORTER_TEST_SERVER";
+
+impl Server {
+    /// None in the child, when it is over.
+    fn start(test: &str) -> Option<Self> {
+        if std::env::var_os(ROLE).is_some() {
+            be_server();
+            return None;
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("http::{test}"), "--nocapture", "--test-threads=1"])
+            .env(ROLE, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let door = loop {
+            line.clear();
+            assert_ne!(told.read_line(&mut line).unwrap(), 0, "the server did not start");
+            if let Some((_, door)) = line.trim().split_once("door ") {
+                break door.parse().unwrap();
+            }
+        };
+        let threads_at_start = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().count();
+        Some(Self { child, door, threads_at_start, told })
+    }
+
+    fn say(&mut self, word: &str) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{word}").unwrap();
+        let mut line = String::new();
+        self.told.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), word);
+    }
+
+    fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn end(mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let _ = self.child.wait();
+        log
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Stderr;
+
+impl log::Log for Stderr {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{} {}", record.level(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+fn be_server() {
+    log::set_logger(&Stderr).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    let door = start(Limits::default(), |request| {
+        assert_ne!(request.path, "/panic");
+        routes(request)
+    });
+    println!("door {door}");
+    let mut kept = Vec::new();
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        match line.as_str() {
+            "starve" => {
+                let null = || std::fs::File::open("/dev/null");
+                kept.extend(std::iter::from_fn(|| null().ok()));
+            }
+            _ => kept.clear(),
+        }
+        println!("{line}");
+    }
+}
