@@ -3,5 +3,6 @@
 pub mod collector;
 pub mod expo;
 pub mod session;
+pub mod sockets;
 pub mod source;
 pub mod text;
