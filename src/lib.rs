@@ -5,6 +5,7 @@ pub mod expo;
 pub mod http;
 pub mod openvpn;
 pub mod session;
+pub mod sockets;
 pub mod source;
 pub mod strongswan;
 pub mod text;

@@ -16,6 +16,9 @@ const GLOB_LIMIT: usize = 4096;
 /// How much is read between two looks at the clock.
 const STEP: usize = 1024 * 1024;
 
+/// The longest line that [`read_lines`] hands out.
+const LINE_LIMIT: usize = 64 * 1024;
+
 /// Reads a regular file, at most `limit` bytes of it.
 ///
 /// A folder, a FIFO or a device is refused without waiting for it.
@@ -32,6 +35,57 @@ pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Er
         return Err(Error::TooLong { thing, limit });
     }
     read_all(&file, expected, limit, deadline, &thing)
+}
+
+/// Reads a regular file of lines and hands it out in blocks of whole lines, at most `limit`
+/// bytes in all; only the last line may lack its end. What was handed out before an error stands.
+pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl FnMut(&[u8])) -> Result<(), Error> {
+    let thing = path.display().to_string();
+    let file = open_regular(path, &thing)?;
+    let (mut buffer, mut filled, mut total) = (vec![0; LINE_LIMIT], 0, 0usize);
+    loop {
+        deadline.left(&thing)?;
+        let read = read_some(&file, buffer.get_mut(filled..).unwrap_or_default(), &thing)?;
+        (filled, total) = (filled.saturating_add(read), total.saturating_add(read));
+        let bytes = buffer.get(..filled).unwrap_or_default();
+        if read == 0 {
+            block(bytes);
+            return Ok(());
+        }
+        let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end.saturating_add(1));
+        let limit = if whole == 0 && filled == LINE_LIMIT { LINE_LIMIT.saturating_sub(1) } else { limit };
+        if total > limit {
+            return Err(Error::TooLong { thing, limit });
+        }
+        block(bytes.get(..whole).unwrap_or_default());
+        buffer.copy_within(whole..filled, 0);
+        filled = filled.saturating_sub(whole);
+    }
+}
+
+/// Reads the beginning of a file: at most `limit` bytes, fewer where it is shorter.
+pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    let thing = path.display().to_string();
+    let mut bytes = Vec::new();
+    let file = open_regular(path, &thing)?;
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(|error| Error::io(&thing, &error))?;
+    Ok(bytes)
+}
+
+fn open_regular(path: &Path, thing: &str) -> Result<File, Error> {
+    let file = open(path).map_err(|error| Error::io(thing, &error))?;
+    let meta = file.metadata().map_err(|error| Error::io(thing, &error))?;
+    if meta.is_file() { Ok(file) } else { Err(not_a_file(thing)) }
+}
+
+/// Reads what one call gives; 0 at the end.
+fn read_some(mut file: &File, buffer: &mut [u8], thing: &str) -> Result<usize, Error> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map_err(|error| Error::io(thing, &error)),
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -249,6 +303,34 @@ mod tests {
             assert_eq!(error.to_string(), format!("{}: not a regular file", path.display()));
         }
         fs::remove_dir_all(&folder).expect("the scratch folder goes");
+    }
+
+    #[test]
+    fn lines_come_in_whole_blocks() {
+        let path = std::env::temp_dir().join(format!("gwx-lines-{}", std::process::id()));
+        let blocks_of = |text: &[u8], limit| {
+            fs::write(&path, text).expect("a scratch file");
+            let mut blocks: Vec<Vec<u8>> = Vec::new();
+            let result = read_lines(&path, limit, soon(), |block| blocks.push(block.to_vec()));
+            (result, blocks)
+        };
+        let text: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+        let (result, blocks) = blocks_of((text.clone() + "no end").as_bytes(), 1 << 20);
+        assert_eq!(result, Ok(()));
+        assert!(blocks.len() > 3 && blocks.iter().all(|block| block.len() <= LINE_LIMIT), "{}", blocks.len());
+        assert_eq!(blocks.concat(), (text.clone() + "no end").as_bytes());
+        let (last, whole) = blocks.split_last().unwrap();
+        assert!(whole.iter().all(|block| block.ends_with(b"\n")));
+        assert_eq!(last, b"no end");
+
+        let (result, _) = blocks_of(text.as_bytes(), 100_000);
+        assert_eq!(result, Err(Error::TooLong { thing: path.display().to_string(), limit: 100_000 }));
+        let (result, blocks) = blocks_of(&[b"short\n".as_slice(), &[b'x'; LINE_LIMIT]].concat(), 1 << 20);
+        assert!(matches!(result, Err(Error::TooLong { .. })), "{result:?}");
+        assert_eq!(blocks.concat(), b"short\n");
+        assert_eq!(head(&path, 3), Ok(b"sho".to_vec()));
+        fs::remove_file(&path).expect("the scratch file goes");
+        assert!(matches!(head(&path, 3), Err(Error::NotFound { .. })));
     }
 
     #[test]

@@ -4,4 +4,5 @@
 pub mod clock;
 pub mod command;
 pub mod file;
+pub mod process;
 pub mod socket;

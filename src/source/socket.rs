@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -12,6 +12,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::TimeVal;
 
 use crate::collector::{Deadline, Error};
+
+/// The most addresses of one host name that are kept.
+const ADDRESS_LIMIT: usize = 64;
 
 /// Where a stream socket listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +73,16 @@ pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
     };
     let stream = stream.map_err(|error| Error::io(&thing, &error))?;
     Ok(Channel { stream, deadline, thing, ahead: Vec::new(), taken: 0 })
+}
+
+/// The addresses of a host name, v4-mapped ones as IPv4. Blocks for as long as the system's
+/// resolver does, which no deadline can cut short.
+pub fn resolve(host: &str) -> Result<Vec<IpAddr>, Error> {
+    let found = (host, 0).to_socket_addrs().map_err(|error| Error::io(host, &error))?;
+    let mut addresses: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).take(ADDRESS_LIMIT).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() { Err(Error::NotFound { thing: host.into() }) } else { Ok(addresses) }
 }
 
 /// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
@@ -172,6 +185,14 @@ mod tests {
         for text in ["", "/", "tcp://", "tcp://host", "tcp://:1", "tcp://host:65536", "http://host:80"] {
             assert_eq!(Address::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_host_name_has_addresses_or_is_an_error() {
+        assert_eq!(resolve("::ffff:192.0.2.1"), Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+        assert!(resolve("localhost").is_ok_and(|found| found.iter().all(IpAddr::is_loopback)));
+        let error = resolve("no such host").unwrap_err().to_string();
+        assert!(error.starts_with("no such host: "), "{error}");
     }
 
     #[test]

@@ -7,4 +7,5 @@ mod fixture;
 mod http;
 mod openvpn;
 mod reader;
+mod sockets;
 mod strongswan;

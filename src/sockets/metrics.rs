@@ -1,0 +1,98 @@
+//! What a rule about sockets looks like to Prometheus.
+
+use crate::expo::{Exposition, Family, Label, Table, Twin, Value, gauge, label};
+
+use super::watch::{Finding, Labels};
+
+/// Adds what was found for one rule; nothing where it is not known.
+pub fn expose(finding: &Finding<'_>, exposition: &mut Exposition) {
+    exposition.add::<Connection>(&Row { labels: finding.labels(), up: finding.up(), count: finding.count() });
+}
+
+struct Connection;
+
+struct Row<'a> {
+    labels: &'a Labels,
+    up: Option<bool>,
+    count: Option<usize>,
+}
+
+/// Two rules with the same labels are the same rule twice: the first one's values stand.
+impl Table for Connection {
+    type Row<'a> = Row<'a>;
+
+    const LABELS: &'static [Label<Self>] = &[
+        label("dsthost", |row, out| out.display(&row.labels.dsthost)),
+        label("dstport", |row, out| out.display(&row.labels.dstport)),
+        label("name", |row, out| out.display(&row.labels.name)),
+        label("process", |row, out| out.display(&row.labels.process)),
+        label("protocol", |row, out| out.display(&row.labels.protocol)),
+        label("srchost", |row, out| out.display(&row.labels.srchost)),
+        label("srcport", |row, out| out.display(&row.labels.srcport)),
+        label("status", |row, out| out.display(&row.labels.status)),
+    ];
+
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge("connection_status_count", "number of socket with same parameter.", Twin::First, |row| {
+            row.count.map(Value::from)
+        }),
+        gauge("connection_status_up", "Connection status of the socket (0 down - 1 up).", Twin::First, |row| {
+            row.up.map(Value::from)
+        }),
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::procnet::{Endian, Table};
+    use crate::sockets::watch::{Names, Rule, Spec, Tally};
+    use std::io::Read;
+
+    const LISTENER: &str = "0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n";
+
+    fn spec() -> Spec {
+        Spec { name: Some("ssh \"here\"".into()), srcport: Some("22".into()), ..Spec::default() }
+    }
+
+    fn exposed(rules: &[Rule], lost: bool) -> String {
+        let names = Names::new();
+        let mut tally = Tally::new(rules, &names);
+        tally.count(Table::Tcp, LISTENER.as_bytes(), Endian::Little);
+        if lost {
+            tally.lose(Table::Tcp6);
+        }
+        let mut exposition = Exposition::default();
+        tally.findings().for_each(|finding| expose(finding, &mut exposition));
+        let mut text = String::new();
+        exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
+        text
+    }
+
+    const LABELS: &str = "{dsthost=\"*\",dstport=\"*\",name=\"ssh \\\"here\\\"\",process=\"*\",protocol=\"tcp\",\
+                          srchost=\"*\",srcport=\"22\",status=\"*\"}";
+
+    #[test]
+    fn the_same_rule_twice_is_one_series() {
+        let rules = [Rule::new(&spec()).unwrap(), Rule::new(&spec()).unwrap()];
+        assert_eq!(
+            exposed(&rules, false),
+            format!(
+                "# HELP connection_status_count number of socket with same parameter.\n\
+                 # TYPE connection_status_count gauge\nconnection_status_count{LABELS} 1\n\
+                 # HELP connection_status_up Connection status of the socket (0 down - 1 up).\n\
+                 # TYPE connection_status_up gauge\nconnection_status_up{LABELS} 1\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_sample() {
+        let rule = Rule::new(&spec()).unwrap();
+        let text = exposed(&[rule], true);
+        assert!(text.ends_with(&format!("gauge\nconnection_status_up{LABELS} 1\n")), "{text}");
+        assert!(!text.contains("connection_status_count"), "{text}");
+        let elsewhere = Rule::new(&Spec { srcport: Some("23".into()), ..spec() }).unwrap();
+        assert_eq!(exposed(&[elsewhere], true), "");
+    }
+}

@@ -1,0 +1,332 @@
+//! Sockets that should be there: rules, matched against the kernel's tables of sockets.
+//!
+//! A scrape reads each table that a rule needs once, a block of lines at a time, and asks
+//! processes only where a rule names one. What could not be seen is not known: it has no sample.
+
+pub mod metrics;
+pub mod owner;
+pub mod procnet;
+pub mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::collector::{Collector, Deadline, Error, Report};
+use crate::source::{file, socket};
+
+use procnet::{Endian, Table};
+use watch::{Lines, Names, Rule, Tally};
+
+/// The most of a table that is read: well over a million sockets.
+const TABLE_LIMIT: usize = 256 * 1024 * 1024;
+
+/// How long the start waits for host names; those that take longer are known later.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long names without an address are left alone before they are tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What is watched.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the kernel's view of processes and sockets is mounted: `/proc`.
+    pub proc: PathBuf,
+    /// What should be there.
+    pub rules: Vec<Rule>,
+}
+
+/// The rules, ready to be held against the tables.
+pub struct Sockets {
+    settings: Settings,
+    hosts: Arc<Hosts>,
+}
+
+impl Sockets {
+    /// Looks up the host names that the rules use, which may take a few seconds.
+    pub fn new(settings: Settings) -> Self {
+        let names = settings.rules.iter().flat_map(Rule::names);
+        let hosts = Arc::new(Hosts::new(names, socket::resolve));
+        if let Some(finished) = hosts.look_up(Instant::now()) {
+            // Whatever is known by then is what the first scrape has.
+            let _ = finished.recv_timeout(START_PATIENCE);
+        }
+        Self { settings, hosts }
+    }
+
+    fn path(&self, table: Table) -> PathBuf {
+        self.settings.proc.join(table.path())
+    }
+
+    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<(), Error> {
+        let path = self.path(table);
+        let mut lines = Lines::default();
+        file::read_lines(&path, TABLE_LIMIT, deadline, |block| {
+            let more = tally.count(table, block, Endian::default());
+            lines.understood = lines.understood.saturating_add(more.understood);
+            lines.skipped = lines.skipped.saturating_add(more.skipped);
+        })?;
+        if lines.skipped > 0 {
+            log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
+        }
+        if lines.skipped > 0 && lines.understood == 0 {
+            return Err(Error::Malformed { thing: path.display().to_string(), expected: "sockets", offset: 0 });
+        }
+        Ok(())
+    }
+
+    fn read_tables(&self, deadline: Deadline, tally: &mut Tally<'_>, report: &mut Report) {
+        for table in Table::ALL {
+            if !tally.reads(table) {
+                continue;
+            }
+            let result = self.read(table, deadline, tally);
+            match result {
+                Ok(()) => {}
+                // A machine without IPv6 has no tables for it.
+                Err(Error::NotFound { .. }) if !tally.requires(table) => continue,
+                Err(Error::NotFound { .. }) => tally.lack(table),
+                Err(_) => tally.lose(table),
+            }
+            report.target(self.path(table).display().to_string(), result);
+        }
+    }
+}
+
+impl Collector for Sockets {
+    fn name(&self) -> &'static str {
+        "sockets"
+    }
+
+    fn targets(&self) -> Vec<String> {
+        let rules = &self.settings.rules;
+        let tables = Table::ALL.into_iter().filter(|table| rules.iter().any(|rule| rule.reads(*table)));
+        let mut targets: Vec<String> = tables.map(|table| self.path(table).display().to_string()).collect();
+        if rules.iter().any(Rule::asks_for_process) {
+            targets.push(owner::target(&self.settings.proc));
+        }
+        targets.extend(self.hosts.answers().into_keys());
+        targets
+    }
+
+    fn collect(&self, deadline: Deadline, report: &mut Report) {
+        self.hosts.look_up(Instant::now());
+        let mut names = Names::new();
+        for (name, answer) in self.hosts.answers() {
+            if let Some(addresses) = report.target(name.clone(), answer) {
+                names.insert(name, addresses);
+            }
+        }
+        let mut tally = Tally::new(&self.settings.rules, &names);
+        self.read_tables(deadline, &mut tally, report);
+        if let Some(claims) = tally.claims() {
+            let settled = owner::settle(&self.settings.proc, deadline, claims);
+            report.target(owner::target(&self.settings.proc), settled);
+        }
+        tally.findings().for_each(|finding| metrics::expose(finding, &mut report.exposition));
+    }
+}
+
+/// The system's resolver, which may block for long.
+type Resolve = fn(&str) -> Result<Vec<IpAddr>, Error>;
+
+/// What is known of each host name: its addresses, or why there are none.
+type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
+
+/// The host names that rules use. They are looked up aside, by one thread at a time.
+struct Hosts {
+    resolve: Resolve,
+    state: Mutex<HostsState>,
+}
+
+struct HostsState {
+    answers: Answers,
+    tried: Option<Instant>,
+    busy: bool,
+}
+
+impl Hosts {
+    fn new<'a>(names: impl Iterator<Item = &'a str>, resolve: Resolve) -> Self {
+        let waiting = |name: &str| (name.to_owned(), Err(Error::TimedOut { thing: name.into() }));
+        let answers = names.map(waiting).collect();
+        Self { resolve, state: Mutex::new(HostsState { answers, tried: None, busy: false }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, HostsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answers(&self) -> Answers {
+        self.state().answers.clone()
+    }
+
+    /// Has the names without addresses looked up, unless that is under way or was tried less
+    /// than a minute before `now`. The receiver ends when it is done.
+    fn look_up(self: &Arc<Self>, now: Instant) -> Option<Receiver<()>> {
+        let open = self.state().begin(now);
+        if open.is_empty() {
+            return None;
+        }
+        let (done, finished) = channel();
+        let hosts = Arc::clone(self);
+        let started = thread::Builder::new().name("resolver".into()).spawn(move || {
+            for name in open {
+                let answer = (hosts.resolve)(&name);
+                hosts.state().answers.insert(name, answer);
+            }
+            hosts.state().busy = false;
+            drop(done);
+        });
+        if started.is_err() {
+            self.state().busy = false;
+        }
+        Some(finished)
+    }
+}
+
+impl HostsState {
+    /// The names to look up now; none where it is not the time.
+    fn begin(&mut self, now: Instant) -> BTreeSet<String> {
+        let recent = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < RETRY_AFTER);
+        if self.busy || recent {
+            return BTreeSet::new();
+        }
+        let open: BTreeSet<String> =
+            self.answers.iter().filter(|(_, answer)| answer.is_err()).map(|(name, _)| name.clone()).collect();
+        if !open.is_empty() {
+            (self.tried, self.busy) = (Some(now), true);
+        }
+        open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use watch::Spec;
+
+    const LISTENER: &str = "0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n";
+
+    fn rule(protocol: &str, host: &str) -> Rule {
+        let (name, protocol) = (Some("r".into()), Some(protocol.into()));
+        Rule::new(&Spec { name, protocol, srchost: Some(host.into()), ..Spec::default() }).expect("a rule")
+    }
+
+    /// Targets, and how they answered.
+    type Targets = Vec<(String, Result<(), Error>)>;
+
+    /// A folder that looks like `/proc`, gone when dropped.
+    struct Proc(PathBuf);
+
+    impl Proc {
+        fn new(name: &str, tables: &[(&str, &str)]) -> Self {
+            let folder = std::env::temp_dir().join(format!("gwx-sockets-{name}-{}", std::process::id()));
+            fs::create_dir_all(folder.join("net")).expect("a scratch folder");
+            for (table, text) in tables {
+                fs::write(folder.join("net").join(table), text).expect("a table");
+            }
+            Self(folder)
+        }
+
+        fn collect(&self, rules: Vec<Rule>) -> (String, Targets) {
+            let sockets = Sockets::new(Settings { proc: self.0.clone(), rules });
+            let mut report = Report::default();
+            sockets.collect(Deadline::within(Duration::from_secs(5)), &mut report);
+            let mut text = String::new();
+            report.exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
+            let samples = text.lines().filter(|line| !line.starts_with('#'));
+            let short = |line: &str| {
+                let (_, value) = line.rsplit_once(' ').unwrap_or_default();
+                let protocol = line.split("protocol=\"").nth(1).and_then(|rest| rest.split('"').next());
+                let family = line.split('{').next().and_then(|name| name.strip_prefix("connection_status_"));
+                format!("{} {} {value}\n", family.unwrap_or("?"), protocol.unwrap_or("?"))
+            };
+            let base = format!("{}/", self.0.display());
+            let targets = report.targets.into_iter().map(|(name, result)| (name.replace(&base, ""), result));
+            (samples.map(short).collect(), targets.collect())
+        }
+    }
+
+    impl Drop for Proc {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_is_no_error_unless_a_rule_asks_for_it() {
+        let proc = Proc::new("no-ipv6", &[("tcp", LISTENER)]);
+        let (samples, targets) = proc.collect(vec![rule("tcp", "*")]);
+        assert_eq!(samples, "count tcp 1\nup tcp 1\n");
+        assert_eq!(targets, [("net/tcp".into(), Ok(()))]);
+        let (samples, targets) = proc.collect(vec![rule("tcp", "*"), rule("tcp6", "*")]);
+        assert_eq!(samples, "count tcp 1\nup tcp 1\n");
+        assert_eq!(targets.len(), 2, "{targets:?}");
+        assert!(matches!(&targets[1], (name, Err(Error::NotFound { .. })) if name == "net/tcp6"), "{targets:?}");
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_not_known() {
+        let proc = Proc::new("spoilt", &[("tcp", LISTENER), ("udp", "nonsense\n"), ("udp6", "")]);
+        // A folder is no table.
+        fs::create_dir(proc.0.join("net/tcp6")).expect("a folder");
+        let rules = vec![rule("tcp", "*"), rule("tcp4", "192.0.2.1"), rule("udp", "*"), rule("udp6", "*")];
+        let (samples, targets) = proc.collect(rules);
+        assert_eq!(samples, "count udp6 0\nup tcp 1\nup udp6 0\n");
+        let errors: Vec<_> = targets.iter().map(|(name, result)| (name.as_str(), result.is_err())).collect();
+        assert_eq!(errors, [("net/tcp", false), ("net/tcp6", true), ("net/udp", true), ("net/udp6", false)]);
+        let udp = targets[2].1.as_ref().unwrap_err().to_string();
+        assert!(udp.ends_with("net/udp: expected sockets at byte 0"), "{udp}");
+    }
+
+    #[test]
+    fn a_host_name_is_a_target() {
+        let proc = Proc::new("names", &[("tcp", LISTENER), ("tcp6", "")]);
+        let (samples, targets) = proc.collect(vec![rule("tcp", "no-such-host.invalid"), rule("tcp4", "*")]);
+        assert_eq!(samples, "count tcp4 1\nup tcp4 1\n");
+        assert!(matches!(&targets[0], (name, Err(_)) if name == "no-such-host.invalid"), "{targets:?}");
+        let settings = Settings { proc: "/proc".into(), rules: vec![rule("udp", "b.invalid"), rule("udp6", "*")] };
+        let hosts = Arc::new(Hosts::new(settings.rules.iter().flat_map(Rule::names), |_| Ok(Vec::new())));
+        let sockets = Sockets { settings, hosts };
+        assert_eq!(sockets.targets(), ["/proc/net/udp", "/proc/net/udp6", "b.invalid"]);
+    }
+
+    #[test]
+    fn names_are_looked_up_by_one_thread_and_again_after_a_minute() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        static GATE: Mutex<()> = Mutex::new(());
+        let resolve: Resolve = |name| {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            drop(GATE.lock());
+            if name == "a.example" { Ok(vec![IpAddr::from([192, 0, 2, 1])]) } else { Err(no_such(name)) }
+        };
+        fn no_such(name: &str) -> Error {
+            Error::NotFound { thing: name.into() }
+        }
+        let hosts = Arc::new(Hosts::new(["a.example", "b.example", "a.example"].into_iter(), resolve));
+        let start = Instant::now();
+        let shut = GATE.lock().unwrap();
+        let finished = hosts.look_up(start).expect("a thread");
+        let much_later = start + Duration::from_secs(600);
+        assert!(hosts.look_up(much_later).is_none(), "one is at work");
+        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { thing: "a.example".into() }));
+        drop(shut);
+        // It ends by hanging up.
+        assert!(finished.recv().is_err());
+        assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+        assert_eq!(hosts.answers()["b.example"], Err(no_such("b.example")));
+        assert_eq!(CALLS.load(Ordering::SeqCst), 2);
+        assert!(hosts.look_up(start + Duration::from_secs(59)).is_none(), "too early");
+        let again = hosts.look_up(start + Duration::from_secs(60)).expect("a thread");
+        assert!(again.recv().is_err());
+        assert_eq!(CALLS.load(Ordering::SeqCst), 3, "only the name without an address");
+    }
+}

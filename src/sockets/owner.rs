@@ -1,0 +1,195 @@
+//! Which process holds a socket: the links in `/proc/<pid>/fd` say `socket:[inode]`.
+//!
+//! Looking at every descriptor of every process is what makes this expensive, so processes
+//! are asked for their names first, and only those that a rule names show their descriptors.
+//! A socket that several processes hold counts for each name that one of them has.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::collector::{Deadline, Error};
+use crate::source::process::{self, Process};
+
+use super::watch::Claims;
+
+/// What is read to find owners, as a target's name.
+pub fn target(proc: &Path) -> String {
+    proc.join("*/fd").display().to_string()
+}
+
+/// Settles claims with the processes under `proc`. Where a process that a rule may mean could
+/// not be asked and claims stay open, the rule is doubted and the error says why.
+pub fn settle(proc: &Path, deadline: Deadline, mut claims: Claims<'_, '_>) -> Result<(), Error> {
+    let thing = target(proc);
+    let mut doubted = BTreeSet::new();
+    let walked = walk(proc, deadline, &mut claims, &mut doubted);
+    if walked.is_err() || process::are_hidden(proc) {
+        doubted = claims.open_rules().collect();
+    }
+    let matters = doubted.into_iter().filter(|rule| claims.doubt(*rule)).count() > 0;
+    match walked {
+        Err(Error::TimedOut { .. }) => Err(Error::TimedOut { thing }),
+        Ok(()) if matters => Err(Error::Denied { thing }),
+        walked => walked,
+    }
+}
+
+fn walk(
+    proc: &Path,
+    deadline: Deadline,
+    claims: &mut Claims<'_, '_>,
+    doubted: &mut BTreeSet<usize>,
+) -> Result<(), Error> {
+    for process in process::list(proc)? {
+        if claims.are_settled() {
+            break;
+        }
+        deadline.left("")?;
+        ask(&process, deadline, claims, doubted)?;
+    }
+    Ok(())
+}
+
+fn ask(
+    process: &Process,
+    deadline: Deadline,
+    claims: &mut Claims<'_, '_>,
+    doubted: &mut BTreeSet<usize>,
+) -> Result<(), Error> {
+    let names = match process.names() {
+        Ok(names) => names,
+        Err(Error::Denied { .. }) => {
+            doubted.extend(claims.open_rules());
+            return Ok(());
+        }
+        // It is gone, and its sockets with it.
+        Err(_) => return Ok(()),
+    };
+    let rules = claims.open_to(&names);
+    if rules.is_empty() {
+        return Ok(());
+    }
+    match process.sockets(deadline, |inode| claims.settle(inode, &rules)) {
+        Err(Error::Denied { .. }) => doubted.extend(rules),
+        Err(error @ Error::TimedOut { .. }) => return Err(error),
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::procnet::{Endian, Table};
+    use crate::sockets::watch::{Finding, Names, Rule, Spec, Tally};
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    /// A folder that looks like `/proc`, gone when dropped.
+    struct Proc(PathBuf);
+
+    impl Proc {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("gwx-owner-{name}-{}", std::process::id()));
+            fs::create_dir_all(folder.join("sys")).expect("a scratch folder");
+            Self(folder)
+        }
+
+        fn process(&self, pid: u32, comm: &str, command_line: &str, links: &[&str]) -> PathBuf {
+            let folder = self.0.join(pid.to_string());
+            fs::create_dir_all(folder.join("fd")).expect("a folder");
+            fs::write(folder.join("comm"), format!("{comm}\n")).expect("a file");
+            fs::write(folder.join("cmdline"), command_line).expect("a file");
+            for (number, link) in links.iter().enumerate() {
+                symlink(link, folder.join("fd").join(number.to_string())).expect("a link");
+            }
+            folder
+        }
+    }
+
+    impl Drop for Proc {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn rules(patterns: &[&str]) -> Vec<Rule> {
+        let spec =
+            |pattern: &&str| Spec { name: Some("r".into()), process: Some((*pattern).into()), ..Spec::default() };
+        patterns.iter().map(|pattern| Rule::new(&spec(pattern)).expect("a rule")).collect()
+    }
+
+    /// What a rule says: up, count.
+    type Said = (Option<bool>, Option<usize>);
+
+    /// Three sockets with the inodes 101, 102 and 103, and what rules say of who holds them.
+    fn found(proc: &Path, patterns: &[&str], time: Duration) -> (Result<(), Error>, Vec<Said>) {
+        let (rules, names) = (rules(patterns), Names::new());
+        let mut tally = Tally::new(&rules, &names);
+        for inode in 101..=103 {
+            let line = format!("0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 {inode} 1\n");
+            let _ = tally.count(Table::Tcp, line.as_bytes(), Endian::Little);
+        }
+        let result = settle(proc, Deadline::within(time), tally.claims().expect("claims"));
+        (result, tally.findings().map(|finding: &Finding<'_>| (finding.up(), finding.count())).collect())
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn sockets_are_found_by_the_name_of_their_process() {
+        let proc = Proc::new("names");
+        proc.process(1, "systemd", "/sbin/init\0splash\0", &["/dev/null", "socket:[101]"]);
+        proc.process(20, "a-very-long-com", "/opt/x/a-very-long-command\0-v\0", &["socket:[101]", "socket:[101]"]);
+        proc.process(30, "nginx", "nginx: master process /usr/sbin/nginx\0", &["socket:[102]", "pipe:[103]"]);
+        proc.process(31, "nginx", "nginx: worker process\0", &["socket:[102]"]);
+        proc.process(40, "bad\u{fffd}", "", &["socket:[103]"]);
+        let patterns = ["a-very-long-command", "a-very-long-com", "init", "nginx", "nginx|init", ".*", "ngin"];
+        let (result, counts) = found(&proc.0, &patterns, SOON);
+        assert_eq!(result, Ok(()));
+        let (yes, no) = (|count| (Some(true), Some(count)), (Some(false), Some(0)));
+        assert_eq!(counts, [yes(1), yes(1), yes(1), yes(1), yes(2), yes(3), no]);
+    }
+
+    #[test]
+    fn a_process_that_may_not_be_looked_at_makes_only_its_rules_unknown() {
+        let proc = Proc::new("denied");
+        proc.process(30, "nginx", "nginx\0", &["socket:[101]"]);
+        proc.process(31, "sshd", "sshd\0", &["socket:[102]"]);
+        let shut = proc.process(32, "nginx", "nginx\0", &[]).join("fd");
+        fs::set_permissions(&shut, fs::Permissions::from_mode(0o000)).expect("a closed folder");
+        if fs::read_dir(&shut).is_ok() {
+            // The superuser sees everything: nothing is denied to the tests either.
+            let (result, counts) = found(&proc.0, &["nginx"], SOON);
+            assert_eq!((result, counts), (Ok(()), vec![(Some(true), Some(1))]));
+            return;
+        }
+        let (result, counts) = found(&proc.0, &["nginx", "sshd", "other"], SOON);
+        assert_eq!(result, Err(Error::Denied { thing: target(&proc.0) }));
+        assert_eq!(counts, [(Some(true), None), (Some(true), Some(1)), (Some(false), Some(0))]);
+    }
+
+    #[test]
+    fn where_others_are_hidden_nothing_is_certainly_down() {
+        let proc = Proc::new("hidden");
+        let own = proc.process(500, "exporter", "exporter\0", &["socket:[101]"]);
+        symlink(own, proc.0.join("self")).expect("a link");
+        let (result, counts) = found(&proc.0, &["exporter", "nginx"], SOON);
+        assert_eq!(result, Err(Error::Denied { thing: target(&proc.0) }));
+        assert_eq!(counts, [(Some(true), None), (None, None)]);
+    }
+
+    #[test]
+    fn no_time_and_no_processes_are_errors() {
+        let proc = Proc::new("time");
+        proc.process(30, "nginx", "nginx\0", &["socket:[101]"]);
+        let (result, counts) = found(&proc.0, &["nginx"], Duration::ZERO);
+        assert_eq!(result, Err(Error::TimedOut { thing: target(&proc.0) }));
+        assert_eq!(counts, [(None, None)]);
+        let (result, counts) = found(&proc.0.join("no-such"), &["nginx"], SOON);
+        assert!(matches!(result, Err(Error::NotFound { .. })), "{result:?}");
+        assert_eq!(counts, [(None, None)]);
+    }
+}

@@ -1,0 +1,336 @@
+//! The sockets house against the kernel's tables: captured ones, this machine's, and a naive twin.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::fs;
+use std::io::Read;
+use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::expo::Exposition;
+use gateway_exporter::sockets::procnet::{Endian, Table};
+use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
+use gateway_exporter::sockets::{Settings, Sockets, metrics};
+
+/// How far into a table the cuts and flips go; its lines are all alike.
+const SPOILT: usize = 1500;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    sockets: Vec<Written>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Written {
+    name: Option<String>,
+    #[serde(alias = "host")]
+    src_host: Option<String>,
+    #[serde(alias = "port")]
+    src_port: Option<serde_yaml::Value>,
+    dst_host: Option<String>,
+    dst_port: Option<serde_yaml::Value>,
+    protocol: Option<String>,
+    #[serde(alias = "processName")]
+    process: Option<String>,
+    status: Option<String>,
+}
+
+fn port(value: Option<serde_yaml::Value>) -> Option<String> {
+    match value? {
+        serde_yaml::Value::String(text) => Some(text),
+        serde_yaml::Value::Number(number) => Some(number.to_string()),
+        other => panic!("{other:?} is no port"),
+    }
+}
+
+fn rules_of(case: &Path) -> Vec<Rule> {
+    let text = fs::read_to_string(case.join("rules.yaml")).expect("rules.yaml");
+    let file: RulesFile = serde_yaml::from_str(&text).expect("rules");
+    let rule = |written: Written| {
+        Rule::new(&Spec {
+            name: written.name,
+            srchost: written.src_host,
+            srcport: port(written.src_port),
+            dsthost: written.dst_host,
+            dstport: port(written.dst_port),
+            protocol: written.protocol,
+            process: written.process,
+            status: written.status,
+        })
+    };
+    file.sockets.into_iter().map(|written| rule(written).expect("a rule")).collect()
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sockets");
+    let entries = fs::read_dir(folder).expect("fixtures/sockets").flatten().map(|entry| entry.path());
+    let cases: Vec<PathBuf> = entries.filter(|path| path.join("rules.yaml").exists()).collect();
+    assert!(!cases.is_empty(), "there are captures");
+    cases
+}
+
+fn table_in(case: &Path, table: Table) -> Option<Vec<u8>> {
+    fs::read(case.join(table.path().trim_start_matches("net/"))).ok()
+}
+
+fn samples(exposition: Exposition) -> String {
+    let mut text = String::new();
+    exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
+    text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
+}
+
+/// What rules see in tables, without a file being read.
+fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> String {
+    let names = Names::new();
+    let mut tally = Tally::new(rules, &names);
+    for table in Table::ALL {
+        match table_of(table) {
+            Some(bytes) => assert_eq!(tally.count(table, &bytes, endian).skipped, 0, "{table:?}"),
+            None => tally.lack(table),
+        }
+    }
+    let mut exposition = Exposition::default();
+    tally.findings().for_each(|finding| metrics::expose(finding, &mut exposition));
+    samples(exposition)
+}
+
+fn collected(proc: &Path, rules: Vec<Rule>) -> (String, Report) {
+    let mut report = Report::default();
+    Sockets::new(Settings { proc: proc.into(), rules }).collect(Deadline::within(Duration::from_secs(10)), &mut report);
+    (samples(std::mem::take(&mut report.exposition)), report)
+}
+
+#[test]
+fn captures_give_what_was_written_by_hand() {
+    for case in cases() {
+        let expected = fs::read_to_string(case.join("expected.prom")).expect("expected.prom");
+        let endian = if case.ends_with("big-endian") { Endian::Big } else { Endian::Little };
+        let text = exposed(&rules_of(&case), endian, |table| table_in(&case, table));
+        assert_eq!(text, expected, "{}", case.display());
+        if endian == Endian::default() {
+            let proc = std::env::temp_dir().join(format!("gwx-it-sockets-{}", std::process::id()));
+            fs::create_dir_all(&proc).expect("a scratch folder");
+            symlink(&case, proc.join("net")).expect("a link");
+            let (text, report) = collected(&proc, rules_of(&case));
+            fs::remove_dir_all(&proc).expect("the scratch folder goes");
+            assert_eq!(text, expected, "{}", case.display());
+            assert!(report.targets.iter().all(|(_, result)| result.is_ok()), "{:?}", report.targets);
+        }
+    }
+}
+
+#[test]
+fn spoilt_tables_never_see_more_sockets() {
+    for case in cases() {
+        let rules = rules_of(&case);
+        let names = Names::new();
+        let lines_of = |table, bytes: &[u8]| Tally::new(&rules, &names).count(table, bytes, Endian::Little);
+        for table in Table::ALL {
+            let Some(mut bytes) = table_in(&case, table) else { continue };
+            let whole = lines_of(table, &bytes);
+            bytes.truncate(SPOILT);
+            for at in 0..bytes.len() {
+                assert!(lines_of(table, &bytes[..at]).understood <= whole.understood);
+                bytes[at] ^= 1 << (at % 8);
+                let lines = lines_of(table, &bytes);
+                // A flip may join two lines or make two of one.
+                assert!(lines.understood <= whole.understood && lines.skipped <= 3, "{lines:?} at {at}");
+                bytes[at] ^= 1 << (at % 8);
+            }
+        }
+    }
+}
+
+fn spec(name: &str, port: u16) -> Spec {
+    Spec { name: Some(name.into()), srcport: Some(port.to_string()), ..Spec::default() }
+}
+
+/// The values of one rule's samples: up, count.
+fn values(text: &str, name: &str) -> (Option<u64>, Option<u64>) {
+    let value = |family: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with(family));
+        let line = lines.find(|line| line.contains(&format!("name=\"{name}\"")))?;
+        line.rsplit(' ').next()?.parse().ok()
+    };
+    (value("connection_status_up{"), value("connection_status_count{"))
+}
+
+#[test]
+fn this_machines_sockets_are_found_with_their_process() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).expect("a connection")).collect();
+    let accepted: Vec<_> = clients.iter().map(|_| listener.accept().expect("a peer")).collect();
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let udp_port = datagrams.local_addr().expect("an address").port();
+    let exe = std::env::current_exe().expect("this program");
+    let exe = exe.file_name().and_then(|name| name.to_str()).expect("a name");
+
+    let tcp = |name, status: &str, process: &str| Spec {
+        status: Some(status.into()),
+        process: Some(process.into()),
+        ..spec(name, address.port())
+    };
+    let there = (Some(1), Some(1));
+    let written = [
+        (tcp("listener", "listen", "*"), there),
+        (tcp("own", "listen", exe), there),
+        (tcp("own-comm", "listen", &format!("{}.*", &exe[..exe.len().min(15)])), there),
+        (tcp("foreign", "listen", "no-such-process"), (Some(0), Some(0))),
+        (tcp("accepted", "established", "*"), (Some(1), Some(3))),
+        (tcp("own-accepted", "established", exe), (Some(1), Some(3))),
+        (Spec { dsthost: Some("192.0.2.1".into()), ..spec("elsewhere", address.port()) }, (Some(0), Some(0))),
+        (Spec { protocol: Some("udp".into()), status: Some("listen".into()), ..spec("udp", udp_port) }, there),
+        (
+            Spec { srchost: Some("localhost".into()), status: Some("listen".into()), ..spec("named", address.port()) },
+            there,
+        ),
+    ];
+    let rules = written.iter().map(|(spec, _)| Rule::new(spec).expect("a rule")).collect();
+    let (text, report) = collected(Path::new("/proc"), rules);
+    for (spec, expected) in &written {
+        let name = spec.name.as_deref().unwrap_or_default();
+        assert_eq!(values(&text, name), *expected, "{name} {:?}", report.targets);
+    }
+    drop(accepted);
+}
+
+#[test]
+fn this_machines_dual_stack_listener_speaks_both() {
+    // There may be no IPv6 here.
+    let Ok(listener) = TcpListener::bind("[::]:0") else { return };
+    let port = listener.local_addr().expect("an address").port();
+    let rules =
+        [("four", "tcp", "0.0.0.0"), ("any", "tcp4", "*"), ("six", "tcp6", "::"), ("local", "tcp", "127.0.0.1")];
+    let written = rules.map(|(name, protocol, host)| {
+        let (protocol, srchost) = (Some(protocol.into()), Some(host.into()));
+        Rule::new(&Spec { protocol, srchost, ..spec(name, port) }).expect("a rule")
+    });
+    let (text, _) = collected(Path::new("/proc"), written.into());
+    let up = rules.map(|(name, ..)| values(&text, name).0);
+    assert_eq!(up, [Some(1), Some(1), Some(1), Some(0)]);
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn pick<'a>(&mut self, among: &[&'a str]) -> &'a str {
+        among[self.below(among.len())]
+    }
+}
+
+const ADDRESSES4: [&str; 4] = ["00000000", "0100007F", "0A0200C0", "076433C6"];
+const ADDRESSES6: [&str; 6] = [
+    "00000000000000000000000000000000",
+    "00000000000000000000000001000000",
+    "0000000000000000FFFF00000A0200C0",
+    "0000000000000000FFFF0000076433C6",
+    "0000000000000000FFFF000000000000",
+    "B80D0120000000000000000010000000",
+];
+const HOSTS: [&str; 9] = ["", "*", "0.0.0.0", "127.0.0.1", "192.0.2.10", "198.51.100.7", "::", "2001:db8::10", "::1"];
+const PORTS: [&str; 4] = ["", "any", "22", "443"];
+const PROTOCOLS: [&str; 6] = ["tcp", "tcp4", "tcp6", "udp", "udp4", "udp6"];
+const STATUSES: [&str; 4] = ["", "*", "listen", "established"];
+
+fn random_table(dice: &mut Dice, addresses: &[&str]) -> String {
+    let mut text =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
+    for number in 0..dice.below(60) {
+        let (local, remote) = (dice.pick(addresses), dice.pick(addresses));
+        let (near, far) = (dice.pick(&["0016", "01BB", "0050"]), dice.pick(&["0016", "01BB", "0000"]));
+        let state = dice.pick(&["01", "06", "07", "0A"]);
+        text += &format!("{number:4}: {local}:{near} {remote}:{far} {state} 0:0 0:0 0 0 0 {number} 1 0 100\n");
+    }
+    text
+}
+
+/// An address as people write it, and whether it is IPv4, told from its text.
+fn naive_address(hex: &str) -> (String, bool) {
+    let bytes: Vec<u8> = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> = bytes.chunks(4).flat_map(|word| word.iter().rev().copied()).collect();
+    let dotted = |four: &[u8]| four.iter().map(u8::to_string).collect::<Vec<_>>().join(".");
+    match bytes.len() {
+        4 => (dotted(&bytes), true),
+        _ if hex.starts_with("0000000000000000FFFF0000") => (dotted(&bytes[12..]), true),
+        _ => (IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap())).to_string(), false),
+    }
+}
+
+/// Whether a rule sees a line of a table, said as plainly as possible.
+fn naive_match(spec: &Spec, table: &str, line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let field = |field: &Option<String>| field.clone().filter(|text| !["", "*", "any"].contains(&text.as_str()));
+    let protocol = spec.protocol.clone().unwrap();
+    let listening = words[3] == if table.starts_with("tcp") { "0A" } else { "07" };
+    let state_fits = match field(&spec.status).as_deref() {
+        Some("listen") => listening,
+        Some(_) => words[3] == "01",
+        None => true,
+    };
+    let (local, near) = words[1].split_once(':').unwrap();
+    let (remote, far) = words[2].split_once(':').unwrap();
+    let ((local, local4), (remote, remote4)) = (naive_address(local), naive_address(remote));
+    let unspecified = |text: &str| text == "::" || text == "0.0.0.0";
+    let fits = |v4: bool| {
+        let written = |text: &str| if v4 && text == "::" { "0.0.0.0".to_owned() } else { text.to_owned() };
+        let port = |hex: &str| u16::from_str_radix(hex, 16).unwrap().to_string();
+        field(&spec.srchost).is_none_or(|host| host == written(&local))
+            && field(&spec.dsthost).is_none_or(|host| host == written(&remote))
+            && field(&spec.srcport).is_none_or(|number| number == port(near))
+            && field(&spec.dstport).is_none_or(|number| number == port(far))
+    };
+    let wants6 = protocol.ends_with('6');
+    let speaks4 = (local4 || local == "::") && (remote4 || remote == "::");
+    let speaks4 = speaks4 && (local4 || remote4 || (listening && unspecified(&local) && unspecified(&remote)));
+    let speaks6 = !local4 && !remote4;
+    table[..3] == protocol[..3] && state_fits && if wants6 { speaks6 && fits(false) } else { speaks4 && fits(true) }
+}
+
+#[test]
+fn a_naive_matcher_counts_the_same() {
+    let mut dice = Dice(7);
+    let mut matched = 0;
+    for round in 0..300 {
+        let tables = ["tcp", "tcp6", "udp", "udp6"].map(|name| {
+            let addresses: &[&str] = if name.ends_with('6') { &ADDRESSES6 } else { &ADDRESSES4 };
+            (name, random_table(&mut dice, addresses))
+        });
+        for _ in 0..10 {
+            let some = |text: &str| Some(text.to_owned());
+            let spec = Spec {
+                name: some("r"),
+                srchost: some(dice.pick(&HOSTS)),
+                srcport: some(dice.pick(&PORTS)),
+                dsthost: some(dice.pick(&HOSTS)),
+                dstport: some(dice.pick(&PORTS)),
+                protocol: some(dice.pick(&PROTOCOLS)),
+                process: None,
+                status: some(dice.pick(&STATUSES)),
+            };
+            let lines = tables.iter().flat_map(|(name, text)| text.lines().skip(1).map(move |line| (*name, line)));
+            let expected = lines.filter(|(name, line)| naive_match(&spec, name, line)).count() as u64;
+            let table_of = |table: Table| {
+                let found = tables.iter().find(|(name, _)| table.path() == format!("net/{name}"));
+                found.map(|(_, text)| text.clone().into_bytes())
+            };
+            let text = exposed(&[Rule::new(&spec).expect("a rule")], Endian::Little, table_of);
+            assert_eq!(values(&text, "r"), (Some(expected.min(1)), Some(expected)), "round {round}: {spec:?}");
+            matched += expected;
+        }
+    }
+    assert!(matched > 1000, "{matched}: the dice hit often enough to tell");
+}
