@@ -48,6 +48,8 @@ impl Protocol {
 /// One server, or, where `status` is a pattern, all whose files match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
+    /// Its name in the session list; the gateway's where it has none of its own.
+    pub name: Option<String>,
     /// The status file, or a pattern with `*`, `?` or `[…]` that is looked up at every scrape.
     pub status: PathBuf,
     /// The protocol, where the configuration says it; else it is `tcp` for a file that has it in its name.
@@ -69,13 +71,14 @@ pub struct OpenVpn {
 }
 
 /// A status file that was read.
-struct StatusFile {
+struct StatusFile<'s> {
+    server: &'s Server,
     bytes: Vec<u8>,
     protocol: Protocol,
     torn: bool,
 }
 
-impl StatusFile {
+impl StatusFile<'_> {
     fn reading(&self) -> Reading<'_> {
         Reading { file: &self.bytes, protocol: self.protocol, torn: self.torn }
     }
@@ -88,7 +91,7 @@ impl OpenVpn {
     }
 
     /// Reads every file, notes how each answered, and gives those that are a server's status.
-    fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile> {
+    fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
         let mut files = Vec::new();
         for server in &self.settings.servers {
             for path in paths(&server.status) {
@@ -99,7 +102,7 @@ impl OpenVpn {
                 };
                 let torn = state.is_err();
                 report.target(path.display().to_string(), state);
-                files.extend(bytes.map(|bytes| StatusFile { bytes, protocol, torn }));
+                files.extend(bytes.map(|bytes| StatusFile { server, bytes, protocol, torn }));
             }
         }
         files
@@ -123,7 +126,8 @@ impl Collector for OpenVpn {
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
         for file in self.read(deadline, report) {
-            sessions::list(&file.reading(), &self.settings.gateway, &mut report.sessions);
+            let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
+            sessions::list(&file.reading(), name, &mut report.sessions);
         }
     }
 }

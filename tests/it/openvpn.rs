@@ -15,7 +15,7 @@ fn protocol(case: &Case) -> Protocol {
 }
 
 fn collector(case: &Case) -> OpenVpn {
-    let server = Server { status: case.path("status"), protocol: Some(protocol(case)) };
+    let server = Server { name: None, status: case.path("status"), protocol: Some(protocol(case)) };
     OpenVpn::new(Settings { servers: vec![server], gateway: "gateway".into() })
 }
 
@@ -55,12 +55,22 @@ fn what_is_wrong_with_a_file_is_said() {
 fn a_missing_file_costs_only_itself() {
     let present = fixture::case("openvpn", "version-3");
     let files = [present.path("no-such-file"), present.path("status")];
-    let servers = files.map(|status| Server { status, protocol: None }).to_vec();
+    let servers = files.map(|status| Server { name: None, status, protocol: None }).to_vec();
     let mut report = Report::default();
     OpenVpn::new(Settings { servers, gateway: "gateway".into() }).collect(soon(), &mut report);
     let states: Vec<_> = report.targets.iter().map(|(_, state)| state.is_ok()).collect();
     assert_eq!(states, [false, true]);
     assert!(text(report.exposition).contains("\novpn_sessions_total 3\n"));
+}
+
+#[test]
+fn a_server_with_a_name_says_it_in_the_session_list() {
+    let status = fixture::case("openvpn", "tcp-server").path("status");
+    let servers = vec![Server { name: Some("office".into()), status, protocol: None }];
+    let mut report = Report::default();
+    OpenVpn::new(Settings { servers, gateway: "gateway".into() }).sessions(soon(), &mut report);
+    assert_eq!(report.sessions.len(), 2);
+    assert!(report.sessions.iter().all(|session| session.server == "office"));
 }
 
 #[test]

@@ -1,0 +1,338 @@
+//! The configuration: what was written ([`File`]) and what is meant ([`Config`]).
+//!
+//! A file of any of the five originals is valid, and one file may hold them all. The only file
+//! that knows serde_yaml.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::source::file;
+use crate::source::socket::Address;
+use crate::sockets::watch::{Rule, Spec};
+use crate::{ipsec, openvpn, sockets, strongswan};
+
+/// Where charon's socket is unless something else is said.
+const VICI: &str = "/var/run/charon.vici";
+
+/// Where ipsec.conf is unless something else is said.
+const IPSEC_CONF: &str = "/etc/ipsec.conf";
+
+/// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
+const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
+
+/// What is meant: the sources that are watched.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// charon over VICI.
+    pub strongswan: Option<strongswan::Settings>,
+    /// ipsec.conf and the `ipsec` command.
+    pub ipsec: Option<ipsec::Settings>,
+    /// OpenVPN's status files.
+    pub openvpn: Option<openvpn::Settings>,
+    /// Sockets that should be there.
+    pub sockets: Option<sockets::Settings>,
+}
+
+/// What the command line and the machine add to a file.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `--config-path`.
+    pub ipsec_config: Option<PathBuf>,
+    /// `--enable.sudo`.
+    pub sudo: bool,
+    /// The machine's name, for the session list.
+    pub hostname: String,
+}
+
+/// What was written. Every key is optional, and one that we don't know is an error.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    vici_socket: Option<String>,
+    server_name: Option<String>,
+    #[serde(alias = "ovpn_tcp_status")]
+    ovpntcpstatus: Option<PathBuf>,
+    #[serde(alias = "ovpn_udp_status")]
+    ovpnudpstatus: Option<PathBuf>,
+    openvpn: Option<Vec<FileServer>>,
+    ipsec_config: Option<PathBuf>,
+    ipsec_command: Option<Vec<String>>,
+    sockets: Option<Vec<FileRule>>,
+}
+
+/// One entry of `openvpn`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileServer {
+    status: PathBuf,
+    name: Option<String>,
+    protocol: Option<String>,
+}
+
+/// One entry of `sockets`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRule {
+    name: Option<Scalar>,
+    #[serde(alias = "srcHost")]
+    host: Option<Scalar>,
+    #[serde(alias = "srcPort")]
+    port: Option<Scalar>,
+    #[serde(rename = "dstHost")]
+    dst_host: Option<Scalar>,
+    #[serde(rename = "dstPort")]
+    dst_port: Option<Scalar>,
+    protocol: Option<Scalar>,
+    #[serde(alias = "processName")]
+    process: Option<Scalar>,
+    status: Option<Scalar>,
+}
+
+/// A value that may be written as a number or as text: `22`, `"22"`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Number(u64),
+    Text(String),
+}
+
+impl Config {
+    /// What a file means; the complaint names the key and, where the file can't be read, the line.
+    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, String> {
+        let file: Option<File> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        file.unwrap_or_default().meaning(surroundings)
+    }
+
+    /// What is there to be watched on a machine whose files stand under `root`.
+    pub fn discover(root: &Path, surroundings: &Surroundings) -> Self {
+        let gateway = surroundings.hostname.clone();
+        let under = |path: &str| root.join(path.trim_start_matches('/'));
+        let servers: Vec<_> = STATUS_FILES
+            .iter()
+            .map(|pattern| openvpn::Server { name: None, status: under(pattern), protocol: None })
+            .filter(|server| !file::glob(&server.status).is_empty())
+            .collect();
+        let socket = under(VICI);
+        let has_ipsec = file::is_file(&under(IPSEC_CONF)) && file::command("ipsec").is_some();
+        Self {
+            strongswan: file::is_socket(&socket)
+                .then(|| strongswan::Settings { socket: Address::Unix(socket), gateway: gateway.clone() }),
+            ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway }),
+            sockets: None,
+        }
+    }
+
+    /// Whether nothing is watched.
+    pub fn is_empty(&self) -> bool {
+        self.strongswan.is_none() && self.ipsec.is_none() && self.openvpn.is_none() && self.sockets.is_none()
+    }
+}
+
+impl Surroundings {
+    fn asks_for_ipsec(&self) -> bool {
+        self.ipsec_config.is_some() || self.sudo
+    }
+}
+
+impl File {
+    fn meaning(self, surroundings: &Surroundings) -> Result<Config, String> {
+        let gateway = self.server_name.unwrap_or_else(|| surroundings.hostname.clone());
+        let ipsec = self.ipsec_config.is_some() || self.ipsec_command.is_some() || surroundings.asks_for_ipsec();
+        if self.ipsec_command.as_ref().is_some_and(|words| words.iter().all(String::is_empty)) {
+            return Err("ipsec_command: no command".into());
+        }
+        let servers = servers(self.ovpntcpstatus, self.ovpnudpstatus, self.openvpn.unwrap_or_default())?;
+        let rules = rules(self.sockets.unwrap_or_default())?;
+        let socket = self.vici_socket.map(|text| address(&text)).transpose()?;
+        Ok(Config {
+            strongswan: socket.map(|socket| strongswan::Settings { socket, gateway: gateway.clone() }),
+            ipsec: ipsec.then(|| ipsec_settings(self.ipsec_config, self.ipsec_command, surroundings)),
+            openvpn: (!servers.is_empty()).then_some(openvpn::Settings { servers, gateway }),
+            sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
+        })
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(out),
+            Self::Text(text) => text.fmt(out),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text)
+        .ok_or_else(|| format!("vici_socket: {text:?} is neither a path, nor unix:///path, nor tcp://host:port"))
+}
+
+/// The flag wins over the file, and both over the default.
+fn ipsec_settings(
+    config: Option<PathBuf>,
+    command: Option<Vec<String>>,
+    surroundings: &Surroundings,
+) -> ipsec::Settings {
+    let mut command = command.unwrap_or_else(|| vec!["ipsec".into(), "statusall".into()]);
+    if surroundings.sudo {
+        command.insert(0, "sudo".into());
+    }
+    let config = surroundings.ipsec_config.clone().or(config).unwrap_or_else(|| IPSEC_CONF.into());
+    ipsec::Settings { config, command }
+}
+
+fn servers(
+    tcp: Option<PathBuf>,
+    udp: Option<PathBuf>,
+    list: Vec<FileServer>,
+) -> Result<Vec<openvpn::Server>, String> {
+    let named = [(tcp, openvpn::Protocol::Tcp), (udp, openvpn::Protocol::Udp)];
+    let mut servers: Vec<_> = named
+        .into_iter()
+        .filter_map(|(status, protocol)| Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol) }))
+        .collect();
+    for (index, FileServer { status, name, protocol }) in list.into_iter().enumerate() {
+        let protocol = protocol.map(|word| protocol_of(&word, index)).transpose()?;
+        servers.push(openvpn::Server { name, status, protocol });
+    }
+    match servers.iter().position(|server| server.status.as_os_str().is_empty()) {
+        Some(_) => Err("openvpn: a status file without a path".into()),
+        None => Ok(servers),
+    }
+}
+
+/// `tcp` or `udp`, with or without what OpenVPN's own `proto` may add (`tcp4-server`).
+fn protocol_of(word: &str, index: usize) -> Result<openvpn::Protocol, String> {
+    match word.get(..3) {
+        Some("tcp") => Ok(openvpn::Protocol::Tcp),
+        Some("udp") => Ok(openvpn::Protocol::Udp),
+        _ => Err(format!("openvpn[{index}].protocol: {word:?} is neither \"tcp\" nor \"udp\"")),
+    }
+}
+
+fn rules(list: Vec<FileRule>) -> Result<Vec<Rule>, String> {
+    let rule = |(index, rule): (usize, FileRule)| {
+        let text = |scalar: Option<Scalar>| scalar.map(|scalar| scalar.to_string());
+        let spec = Spec {
+            name: text(rule.name),
+            srchost: text(rule.host),
+            srcport: text(rule.port),
+            dsthost: text(rule.dst_host),
+            dstport: text(rule.dst_port),
+            protocol: text(rule.protocol),
+            process: text(rule.process),
+            status: text(rule.status),
+        };
+        Rule::new(&spec).map_err(|complaint| format!("sockets[{index}].{complaint}"))
+    };
+    list.into_iter().enumerate().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> Surroundings {
+        Surroundings { hostname: "gateway".into(), ..Surroundings::default() }
+    }
+
+    fn parse(text: &str) -> Config {
+        Config::parse(text, &here()).unwrap_or_else(|complaint| panic!("{complaint}"))
+    }
+
+    fn complaint(text: &str) -> String {
+        Config::parse(text, &here()).expect_err(text)
+    }
+
+    #[test]
+    fn one_file_may_hold_them_all() {
+        let config = parse(
+            "vici_socket: /run/vici\novpntcpstatus: /a\novpnudpstatus: /b\nserver_name: gw\nopenvpn:\n  - name: office\n    \
+             status: /c\n    protocol: tcp4-server\n  - status: /d-*.status\nipsec_config: /e\nipsec_command: [ipsec, status]\n\
+             sockets:\n  - name: web\n    port: 80\n    status: listen\n  - name: ssh\n    srcPort: \"22\"\n    status: listen\n",
+        );
+        let strongswan = config.strongswan.expect("strongSwan");
+        assert_eq!((strongswan.socket, strongswan.gateway), (Address::Unix("/run/vici".into()), "gw".into()));
+        let servers = config.openvpn.expect("OpenVPN").servers;
+        assert_eq!(servers[2].name.as_deref(), Some("office"));
+        let found: Vec<_> = servers.iter().map(|s| (s.status.to_str().unwrap(), s.protocol)).collect();
+        let (tcp, udp) = (Some(openvpn::Protocol::Tcp), Some(openvpn::Protocol::Udp));
+        assert_eq!(found, [("/a", tcp), ("/b", udp), ("/c", tcp), ("/d-*.status", None)]);
+        let ipsec = config.ipsec.expect("ipsec");
+        assert_eq!((ipsec.config, ipsec.command), (PathBuf::from("/e"), vec!["ipsec".into(), "status".into()]));
+        assert_eq!(config.sockets.expect("sockets").rules.len(), 2);
+    }
+
+    #[test]
+    fn nothing_written_is_nothing_meant() {
+        for text in ["", "# only a comment\n", "---\n", "{}"] {
+            assert!(parse(text).is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn both_spellings_of_the_status_files_are_one_key() {
+        let config = parse("ovpn_tcp_status: /a\novpn_udp_status: /b\n");
+        assert_eq!(config.openvpn.expect("OpenVPN").servers.len(), 2);
+        assert!(complaint("ovpn_tcp_status: /a\novpntcpstatus: /b\n").contains("duplicate field"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = complaint("vici_socket: /run/vici\nvici_sockets: /run/vici\n");
+        assert!(text.starts_with("unknown field `vici_sockets`") && text.contains("line 2"), "{text}");
+        let text = complaint("sockets:\n  - name: a\n    prot: tcp\n");
+        assert!(text.starts_with("sockets[0]: unknown field `prot`") && text.contains("line 3"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_key() {
+        for (text, expected) in [
+            (
+                "vici_socket: http://x",
+                "vici_socket: \"http://x\" is neither a path, nor unix:///path, nor tcp://host:port",
+            ),
+            (
+                "openvpn:\n  - {status: /a, protocol: sctp}",
+                "openvpn[0].protocol: \"sctp\" is neither \"tcp\" nor \"udp\"",
+            ),
+            ("ovpntcpstatus: \"\"", "openvpn: a status file without a path"),
+            ("ipsec_command: []", "ipsec_command: no command"),
+            ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].port: \"http\" is not a port"),
+        ] {
+            assert_eq!(complaint(text), expected);
+        }
+        assert!(complaint("openvpn:\n  - {name: a}").contains("missing field `status`"));
+    }
+
+    #[test]
+    fn flags_ask_for_ipsec_and_win() {
+        let surroundings = Surroundings { ipsec_config: Some("/flag".into()), sudo: true, ..here() };
+        let config = Config::parse("ipsec_config: /file\n", &surroundings).expect("valid");
+        let ipsec = config.ipsec.expect("ipsec");
+        assert_eq!(ipsec.config, PathBuf::from("/flag"));
+        assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
+        assert!(Config::parse("", &surroundings).expect("valid").ipsec.is_some());
+    }
+
+    #[test]
+    fn what_stands_on_the_machine_is_found() {
+        let root = std::env::temp_dir().join(format!("gwx-root-{}", std::process::id()));
+        assert!(Config::discover(&root, &here()).is_empty());
+        for folder in ["var/run", "run/openvpn-server", "var/log/openvpn"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("var/run/openvpn.office.status"), "").unwrap();
+        std::fs::write(root.join("run/openvpn-server/status-office.log"), "").unwrap();
+        let _charon = std::os::unix::net::UnixListener::bind(root.join("var/run/charon.vici")).unwrap();
+        let config = Config::discover(&root, &here());
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(config.strongswan.unwrap().socket, Address::Unix(root.join("var/run/charon.vici")));
+        let servers = config.openvpn.unwrap().servers;
+        let found: Vec<_> = servers.into_iter().map(|server| server.status).collect();
+        assert_eq!(found, [root.join("var/run/openvpn*.status"), root.join("run/openvpn*/*status*")]);
+    }
+}
