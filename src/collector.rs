@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::expo::Exposition;
@@ -67,6 +68,39 @@ impl Deadline {
     /// Whether the moment has passed.
     pub fn is_over(self) -> bool {
         Instant::now() >= self.0
+    }
+}
+
+/// One at a time: whoever comes while somebody is at it waits, at most until the own deadline.
+///
+/// A plain mutex would hang a scrape behind another one's hanging command.
+#[derive(Default)]
+pub struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+/// A turn that was taken; it ends when this is dropped.
+#[must_use = "the turn ends when this is dropped"]
+pub struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    /// Waits for the turn; the error names `thing`, which the turn is for.
+    pub fn take(&self, deadline: Deadline, thing: &str) -> Result<Taken<'_>, Error> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            let left = deadline.left(thing)?;
+            (taken, _) = self.free.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken = true;
+        Ok(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.free.notify_one();
     }
 }
 
@@ -184,5 +218,21 @@ mod tests {
         let deadline = Deadline::within(Duration::ZERO);
         assert_eq!(deadline.left("x").unwrap_err().to_string(), "x: no answer in time");
         assert!(deadline.is_over());
+    }
+
+    #[test]
+    fn a_turn_is_one_at_a_time_and_waiting_ends_at_the_deadline() {
+        let turn = Turn::default();
+        let taken = turn.take(Deadline::within(Duration::ZERO), "x").ok();
+        assert!(taken.is_some(), "a free turn needs no waiting");
+        let error = turn.take(Deadline::within(Duration::from_millis(50)), "x").err();
+        assert_eq!(error, Some(Error::TimedOut { thing: "x".into() }));
+        std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| turn.take(Deadline::within(Duration::from_secs(5)), "x").is_ok());
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!waiting.is_finished(), "it went in beside the first");
+            drop(taken);
+            assert!(waiting.join().expect("no panic"), "it was not let in afterwards");
+        });
     }
 }

@@ -3,6 +3,7 @@
 pub mod collector;
 pub mod expo;
 pub mod http;
+pub mod ipsec;
 pub mod openvpn;
 pub mod session;
 pub mod sockets;

@@ -5,6 +5,7 @@
 mod charon;
 mod fixture;
 mod http;
+mod ipsec;
 mod openvpn;
 mod reader;
 mod sockets;

@@ -1,0 +1,174 @@
+//! The families of ipsec.conf tunnels: names, help, and how conns and SAs become rows.
+
+use std::collections::HashMap;
+
+use super::conf::Tunnel;
+use super::status::{Status, Traffic};
+use crate::expo::{Exposition, Family, Label, Table, Twin, counter, gauge, label};
+use crate::text::Text;
+
+/// A tunnel, or one of its users. Ordered: the first is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Installed = 0,
+    Established = 1,
+    Down = 2,
+    Unknown = 3,
+    Ignored = 4,
+}
+
+struct Tunnels;
+
+struct Row<'a> {
+    tunnel: Text<'a>,
+    user: Option<Text<'a>>,
+    state: State,
+    traffic: Traffic,
+}
+
+impl Table for Tunnels {
+    type Row<'a> = Row<'a>;
+    const LABELS: &'static [Label<Self>] =
+        &[label("tunnel", |row, out| out.text(row.tunnel)), label("user", |row, out| out.maybe(row.user))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        counter("ipsec_in_bytes", "Bytes received, over the CHILD_SAs that are up.", |row| {
+            row.traffic.in_bytes.map(Into::into)
+        }),
+        counter("ipsec_in_packets", "Packets received, over the CHILD_SAs that are up.", |row| {
+            row.traffic.in_packets.map(Into::into)
+        }),
+        counter("ipsec_out_bytes", "Bytes sent, over the CHILD_SAs that are up.", |row| {
+            row.traffic.out_bytes.map(Into::into)
+        }),
+        counter("ipsec_out_packets", "Packets sent, over the CHILD_SAs that are up.", |row| {
+            row.traffic.out_packets.map(Into::into)
+        }),
+        gauge(
+            "ipsec_tunnel_status",
+            "0 installed, 1 established only, 2 down, 3 unknown, 4 ignored.",
+            Twin::Highest,
+            |row| Some((row.state as u64).into()),
+        ),
+        gauge("ipsec_up", "1 when the status of the tunnel could be read.", Twin::Lowest, |row| match row.state {
+            State::Ignored => None,
+            state => Some((state != State::Unknown).into()),
+        }),
+    ];
+}
+
+/// Exposes every configured tunnel; without a status their states are unknown.
+pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
+    let tally = status.map(|status| Tally::of(tunnels, status));
+    for (number, tunnel) in tunnels.iter().enumerate() {
+        let name = Text::new(&tunnel.name);
+        let mut add = |user, state, traffic| out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic });
+        let count = tally.as_ref().and_then(|tally| tally.tunnels.get(number));
+        match count {
+            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default()),
+            None => add(None, State::Unknown, Traffic::default()),
+            Some(Count { total, users }) => {
+                add(None, total.state, total.traffic());
+                for (user, sum) in users {
+                    add(Some(*user), sum.state, sum.traffic());
+                }
+            }
+        }
+    }
+}
+
+/// What all SAs come to, for each tunnel.
+struct Tally<'a> {
+    tunnels: Vec<Count<'a>>,
+    /// Where each user stands among those of a tunnel.
+    places: HashMap<(usize, Text<'a>), usize>,
+}
+
+/// One tunnel, and its users in the order of their first SA.
+#[derive(Default)]
+struct Count<'a> {
+    total: Sum,
+    users: Vec<(Text<'a>, Sum)>,
+}
+
+/// The best state over several SAs, and the sums of their counters.
+struct Sum {
+    state: State,
+    /// The sums of the counters that were printed.
+    known: Traffic,
+    /// A CHILD_SA carries traffic and printed no counters, as while it is rekeyed.
+    has_unknown: bool,
+}
+
+impl<'a> Tally<'a> {
+    fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
+        let numbers: HashMap<&[u8], usize> =
+            tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect();
+        let has_users = |number: usize| tunnels.get(number).is_some_and(|tunnel| tunnel.multi_user);
+        let mut tally = Self { tunnels: tunnels.iter().map(|_| Count::default()).collect(), places: HashMap::new() };
+        for sa in &status.sas {
+            let owner = numbers.get(sa.name.bytes()).copied();
+            let state = if sa.is_established() { State::Established } else { State::Down };
+            let mut add = |number: Option<usize>, state, traffic| {
+                if let Some(number) = number {
+                    tally.add(number, sa.user().filter(|_| has_users(number)), state, traffic);
+                }
+            };
+            add(owner, state, None);
+            for child in &sa.children {
+                // Conns with the same ends share one IKE_SA, and their children keep their names.
+                let number = numbers.get(child.name.bytes()).copied().or(owner);
+                match child.is_installed() {
+                    true => add(number, State::Installed, Some(child.traffic)),
+                    false => add(number, state, None),
+                }
+            }
+        }
+        tally
+    }
+
+    fn add(&mut self, number: usize, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
+        let Some(count) = self.tunnels.get_mut(number) else { return };
+        count.total.add(state, traffic);
+        let Some(user) = user else { return };
+        let place = *self.places.entry((number, user)).or_insert(count.users.len());
+        if place == count.users.len() {
+            count.users.push((user, Sum::default()));
+        }
+        if let Some((_, sum)) = count.users.get_mut(place) {
+            sum.add(state, traffic);
+        }
+    }
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { state: State::Down, known: Traffic::default(), has_unknown: false }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, state: State, traffic: Option<Traffic>) {
+        self.state = self.state.min(state);
+        let Some(traffic) = traffic else { return };
+        self.has_unknown |= traffic == Traffic::default();
+        for (sum, new) in [
+            (&mut self.known.in_bytes, traffic.in_bytes),
+            (&mut self.known.in_packets, traffic.in_packets),
+            (&mut self.known.out_bytes, traffic.out_bytes),
+            (&mut self.known.out_packets, traffic.out_packets),
+        ] {
+            *sum = sum.map_or(new, |sum| Some(sum.saturating_add(new.unwrap_or(0))));
+        }
+    }
+
+    /// The sums; 0 where nothing is up, absent where only what prints no counters is up.
+    fn traffic(&self) -> Traffic {
+        let nothing = (!self.has_unknown).then_some(0);
+        Traffic {
+            in_bytes: self.known.in_bytes.or(nothing),
+            in_packets: self.known.in_packets.or(nothing),
+            out_bytes: self.known.out_bytes.or(nothing),
+            out_packets: self.known.out_packets.or(nothing),
+        }
+    }
+}
