@@ -30,6 +30,7 @@ pub fn settle(proc: &Path, deadline: Deadline, mut claims: Claims<'_, '_>) -> Re
     match walked {
         Err(Error::TimedOut { .. }) => Err(Error::TimedOut { thing }),
         Ok(()) if matters => Err(Error::Denied { thing }),
+        Ok(()) if claims.have_overflowed() => Err(Error::Io { thing, why: "too many sockets to look for".into() }),
         walked => walked,
     }
 }

@@ -13,6 +13,9 @@ use super::procnet::{ESTABLISHED, Endian, Endpoint, Row, States, Table, rows};
 /// What a label says where a rule asks for nothing.
 const ANY: &str = "*";
 
+/// The most claims that are kept, a few megabytes; rules with more are not known.
+const CLAIM_LIMIT: usize = 256 * 1024;
+
 /// What was written for one rule. Nothing, `*` and `any` all match anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
@@ -98,6 +101,8 @@ enum Host {
 pub struct Tally<'r> {
     findings: Vec<Finding<'r>>,
     claims: Vec<Claim>,
+    /// Whether claims were left out for their number.
+    overflowed: bool,
 }
 
 /// What was found for one rule.
@@ -227,7 +232,7 @@ impl<'r> Tally<'r> {
             let filter = rule.filter(names);
             Finding { rule, filter, matched: 0, certain: filter.is_some() }
         });
-        Self { findings: findings.collect(), claims: Vec::new() }
+        Self { findings: findings.collect(), claims: Vec::new(), overflowed: false }
     }
 
     /// Whether a table could hold what a rule asks for.
@@ -304,6 +309,7 @@ impl<'r> Tally<'r> {
                 None => add_one(Some(&mut finding.matched)),
                 // Nobody holds a socket without an inode.
                 Some(_) if row.inode == 0 => {}
+                Some(_) if self.claims.len() >= CLAIM_LIMIT => (finding.certain, self.overflowed) = (false, true),
                 Some(_) => self.claims.push(Claim { inode: row.inode, rule: index, settled: false }),
             }
         }
@@ -333,6 +339,11 @@ impl Claims<'_, '_> {
         self.open_rules().next().is_none()
     }
 
+    /// Whether there were more claims than are kept.
+    pub const fn have_overflowed(&self) -> bool {
+        self.tally.overflowed
+    }
+
     /// The rules with open claims.
     pub fn open_rules(&self) -> impl Iterator<Item = usize> {
         self.open.iter().enumerate().filter(|(_, open)| **open > 0).map(|(rule, _)| rule)
@@ -349,7 +360,7 @@ impl Claims<'_, '_> {
 
     /// Notes that a process that fits `rules` holds a socket.
     pub fn settle(&mut self, inode: u64, rules: &[usize]) {
-        let Tally { findings, claims } = &mut *self.tally;
+        let Tally { findings, claims, .. } = &mut *self.tally;
         let first = claims.partition_point(|claim| claim.inode < inode);
         let claims = claims.iter_mut().skip(first).take_while(|claim| claim.inode == inode);
         for claim in claims.filter(|claim| !claim.settled && rules.contains(&claim.rule)) {
@@ -712,5 +723,19 @@ mod tests {
         assert!(!claims.are_settled());
         let counts: Vec<_> = tally.findings().map(Finding::count).collect();
         assert_eq!(counts, [Some(2), Some(4), Some(0), None]);
+    }
+
+    #[test]
+    fn more_claims_than_are_kept_are_not_known() {
+        let rules = [rule("process=sshd"), rule("sport=22")];
+        let names = Names::new();
+        let mut tally = Tally::new(&rules, &names);
+        let block = line("0100007F:0016", "00000000:0000", "0A", 7).repeat(1024);
+        for _ in 0..=CLAIM_LIMIT / 1024 {
+            let _ = tally.count(Table::Tcp, block.as_bytes(), Endian::Little);
+        }
+        assert!(tally.claims().is_some_and(|claims| claims.have_overflowed()));
+        let found: Vec<_> = tally.findings().map(|finding| (finding.up(), finding.count())).collect();
+        assert_eq!(found, [(None, None), (Some(true), Some(CLAIM_LIMIT + 1024))]);
     }
 }
