@@ -28,8 +28,11 @@ Usage: gateway-exporter [FLAGS]
 ";
 
 /// The flags that take no value.
-const SWITCHES: [&str; 7] =
-    ["--enable.sudo", "--dry-run", "--check-config", "--debug", "--version", "--help", "--no-debug"];
+const SWITCHES: [&str; 9] = ["enable.sudo", "dry-run", "n", "check-config", "debug", "d", "version", "help", "h"];
+
+/// The flags that take one.
+const VALUES: [&str; 6] =
+    ["web.listen-address", "web.telemetry-path", "config.file", "config-file", "c", "config-path"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub struct Flags {
 
 /// Reads the arguments that follow the program's name; the error is for the person who typed them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let mut arguments = Arguments::from_vec(arguments.into_iter().filter_map(normal).collect());
+    let mut arguments = Arguments::from_vec(arguments.into_iter().flat_map(normal).collect());
     if arguments.contains(["-h", "--help"]) {
         return Ok(Command::Help);
     }
@@ -102,28 +105,22 @@ fn path(text: &std::ffi::OsStr) -> Result<PathBuf, std::convert::Infallible> {
     Ok(text.into())
 }
 
-/// An argument as pico-args knows it: Go's `-flag` becomes `--flag`, a switch's `=true` goes, and
-/// a switch that says `=false` goes altogether.
-fn normal(argument: OsString) -> Option<OsString> {
-    let Some(text) = argument.to_str().filter(|text| text.starts_with('-')) else { return Some(argument) };
-    let name = text.trim_start_matches('-');
-    let long = if name.len() > 1 && !text.starts_with("--") && !name.starts_with(['c', 'd', 'n', 'h', '=']) {
-        format!("--{name}")
-    } else if is_long(name) {
-        format!("--{name}")
-    } else {
-        text.to_owned()
+/// An argument as pico-args knows it: Go's `-flag` becomes `--flag`, `=` becomes a space, a switch's
+/// `=true` goes, and a switch that says `=false` goes altogether.
+fn normal(argument: OsString) -> Vec<OsString> {
+    let Some(text) = argument.to_str().filter(|text| text.starts_with('-')) else { return vec![argument] };
+    let (name, value) = match text.trim_start_matches('-').split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text.trim_start_matches('-'), None),
     };
-    match long.split_once('=') {
-        Some((switch, value)) if SWITCHES.contains(&switch) => (value != "false").then(|| switch.into()),
-        _ => Some(long.into()),
+    let flag = OsString::from(if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
+    match value {
+        Some("false") if SWITCHES.contains(&name) => vec![],
+        _ if SWITCHES.contains(&name) => vec![flag],
+        Some(value) if VALUES.contains(&name) => vec![flag, value.into()],
+        None if VALUES.contains(&name) => vec![flag],
+        _ => vec![argument],
     }
-}
-
-/// Whether a name, without its dashes, is one of ours that begins like a short flag.
-fn is_long(name: &str) -> bool {
-    let name = name.split_once('=').map_or(name, |(name, _)| name);
-    matches!(name, "config.file" | "config-file" | "config-path" | "check-config" | "dry-run" | "debug" | "help")
 }
 
 #[cfg(test)]
@@ -176,9 +173,12 @@ mod tests {
 
     #[test]
     fn help_and_version_win() {
-        for (line, expected) in
-            [("--help", Command::Help), ("-h -d", Command::Help), ("-help", Command::Help), ("-version", Command::Version)]
-        {
+        for (line, expected) in [
+            ("--help", Command::Help),
+            ("-h -d", Command::Help),
+            ("-help", Command::Help),
+            ("-version", Command::Version),
+        ] {
             assert_eq!(parse(line.split_whitespace().map(OsString::from)), Ok(expected), "{line}");
         }
     }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::sockets::watch::{Rule, Spec};
 use crate::source::file;
 use crate::source::socket::Address;
-use crate::sockets::watch::{Rule, Spec};
 use crate::{ipsec, openvpn, sockets, strongswan};
 
 /// Where charon's socket is unless something else is said.
@@ -120,9 +120,33 @@ impl Config {
             strongswan: file::is_socket(&socket)
                 .then(|| strongswan::Settings { socket: Address::Unix(socket), gateway: gateway.clone() }),
             ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
-            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway }),
+            openvpn: (!servers.is_empty()).then_some(openvpn::Settings { servers, gateway }),
             sockets: None,
         }
+    }
+
+    /// Adds the sources of `found` that are not here yet, and names them.
+    pub fn absorb(&mut self, found: Self) -> Vec<&'static str> {
+        let mut new = Vec::new();
+        if self.strongswan.is_none() && found.strongswan.is_some() {
+            self.strongswan = found.strongswan;
+            new.push("strongswan");
+        }
+        if self.ipsec.is_none() && found.ipsec.is_some() {
+            self.ipsec = found.ipsec;
+            new.push("ipsec");
+        }
+        if let Some(found) = found.openvpn {
+            let known = self.openvpn.get_or_insert_with(|| openvpn::Settings { servers: Vec::new(), ..found.clone() });
+            let before = known.servers.len();
+            known
+                .servers
+                .extend(found.servers.into_iter().filter(|server| !known.servers.contains(server)).collect::<Vec<_>>());
+            if known.servers.len() > before {
+                new.push("openvpn");
+            }
+        }
+        new
     }
 
     /// Whether nothing is watched.
@@ -184,15 +208,13 @@ fn ipsec_settings(
     ipsec::Settings { config, command }
 }
 
-fn servers(
-    tcp: Option<PathBuf>,
-    udp: Option<PathBuf>,
-    list: Vec<FileServer>,
-) -> Result<Vec<openvpn::Server>, String> {
+fn servers(tcp: Option<PathBuf>, udp: Option<PathBuf>, list: Vec<FileServer>) -> Result<Vec<openvpn::Server>, String> {
     let named = [(tcp, openvpn::Protocol::Tcp), (udp, openvpn::Protocol::Udp)];
     let mut servers: Vec<_> = named
         .into_iter()
-        .filter_map(|(status, protocol)| Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol) }))
+        .filter_map(|(status, protocol)| {
+            Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol) })
+        })
         .collect();
     for (index, FileServer { status, name, protocol }) in list.into_iter().enumerate() {
         let protocol = protocol.map(|word| protocol_of(&word, index)).transpose()?;
@@ -301,7 +323,7 @@ mod tests {
             ),
             ("ovpntcpstatus: \"\"", "openvpn: a status file without a path"),
             ("ipsec_command: []", "ipsec_command: no command"),
-            ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].port: \"http\" is not a port"),
+            ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].srcPort: \"http\" is not a port"),
         ] {
             assert_eq!(complaint(text), expected);
         }

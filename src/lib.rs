@@ -1,10 +1,30 @@
-//! gateway-exporter.
+//! Tells Prometheus how a VPN gateway is doing.
+//!
+//! The data flows one way, and each arrow has one verb, which is also the name of the function
+//! that does it:
+//!
+//! ```text
+//! source —read→ bytes —parse→ borrowed view —expose→ families —encode→ text —respond→ reply —serve→ socket
+//! ```
+//!
+//! A *house* is the folder of one source: [`strongswan`], [`ipsec`], [`openvpn`], [`sockets`].
+//! Its `mod.rs` reads, its `metrics.rs` has the names of the families and says where each value
+//! comes from, and what stands between them are pure parsers. Houses don't know each other.
+//!
+//! Start with [`openvpn`], the simplest house, then [`expo`], which makes wrong output unsayable;
+//! the rest follows the same pattern. [`app`] puts the houses side by side, [`http`] is the door,
+//! and [`source`] is the only place that knows the operating system.
 
+pub mod app;
+pub mod cli;
 pub mod collector;
+pub mod config;
 pub mod expo;
 pub mod http;
 pub mod ipsec;
 pub mod openvpn;
+pub mod own;
+pub mod page;
 pub mod session;
 pub mod sockets;
 pub mod source;

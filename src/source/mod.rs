@@ -6,3 +6,4 @@ pub mod command;
 pub mod file;
 pub mod process;
 pub mod socket;
+pub mod usage;

@@ -42,10 +42,6 @@ impl Case {
         self.folder.join(file)
     }
 
-    pub(crate) fn has(&self, file: &str) -> bool {
-        self.path(file).exists()
-    }
-
     pub(crate) fn bytes(&self, file: &str) -> Vec<u8> {
         fs::read(self.path(file)).unwrap_or_else(|error| panic!("{}: {error}", self.path(file).display()))
     }

@@ -66,7 +66,7 @@ fn segments(mut capture: &[u8]) -> Vec<&[u8]> {
     segments
 }
 
-fn events<'a>(case: &Case, file: &str, mut each: impl FnMut(Packet<'_>)) {
+fn events(case: &Case, file: &str, mut each: impl FnMut(Packet<'_>)) {
     for segment in segments(&case.bytes(file)) {
         each(parse(segment).unwrap_or_else(|fault| panic!("{}/{file}: {fault:?}", case.name)));
     }

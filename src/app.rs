@@ -1,0 +1,498 @@
+//! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
+
+use std::collections::BTreeMap;
+use std::panic;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::collector::{Collector, Deadline, Report};
+use crate::config::Config;
+use crate::expo::{self, Exposition};
+use crate::http::{Reply, Request};
+use crate::ipsec::Ipsec;
+use crate::openvpn::OpenVpn;
+use crate::own;
+use crate::page::{self, Frame};
+use crate::session::{self, Session};
+use crate::sockets::Sockets;
+use crate::source::{clock, usage};
+use crate::strongswan::StrongSwan;
+
+/// The longest that a scrape may take, whatever it is given.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The part of a scrape's time that is kept for sending the answer: a tenth, but not less than this.
+const LEAST_MARGIN: Duration = Duration::from_millis(50);
+
+/// A collector reads and writes into buffers on the heap; its stack stays small.
+const STACK: usize = 256 * 1024;
+
+/// The query parameter that narrows a scrape, as node_exporter has it.
+const COLLECT: &str = "collect[]";
+
+/// Finds out anew what there is to watch.
+pub type Discover = dyn Fn() -> Config + Send + Sync;
+
+/// The application.
+pub struct App {
+    watch: Mutex<Watch>,
+    telemetry_path: String,
+    hostname: String,
+    states: Mutex<States>,
+    scrapes: Mutex<Scrapes>,
+}
+
+/// The collectors, and how to look for more where nothing is configured.
+struct Watch {
+    config: Config,
+    collectors: Collectors,
+    discover: Option<Box<Discover>>,
+}
+
+type Collectors = Arc<[Box<dyn Collector>]>;
+
+/// What every target did when it was last tried.
+type States = BTreeMap<(&'static str, String), State>;
+
+#[derive(Clone, Debug)]
+struct State {
+    trouble: Option<String>,
+    since: i64,
+}
+
+/// The scrapes so far, by status, and those under way.
+#[derive(Default)]
+struct Scrapes {
+    codes: BTreeMap<u16, u64>,
+    in_flight: u64,
+}
+
+/// What a collector is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Metrics,
+    Sessions,
+}
+
+/// What one collector brought, and how long it took.
+struct Round {
+    name: &'static str,
+    report: Report,
+    taken: Duration,
+}
+
+impl App {
+    /// Watches what is configured. With `discover` it also watches what turns up later; what was
+    /// found once stays watched.
+    pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String, hostname: String) -> Self {
+        Self {
+            watch: Mutex::new(Watch::new(config, discover)),
+            telemetry_path,
+            hostname,
+            states: Mutex::default(),
+            scrapes: Mutex::default(),
+        }
+    }
+
+    /// Watches something else from now on.
+    pub fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
+        let mut watch = lock(&self.watch);
+        *watch = Watch::new(config, discover);
+        lock(&self.states).retain(|(name, _), _| watch.collectors.iter().any(|collector| collector.name() == *name));
+    }
+
+    /// What is watched, a line for each source.
+    pub fn watched(&self) -> Vec<String> {
+        let collectors = Arc::clone(&lock(&self.watch).collectors);
+        collectors.iter().map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
+    }
+
+    /// Answers a request.
+    pub fn answer(&self, request: &Request) -> Reply {
+        match request.path.as_str() {
+            path if path == self.telemetry_path => self.scrape(request, false),
+            "/prom" => self.scrape(request, true),
+            "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
+                let sessions = self.sessions(collectors, request).0;
+                Reply::ok(session::CONTENT_TYPE, session::json(&sessions))
+            }),
+            "/static" => self.with_collectors(request, |collectors| {
+                let (sessions, troubles) = self.sessions(collectors, request);
+                Reply::ok(page::CONTENT_TYPE, page::sessions(self.frame(), &sessions, &troubles).into_bytes())
+            }),
+            "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
+            _ => Reply::text(404, "not found\n"),
+        }
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame { gateway: &self.hostname, version: own::VERSION, telemetry_path: &self.telemetry_path }
+    }
+
+    fn scrape(&self, request: &Request, with_own: bool) -> Reply {
+        lock(&self.scrapes).begin();
+        let reply = self.with_collectors(request, |collectors| {
+            let mut all = Exposition::default();
+            own::expose_build(&mut all);
+            for round in self.gather(collectors, Wish::Metrics, deadline(request)) {
+                for (target, result) in &round.report.targets {
+                    own::expose_target(round.name, target, result.is_ok(), &mut all);
+                }
+                own::expose_duration(round.name, round.taken, &mut all);
+                all.absorb(round.report.exposition);
+            }
+            if with_own {
+                own::expose_usage(&usage::read(), &mut all);
+                lock(&self.scrapes).expose(&mut all);
+            }
+            Reply::stream(expo::CONTENT_TYPE, all.encode())
+        });
+        lock(&self.scrapes).end(reply.status());
+        reply
+    }
+
+    fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
+        self.gather(collectors, Wish::Metrics, deadline(request));
+        let targets: Vec<_> = lock(&self.states)
+            .iter()
+            .map(|((collector, name), state)| page::Target {
+                collector,
+                name: name.clone(),
+                trouble: state.trouble.clone(),
+                since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
+            })
+            .collect();
+        Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(), &targets).into_bytes())
+    }
+
+    /// The sessions of all sources, and why some of them could not be read.
+    fn sessions(&self, collectors: &[&dyn Collector], request: &Request) -> (Vec<Session>, Vec<String>) {
+        let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
+        let (mut sessions, mut troubles) = (Vec::new(), Vec::new());
+        for Report { sessions: more, targets, .. } in rounds.into_iter().map(|round| round.report) {
+            sessions.extend(more);
+            troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
+        }
+        (sessions, troubles)
+    }
+
+    /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
+    fn with_collectors(&self, request: &Request, answer: impl FnOnce(&[&dyn Collector]) -> Reply) -> Reply {
+        let collectors = lock(&self.watch).current();
+        let mut wanted: Vec<&dyn Collector> = Vec::new();
+        for name in request.values(COLLECT) {
+            match collectors.iter().find(|collector| collector.name() == name) {
+                Some(found) if wanted.iter().all(|collector| collector.name() != name) => wanted.push(found.as_ref()),
+                Some(_) => {}
+                None => return Reply::text(400, format!("{COLLECT}: no source of that name is watched\n")),
+            }
+        }
+        if wanted.is_empty() {
+            wanted.extend(collectors.iter().map(|collector| collector.as_ref()));
+        }
+        answer(&wanted)
+    }
+
+    /// Runs the collectors side by side, so that one that hangs costs only itself.
+    fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline) -> Vec<Round> {
+        let rounds: Vec<Round> = thread::scope(|scope| {
+            let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
+            let running: Vec<_> = others
+                .iter()
+                .map(|collector| {
+                    let run = move || collect(*collector, wish, deadline);
+                    // Where the system has no thread to give it runs here, one after the other.
+                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| run())
+                })
+                .collect();
+            let mine = last.map(|collector| collect(*collector, wish, deadline));
+            let theirs = running.into_iter().map(|running| match running {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                Err(round) => round,
+            });
+            theirs.chain(mine).collect()
+        });
+        self.note(&rounds, wish);
+        rounds
+    }
+
+    /// Notes how every target did, and logs what changed: once, not at every scrape.
+    fn note(&self, rounds: &[Round], wish: Wish) {
+        let now = clock::now();
+        let mut states = lock(&self.states);
+        for Round { name, report, .. } in rounds {
+            if wish == Wish::Metrics {
+                states.retain(|(collector, target), _| {
+                    collector != name || report.targets.iter().any(|(reported, _)| reported == target)
+                });
+            }
+            for (target, result) in &report.targets {
+                let trouble = result.as_ref().err().map(ToString::to_string);
+                let known = states.get(&(*name, target.clone()));
+                if known.is_some_and(|state| state.trouble == trouble) {
+                    continue;
+                }
+                match &trouble {
+                    Some(trouble) => log::warn!("{name}: {trouble}"),
+                    None if known.is_some() => log::info!("{name}: {target} answers again"),
+                    None => log::debug!("{name}: {target} answers"),
+                }
+                // Another reason for the same silence does not make it younger.
+                let since =
+                    known.filter(|state| state.trouble.is_some() == trouble.is_some()).map_or(now, |state| state.since);
+                states.insert((name, target.clone()), State { trouble, since });
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn new(config: Config, discover: Option<Box<Discover>>) -> Self {
+        Self { collectors: collectors(&config), config, discover }
+    }
+
+    /// The collectors, after a look for sources that are new on this machine.
+    fn current(&mut self) -> Collectors {
+        if let Some(discover) = &self.discover {
+            let new = self.config.absorb(discover());
+            if !new.is_empty() {
+                log::info!("found on this machine: {}", new.join(", "));
+                self.collectors = collectors(&self.config);
+            }
+        }
+        Arc::clone(&self.collectors)
+    }
+}
+
+impl Scrapes {
+    fn begin(&mut self) {
+        self.in_flight = self.in_flight.saturating_add(1);
+    }
+
+    fn end(&mut self, status: u16) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let count = self.codes.entry(status).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn expose(&self, out: &mut Exposition) {
+        own::expose_requests(self.codes.iter().map(|(code, count)| (*code, *count)), self.in_flight, out);
+    }
+}
+
+fn collectors(config: &Config) -> Collectors {
+    let mut all: Vec<Box<dyn Collector>> = Vec::new();
+    if let Some(settings) = &config.strongswan {
+        all.push(Box::new(StrongSwan::new(settings.clone())));
+    }
+    if let Some(settings) = &config.ipsec {
+        all.push(Box::new(Ipsec::new(settings.clone())));
+    }
+    if let Some(settings) = &config.openvpn {
+        all.push(Box::new(OpenVpn::new(settings.clone())));
+    }
+    if let Some(settings) = &config.sockets {
+        all.push(Box::new(Sockets::new(settings.clone())));
+    }
+    all.into()
+}
+
+fn collect(collector: &dyn Collector, wish: Wish, deadline: Deadline) -> Round {
+    let started = Instant::now();
+    let mut report = Report::default();
+    match wish {
+        Wish::Metrics => collector.collect(deadline, &mut report),
+        Wish::Sessions => collector.sessions(deadline, &mut report),
+    }
+    Round { name: collector.name(), report, taken: started.elapsed() }
+}
+
+/// A scrape ends before Prometheus stops waiting, so that what the healthy sources said arrives.
+fn deadline(request: &Request) -> Deadline {
+    let time = request.timeout.map_or(PATIENCE, |timeout| {
+        let margin = timeout.checked_div(10).unwrap_or_default().max(LEAST_MARGIN);
+        timeout.saturating_sub(margin).min(PATIENCE)
+    });
+    Deadline::within(time)
+}
+
+/// What was written before a panic still stands: every update here is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collector::Error;
+    use crate::http::Method;
+
+    /// A collector that does what a test wants.
+    struct Stub {
+        name: &'static str,
+        error: Mutex<Option<Error>>,
+        sleep: Duration,
+    }
+
+    impl Collector for Stub {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn targets(&self) -> Vec<String> {
+            vec!["/stub".into()]
+        }
+
+        fn collect(&self, _: Deadline, report: &mut Report) {
+            thread::sleep(self.sleep);
+            report.target("/stub", lock(&self.error).clone().map_or(Ok(()), Err));
+        }
+
+        fn sessions(&self, _: Deadline, report: &mut Report) {
+            report.target("/stub", lock(&self.error).clone().map_or(Ok(()), Err));
+            report.sessions.push(Session { remoteid: self.name.into(), ..Session::default() });
+        }
+    }
+
+    fn stub(name: &'static str, error: Option<Error>, sleep: u64) -> Box<dyn Collector> {
+        Box::new(Stub { name, error: Mutex::new(error), sleep: Duration::from_millis(sleep) })
+    }
+
+    fn app(collectors: Vec<Box<dyn Collector>>) -> App {
+        let app = App::new(Config::default(), None, "/metrics".into(), "gateway".into());
+        lock(&app.watch).collectors = collectors.into();
+        app
+    }
+
+    fn gone() -> Error {
+        Error::NotFound { thing: "/stub".into() }
+    }
+
+    fn request(target: &str) -> Request {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        Request {
+            method: Method::Get,
+            path: path.into(),
+            query: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
+            timeout: None,
+        }
+    }
+
+    fn get(app: &App, target: &str) -> (u16, String) {
+        let reply = app.answer(&request(target));
+        (reply.status(), String::from_utf8(reply.into_bytes().expect("a body")).expect("UTF-8"))
+    }
+
+    #[test]
+    fn a_source_that_is_down_does_not_silence_the_others() {
+        let app = app(vec![stub("a", Some(gone()), 0), stub("b", None, 0)]);
+        let (status, text) = get(&app, "/metrics");
+        assert_eq!(status, 200);
+        assert!(text.contains("gateway_exporter_target_up{collector=\"a\",target=\"/stub\"} 0\n"), "{text}");
+        assert!(text.contains("gateway_exporter_target_up{collector=\"b\",target=\"/stub\"} 1\n"), "{text}");
+        assert!(text.contains("gateway_exporter_collector_duration_seconds{collector=\"b\"}"), "{text}");
+    }
+
+    #[test]
+    fn collectors_run_side_by_side() {
+        let app = app((0..4).map(|_| stub("a", None, 300)).collect());
+        let started = Instant::now();
+        get(&app, "/metrics");
+        assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_scrape_is_narrowed_by_collect() {
+        let app = app(vec![stub("a", None, 0), stub("b", None, 0)]);
+        for (target, a, b) in [
+            ("/metrics", true, true),
+            ("/metrics?collect[]=a", true, false),
+            ("/metrics?collect[]=b&collect[]=b", false, true),
+            ("/metrics?collect[]=a&collect[]=b", true, true),
+        ] {
+            let (_, text) = get(&app, target);
+            assert_eq!(text.contains("target_up{collector=\"a\""), a, "{target}: {text}");
+            assert_eq!(text.contains("target_up{collector=\"b\""), b, "{target}: {text}");
+        }
+        assert_eq!(get(&app, "/metrics?collect[]=c").0, 400);
+        assert_eq!(get(&app, "/sessions?collect[]=b").1.matches("remoteid").count(), 1);
+    }
+
+    #[test]
+    fn only_prom_has_the_process_and_the_scrapes() {
+        let app = app(vec![]);
+        let (_, text) = get(&app, "/metrics");
+        assert!(text.contains("gateway_exporter_build_info{") && !text.contains("process_"), "{text}");
+        let (_, text) = get(&app, "/prom");
+        for line in [
+            "promhttp_metric_handler_requests_total{code=\"200\"} 1\n",
+            "promhttp_metric_handler_requests_in_flight 1\n",
+            "# TYPE process_cpu_seconds_total counter\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_found() {
+        let app = App::new(Config::default(), None, "/m".into(), "gateway".into());
+        for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.ico"] {
+            assert_eq!(get(&app, path).0, 404, "{path}");
+        }
+        assert_eq!(get(&app, "/m").0, 200);
+    }
+
+    #[test]
+    fn sessions_are_json_and_a_page() {
+        let app = app(vec![stub("a", Some(gone()), 0)]);
+        assert_eq!(get(&app, "/sessions").1, get(&app, "/sessions_local").1);
+        let (_, page) = get(&app, "/static");
+        assert!(page.contains("/stub: not found") && page.contains("1 session. "), "{page}");
+        let empty = App::new(Config::default(), None, "/metrics".into(), "gateway".into());
+        assert_eq!(get(&empty, "/sessions").1, "[]");
+    }
+
+    #[test]
+    fn a_state_keeps_its_age_until_it_changes() {
+        let app = app(vec![stub("a", Some(gone()), 0)]);
+        get(&app, "/");
+        let key = ("a", "/stub".to_owned());
+        lock(&app.states).get_mut(&key).expect("noted").since = 7;
+        get(&app, "/");
+        assert_eq!(lock(&app.states)[&key].since, 7);
+        lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
+        let (_, page) = get(&app, "/");
+        assert!(page.contains("Everything answers. "), "{page}");
+        assert!(lock(&app.states)[&key].since > 7);
+    }
+
+    #[test]
+    fn what_turns_up_later_is_watched() {
+        let socket = |name: &str| crate::strongswan::Settings {
+            socket: crate::source::socket::Address::Unix(name.into()),
+            gateway: "gateway".into(),
+        };
+        let found = Arc::new(Mutex::new(None));
+        let look = Arc::clone(&found);
+        let discover = move || Config { strongswan: lock(&look).clone(), ..Config::default() };
+        let app = App::new(Config::default(), Some(Box::new(discover)), "/metrics".into(), "gateway".into());
+        assert!(app.watched().is_empty());
+        *lock(&found) = Some(socket("/no/such/vici"));
+        assert!(get(&app, "/metrics").1.contains("probe_success{version=\"\"} 0\n"));
+        *lock(&found) = None;
+        assert!(get(&app, "/metrics").1.contains("probe_success{version=\"\"} 0\n"), "found once, watched for good");
+    }
+
+    #[test]
+    fn the_deadline_leaves_time_for_the_answer() {
+        for (timeout, least, most) in
+            [(None, 4900, 5000), (Some(1000), 850, 900), (Some(10), 0, 0), (Some(60_000), 4900, 5000)]
+        {
+            let request = Request { timeout: timeout.map(Duration::from_millis), ..request("/metrics") };
+            let left = deadline(&request).left("x").unwrap_or_default().as_millis();
+            assert!((least..=most).contains(&left), "{timeout:?}: {left}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the exporter says of itself: its build, its targets, its own use of the machine.
+
+use std::time::Duration;
+
+use crate::expo::{Exposition, Family, Label, Table, Twin, Value, counter, gauge, label};
+use crate::source::usage::Usage;
+
+/// The version that was built.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that was built, where the build says it.
+pub const REVISION: &str = match option_env!("GATEWAY_EXPORTER_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// The machine that it was built for.
+pub const TARGET: &str = env!("GATEWAY_EXPORTER_TARGET");
+
+struct Build;
+
+impl Table for Build {
+    type Row<'a> = ();
+    const LABELS: &'static [Label<Self>] = &[
+        label("revision", |(), out| out.text(REVISION.into())),
+        label("target", |(), out| out.text(TARGET.into())),
+        label("version", |(), out| out.text(VERSION.into())),
+    ];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("gateway_exporter_build_info", "What was built.", Twin::First, |()| Some(1u64.into()))];
+}
+
+struct Target;
+
+impl Table for Target {
+    type Row<'a> = (&'a str, &'a str, bool);
+    const LABELS: &'static [Label<Self>] =
+        &[label("collector", |row, out| out.text(row.0.into())), label("target", |row, out| out.text(row.1.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "gateway_exporter_target_up",
+        "Whether a socket, file, command or table could be read.",
+        Twin::Lowest,
+        |row| Some(row.2.into()),
+    )];
+}
+
+struct Collector;
+
+impl Table for Collector {
+    type Row<'a> = (&'a str, Duration);
+    const LABELS: &'static [Label<Self>] = &[label("collector", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "gateway_exporter_collector_duration_seconds",
+        "How long the collector took for this scrape.",
+        Twin::First,
+        |row| Some(row.1.as_secs_f64().into()),
+    )];
+}
+
+struct Requests;
+
+impl Table for Requests {
+    type Row<'a> = (u16, u64);
+    const LABELS: &'static [Label<Self>] = &[label("code", |row, out| out.display(row.0))];
+    const FAMILIES: &'static [Family<Self>] =
+        &[counter("promhttp_metric_handler_requests_total", "Total number of scrapes by HTTP status code.", |row| {
+            Some(row.1.into())
+        })];
+}
+
+struct InFlight;
+
+impl Table for InFlight {
+    type Row<'a> = u64;
+    const LABELS: &'static [Label<Self>] = &[];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "promhttp_metric_handler_requests_in_flight",
+        "Current number of scrapes being served.",
+        Twin::First,
+        |count| Some((*count).into()),
+    )];
+}
+
+struct Process;
+
+impl Table for Process {
+    type Row<'a> = Usage;
+    const LABELS: &'static [Label<Self>] = &[];
+    const FAMILIES: &'static [Family<Self>] = &[
+        counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", |usage| {
+            usage.cpu_seconds.map(Value::from)
+        }),
+        gauge("process_max_fds", "Maximum number of open file descriptors.", Twin::First, |usage| {
+            usage.max_fds.map(Value::from)
+        }),
+        gauge("process_open_fds", "Number of open file descriptors.", Twin::First, |usage| {
+            usage.open_fds.map(Value::from)
+        }),
+        gauge("process_resident_memory_bytes", "Resident memory size in bytes.", Twin::First, |usage| {
+            usage.resident_bytes.map(Value::from)
+        }),
+        gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            Twin::First,
+            |usage| usage.start_seconds.map(Value::from),
+        ),
+        gauge("process_threads", "Number of threads.", Twin::First, |usage| usage.threads.map(Value::from)),
+        gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", Twin::First, |usage| {
+            usage.virtual_bytes.map(Value::from)
+        }),
+    ];
+}
+
+/// Exposes what was built.
+pub fn expose_build(out: &mut Exposition) {
+    out.add::<Build>(&());
+}
+
+/// Exposes whether one target could be read.
+pub fn expose_target(collector: &str, target: &str, up: bool, out: &mut Exposition) {
+    out.add::<Target>(&(collector, target, up));
+}
+
+/// Exposes how long one collector took.
+pub fn expose_duration(collector: &str, taken: Duration, out: &mut Exposition) {
+    out.add::<Collector>(&(collector, taken));
+}
+
+/// Exposes the scrapes answered so far, by status, and those under way.
+pub fn expose_requests(codes: impl IntoIterator<Item = (u16, u64)>, in_flight: u64, out: &mut Exposition) {
+    for row in codes {
+        out.add::<Requests>(&row);
+    }
+    out.add::<InFlight>(&in_flight);
+}
+
+/// Exposes what this process uses.
+pub fn expose_usage(usage: &Usage, out: &mut Exposition) {
+    out.add::<Process>(usage);
+}
