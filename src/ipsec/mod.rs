@@ -198,7 +198,11 @@ impl Reading {
             return Err(Error::Refused { thing: path.display().to_string(), why });
         }
         self.files.push((path.to_owned(), stamp));
-        let bytes = file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline)?;
+        let bytes =
+            file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline).map_err(|error| match error {
+                Error::TooLong { thing, .. } => Error::TooLong { thing, limit: CONFIG_LIMIT },
+                error => error,
+            })?;
         self.size = self.size.saturating_add(bytes.len());
         Ok(Some(Source { number, bytes, cursor: Cursor::default() }))
     }
