@@ -12,7 +12,7 @@ use crate::text::Text;
 const COMPLAINT_LIMIT: usize = 100;
 
 /// How many `also` lines are followed for one conn.
-const ALSO_LIMIT: usize = 1024;
+const ALSO_LIMIT: usize = 256;
 
 const NO_NAME: &str = "a name is missing";
 

@@ -172,3 +172,101 @@ impl Sum {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipsec::status;
+    use std::io::Read;
+
+    fn tunnel(name: &str, multi_user: bool) -> Tunnel {
+        Tunnel { name: name.into(), ignored: false, multi_user }
+    }
+
+    /// The samples of one family, without its name.
+    fn samples(tunnels: &[Tunnel], lines: Option<&str>, family: &str) -> Vec<String> {
+        let output = lines.map(|lines| format!("Security Associations (1 up, 0 connecting):\n{lines}"));
+        let status = output.as_ref().map(|output| status::parse(output.as_str().into()).expect("a status"));
+        let mut exposition = Exposition::default();
+        expose(tunnels, status.as_ref(), &mut exposition);
+        let mut text = String::new();
+        exposition.encode().read_to_string(&mut text).expect("UTF-8");
+        text.lines().filter_map(|line| line.strip_prefix(family)).map(str::to_owned).collect()
+    }
+
+    const CAROL_TWICE: &str = "\
+        users[4]: CONNECTING, 10.9.0.1[gw]...10.9.0.9[root]\n\
+        users[3]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[carol]\n\
+        users[2]: ESTABLISHED 2 hours ago, 10.9.0.1[gw]...10.9.0.2[laptop]\n\
+        users[2]: Remote EAP identity: carol\n\
+        users{2}:  INSTALLED, TUNNEL, reqid 2, ESP SPIs: 3fde83da_i a2923e36_o\n\
+        users{2}:  AES_GCM_16_128, 5000000000 bytes_i (227 pkts, 0s ago), 5156 bytes_o (1 pkt, 0s ago), rekeying in 44 minutes\n\
+        users{5}:  INSTALLED, TUNNEL, reqid 5, ESP SPIs: 3fde83db_i a2923e37_o\n\
+        users{5}:  AES_GCM_16_128, 1 bytes_i (1 pkt, 0s ago), 0 bytes_o, rekeying in 44 minutes\n\
+        users[1]: ESTABLISHED 3 hours ago, 10.9.0.1[gw]...10.9.0.4[dave]\n";
+
+    #[test]
+    fn one_user_with_several_sas_is_one_row_and_a_connecting_peer_is_none() {
+        let users = [tunnel("users", true)];
+        assert_eq!(
+            samples(&users, Some(CAROL_TWICE), "ipsec_in_bytes"),
+            [
+                "{tunnel=\"users\"} 5000000001",
+                "{tunnel=\"users\",user=\"carol\"} 5000000001",
+                "{tunnel=\"users\",user=\"dave\"} 0",
+            ]
+        );
+        assert_eq!(
+            samples(&users, Some(CAROL_TWICE), "ipsec_tunnel_status"),
+            ["{tunnel=\"users\"} 0", "{tunnel=\"users\",user=\"carol\"} 0", "{tunnel=\"users\",user=\"dave\"} 1"]
+        );
+    }
+
+    #[test]
+    fn a_point_to_point_tunnel_names_no_user() {
+        let tunnels = [tunnel("users", false)];
+        assert_eq!(samples(&tunnels, Some(CAROL_TWICE), "ipsec_out_packets"), ["{tunnel=\"users\"} 1"]);
+    }
+
+    #[test]
+    fn a_child_counts_for_the_conn_of_its_name_else_for_that_of_its_ike_sa() {
+        let lines = "\
+            lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[carol]\n\
+            voice{2}:  INSTALLED, TUNNEL, reqid 2, ESP SPIs: 3fde83da_i a2923e36_o\n\
+            voice{2}:  AES_GCM_16_128, 20 bytes_i (1 pkt, 0s ago), 0 bytes_o, rekeying in 44 minutes\n\
+            other{3}:  INSTALLED, TUNNEL, reqid 3, ESP SPIs: 3fde83db_i a2923e37_o\n\
+            other{3}:  AES_GCM_16_128, 300 bytes_i (1 pkt, 0s ago), 0 bytes_o, rekeying in 44 minutes\n\
+            nobody[2]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.4[dave]\n";
+        let tunnels = [tunnel("lan", false), tunnel("voice", true)];
+        assert_eq!(
+            samples(&tunnels, Some(lines), "ipsec_in_bytes"),
+            ["{tunnel=\"lan\"} 300", "{tunnel=\"voice\"} 20", "{tunnel=\"voice\",user=\"carol\"} 20"]
+        );
+    }
+
+    #[test]
+    fn a_rekeying_child_is_up_and_its_counters_are_unknown() {
+        let tunnels = [tunnel("lan", false)];
+        let rekeying = "\
+            lan[1]: REKEYING, 10.9.0.1[gw]...10.9.0.3[b]\n\
+            lan{1}:  REKEYING, TUNNEL, reqid 1, expires in 59 minutes\n";
+        assert_eq!(samples(&tunnels, Some(rekeying), "ipsec_tunnel_status"), ["{tunnel=\"lan\"} 0"]);
+        assert!(samples(&tunnels, Some(rekeying), "ipsec_in_bytes").is_empty());
+        let both = format!(
+            "{rekeying}lan{{2}}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83da_i a2923e36_o\n\
+             lan{{2}}:  AES_GCM_16_128, 7 bytes_i (1 pkt, 0s ago), 0 bytes_o, rekeying in 44 minutes\n"
+        );
+        assert_eq!(samples(&tunnels, Some(&both), "ipsec_in_bytes"), ["{tunnel=\"lan\"} 7"]);
+        let gone = "lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\nlan{1}:  DELETED, TUNNEL, reqid 1\n";
+        assert_eq!(samples(&tunnels, Some(gone), "ipsec_tunnel_status"), ["{tunnel=\"lan\"} 1"]);
+        assert_eq!(samples(&tunnels, Some(gone), "ipsec_in_bytes"), ["{tunnel=\"lan\"} 0"]);
+    }
+
+    #[test]
+    fn without_a_status_only_the_states_are_said() {
+        let tunnels = [tunnel("lan", false), Tunnel { ignored: true, ..tunnel("old", true) }];
+        assert_eq!(samples(&tunnels, None, "ipsec_up"), ["{tunnel=\"lan\"} 0"]);
+        assert_eq!(samples(&tunnels, None, "ipsec_tunnel_status"), ["{tunnel=\"lan\"} 3", "{tunnel=\"old\"} 4"]);
+        assert!(samples(&tunnels, None, "ipsec_in_bytes").is_empty());
+    }
+}

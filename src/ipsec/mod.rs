@@ -1,9 +1,5 @@
 //! ipsec: ipsec.conf says which tunnels there should be, one `ipsec statusall` how they are.
 
-pub mod conf;
-pub mod metrics;
-pub mod status;
-
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +9,12 @@ use crate::collector::{Collector, Deadline, Error, Report, Turn};
 use crate::source::command;
 use crate::source::file::{self, Stamp};
 use crate::text::Text;
-use conf::{Cursor, Place, Sections, Statement, Tunnel};
+
+use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
+
+pub mod conf;
+pub mod metrics;
+pub mod status;
 
 /// The most that ipsec.conf and all files it includes may hold.
 const CONFIG_LIMIT: usize = 4 * 1024 * 1024;
@@ -28,7 +29,7 @@ const STATUS_LIMIT: usize = 16 * 1024 * 1024;
 const COMPLAINT_LIMIT: usize = 100;
 
 /// Where the tunnels are configured, and who knows their state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// ipsec.conf.
     pub config: PathBuf,
@@ -198,7 +199,11 @@ impl Reading {
             return Err(Error::Refused { thing: path.display().to_string(), why });
         }
         self.files.push((path.to_owned(), stamp));
-        let bytes = file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline)?;
+        let bytes =
+            file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline).map_err(|error| match error {
+                Error::TooLong { thing, .. } => Error::TooLong { thing, limit: CONFIG_LIMIT },
+                error => error,
+            })?;
         self.size = self.size.saturating_add(bytes.len());
         Ok(Some(Source { number, bytes, cursor: Cursor::default() }))
     }

@@ -1,8 +1,7 @@
 //! The `ipsec` house: captures against what must come of them, and the whole way with a stand-in command.
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,77 +11,52 @@ use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections};
 use gateway_exporter::ipsec::{Ipsec, Settings, metrics, read, status};
 use gateway_exporter::text::Text;
 
+use crate::fixture::{cases, text, torment};
+use crate::reader;
+
 fn within(milliseconds: u64) -> Deadline {
     Deadline::within(Duration::from_millis(milliseconds))
 }
 
 /// The sample lines of an exposition.
 fn samples(exposition: Exposition) -> String {
-    let mut text = String::new();
-    exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
-    text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
-}
-
-/// The folders of the captures, sorted.
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ipsec");
-    let entries = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
-    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder").path()).collect();
-    cases.sort();
-    assert!(!cases.is_empty(), "{} holds no captures", root.display());
-    cases
-}
-
-fn bytes(path: &Path) -> Vec<u8> {
-    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let text = text(exposition);
+    reader::read(&text);
+    reader::sample_lines(&text)
 }
 
 #[test]
 fn captures_become_the_expected_samples() {
-    for case in cases() {
-        let configuration = read(&case.join("ipsec.conf"), within(5000)).expect("ipsec.conf is readable");
+    for case in cases("ipsec") {
+        let configuration = read(&case.path("ipsec.conf"), within(5000)).expect("ipsec.conf is readable");
         assert!(configuration.complaints.is_empty(), "{:?}", configuration.complaints);
-        let output = bytes(&case.join("statusall"));
+        let output = case.bytes("statusall");
         let status = status::parse(Text::new(&output)).expect("a status");
-        assert_eq!(status.skipped, 0, "{}", case.display());
+        assert_eq!(status.skipped, 0, "{}", case.name);
         let mut exposition = Exposition::default();
         metrics::expose(&configuration.tunnels, Some(&status), &mut exposition);
-        let expected = String::from_utf8(bytes(&case.join("expected.prom"))).expect("UTF-8");
-        assert_eq!(samples(exposition), expected, "{}", case.display());
+        case.expect_samples(exposition);
     }
 }
 
 #[test]
 fn damaged_captures_still_give_valid_text() {
-    for case in cases() {
-        let tunnels = read(&case.join("ipsec.conf"), within(5000)).expect("ipsec.conf is readable").tunnels;
-        let output = bytes(&case.join("statusall"));
-        for at in 0..output.len() {
-            let mut flipped = output.clone();
-            flipped[at] ^= 1 << (at % 8);
-            for damaged in [&output[..at], &flipped] {
-                let mut exposition = Exposition::default();
-                metrics::expose(&tunnels, status::parse(Text::new(damaged)).as_ref(), &mut exposition);
-                let lines = samples(exposition);
-                assert!(lines.lines().all(|line| line.starts_with("ipsec_")), "{} at {at}: {lines}", case.display());
+    for case in cases("ipsec") {
+        let tunnels = read(&case.path("ipsec.conf"), within(5000)).expect("ipsec.conf is readable").tunnels;
+        torment(&case.bytes("statusall"), |damaged| {
+            let mut exposition = Exposition::default();
+            metrics::expose(&tunnels, status::parse(Text::new(damaged)).as_ref(), &mut exposition);
+            reader::read(&text(exposition));
+        });
+        torment(&case.bytes("ipsec.conf"), |damaged| {
+            let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
+            while let Some(statement) = conf::parse(Text::new(damaged), &mut cursor) {
+                sections.take(&statement, Place { file: 0, line: cursor.line });
             }
-        }
-        let written = bytes(&case.join("ipsec.conf"));
-        for at in 0..written.len() {
-            let mut flipped = written.clone();
-            flipped[at] ^= 1 << (at % 8);
-            for damaged in [&written[..at], &flipped] {
-                let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
-                while let Some(statement) = conf::parse(Text::new(damaged), &mut cursor) {
-                    sections.take(&statement, Place { file: 0, line: cursor.line });
-                }
-                assert!(
-                    sections.tunnels().0.iter().all(|tunnel| !tunnel.name.is_empty()),
-                    "{} at {at}",
-                    case.display()
-                );
-            }
-        }
+            let mut exposition = Exposition::default();
+            metrics::expose(&sections.tunnels().0, None, &mut exposition);
+            reader::read(&text(exposition));
+        });
     }
 }
 
