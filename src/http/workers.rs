@@ -128,6 +128,10 @@ impl Workers {
     }
 
     fn serve(&self, job: &Job) {
+        // Whoever reset the connection while waiting is not worth a scrape.
+        if !matches!(job.stream.take_error(), Ok(None)) {
+            return;
+        }
         let reply = (self.respond)(&job.head.request);
         let with_body = job.head.request.method == Method::Get;
         self.note(&job.stream, Stage::Writing(Instant::now()));
