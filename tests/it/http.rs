@@ -369,7 +369,8 @@ fn threads_are_counted() {
         .collect();
     for _ in 0..10 {
         assert_scraped(server.door);
-        assert!(threads(server) <= Limits::default().answers, "{} threads", threads(server));
+        // One that is done is counted until the kernel has seen to it.
+        assert!(threads(server) < 2 * Limits::default().answers, "{} threads", threads(server));
     }
 }
 
