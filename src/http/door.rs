@@ -279,9 +279,9 @@ impl Door {
     /// Guests whose time is up: a head is answered with 408, the others just go.
     fn expire(&mut self) {
         let now = Instant::now();
-        let (over, guests) = std::mem::take(&mut self.guests).into_iter().partition(|guest| guest.until <= now);
+        let (over, guests): (Vec<Guest>, _) = self.guests.drain(..).partition(|guest| guest.until <= now);
         self.guests = guests;
-        for guest in Vec::<Guest>::into_iter(over) {
+        for guest in over {
             if matches!(guest.stage, Stage::Reading(_)) {
                 self.refuse(guest.stream, guest.peer, Refusal::TooSlow);
             }

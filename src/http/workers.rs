@@ -68,9 +68,10 @@ impl Workers {
     pub(super) fn relieve(self: &Arc<Self>) -> Vec<Job> {
         let mut shifts = self.shifts();
         self.staff(&mut shifts);
-        let (late, waiting) = shifts.waiting.drain(..).partition(|job| job.since.elapsed() >= self.limits.patience);
-        shifts.waiting = waiting;
-        Vec::from_iter::<VecDeque<Job>>(late)
+        let patience = self.limits.patience;
+        let (late, waiting): (Vec<Job>, _) = shifts.waiting.drain(..).partition(|job| job.since.elapsed() >= patience);
+        shifts.waiting = waiting.into();
+        late
     }
 
     pub(super) fn are_awaited(&self) -> bool {
