@@ -168,11 +168,12 @@ pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>)
     let run = move || {
         let _ends = EndsProcess;
         door.run();
+        end_process("http: no connections can be waited for");
     };
     std::thread::Builder::new().name("http-door".into()).stack_size(STACK).spawn(run).map(drop)
 }
 
-/// A page of heads and some frames of parsing fit in a tenth; the rest is for what answers.
+/// A head and its parsing fit in a tenth; the rest is for what answers.
 const STACK: usize = 256 * 1024;
 
 /// Dropped by a panic where panics unwind: a daemon without its door or its answers must not look alive.
@@ -181,9 +182,13 @@ struct EndsProcess;
 impl Drop for EndsProcess {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            log::error!("http: a thread panicked; ending");
-            log::logger().flush();
-            std::process::abort();
+            end_process("http: a thread panicked");
         }
     }
+}
+
+fn end_process(why: &str) -> ! {
+    log::error!("{why}; ending");
+    log::logger().flush();
+    std::process::abort()
 }

@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(25);
 /// Connections let in before the others are looked after again.
 const BATCH: usize = 64;
+/// Pauses in a row after which the door will not hear again.
+const DEAF: usize = 100;
 /// After this long without another one, trouble is over.
 const CALM: Duration = Duration::from_secs(60);
 
@@ -57,7 +59,7 @@ enum Stage {
 pub(super) struct Peer(IpAddr);
 
 impl Peer {
-    fn new(address: IpAddr) -> Self {
+    pub(super) fn new(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()),
             address => Self(address),
@@ -118,15 +120,19 @@ impl Door {
         Ok(Self { listeners, guests: Vec::new(), workers, limits, paused: None, trouble: Trouble::default() })
     }
 
+    /// Returns only when waiting for connections fails for good.
     pub(super) fn run(mut self) {
-        loop {
+        let mut failures = 0_usize;
+        while failures < DEAF {
             let (knocking, speaking) = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
+                    failures = failures.saturating_add(1);
                     self.bear(error);
                     continue;
                 }
             };
+            failures = 0;
             self.hear(&speaking);
             self.admit(&knocking);
             self.expire();
@@ -243,7 +249,7 @@ impl Door {
 
     fn welcome(&mut self, stream: TcpStream, peer: Peer) {
         self.trouble.over("http: accepting connections again");
-        if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
+        if stream.set_nonblocking(true).is_err() {
             return;
         }
         // In a crowd its head is already there: it need not stand in the way.
@@ -273,9 +279,9 @@ impl Door {
     /// Guests whose time is up: a head is answered with 408, the others just go.
     fn expire(&mut self) {
         let now = Instant::now();
-        let (over, guests) = std::mem::take(&mut self.guests).into_iter().partition(|guest| guest.until <= now);
+        let (over, guests): (Vec<Guest>, _) = self.guests.drain(..).partition(|guest| guest.until <= now);
         self.guests = guests;
-        for guest in Vec::<Guest>::into_iter(over) {
+        for guest in over {
             if matches!(guest.stage, Stage::Reading(_)) {
                 self.refuse(guest.stream, guest.peer, Refusal::TooSlow);
             }
@@ -300,4 +306,44 @@ fn is_its_own(error: &io::Error) -> bool {
         libc::EOPNOTSUPP,
     ];
     error.raw_os_error().is_some_and(|code| network.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(address: &str) -> Peer {
+        Peer::new(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_household_is_one_peer() {
+        assert_eq!(peer("2001:db8:0:1::1"), peer("2001:db8:0:1:ffff:ffff:ffff:ffff"));
+        assert_ne!(peer("2001:db8:0:1::1"), peer("2001:db8:0:2::1"));
+        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
+        assert_ne!(peer("::ffff:192.0.2.1"), peer("::ffff:192.0.2.2"));
+        assert_ne!(peer("::1"), peer("127.0.0.1"));
+    }
+
+    #[test]
+    fn the_oldest_of_the_greediest_goes_first() {
+        let place = |peers: &[&str]| greediest(peers.iter().map(|one| peer(one)));
+        assert_eq!(place(&[]), None);
+        assert_eq!(place(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.2"]), Some(1));
+        assert_eq!(place(&["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"]), Some(1));
+        assert_eq!(place(&["192.0.2.3", "192.0.2.2", "192.0.2.1"]), Some(0), "all alike: the oldest");
+    }
+
+    #[test]
+    fn trouble_is_said_once() {
+        let mut trouble = Trouble::default();
+        trouble.begins("it");
+        let first = trouble.last;
+        trouble.over("it is over");
+        assert_eq!(trouble.last, first, "not yet over: it may come again at once");
+        trouble.last = Instant::now().checked_sub(CALM);
+        trouble.over("it is over");
+        assert!(trouble.last.is_none());
+    }
 }

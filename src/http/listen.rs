@@ -9,8 +9,8 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 
 use crate::collector::Error;
 
-/// The kernel cuts it to net.core.somaxconn.
-const BACKLOG: i32 = 1024;
+/// Whom it overflows on comes again after a second. The kernel cuts it to net.core.somaxconn, 4096 as a rule.
+const BACKLOG: i32 = 4096;
 /// What the kernel keeps for one connection; it would let a peer that does not read have megabytes.
 const SEND_BUFFER: usize = int(128 * 1024);
 /// A head and no more: bodies are thrown away.
@@ -61,6 +61,7 @@ fn listen(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
         socket::setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
     }
     // Connections inherit these.
+    socket::setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
     socket::setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)?;
     socket::setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
     socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;

@@ -68,9 +68,10 @@ impl Workers {
     pub(super) fn relieve(self: &Arc<Self>) -> Vec<Job> {
         let mut shifts = self.shifts();
         self.staff(&mut shifts);
-        let (late, waiting) = shifts.waiting.drain(..).partition(|job| job.since.elapsed() >= self.limits.patience);
-        shifts.waiting = waiting;
-        Vec::from_iter::<VecDeque<Job>>(late)
+        let patience = self.limits.patience;
+        let (late, waiting): (Vec<Job>, _) = shifts.waiting.drain(..).partition(|job| job.since.elapsed() >= patience);
+        shifts.waiting = waiting.into();
+        late
     }
 
     pub(super) fn are_awaited(&self) -> bool {
@@ -128,6 +129,10 @@ impl Workers {
     }
 
     fn serve(&self, job: &Job) {
+        // Whoever reset the connection while waiting is not worth a scrape.
+        if !matches!(job.stream.take_error(), Ok(None)) {
+            return;
+        }
         let reply = (self.respond)(&job.head.request);
         let with_body = job.head.request.method == Method::Get;
         self.note(&job.stream, Stage::Writing(Instant::now()));
@@ -196,5 +201,68 @@ impl Shifts {
             // Wakes its thread; fails where the peer has closed, and then it is awake.
             let _ = served.stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Request, head::Version};
+    use super::*;
+    use std::net::TcpListener;
+
+    fn job(peer: [u8; 4], path: &str) -> Job {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let request = Request { method: Method::Get, path: path.into(), query: Vec::new(), timeout: None };
+        let head = Head { request, version: Version::Http11 };
+        Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }
+    }
+
+    fn shifts(waiting: &[([u8; 4], &str)], served: &[([u8; 4], Stage)]) -> Shifts {
+        let waiting = waiting.iter().map(|(peer, path)| job(*peer, path)).collect();
+        let served = served.iter().map(|(peer, stage)| {
+            let Job { stream, peer, .. } = job(*peer, "");
+            Served { stream, peer, stage: *stage }
+        });
+        Shifts { waiting, served: served.collect(), ..Shifts::default() }
+    }
+
+    const A: [u8; 4] = [192, 0, 2, 1];
+    const B: [u8; 4] = [192, 0, 2, 2];
+
+    #[test]
+    fn whoever_has_least_is_served_next() {
+        let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third")], &[(A, Stage::Making)]);
+        let next = |shifts: &mut Shifts| shifts.fairest().map(|job| job.head.request.path);
+        assert_eq!(next(&mut shifts).as_deref(), Some("third"));
+        assert_eq!(next(&mut shifts).as_deref(), Some("first"));
+        assert_eq!(next(&mut shifts).as_deref(), Some("second"));
+        assert_eq!(next(&mut shifts), None);
+    }
+
+    #[test]
+    fn the_newest_of_the_greediest_is_refused() {
+        let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third")], &[]);
+        assert_eq!(shifts.newest_of_greediest().map(|job| job.head.request.path).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn room_is_made_where_it_harms_least_and_no_more_than_is_needed() {
+        let stall = Duration::from_millis(250);
+        let long = |seconds| Stage::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+        let served =
+            [(B, long(9)), (A, long(1)), (A, long(2)), (A, Stage::Making), (B, Stage::Lingering), (A, long(0))];
+        let left = |waiting: usize| {
+            let mut shifts = shifts(&[(B, "")].repeat(waiting), &served);
+            shifts.make_room(stall);
+            shifts.make_room(stall);
+            let leaving = shifts.served.iter().enumerate().filter(|(_, served)| served.stage == Stage::Leaving);
+            leaving.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        assert_eq!(left(0), [0; 0]);
+        assert_eq!(left(1), [4], "who only lingers goes first");
+        assert_eq!(left(2), [2, 4], "then the longest answer of the greediest");
+        assert_eq!(left(3), [1, 2, 4]);
+        assert_eq!(left(9), [0, 1, 2, 4], "what is being made or has just begun stays");
     }
 }
