@@ -38,7 +38,6 @@ pub type Discover = dyn Fn() -> Config + Send + Sync;
 pub struct App {
     watch: Mutex<Watch>,
     telemetry_path: String,
-    hostname: String,
     states: Mutex<States>,
     scrapes: Mutex<Scrapes>,
 }
@@ -85,11 +84,10 @@ struct Round {
 impl App {
     /// Watches what is configured. With `discover` it also watches what turns up later; what was
     /// found once stays watched.
-    pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String, hostname: String) -> Self {
+    pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
         Self {
             watch: Mutex::new(Watch::new(config, discover)),
             telemetry_path,
-            hostname,
             states: Mutex::default(),
             scrapes: Mutex::default(),
         }
@@ -119,15 +117,22 @@ impl App {
             }),
             "/static" => self.with_collectors(request, |collectors| {
                 let (sessions, troubles) = self.sessions(collectors, request);
-                Reply::ok(page::CONTENT_TYPE, page::sessions(self.frame(), &sessions, &troubles).into_bytes())
+                Reply::ok(
+                    page::CONTENT_TYPE,
+                    page::sessions(self.frame(&self.gateway()), &sessions, &troubles).into_bytes(),
+                )
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
             _ => Reply::text(404, "not found\n"),
         }
     }
 
-    fn frame(&self) -> Frame<'_> {
-        Frame { gateway: &self.hostname, version: own::VERSION, telemetry_path: &self.telemetry_path }
+    fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
+        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path }
+    }
+
+    fn gateway(&self) -> String {
+        lock(&self.watch).config.gateway.clone()
     }
 
     fn scrape(&self, request: &Request, with_own: bool) -> Reply {
@@ -163,7 +168,7 @@ impl App {
                 since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
             })
             .collect();
-        Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(), &targets).into_bytes())
+        Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(&self.gateway()), &targets).into_bytes())
     }
 
     /// The sessions of all sources, and why some of them could not be read.
@@ -360,7 +365,7 @@ mod tests {
     }
 
     fn app(collectors: Vec<Box<dyn Collector>>) -> App {
-        let app = App::new(Config::default(), None, "/metrics".into(), "gateway".into());
+        let app = App::new(Config::default(), None, "/metrics".into());
         lock(&app.watch).collectors = collectors.into();
         app
     }
@@ -437,7 +442,7 @@ mod tests {
 
     #[test]
     fn other_paths_are_not_found() {
-        let app = App::new(Config::default(), None, "/m".into(), "gateway".into());
+        let app = App::new(Config::default(), None, "/m".into());
         for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.ico"] {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
@@ -450,7 +455,7 @@ mod tests {
         assert_eq!(get(&app, "/sessions").1, get(&app, "/sessions_local").1);
         let (_, page) = get(&app, "/static");
         assert!(page.contains("/stub: not found") && page.contains("1 session. "), "{page}");
-        let empty = App::new(Config::default(), None, "/metrics".into(), "gateway".into());
+        let empty = App::new(Config::default(), None, "/metrics".into());
         assert_eq!(get(&empty, "/sessions").1, "[]");
     }
 
@@ -477,7 +482,7 @@ mod tests {
         let found = Arc::new(Mutex::new(None));
         let look = Arc::clone(&found);
         let discover = move || Config { strongswan: lock(&look).clone(), ..Config::default() };
-        let app = App::new(Config::default(), Some(Box::new(discover)), "/metrics".into(), "gateway".into());
+        let app = App::new(Config::default(), Some(Box::new(discover)), "/metrics".into());
         assert!(app.watched().is_empty());
         *lock(&found) = Some(socket("/no/such/vici"));
         assert!(get(&app, "/metrics").1.contains("probe_success{version=\"\"} 0\n"));

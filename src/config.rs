@@ -25,6 +25,8 @@ const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*sta
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// The gateway's name, on the pages and in the session list.
+    pub gateway: String,
     /// charon over VICI.
     pub strongswan: Option<strongswan::Settings>,
     /// ipsec.conf and the `ipsec` command.
@@ -120,8 +122,9 @@ impl Config {
             strongswan: file::is_socket(&socket)
                 .then(|| strongswan::Settings { socket: Address::Unix(socket), gateway: gateway.clone() }),
             ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
-            openvpn: (!servers.is_empty()).then_some(openvpn::Settings { servers, gateway }),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway: gateway.clone() }),
             sockets: None,
+            gateway,
         }
     }
 
@@ -174,8 +177,9 @@ impl File {
         Ok(Config {
             strongswan: socket.map(|socket| strongswan::Settings { socket, gateway: gateway.clone() }),
             ipsec: ipsec.then(|| ipsec_settings(self.ipsec_config, self.ipsec_command, surroundings)),
-            openvpn: (!servers.is_empty()).then_some(openvpn::Settings { servers, gateway }),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway: gateway.clone() }),
             sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
+            gateway,
         })
     }
 }

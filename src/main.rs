@@ -58,7 +58,7 @@ fn run(flags: &Flags) -> Result<(), String> {
     let signals = block_signals()?;
     let watched = read_config(flags)?;
     let origin = watched.origin.clone();
-    let app = Arc::new(App::new(watched.config, watched.discover, flags.telemetry_path.clone(), hostname()));
+    let app = Arc::new(App::new(watched.config, watched.discover, flags.telemetry_path.clone()));
     announce(&app, &origin);
     if flags.dry_run {
         return Ok(());

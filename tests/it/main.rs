@@ -11,5 +11,6 @@ mod ipsec;
 mod openvpn;
 mod originals;
 mod reader;
+mod readme;
 mod sockets;
 mod strongswan;

@@ -3,6 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+listen=${LISTEN:-:9234}
+address=$listen
+case $address in :*) address=localhost$address ;; esac
+
 scratch=$(mktemp -d)
 trap 'kill "${charon:-}" "${exporter:-}" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
 trap 'exit 0' INT TERM
@@ -20,14 +24,12 @@ openvpn:
   - {name: demo-udp, status: fixtures/openvpn/awkward-names/status, protocol: udp}
   - {name: demo-tcp, status: fixtures/openvpn/tcp-server/status, protocol: tcp}
 sockets:
-  - {name: this exporter, port: 9234, protocol: tcp, status: listen}
+  - {name: this exporter, port: ${address##*:}, protocol: tcp, status: listen}
   - {name: nobody listens here, port: 9, protocol: tcp, status: listen}
 YAML
 
-target/release/gateway-exporter --config.file="$scratch/demo.yaml" --web.listen-address="${LISTEN:-:9234}" &
+target/release/gateway-exporter --config.file="$scratch/demo.yaml" --web.listen-address="$listen" &
 exporter=$!
-address=${LISTEN:-:9234}
-case $address in :*) address=localhost$address ;; esac
 cat <<TEXT
 
   http://$address/          what is watched
