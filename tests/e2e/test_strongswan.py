@@ -1,5 +1,6 @@
 """strongSwan over VICI, between real charons: what the exporter says is what `swanctl --list-sas` says."""
 
+import concurrent.futures
 import datetime
 import json
 import signal
@@ -280,19 +281,18 @@ class Rekeying(Case):
         cls.exporter = watch(cls.lab, cls.left.charon)
 
     def poll(self, until, seconds=30):
-        """Scrapes in quick succession; the strict reader judges each. Returns them all."""
-        scrapes = []
-
-        def done():
+        """Scrapes as fast as it can, since charon is busy for milliseconds only; the strict reader judges each."""
+        scrapes, end = [], time.monotonic() + seconds
+        while not scrapes or not until(scrapes[-1]):
+            self.assertLess(time.monotonic(), end, "no rekeying")
             scrapes.append(self.exporter.metrics())
-            return until(scrapes[-1])
-
-        wait_for("the rekeying", done, seconds)
         return scrapes
 
     def assert_always_up(self, scrapes):
-        self.assertEqual([tunnels(scrape) for scrape in scrapes], [{"lan": 1}] * len(scrapes))
-        self.assertEqual([scrape["probe_success"].samples for scrape in scrapes], [scrapes[0]["probe_success"].samples] * len(scrapes))
+        for scrape in scrapes:
+            self.assertIn(1, scrape["probe_success"].samples.values())
+            self.assertIn("strongswan_tunnel_up", scrape)
+            self.assertEqual(tunnels(scrape), {"lan": 1})
 
     def test_a_rekey_is_no_outage(self):
         first = installed(self.exporter.metrics())
@@ -309,14 +309,14 @@ class Rekeying(Case):
             while not end.is_set():
                 traffic(self.left.host, self.right.host, "10.2.1.1", 2000, source="10.1.1.1")
 
-        sender = threading.Thread(target=send)
-        sender.start()
-        try:
-            self.left.charon.swanctl("--rekey", "--child", "lan")
-            scrapes = self.poll(lambda scrape: installed(scrape) - first and not installed(scrape) & first)
-        finally:
-            end.set()
-            sender.join()
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            sender = threads.submit(send)
+            try:
+                self.left.charon.swanctl("--rekey", "--child", "lan")
+                scrapes = self.poll(lambda scrape: installed(scrape) - first and not installed(scrape) & first)
+            finally:
+                end.set()
+            sender.result()
         self.assert_always_up(scrapes)
         families = self.assert_metrics(self.exporter, self.left.charon, but=CLIENT_TOTALS)
         self.assertTrue(installed(families) - first)
@@ -466,11 +466,12 @@ class Outage(Case):
         status, _, body = self.exporter.get("/metrics", {"X-Prometheus-Scrape-Timeout-Seconds": "2"})
         taken = time.monotonic() - started
         self.assertEqual(status, 200)
-        self.assertTrue(1 < taken < 2, taken)
-        self.assert_down(read_exposition(body))
-        # The other source's own time is not the hanging one's.
         families = read_exposition(body)
+        self.assert_down(families)
         durations = families["gateway_exporter_collector_duration_seconds"].samples
+        # 5 s is what a scrape may take that names no time; the test's own process may be slow.
+        self.assertLess(taken, 4)
+        self.assertTrue(1.5 < durations[series({"collector": "strongswan"})] < 2, durations)
         self.assertLess(durations[series({"collector": "sockets"})], 1)
         self.charon.thaw()
         wait_for("charon to answer", self.charon.answers)
