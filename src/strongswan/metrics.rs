@@ -301,12 +301,15 @@ impl Tunnels {
         }
     }
 
-    /// Exposes what was loaded and which of it is up.
-    pub fn expose(&self, out: &mut Exposition) {
+    /// Exposes what was loaded and which of it is up. Unless all IKE_SAs were seen, a child that
+    /// was not is neither up nor down.
+    pub fn expose(&self, saw_all: bool, out: &mut Exposition) {
         out.add::<Known>(&self.connections);
         for (connection, child) in &self.known {
             let up = self.up.get(connection).and_then(|children| children.get(child)).copied().unwrap_or(false);
-            out.add::<Tunnel>(&(connection, child, up));
+            if up || saw_all {
+                out.add::<Tunnel>(&(connection, child, up));
+            }
         }
     }
 }

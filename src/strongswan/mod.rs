@@ -3,6 +3,9 @@
 //! Every scrape opens a connection of its own, so a charon that hangs costs that scrape and
 //! not the next. SAs are exposed while they stream in, one segment in memory at a time.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use self::sa::{Connection, IkeSa};
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::collector::{Collector, Deadline, Error, Report};
@@ -14,6 +17,16 @@ pub mod metrics;
 pub mod sa;
 pub mod sessions;
 pub mod vici;
+
+/// The pauses before the list is asked for again while charon is busy with one of its IKE_SAs: a
+/// step of a rekey takes some milliseconds.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+];
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +45,17 @@ pub struct StrongSwan {
 /// A conversation with charon.
 struct Charon {
     channel: Channel,
+    deadline: Deadline,
     segment: Vec<u8>,
+}
+
+/// What came of a list of all IKE_SAs.
+struct List<T> {
+    all: T,
+    /// How many IKE_SAs were listed.
+    listed: u64,
+    /// How many there are; more than were listed while charon is busy with one.
+    total: u64,
 }
 
 impl StrongSwan {
@@ -51,22 +74,19 @@ impl StrongSwan {
                 return Err(error);
             }
         };
-        // Half a list makes wrong sums: what streams in counts once all of it is here.
-        let mut all = Exposition::default();
         let mut tunnels = metrics::Tunnels::default();
-        let mut ikes: u64 = 0;
         charon.stream("list-conns", "list-conn", &[], |message| {
             if let Some(connection) = Connection::parse(message) {
                 tunnels.load(&connection);
             }
         })?;
-        charon.sas(|ike| {
-            ikes = ikes.saturating_add(1);
+        // Half a list makes wrong sums: what streams in counts once all of it is here.
+        let List { mut all, listed, total } = charon.sas(|all: &mut Exposition, ike| {
             tunnels.see(ike);
-            metrics::expose_ike(ike, &mut all);
+            metrics::expose_ike(ike, all);
         })?;
-        metrics::expose_count(ikes, &mut all);
-        tunnels.expose(&mut all);
+        metrics::expose_count(total, &mut all);
+        tunnels.expose(listed == total, &mut all);
         out.absorb(all);
         Ok(())
     }
@@ -74,9 +94,11 @@ impl StrongSwan {
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let now = clock::now();
-        charon.sas(|ike| {
-            sessions::list(ike, &established(ike, now), &self.settings.gateway, &mut report.sessions);
-        })
+        let list = charon.sas(|rows, ike| {
+            sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
+        })?;
+        report.sessions.extend(list.all);
+        Ok(())
     }
 }
 
@@ -111,7 +133,7 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        Ok(Self { channel: socket::open(address, deadline)?, segment: Vec::new() })
+        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new() })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
@@ -125,13 +147,45 @@ impl Charon {
         }
     }
 
-    /// Streams the IKE_SAs; charon passes over one that is busy instead of waiting for it.
-    fn sas(&mut self, mut each: impl FnMut(&IkeSa<'_>)) -> Result<(), Error> {
-        self.stream("list-sas", "list-sa", &[("noblock", "yes")], |message| {
-            if let Some(ike) = IkeSa::parse(message) {
-                each(&ike);
+    /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are
+    /// few. It passes over such a one, so the list is asked for again until it is whole.
+    fn sas<T: Default>(&mut self, mut each: impl FnMut(&mut T, &IkeSa<'_>)) -> Result<List<T>, Error> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let started = Instant::now();
+            let (mut all, mut listed) = (T::default(), 0u64);
+            self.stream("list-sas", "list-sa", &[("noblock", "yes")], |message| {
+                if let Some(ike) = IkeSa::parse(message) {
+                    listed = listed.saturating_add(1);
+                    each(&mut all, &ike);
+                }
+            })?;
+            let total = self.total()?.unwrap_or(listed).max(listed);
+            match pauses.next() {
+                Some(pause) if listed < total && self.has_time(pause.saturating_add(started.elapsed())) => {
+                    thread::sleep(*pause);
+                }
+                _ => return Ok(List { all, listed, total }),
             }
-        })
+        }
+    }
+
+    /// Whether twice that much time is left: what charon said already must not be lost.
+    fn has_time(&self, time: Duration) -> bool {
+        self.deadline.left(self.channel.thing()).is_ok_and(|left| left > time.saturating_mul(2))
+    }
+
+    /// How many IKE_SAs charon has, those that it is busy with included; absent where it does not say.
+    fn total(&mut self) -> Result<Option<u64>, Error> {
+        self.channel.send(&vici::command("stats", &[]))?;
+        loop {
+            match self.packet("stats") {
+                Ok(Packet::Response(message)) => return Ok(sa::total(message)),
+                Ok(_) => {}
+                Err(Error::Refused { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Runs a command that answers by events, and hands each to `each`.

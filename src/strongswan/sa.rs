@@ -275,6 +275,18 @@ impl<'a> Iterator for ItemTexts<'a> {
     }
 }
 
+/// How many IKE_SAs there are, as the answer to `stats` says.
+pub fn total(message: Message<'_>) -> Option<u64> {
+    message
+        .elements()
+        .skip_while(|element| *element != Element::Section("ikesas".into()))
+        .take_while(|element| *element != Element::SectionEnd)
+        .find_map(|element| match element {
+            Element::Pair(key, value) if key == "total" => value.number(),
+            _ => None,
+        })
+}
+
 /// The name of the message's one section, and the pairs that stand directly in it.
 fn section<'a>(message: Message<'a>) -> Option<(Text<'a>, impl Iterator<Item = (Text<'a>, Text<'a>)>)> {
     let mut elements = message.elements();
@@ -372,6 +384,15 @@ mod tests {
     fn anyone_may_stand_beside_an_address() {
         let segment = segment("+gw [remote_addrs =192.0.2.2 =%any ] -");
         assert!(Connection::parse(message(&segment)).expect("a connection").is_for_anyone());
+    }
+
+    #[test]
+    fn the_total_is_the_one_of_the_ike_sas() {
+        let said = segment("+workers total=16 - scheduled=4 +ikesas half-open=1 total=3 - +mem total=9 -");
+        assert_eq!(total(message(&said)), Some(3));
+        let silent = segment("+workers total=16 - +ikesas half-open=1 - +mem total=9 -");
+        assert_eq!(total(message(&silent)), None);
+        assert_eq!(total(Message::default()), None);
     }
 
     #[test]

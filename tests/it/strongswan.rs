@@ -171,7 +171,7 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     metrics::expose_ike(&ike, &mut out);
                     sessions::list(&ike, "", "gateway", &mut Vec::new());
                 }
-                tunnels.expose(&mut out);
+                tunnels.expose(true, &mut out);
                 crate::reader::read(&text(out));
             });
         }
@@ -225,4 +225,29 @@ fn no_charon_is_down() {
     let report = collect(&socket.collector(), 5000);
     assert_eq!(report.targets[0].1.as_ref().unwrap_err().to_string(), format!("{}: not found", socket.0.display()));
     assert_eq!(crate::reader::sample_lines(&text(report.exposition)), "probe_success{version=\"\"} 0\n");
+}
+
+/// What a scrape of `two-children` says when charon is busy with its one IKE_SA for that many lists.
+fn busy(name: &str, lists: usize) -> Report {
+    let socket = Socket::new(name);
+    let listener = socket.listen();
+    let replay = Replay::read(&case("strongswan", "two-children").path(".")).unwrap().busy(lists);
+    let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+    let report = collect(&socket.collector(), 5000);
+    server.join().unwrap();
+    assert_eq!(report.targets[0].1, Ok(()));
+    report
+}
+
+#[test]
+fn an_ike_sa_that_charon_is_busy_with_is_asked_for_again() {
+    let report = busy("busy", 2);
+    case("strongswan", "two-children").expect_samples(report.exposition);
+}
+
+#[test]
+fn a_tunnel_that_charon_does_not_list_for_long_is_neither_up_nor_down() {
+    let text = text(busy("busy-for-long", 1000).exposition);
+    assert!(text.contains("\nstrongswan_sessions_total 1\n"), "{text}");
+    assert!(!text.contains("strongswan_tunnel_up{"), "{text}");
 }
