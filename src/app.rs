@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Report};
 use crate::config::Config;
-use crate::expo::{self, Exposition};
+use crate::expo::{self, Exposition, Groups};
 use crate::http::{Reply, Request};
 use crate::ipsec::Ipsec;
 use crate::openvpn::OpenVpn;
@@ -201,20 +201,21 @@ impl App {
 
     /// Runs the collectors side by side, so that one that hangs costs only itself.
     fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline) -> Vec<Round> {
+        let without = lock(&self.watch).config.without;
         let rounds: Vec<Round> = thread::scope(|scope| {
             let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, deadline);
+                    let run = move || collect(*collector, wish, without, deadline);
                     // Where the system has no thread to give it runs here, one after the other.
-                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| run())
+                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, deadline));
+            let mine = last.map(|collector| collect(*collector, wish, without, deadline));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
-                Err(round) => round,
+                Err(round) => *round,
             });
             theirs.chain(mine).collect()
         });
@@ -303,9 +304,9 @@ fn collectors(config: &Config) -> Collectors {
     all.into()
 }
 
-fn collect(collector: &dyn Collector, wish: Wish, deadline: Deadline) -> Round {
+fn collect(collector: &dyn Collector, wish: Wish, without: Groups, deadline: Deadline) -> Round {
     let started = Instant::now();
-    let mut report = Report::default();
+    let mut report = Report::without(without);
     match wish {
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
@@ -478,6 +479,8 @@ mod tests {
         let socket = |name: &str| crate::strongswan::Settings {
             socket: crate::source::socket::Address::Unix(name.into()),
             gateway: "gateway".into(),
+            identity: crate::strongswan::sa::Identity::default(),
+            most_clients: 1,
         };
         let found = Arc::new(Mutex::new(None));
         let look = Arc::clone(&found);

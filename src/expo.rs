@@ -66,6 +66,61 @@ pub struct Desc {
     pub twin: Twin,
 }
 
+/// A part of the catalogue that an operator may leave out, by the word that the configuration has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Each client's totals.
+    Clients,
+    /// Each configured tunnel's totals.
+    Tunnels,
+    /// Each IKE_SA and CHILD_SA by its number.
+    Sas,
+    /// Address pools and their leases.
+    Pools,
+    /// Certificates and how long they are valid.
+    Certificates,
+    /// Counters of IKE messages.
+    Events,
+    /// The daemons' own threads, queues and tables.
+    Daemons,
+}
+
+impl Group {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Clients, Self::Tunnels, Self::Sas, Self::Pools, Self::Certificates, Self::Events, Self::Daemons];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Tunnels => "tunnels",
+            Self::Sas => "sas",
+            Self::Pools => "pools",
+            Self::Certificates => "certificates",
+            Self::Events => "events",
+            Self::Daemons => "daemons",
+        }
+    }
+}
+
+/// A set of groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Groups(u16);
+
+impl Groups {
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, group: Group) -> Self {
+        Self(self.0 | (1 << group as u16))
+    }
+
+    /// Whether a group is in it.
+    pub const fn contains(self, group: Group) -> bool {
+        self.0 & (1 << group as u16) != 0
+    }
+}
+
 /// A family of a table: its description, and where a row keeps the value (`None`: no sample).
 pub struct Family<T: Table + ?Sized> {
     desc: Desc,
@@ -86,6 +141,8 @@ pub trait Table: 'static {
     const LABELS: &'static [Label<Self>];
     /// The families, sorted by name.
     const FAMILIES: &'static [Family<Self>];
+    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    const GROUP: Option<Group> = None;
     /// Refuses bad or unsorted names at compile time.
     const CHECKED: () = check::<Self>();
 }
@@ -167,6 +224,7 @@ impl fmt::Write for LabelValue<'_> {
 pub struct Exposition {
     tables: Vec<Rows>,
     hasher: RandomState,
+    without: Groups,
 }
 
 /// The rows of one table: each row's labels as text, and its values, one for each family.
@@ -180,9 +238,28 @@ struct Rows {
 }
 
 impl Exposition {
+    /// An exposition that leaves groups out.
+    pub fn without(groups: Groups) -> Self {
+        Self { without: groups, ..Self::default() }
+    }
+
+    /// An exposition that leaves out the same groups, with nothing in it yet.
+    #[must_use]
+    pub fn like(&self) -> Self {
+        Self::without(self.without)
+    }
+
+    /// Whether a group is exposed; if not, nobody needs to ask for it.
+    pub fn wants(&self, group: Group) -> bool {
+        !self.without.contains(group)
+    }
+
     /// Adds a row. Where its labels were seen before, each family's twin rule settles the value.
     pub fn add<T: Table>(&mut self, row: &T::Row<'_>) {
         const { T::CHECKED };
+        if T::GROUP.is_some_and(|group| !self.wants(group)) {
+            return;
+        }
         let id = TypeId::of::<T>();
         let at = self.tables.iter().position(|rows| rows.table == id).unwrap_or(self.tables.len());
         if at == self.tables.len() {
@@ -598,6 +675,28 @@ mod tests {
         let mut exposition = Exposition::default();
         exposition.add::<Client>(&ClientRow(b"q\"b\\n\n\xff\xc3\xa4", 1, None));
         assert!(text(exposition).contains("{client=\"q\\\"b\\\\n\\n\u{fffd}\u{e4}\"} 1\n"));
+    }
+
+    struct Detail;
+
+    impl Table for Detail {
+        type Row<'a> = ();
+        const LABELS: &'static [Label<Self>] = &[];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("detail", "Detail.", Twin::First, |()| Some(1u64.into()))];
+        const GROUP: Option<Group> = Some(Group::Sas);
+    }
+
+    #[test]
+    fn a_group_can_be_left_out() {
+        for (without, expected) in [(Groups::default(), 1), (Groups::default().with(Group::Pools), 1)] {
+            let mut exposition = Exposition::without(without);
+            exposition.add::<Detail>(&());
+            assert_eq!(exposition.series(), expected, "{without:?}");
+        }
+        let mut exposition = Exposition::without(Groups::default().with(Group::Sas)).like();
+        exposition.add::<Detail>(&());
+        exposition.add::<Client>(&ClientRow(b"a", 1, None));
+        assert_eq!(exposition.series(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::source::socket::Address;
-use gateway_exporter::strongswan::sa::{Connection, IkeSa};
+use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics};
 
@@ -81,7 +81,7 @@ fn info_is_a_gauge() {
 fn the_configured_vici_socket_is_asked() {
     let socket = Address::Unix("/no/such/charon.vici".into());
     let mut report = Report::default();
-    StrongSwan::new(Settings { socket, gateway: "gateway".into() })
+    StrongSwan::new(Settings { socket, gateway: "gateway".into(), identity: Identity::Remote, most_clients: 100 })
         .collect(Deadline::within(Duration::from_secs(1)), &mut report);
     let (target, result) = &report.targets[0];
     assert_eq!(target, "/no/such/charon.vici");
@@ -112,12 +112,12 @@ fn packets_are_counted_from_packets() {
 
 #[test]
 fn known_connections_are_counted() {
-    let mut tunnels = metrics::Tunnels::default();
+    let mut tunnels = metrics::Configured::default();
     for _ in 0..2 {
         tunnels.load(&Connection::default());
     }
     let mut out = Exposition::default();
-    tunnels.expose(&mut out);
+    tunnels.expose(None, &mut out);
     assert_eq!(samples(out), "strongswan_number_of_known_ikes 2\n");
 }
 

@@ -7,7 +7,8 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};
 use gateway_exporter::session::json;
-use gateway_exporter::strongswan::sa::IkeSa;
+use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::sa::{Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Packet, parse};
 use gateway_exporter::strongswan::{metrics, sessions};
 
@@ -52,12 +53,14 @@ fn soon() -> Deadline {
 fn the_strongswan_exporters_metrics_sample() {
     let mut out = Exposition::default();
     let mut count = 0;
+    let mut books = Books::new(Identity::Remote, 10);
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
     strongswan(|ike| {
         count += 1;
-        metrics::expose_ike(&ike, &mut out);
+        books.see(&ike, NOW);
     });
     metrics::expose_count(count, &mut out);
+    metrics::expose_books(&books, &mut out);
     assert_lines(
         &text(out),
         &[

@@ -11,7 +11,8 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::source::clock;
 use gateway_exporter::source::socket::Address;
-use gateway_exporter::strongswan::sa::{Connection, IkeSa};
+use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics, sessions};
 
@@ -46,7 +47,7 @@ impl Drop for Socket {
 }
 
 fn collector(socket: Address) -> StrongSwan {
-    StrongSwan::new(Settings { socket, gateway: "gateway".into() })
+    StrongSwan::new(Settings { socket, gateway: "gateway".into(), identity: Identity::Remote, most_clients: 100 })
 }
 
 fn collect(collector: &StrongSwan, milliseconds: u64) -> Report {
@@ -162,7 +163,7 @@ fn broken_segments_are_refused_or_give_valid_text() {
         for segment in bytes.iter().flat_map(|bytes| segments(bytes)) {
             torment(segment, |broken| {
                 let Ok(Packet::Event(_, message) | Packet::Response(message)) = parse(broken) else { return };
-                let (mut out, mut tunnels) = (Exposition::default(), metrics::Tunnels::default());
+                let (mut out, mut tunnels) = (Exposition::default(), metrics::Configured::default());
                 if let Some(connection) = Connection::parse(message) {
                     tunnels.load(&connection);
                 }
@@ -170,8 +171,11 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     tunnels.see(&ike);
                     metrics::expose_ike(&ike, &mut out);
                     sessions::list(&ike, "", "gateway", &mut Vec::new());
+                    let mut books = Books::new(Identity::User, 10);
+                    books.see(&ike, 0);
+                    metrics::expose_books(&books, &mut out);
                 }
-                tunnels.expose(true, &mut out);
+                tunnels.expose(Some(&metrics::Sessions::default()), &mut out);
                 crate::reader::read(&text(out));
             });
         }
