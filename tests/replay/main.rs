@@ -14,7 +14,10 @@ fn main() -> io::Result<()> {
     let replay = charon::Replay::read(Path::new(folder))?;
     let _ = fs::remove_file(socket);
     for client in UnixListener::bind(socket)?.incoming() {
-        replay.answer(client?)?;
+        // A client that leaves in the middle of an answer is no reason to end.
+        if let Err(error) = replay.answer(client?) {
+            eprintln!("{error}");
+        }
     }
     Ok(())
 }
