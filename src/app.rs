@@ -1,6 +1,7 @@
 //! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Report};
 use crate::config::Config;
-use crate::expo::{self, Exposition, Groups};
+use crate::expo::{self, Exposition, Group, Groups, Listed};
 use crate::http::{Reply, Request};
-use crate::ipsec::Ipsec;
-use crate::openvpn::OpenVpn;
+use crate::ipsec::{self, Ipsec};
+use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::page::{self, Frame};
 use crate::session::{self, Session};
-use crate::sockets::Sockets;
+use crate::sockets::{self, Sockets};
 use crate::source::{clock, usage};
-use crate::strongswan::StrongSwan;
+use crate::strongswan::{self, StrongSwan};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -287,6 +288,28 @@ impl Scrapes {
     }
 }
 
+/// The catalogue of all families as Markdown: a heading and a table for each source.
+pub fn catalogue() -> String {
+    let mut text = String::new();
+    let sources: [(&str, Vec<Listed>); 5] = [
+        ("strongswan", strongswan::metrics::catalogue().collect()),
+        ("ipsec", ipsec::metrics::catalogue().collect()),
+        ("openvpn", openvpn::metrics::catalogue().collect()),
+        ("sockets", sockets::metrics::catalogue().collect()),
+        ("the exporter", own::catalogue().collect()),
+    ];
+    for (source, mut families) in sources {
+        families.sort_by_key(|family| family.name);
+        let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
+        for Listed { name, kind, labels, help, group } in families {
+            let (kind, labels, group) = (kind.word(), labels.join(", "), group.map(Group::word).unwrap_or_default());
+            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |");
+        }
+        text.push('\n');
+    }
+    text
+}
+
 fn collectors(config: &Config) -> Collectors {
     let mut all: Vec<Box<dyn Collector>> = Vec::new();
     if let Some(settings) = &config.strongswan {
@@ -455,7 +478,7 @@ mod tests {
         let app = app(vec![stub("a", Some(gone()), 0)]);
         assert_eq!(get(&app, "/sessions").1, get(&app, "/sessions_local").1);
         let (_, page) = get(&app, "/static");
-        assert!(page.contains("/stub: not found") && page.contains("1 session. "), "{page}");
+        assert!(page.contains("/stub: not found") && page.contains("1 session<"), "{page}");
         let empty = App::new(Config::default(), None, "/metrics".into());
         assert_eq!(get(&empty, "/sessions").1, "[]");
     }
@@ -470,7 +493,7 @@ mod tests {
         assert_eq!(lock(&app.states)[&key].since, 7);
         lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
         let (_, page) = get(&app, "/");
-        assert!(page.contains("Everything answers. "), "{page}");
+        assert!(page.contains("Everything answers<"), "{page}");
         assert!(lock(&app.states)[&key].since > 7);
     }
 

@@ -31,6 +31,16 @@ pub enum Kind {
     Gauge,
 }
 
+impl Kind {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
 /// What becomes of two values for one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twin {
@@ -172,6 +182,33 @@ pub const fn label<T: Table + ?Sized>(
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
     Label { name, value }
+}
+
+/// What the catalogue says of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The family's name.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// Its labels, sorted.
+    pub labels: Vec<&'static str>,
+    /// One line for a person.
+    pub help: &'static str,
+    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    pub group: Option<Group>,
+}
+
+/// What the catalogue says of a table.
+pub fn describe<T: Table>() -> impl Iterator<Item = Listed> {
+    let listed = |desc: &Desc| Listed {
+        name: desc.name,
+        kind: desc.kind,
+        labels: T::LABELS.iter().map(|label| label.name).collect(),
+        help: desc.help,
+        group: T::GROUP,
+    };
+    T::FAMILIES.iter().map(move |family| listed(&family.desc))
 }
 
 /// Where a row writes one label's value; escapes as the format asks.
@@ -445,10 +482,7 @@ fn write_sample(tables: &[Rows], block: &Block, row: usize, out: &mut Vec<u8>) -
 }
 
 fn write_header(desc: &Desc, out: &mut Vec<u8>) {
-    let kind = match desc.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-    };
+    let kind = desc.kind.word();
     let help = desc.help.replace('\\', "\\\\").replace('\n', "\\n");
     // Writing to a Vec can't fail.
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = desc.name);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::books::Books;
 use super::inside::{Event, PRIORITIES, Pool, Stats};
 use super::sa::{ChildSa, Connection, IkeSa};
-use crate::expo::{Exposition, Family, Group, Label, Table, Twin, Value, counter, gauge, label};
+use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
 use crate::ledger::Traffic;
 use crate::text::Text;
 
@@ -454,6 +454,30 @@ impl Configured {
             }
         }
     }
+}
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Probe>()
+        .chain(describe::<Info>())
+        .chain(describe::<Count>())
+        .chain(describe::<Known>())
+        .chain(describe::<Client>())
+        .chain(describe::<TunnelTraffic>())
+        .chain(describe::<ConnectionSessions>())
+        .chain(describe::<Ike>())
+        .chain(describe::<IkeEncryption>())
+        .chain(describe::<IkeIntegrity>())
+        .chain(describe::<ChildTraffic>())
+        .chain(describe::<Child>())
+        .chain(describe::<ChildEncryption>())
+        .chain(describe::<ChildIntegrity>())
+        .chain(describe::<Tunnel>())
+        .chain(describe::<Daemon>())
+        .chain(describe::<Jobs>())
+        .chain(describe::<PoolSize>())
+        .chain(describe::<Leases>())
+        .chain(describe::<Events>())
 }
 
 /// Exposes the totals of clients and tunnels.

@@ -5,8 +5,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use gateway_exporter::app::catalogue;
 use gateway_exporter::cli::{self, Command};
 use gateway_exporter::config::{Config, Surroundings};
+use gateway_exporter::expo::Group;
+use gateway_exporter::strongswan::sa::Identity;
 
 fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
@@ -29,11 +32,23 @@ fn quoted(text: &str) -> Vec<&str> {
 #[test]
 fn the_example_configuration_is_valid_and_uses_every_source() {
     let section = section("Configuration");
-    let yaml = section.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let config = Config::parse(yaml, &Surroundings::default()).unwrap();
+    let config = Config::parse(yaml(&section), &Surroundings::default()).unwrap();
     assert!(config.strongswan.is_some() && config.ipsec.is_some());
     assert_eq!(config.openvpn.unwrap().servers.len(), 3);
     assert_eq!(config.sockets.unwrap().rules.len(), 2);
+}
+
+/// The first example in a section.
+fn yaml(section: &str) -> &str {
+    section.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example")
+}
+
+#[test]
+fn the_example_of_metrics_is_valid() {
+    let text = format!("vici_socket: /x\n{}", yaml(&section("Metrics")));
+    let config = Config::parse(&text, &Surroundings::default()).unwrap();
+    assert!(config.without.contains(Group::Sas) && !config.without.contains(Group::Clients));
+    assert_eq!(config.strongswan.unwrap().identity, Identity::User);
 }
 
 #[test]
@@ -48,37 +63,42 @@ fn every_flag_in_the_readme_is_in_the_help_and_works() {
         if !value.is_empty() || name == "-c" || name == "--config-file" {
             arguments.push("/x".into());
         }
-        let ends = ["--version", "--help", "-h"].contains(&name);
+        let ends = ["--version", "--list-metrics", "--help", "-h"].contains(&name);
         assert_eq!(matches!(cli::parse(arguments), Ok(Command::Run(_))), !ends, "{flag}");
     }
 }
 
 #[test]
-fn every_family_is_in_the_readme_and_every_one_there_exists() {
-    let catalogues = [
+fn the_catalogue_in_the_readme_is_the_binarys() {
+    let readme = file("README.md");
+    let from = readme.find("<!-- catalogue").and_then(|at| Some(at + readme[at..].find('\n')? + 1)).expect("its start");
+    let to = readme.find("<!-- end of the catalogue -->").expect("its end");
+    if std::env::var_os("BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        fs::write(path, format!("{}{}{}", &readme[..from], catalogue(), &readme[to..])).unwrap();
+        return;
+    }
+    assert_eq!(&readme[from..to], catalogue());
+}
+
+#[test]
+fn every_table_is_in_the_catalogue() {
+    for source in [
         "src/strongswan/metrics.rs",
         "src/ipsec/metrics.rs",
         "src/openvpn/metrics.rs",
         "src/sockets/metrics.rs",
         "src/own.rs",
-    ];
-    let sources: String = catalogues.map(file).concat();
-    let is_family = |word: &str| {
-        word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !word.ends_with('_')
-    };
-    let named: BTreeSet<&str> = sources
-        .split("gauge(")
-        .chain(sources.split("counter("))
-        .filter_map(|part| part.trim_start().strip_prefix('"')?.split('"').next())
-        .filter(|word| is_family(word))
-        .collect();
-    assert!(named.len() > 45, "{named:?}");
-    let section = section("Metrics");
-    let shown: BTreeSet<&str> = quoted(&section)
-        .into_iter()
-        .filter(|word| is_family(word) && !["child_id", "child_name"].contains(word))
-        .collect();
-    assert_eq!(named, shown);
+    ] {
+        let text = file(source);
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let tables: BTreeSet<&str> =
+            code.split("impl Table for ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+        assert!(!tables.is_empty(), "{source}");
+        for table in tables {
+            assert!(code.contains(&format!("describe::<{table}>()")), "{source}: {table}");
+        }
+    }
 }
 
 #[test]

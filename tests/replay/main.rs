@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
     let _ = fs::remove_file(socket);
     for client in UnixListener::bind(socket)?.incoming() {
         let (client, replay) = (client?, replay.clone());
-        // A client that hangs up early is the client's affair.
+        // A client that leaves in the middle of an answer is no reason to end.
         thread::spawn(move || replay.answer(client));
     }
     Ok(())
