@@ -117,7 +117,7 @@ fn known_connections_are_counted() {
         tunnels.load(&Connection::default());
     }
     let mut out = Exposition::default();
-    tunnels.expose(&mut out);
+    tunnels.expose(true, &mut out);
     assert_eq!(samples(out), "strongswan_number_of_known_ikes 2\n");
 }
 
