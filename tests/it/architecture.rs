@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 const HOUSES: [&str; 4] = ["strongswan", "ipsec", "openvpn", "sockets"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 7] = [
+const PARSERS: [&str; 8] = [
     "strongswan/vici.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
+    "ipsec/libreswan.rs",
     "ipsec/status.rs",
     "openvpn/status.rs",
     "sockets/procnet.rs",
