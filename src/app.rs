@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::expo::{self, Exposition};
 use crate::http::{Reply, Request};
 use crate::ipsec::Ipsec;
+use crate::kernel::Kernel;
 use crate::openvpn::OpenVpn;
 use crate::own;
 use crate::page::{self, Frame};
@@ -27,6 +28,9 @@ const LEAST_MARGIN: Duration = Duration::from_millis(50);
 
 /// A collector reads and writes into buffers on the heap; its stack stays small.
 const STACK: usize = 256 * 1024;
+
+/// Where the kernel's view of itself is mounted.
+const PROC: &str = "/proc";
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
@@ -300,6 +304,9 @@ fn collectors(config: &Config) -> Collectors {
     if let Some(settings) = &config.sockets {
         all.push(Box::new(Sockets::new(settings.clone())));
     }
+    // Where IPsec is watched, the kernel's half of it is.
+    let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
+    all.extend(kernel.map(|kernel| Box::new(kernel) as Box<dyn Collector>));
     all.into()
 }
 

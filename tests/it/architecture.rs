@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const HOUSES: [&str; 4] = ["strongswan", "ipsec", "openvpn", "sockets"];
+const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 8] = [
+const PARSERS: [&str; 9] = [
     "strongswan/vici.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
@@ -15,6 +15,7 @@ const PARSERS: [&str; 8] = [
     "openvpn/status.rs",
     "sockets/procnet.rs",
     "sockets/watch.rs",
+    "kernel/xfrm.rs",
 ];
 
 struct Source {

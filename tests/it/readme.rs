@@ -60,6 +60,7 @@ fn every_family_is_in_the_readme_and_every_one_there_exists() {
         "src/ipsec/metrics.rs",
         "src/openvpn/metrics.rs",
         "src/sockets/metrics.rs",
+        "src/kernel/metrics.rs",
         "src/own.rs",
     ];
     let sources: String = catalogues.map(file).concat();

@@ -1,0 +1,24 @@
+//! What the kernel's counters look like to Prometheus.
+
+use crate::expo::{Exposition, Family, Label, Table, counter, label};
+
+use super::xfrm::Counter;
+
+/// Adds every counter.
+pub fn expose(errors: &[Counter<'_>], exposition: &mut Exposition) {
+    errors.iter().for_each(|error| exposition.add::<Errors>(error));
+}
+
+struct Errors;
+
+impl Table for Errors {
+    type Row<'a> = Counter<'a>;
+
+    const LABELS: &'static [Label<Self>] = &[label("error", |row, out| out.text(row.name))];
+
+    const FAMILIES: &'static [Family<Self>] = &[counter(
+        "xfrm_errors_total",
+        "Packets that the kernel's IPsec could not handle, by its name for the reason.",
+        |row| Some(row.count.into()),
+    )];
+}
