@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 9] = [
+const PARSERS: [&str; 10] = [
     "strongswan/vici.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
     "ipsec/libreswan.rs",
     "ipsec/status.rs",
     "openvpn/status.rs",
+    "sockets/census.rs",
     "sockets/procnet.rs",
     "sockets/watch.rs",
     "kernel/xfrm.rs",
