@@ -70,7 +70,7 @@ impl Table for Client {
 struct Ike;
 
 impl Table for Ike {
-    type Row<'a> = (IkeSa<'a>, u64);
+    type Row<'a> = (&'a IkeSa<'a>, u64);
     const LABELS: &'static [Label<Self>] = &[
         label("name", |(ike, _), out| out.text(ike.name)),
         label("uniqueid", |(ike, _), out| out.text(ike.unique_id)),
@@ -142,7 +142,7 @@ impl Table for IkeIntegrity {
 
 /// A CHILD_SA and the IKE_SA that it belongs to.
 struct ChildRow<'a> {
-    ike: IkeSa<'a>,
+    ike: &'a IkeSa<'a>,
     child: ChildSa<'a>,
 }
 
@@ -257,9 +257,9 @@ impl Table for ChildIntegrity {
 struct Tunnel;
 
 impl Table for Tunnel {
-    type Row<'a> = (&'a str, &'a str, bool);
+    type Row<'a> = (Text<'a>, Text<'a>, bool);
     const LABELS: &'static [Label<Self>] =
-        &[label("child", |row, out| out.text(row.1.into())), label("connection", |row, out| out.text(row.0.into()))];
+        &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
         "Whether a configured child has a CHILD_SA that carries traffic.",
@@ -272,8 +272,8 @@ impl Table for Tunnel {
 #[derive(Default)]
 pub struct Tunnels {
     connections: u64,
-    known: Vec<(String, String)>,
-    up: HashMap<String, HashMap<String, bool>>,
+    known: Vec<(Vec<u8>, Vec<u8>)>,
+    up: HashMap<Vec<u8>, HashMap<Vec<u8>, bool>>,
 }
 
 impl Tunnels {
@@ -283,9 +283,9 @@ impl Tunnels {
         if connection.is_for_anyone() {
             return;
         }
-        let name = connection.name.to_string();
+        let name = connection.name.bytes().to_vec();
         for child in connection.children() {
-            let child = child.to_string();
+            let child = child.bytes().to_vec();
             self.known.push((name.clone(), child.clone()));
             self.up.entry(name.clone()).or_default().insert(child, false);
         }
@@ -293,9 +293,9 @@ impl Tunnels {
 
     /// Notes the children of an IKE_SA that carry traffic.
     pub fn see(&mut self, ike: &IkeSa<'_>) {
-        let Some(children) = self.up.get_mut(&*ike.name.to_string()) else { return };
+        let Some(children) = self.up.get_mut(ike.name.bytes()) else { return };
         for child in ike.children().filter(ChildSa::is_up) {
-            if let Some(up) = children.get_mut(&*child.name.to_string()) {
+            if let Some(up) = children.get_mut(child.name.bytes()) {
                 *up = true;
             }
         }
@@ -306,7 +306,7 @@ impl Tunnels {
         out.add::<Known>(&self.connections);
         for (connection, child) in &self.known {
             let up = self.up.get(connection).and_then(|children| children.get(child)).copied().unwrap_or(false);
-            out.add::<Tunnel>(&(connection, child, up));
+            out.add::<Tunnel>(&(Text::new(connection), Text::new(child), up));
         }
     }
 }
@@ -333,7 +333,7 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
     for child in ike.children() {
         children = children.saturating_add(1);
         expose_client(ike, &child, out);
-        let row = ChildRow { ike: *ike, child };
+        let row = ChildRow { ike, child };
         out.add::<ChildTraffic>(&row);
         out.add::<Child>(&row);
         if !row.child.proposal.encryption.is_empty() {
@@ -346,7 +346,7 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
     if children == 0 {
         expose_client(ike, &ChildSa::default(), out);
     }
-    out.add::<Ike>(&(*ike, children));
+    out.add::<Ike>(&(ike, children));
     if !ike.proposal.encryption.is_empty() {
         out.add::<IkeEncryption>(ike);
     }
