@@ -72,7 +72,7 @@ pub fn expose(readings: &[Reading<'_>], out: &mut Exposition) {
         let Document::Server(entries) = parse(reading.file) else { continue };
         understood = true;
         let mut seen = HashSet::new();
-        for entry in entries {
+        for entry in entries.without_routes() {
             match entry {
                 Entry::Version(text) => {
                     version.get_or_insert(text);
