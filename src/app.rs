@@ -1,6 +1,7 @@
 //! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Report};
 use crate::config::Config;
-use crate::expo::{self, Exposition};
+use crate::expo::{self, Exposition, Group, Groups, Listed};
 use crate::http::{Reply, Request};
-use crate::ipsec::Ipsec;
-use crate::openvpn::OpenVpn;
+use crate::ipsec::{self, Ipsec};
+use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::page::{self, Frame};
 use crate::session::{self, Session};
-use crate::sockets::Sockets;
+use crate::sockets::{self, Sockets};
 use crate::source::{clock, usage};
-use crate::strongswan::StrongSwan;
+use crate::strongswan::{self, StrongSwan};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,7 +39,6 @@ pub type Discover = dyn Fn() -> Config + Send + Sync;
 pub struct App {
     watch: Mutex<Watch>,
     telemetry_path: String,
-    hostname: String,
     states: Mutex<States>,
     scrapes: Mutex<Scrapes>,
 }
@@ -85,11 +85,10 @@ struct Round {
 impl App {
     /// Watches what is configured. With `discover` it also watches what turns up later; what was
     /// found once stays watched.
-    pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String, hostname: String) -> Self {
+    pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
         Self {
             watch: Mutex::new(Watch::new(config, discover)),
             telemetry_path,
-            hostname,
             states: Mutex::default(),
             scrapes: Mutex::default(),
         }
@@ -119,15 +118,22 @@ impl App {
             }),
             "/static" => self.with_collectors(request, |collectors| {
                 let (sessions, troubles) = self.sessions(collectors, request);
-                Reply::ok(page::CONTENT_TYPE, page::sessions(self.frame(), &sessions, &troubles).into_bytes())
+                Reply::ok(
+                    page::CONTENT_TYPE,
+                    page::sessions(self.frame(&self.gateway()), &sessions, &troubles).into_bytes(),
+                )
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
             _ => Reply::text(404, "not found\n"),
         }
     }
 
-    fn frame(&self) -> Frame<'_> {
-        Frame { gateway: &self.hostname, version: own::VERSION, telemetry_path: &self.telemetry_path }
+    fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
+        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path }
+    }
+
+    fn gateway(&self) -> String {
+        lock(&self.watch).config.gateway.clone()
     }
 
     fn scrape(&self, request: &Request, with_own: bool) -> Reply {
@@ -163,7 +169,7 @@ impl App {
                 since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
             })
             .collect();
-        Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(), &targets).into_bytes())
+        Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(&self.gateway()), &targets).into_bytes())
     }
 
     /// The sessions of all sources, and why some of them could not be read.
@@ -196,20 +202,21 @@ impl App {
 
     /// Runs the collectors side by side, so that one that hangs costs only itself.
     fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline) -> Vec<Round> {
+        let without = lock(&self.watch).config.without;
         let rounds: Vec<Round> = thread::scope(|scope| {
             let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, deadline);
+                    let run = move || collect(*collector, wish, without, deadline);
                     // Where the system has no thread to give it runs here, one after the other.
-                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| run())
+                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, deadline));
+            let mine = last.map(|collector| collect(*collector, wish, without, deadline));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
-                Err(round) => round,
+                Err(round) => *round,
             });
             theirs.chain(mine).collect()
         });
@@ -281,6 +288,28 @@ impl Scrapes {
     }
 }
 
+/// The catalogue of all families as Markdown: a heading and a table for each source.
+pub fn catalogue() -> String {
+    let mut text = String::new();
+    let sources: [(&str, Vec<Listed>); 5] = [
+        ("strongswan", strongswan::metrics::catalogue().collect()),
+        ("ipsec", ipsec::metrics::catalogue().collect()),
+        ("openvpn", openvpn::metrics::catalogue().collect()),
+        ("sockets", sockets::metrics::catalogue().collect()),
+        ("the exporter", own::catalogue().collect()),
+    ];
+    for (source, mut families) in sources {
+        families.sort_by_key(|family| family.name);
+        let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
+        for Listed { name, kind, labels, help, group } in families {
+            let (kind, labels, group) = (kind.word(), labels.join(", "), group.map(Group::word).unwrap_or_default());
+            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |");
+        }
+        text.push('\n');
+    }
+    text
+}
+
 fn collectors(config: &Config) -> Collectors {
     let mut all: Vec<Box<dyn Collector>> = Vec::new();
     if let Some(settings) = &config.strongswan {
@@ -298,9 +327,9 @@ fn collectors(config: &Config) -> Collectors {
     all.into()
 }
 
-fn collect(collector: &dyn Collector, wish: Wish, deadline: Deadline) -> Round {
+fn collect(collector: &dyn Collector, wish: Wish, without: Groups, deadline: Deadline) -> Round {
     let started = Instant::now();
-    let mut report = Report::default();
+    let mut report = Report::without(without);
     match wish {
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
@@ -360,7 +389,7 @@ mod tests {
     }
 
     fn app(collectors: Vec<Box<dyn Collector>>) -> App {
-        let app = App::new(Config::default(), None, "/metrics".into(), "gateway".into());
+        let app = App::new(Config::default(), None, "/metrics".into());
         lock(&app.watch).collectors = collectors.into();
         app
     }
@@ -437,7 +466,7 @@ mod tests {
 
     #[test]
     fn other_paths_are_not_found() {
-        let app = App::new(Config::default(), None, "/m".into(), "gateway".into());
+        let app = App::new(Config::default(), None, "/m".into());
         for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.ico"] {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
@@ -449,8 +478,8 @@ mod tests {
         let app = app(vec![stub("a", Some(gone()), 0)]);
         assert_eq!(get(&app, "/sessions").1, get(&app, "/sessions_local").1);
         let (_, page) = get(&app, "/static");
-        assert!(page.contains("/stub: not found") && page.contains("1 session. "), "{page}");
-        let empty = App::new(Config::default(), None, "/metrics".into(), "gateway".into());
+        assert!(page.contains("/stub: not found") && page.contains("1 session<"), "{page}");
+        let empty = App::new(Config::default(), None, "/metrics".into());
         assert_eq!(get(&empty, "/sessions").1, "[]");
     }
 
@@ -464,7 +493,7 @@ mod tests {
         assert_eq!(lock(&app.states)[&key].since, 7);
         lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
         let (_, page) = get(&app, "/");
-        assert!(page.contains("Everything answers. "), "{page}");
+        assert!(page.contains("Everything answers<"), "{page}");
         assert!(lock(&app.states)[&key].since > 7);
     }
 
@@ -473,11 +502,13 @@ mod tests {
         let socket = |name: &str| crate::strongswan::Settings {
             socket: crate::source::socket::Address::Unix(name.into()),
             gateway: "gateway".into(),
+            identity: crate::strongswan::sa::Identity::default(),
+            most_clients: 1,
         };
         let found = Arc::new(Mutex::new(None));
         let look = Arc::clone(&found);
         let discover = move || Config { strongswan: lock(&look).clone(), ..Config::default() };
-        let app = App::new(Config::default(), Some(Box::new(discover)), "/metrics".into(), "gateway".into());
+        let app = App::new(Config::default(), Some(Box::new(discover)), "/metrics".into());
         assert!(app.watched().is_empty());
         *lock(&found) = Some(socket("/no/such/vici"));
         assert!(get(&app, "/metrics").1.contains("probe_success{version=\"\"} 0\n"));

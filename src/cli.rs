@@ -23,12 +23,14 @@ Usage: gateway-exporter [FLAGS]
   -n, --dry-run                     Check the configuration, say what would be watched, and end;
                                     also --check-config
   -d, --debug                       Log more
+      --list-metrics                Print the catalogue of all metrics and end
       --version                     Print the version and end
   -h, --help                        Print this and end
 ";
 
 /// The flags that take no value.
-const SWITCHES: [&str; 9] = ["enable.sudo", "dry-run", "n", "check-config", "debug", "d", "version", "help", "h"];
+const SWITCHES: [&str; 10] =
+    ["enable.sudo", "dry-run", "n", "check-config", "debug", "d", "list-metrics", "version", "help", "h"];
 
 /// The flags that take one.
 const VALUES: [&str; 6] =
@@ -41,6 +43,8 @@ pub enum Command {
     Run(Flags),
     /// Print the help.
     Help,
+    /// Print the catalogue of all metrics.
+    ListMetrics,
     /// Print the version.
     Version,
 }
@@ -69,6 +73,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     let mut arguments = Arguments::from_vec(arguments.into_iter().flat_map(normal).collect());
     if arguments.contains(["-h", "--help"]) {
         return Ok(Command::Help);
+    }
+    if arguments.contains("--list-metrics") {
+        return Ok(Command::ListMetrics);
     }
     if arguments.contains("--version") {
         return Ok(Command::Version);

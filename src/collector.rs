@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::expo::Exposition;
+use crate::expo::{Exposition, Groups};
 use crate::session::Session;
 
 /// One watched source.
@@ -35,6 +36,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// A report whose families leave groups out.
+    pub fn without(groups: Groups) -> Self {
+        Self { exposition: Exposition::without(groups), ..Self::default() }
+    }
+
     /// Notes how a target answered, and hands back what it gave.
     pub fn target<T>(&mut self, name: impl Into<String>, result: Result<T, Error>) -> Option<T> {
         let (state, value) = match result {
@@ -71,36 +77,59 @@ impl Deadline {
     }
 }
 
-/// One at a time: whoever comes while somebody is at it waits, at most until the own deadline.
-///
-/// A plain mutex would hang a scrape behind another one's hanging command.
-#[derive(Default)]
-pub struct Turn {
-    taken: Mutex<bool>,
+/// What only one scrape at a time may have, such as a command that must not run twice at once;
+/// waiting for it ends at the deadline.
+#[derive(Debug)]
+pub struct Turn<T> {
+    value: Mutex<Option<T>>,
     free: Condvar,
 }
 
 /// A turn that was taken; it ends when this is dropped.
 #[must_use = "the turn ends when this is dropped"]
-pub struct Taken<'a>(&'a Turn);
+pub struct Taken<'a, T: Default> {
+    turn: &'a Turn<T>,
+    value: T,
+}
 
-impl Turn {
+impl<T: Default> Turn<T> {
+    /// A turn that nobody has.
+    pub const fn new(value: T) -> Self {
+        Self { value: Mutex::new(Some(value)), free: Condvar::new() }
+    }
+
     /// Waits for the turn; the error names `thing`, which the turn is for.
-    pub fn take(&self, deadline: Deadline, thing: &str) -> Result<Taken<'_>, Error> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken {
+    pub fn take(&self, deadline: Deadline, thing: &str) -> Result<Taken<'_, T>, Error> {
+        let mut place = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(value) = place.take() {
+                return Ok(Taken { turn: self, value });
+            }
             let left = deadline.left(thing)?;
-            (taken, _) = self.free.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner);
+            (place, _) = self.free.wait_timeout(place, left).unwrap_or_else(PoisonError::into_inner);
         }
-        *taken = true;
-        Ok(Taken(self))
     }
 }
 
-impl Drop for Taken<'_> {
+impl<T: Default> Deref for Taken<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Default> DerefMut for Taken<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: Default> Drop for Taken<'_, T> {
     fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.free.notify_one();
+        let value = std::mem::take(&mut self.value);
+        *self.turn.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.turn.free.notify_one();
     }
 }
 
@@ -222,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_turn_is_one_at_a_time_and_waiting_ends_at_the_deadline() {
-        let turn = Turn::default();
+        let turn = Turn::new(7);
         let taken = turn.take(Deadline::within(Duration::ZERO), "x").ok();
-        assert!(taken.is_some(), "a free turn needs no waiting");
+        assert_eq!(taken.as_deref(), Some(&7), "a free turn needs no waiting");
         let error = turn.take(Deadline::within(Duration::from_millis(50)), "x").err();
         assert_eq!(error, Some(Error::TimedOut { thing: "x".into() }));
         std::thread::scope(|threads| {

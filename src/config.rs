@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::expo::{Group, Groups};
 use crate::sockets::watch::{Rule, Spec};
 use crate::source::file;
 use crate::source::socket::Address;
+use crate::strongswan::sa::Identity;
 use crate::{ipsec, openvpn, sockets, strongswan};
 
 /// Where charon's socket is unless something else is said.
@@ -19,12 +21,17 @@ const VICI: &str = "/var/run/charon.vici";
 /// Where ipsec.conf is unless something else is said.
 const IPSEC_CONF: &str = "/etc/ipsec.conf";
 
+/// The most clients whose totals are kept when they are gone.
+const MOST_CLIENTS: usize = 10_000;
+
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
 
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// The gateway's name, on the pages and in the session list.
+    pub gateway: String,
     /// charon over VICI.
     pub strongswan: Option<strongswan::Settings>,
     /// ipsec.conf and the `ipsec` command.
@@ -33,6 +40,8 @@ pub struct Config {
     pub openvpn: Option<openvpn::Settings>,
     /// Sockets that should be there.
     pub sockets: Option<sockets::Settings>,
+    /// What is left out of the metrics.
+    pub without: Groups,
 }
 
 /// What the command line and the machine add to a file.
@@ -60,6 +69,16 @@ struct File {
     ipsec_config: Option<PathBuf>,
     ipsec_command: Option<Vec<String>>,
     sockets: Option<Vec<FileRule>>,
+    metrics: Option<FileMetrics>,
+}
+
+/// The section `metrics`: how much detail is exposed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileMetrics {
+    without: Option<Vec<String>>,
+    client: Option<String>,
+    max_clients: Option<usize>,
 }
 
 /// One entry of `openvpn`.
@@ -117,11 +136,17 @@ impl Config {
         let socket = under(VICI);
         let has_ipsec = file::is_file(&under(IPSEC_CONF)) && file::command("ipsec").is_some();
         Self {
-            strongswan: file::is_socket(&socket)
-                .then(|| strongswan::Settings { socket: Address::Unix(socket), gateway: gateway.clone() }),
+            strongswan: file::is_socket(&socket).then(|| strongswan::Settings {
+                socket: Address::Unix(socket),
+                gateway: gateway.clone(),
+                identity: Identity::default(),
+                most_clients: MOST_CLIENTS,
+            }),
             ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
-            openvpn: (!servers.is_empty()).then_some(openvpn::Settings { servers, gateway }),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway: gateway.clone() }),
             sockets: None,
+            without: Groups::default(),
+            gateway,
         }
     }
 
@@ -171,11 +196,19 @@ impl File {
         let servers = servers(self.ovpntcpstatus, self.ovpnudpstatus, self.openvpn.unwrap_or_default())?;
         let rules = rules(self.sockets.unwrap_or_default())?;
         let socket = self.vici_socket.map(|text| address(&text)).transpose()?;
+        let metrics = self.metrics.unwrap_or_default();
+        let identity = metrics.client.as_deref().map_or(Ok(Identity::default()), identity)?;
+        let most_clients = metrics.max_clients.unwrap_or(MOST_CLIENTS);
         Ok(Config {
-            strongswan: socket.map(|socket| strongswan::Settings { socket, gateway: gateway.clone() }),
+            strongswan: socket.map(|socket| {
+                let gateway = gateway.clone();
+                strongswan::Settings { socket, gateway, identity, most_clients }
+            }),
             ipsec: ipsec.then(|| ipsec_settings(self.ipsec_config, self.ipsec_command, surroundings)),
-            openvpn: (!servers.is_empty()).then_some(openvpn::Settings { servers, gateway }),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway: gateway.clone() }),
             sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
+            without: groups(&metrics.without.unwrap_or_default())?,
+            gateway,
         })
     }
 }
@@ -192,6 +225,26 @@ impl fmt::Display for Scalar {
 fn address(text: &str) -> Result<Address, String> {
     Address::parse(text)
         .ok_or_else(|| format!("vici_socket: {text:?} is neither a path, nor unix:///path, nor tcp://host:port"))
+}
+
+fn identity(word: &str) -> Result<Identity, String> {
+    match word {
+        "remote-id" => Ok(Identity::Remote),
+        "user" => Ok(Identity::User),
+        _ => Err(format!("metrics.client: {word:?} is neither \"remote-id\" nor \"user\"")),
+    }
+}
+
+fn groups(words: &[String]) -> Result<Groups, String> {
+    words.iter().try_fold(Groups::default(), |groups, word| {
+        match Group::ALL.into_iter().find(|group| group.word() == word) {
+            Some(group) => Ok(groups.with(group)),
+            None => {
+                let known = Group::ALL.map(Group::word).join(", ");
+                Err(format!("metrics.without: {word:?} is none of {known}"))
+            }
+        }
+    })
 }
 
 /// The flag wins over the file, and both over the default.
@@ -323,6 +376,11 @@ mod tests {
             ),
             ("ovpntcpstatus: \"\"", "openvpn: a status file without a path"),
             ("ipsec_command: []", "ipsec_command: no command"),
+            ("metrics: {client: cn}", "metrics.client: \"cn\" is neither \"remote-id\" nor \"user\""),
+            (
+                "metrics: {without: [sas, sa]}",
+                "metrics.without: \"sa\" is none of clients, tunnels, sas, pools, certificates, events, daemons",
+            ),
             ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].srcPort: \"http\" is not a port"),
         ] {
             assert_eq!(complaint(text), expected);

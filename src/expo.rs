@@ -32,6 +32,16 @@ pub enum Kind {
     Gauge,
 }
 
+impl Kind {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
 /// What becomes of two values for one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twin {
@@ -67,6 +77,61 @@ pub struct Desc {
     pub twin: Twin,
 }
 
+/// A part of the catalogue that an operator may leave out, by the word that the configuration has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Each client's totals.
+    Clients,
+    /// Each configured tunnel's totals.
+    Tunnels,
+    /// Each IKE_SA and CHILD_SA by its number.
+    Sas,
+    /// Address pools and their leases.
+    Pools,
+    /// Certificates and how long they are valid.
+    Certificates,
+    /// Counters of IKE messages.
+    Events,
+    /// The daemons' own threads, queues and tables.
+    Daemons,
+}
+
+impl Group {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Clients, Self::Tunnels, Self::Sas, Self::Pools, Self::Certificates, Self::Events, Self::Daemons];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Tunnels => "tunnels",
+            Self::Sas => "sas",
+            Self::Pools => "pools",
+            Self::Certificates => "certificates",
+            Self::Events => "events",
+            Self::Daemons => "daemons",
+        }
+    }
+}
+
+/// A set of groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Groups(u16);
+
+impl Groups {
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, group: Group) -> Self {
+        Self(self.0 | (1 << group as u16))
+    }
+
+    /// Whether a group is in it.
+    pub const fn contains(self, group: Group) -> bool {
+        self.0 & (1 << group as u16) != 0
+    }
+}
+
 /// A family of a table: its description, and where a row keeps the value (`None`: no sample).
 pub struct Family<T: Table + ?Sized> {
     desc: Desc,
@@ -87,6 +152,8 @@ pub trait Table: 'static {
     const LABELS: &'static [Label<Self>];
     /// The families, sorted by name.
     const FAMILIES: &'static [Family<Self>];
+    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    const GROUP: Option<Group> = None;
     /// Refuses bad or unsorted names at compile time.
     const CHECKED: () = check::<Self>();
 }
@@ -116,6 +183,33 @@ pub const fn label<T: Table + ?Sized>(
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
     Label { name, value }
+}
+
+/// What the catalogue says of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The family's name.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// Its labels, sorted.
+    pub labels: Vec<&'static str>,
+    /// One line for a person.
+    pub help: &'static str,
+    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    pub group: Option<Group>,
+}
+
+/// What the catalogue says of a table.
+pub fn describe<T: Table>() -> impl Iterator<Item = Listed> {
+    let listed = |desc: &Desc| Listed {
+        name: desc.name,
+        kind: desc.kind,
+        labels: T::LABELS.iter().map(|label| label.name).collect(),
+        help: desc.help,
+        group: T::GROUP,
+    };
+    T::FAMILIES.iter().map(move |family| listed(&family.desc))
 }
 
 /// Where a row writes one label's value; escapes as the format asks.
@@ -168,6 +262,7 @@ impl fmt::Write for LabelValue<'_> {
 pub struct Exposition {
     tables: Vec<Rows>,
     hasher: RandomState,
+    without: Groups,
 }
 
 /// The rows of one table: each row's labels as text, and its values, one for each family.
@@ -199,9 +294,28 @@ struct Slot {
 }
 
 impl Exposition {
+    /// An exposition that leaves groups out.
+    pub fn without(groups: Groups) -> Self {
+        Self { without: groups, ..Self::default() }
+    }
+
+    /// An exposition that leaves out the same groups, with nothing in it yet.
+    #[must_use]
+    pub fn like(&self) -> Self {
+        Self::without(self.without)
+    }
+
+    /// Whether a group is exposed; if not, nobody needs to ask for it.
+    pub fn wants(&self, group: Group) -> bool {
+        !self.without.contains(group)
+    }
+
     /// Adds a row. Where its labels were seen before, each family's twin rule settles the value.
     pub fn add<T: Table>(&mut self, row: &T::Row<'_>) {
         const { T::CHECKED };
+        if T::GROUP.is_some_and(|group| !self.wants(group)) {
+            return;
+        }
         let id = TypeId::of::<T>();
         let at = self.tables.iter().position(|rows| rows.table == id).unwrap_or(self.tables.len());
         if at == self.tables.len() {
@@ -438,10 +552,7 @@ fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
 }
 
 fn write_header(desc: &Desc, out: &mut Vec<u8>) {
-    let kind = match desc.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-    };
+    let kind = desc.kind.word();
     let help = desc.help.replace('\\', "\\\\").replace('\n', "\\n");
     // Writing to a Vec can't fail.
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = desc.name);
@@ -694,6 +805,28 @@ mod tests {
         let mut exposition = Exposition::default();
         exposition.add::<Client>(&ClientRow(b"q\"b\\n\n\xff\xc3\xa4", 1, None));
         assert!(text(exposition).contains("{client=\"q\\\"b\\\\n\\n\u{fffd}\u{e4}\"} 1\n"));
+    }
+
+    struct Detail;
+
+    impl Table for Detail {
+        type Row<'a> = ();
+        const LABELS: &'static [Label<Self>] = &[];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("detail", "Detail.", Twin::First, |()| Some(1u64.into()))];
+        const GROUP: Option<Group> = Some(Group::Sas);
+    }
+
+    #[test]
+    fn a_group_can_be_left_out() {
+        for (without, expected) in [(Groups::default(), 1), (Groups::default().with(Group::Pools), 1)] {
+            let mut exposition = Exposition::without(without);
+            exposition.add::<Detail>(&());
+            assert_eq!(exposition.series(), expected, "{without:?}");
+        }
+        let mut exposition = Exposition::without(Groups::default().with(Group::Sas)).like();
+        exposition.add::<Detail>(&());
+        exposition.add::<Client>(&ClientRow(b"a", 1, None));
+        assert_eq!(exposition.series(), 1);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod config;
 pub mod expo;
 pub mod http;
 pub mod ipsec;
+pub mod ledger;
 pub mod openvpn;
 pub mod own;
 pub mod page;

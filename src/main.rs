@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
-use gateway_exporter::app::{App, Discover};
+use gateway_exporter::app::{App, Discover, catalogue};
 use gateway_exporter::cli::{self, Command, Flags};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::http::{self, Limits};
 use gateway_exporter::own;
+use gateway_exporter::source::command;
 use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
 use simplelog::{ConfigBuilder, WriteLogger};
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help) => return say(cli::HELP),
+        Ok(Command::ListMetrics) => return say(&catalogue()),
         Ok(Command::Version) => {
             let (version, revision, target) = (own::VERSION, own::REVISION, own::TARGET);
             return say(&format!("gateway-exporter {version} (revision {revision}, {target})\n"));
@@ -58,7 +60,7 @@ fn run(flags: &Flags) -> Result<(), String> {
     let signals = block_signals()?;
     let watched = read_config(flags)?;
     let origin = watched.origin.clone();
-    let app = Arc::new(App::new(watched.config, watched.discover, flags.telemetry_path.clone(), hostname()));
+    let app = Arc::new(App::new(watched.config, watched.discover, flags.telemetry_path.clone()));
     announce(&app, &origin);
     if flags.dry_run {
         return Ok(());
@@ -94,6 +96,7 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App) -> Result<(), String> {
             },
             signal => {
                 log::info!("{signal}: ending");
+                command::end_all();
                 return Ok(());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::expo::{Exposition, Family, Label, Table, Twin, Value, counter, gauge, label};
+use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
 use crate::source::usage::Usage;
 
 /// The version that was built.
@@ -110,6 +110,16 @@ impl Table for Process {
             usage.virtual_bytes.map(Value::from)
         }),
     ];
+}
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Build>()
+        .chain(describe::<Target>())
+        .chain(describe::<Collector>())
+        .chain(describe::<Requests>())
+        .chain(describe::<InFlight>())
+        .chain(describe::<Process>())
 }
 
 /// Exposes what was built.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::conf::Tunnel;
 use super::status::{Status, Traffic};
-use crate::expo::{Exposition, Family, Label, Table, Twin, counter, gauge, label};
+use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, counter, describe, gauge, label};
 use crate::text::Text;
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
@@ -54,6 +54,11 @@ impl Table for Tunnels {
             state => Some((state != State::Unknown).into()),
         }),
     ];
+}
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Tunnels>()
 }
 
 /// Exposes every configured tunnel; without a status their states are unknown.

@@ -41,7 +41,7 @@ pub struct Settings {
 pub struct Ipsec {
     settings: Settings,
     known: Mutex<Known>,
-    turn: Turn,
+    turn: Turn<()>,
 }
 
 /// ipsec.conf with all that it includes, as it was when it was read.
@@ -66,7 +66,7 @@ struct Known {
 impl Ipsec {
     /// Watches the tunnels of a configuration; nothing is read yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, known: Mutex::default(), turn: Turn::default() }
+        Self { settings, known: Mutex::default(), turn: Turn::new(()) }
     }
 
     fn config_name(&self) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Protocol;
 use super::status::{Client, Document, Entry, parse};
-use crate::expo::{Exposition, Family, Label, Table, Twin, counter, gauge, label};
+use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, counter, describe, gauge, label};
 use crate::text::Text;
 
 /// A status file that could be read, and the protocol of its server.
@@ -58,6 +58,11 @@ impl Table for Traffic {
         counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.2.bytes_received.into())),
         counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.2.bytes_sent.into())),
     ];
+}
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Probe>().chain(describe::<Info>()).chain(describe::<Sessions>()).chain(describe::<Traffic>())
 }
 
 /// Exposes all files together: sessions of one name in several files are one client.

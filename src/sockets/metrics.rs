@@ -1,8 +1,13 @@
 //! What a rule about sockets looks like to Prometheus.
 
-use crate::expo::{Exposition, Family, Label, Table, Twin, Value, gauge, label};
+use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, Value, describe, gauge, label};
 
 use super::watch::{Finding, Labels};
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Connection>()
+}
 
 /// Adds what was found for one rule; nothing where it is not known.
 pub fn expose(finding: &Finding<'_>, exposition: &mut Exposition) {

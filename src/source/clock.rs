@@ -44,6 +44,36 @@ pub fn local(seconds: i64) -> Option<Local> {
     })
 }
 
+/// The moment, in seconds since 1970, of a local date and time (year, month, day, hour, minute,
+/// second); absent where there is none, as in the hour that summer time skips.
+pub fn unix(parts: [i64; 6]) -> Option<i64> {
+    let [year, month, day, hour, minute, second] = parts;
+    let wanted = Local { year, month, day, hour, minute, second };
+    let utc = wanted.as_if_utc()?;
+    // The zone's offset at that moment is at most a day away from any guess, and changes seldom.
+    let mut guess = utc;
+    for _ in 0..3 {
+        let off = utc.checked_sub(local(guess)?.as_if_utc()?)?;
+        if off == 0 {
+            return Some(guess);
+        }
+        guess = guess.checked_add(off)?;
+    }
+    None
+}
+
+impl Local {
+    /// Seconds since 1970 if the calendar were UTC's; absent for what is no date.
+    fn as_if_utc(self) -> Option<i64> {
+        let Self { year, month, day, hour, minute, second } = self;
+        let valid = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+        // The year begins in March, so that the leap day is its last.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+        valid.then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    }
+}
+
 impl fmt::Display for Local {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day, hour, minute, second } = self;
@@ -60,6 +90,17 @@ mod tests {
         let text = local(1_795_180_825).expect("a date in 2026").to_string();
         // The zone is the machine's; zones differ from UTC by whole minutes.
         assert!(text.starts_with("2026-11-2") && text.ends_with(":25") && text.len() == 19, "{text}");
+    }
+
+    #[test]
+    fn a_local_date_is_the_moment_it_came_from() {
+        for moment in [0, 951_782_400, 1_582_934_400, 1_795_180_825, 2_000_000_000] {
+            let Local { year, month, day, hour, minute, second } = local(moment).expect("a date");
+            assert_eq!(unix([year, month, day, hour, minute, second]), Some(moment));
+        }
+        assert_eq!(unix([2026, 13, 1, 0, 0, 0]), None);
+        let date = Local { year: 2026, month: 11, day: 20, hour: 13, minute: 20, second: 25 };
+        assert_eq!(date.as_if_utc(), Some(1_795_180_825));
     }
 
     #[test]

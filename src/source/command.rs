@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -50,21 +51,44 @@ pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Outpu
         .process_group(0)
         .spawn()
         .map_err(|error| Error::io(program, &error))?;
-    let mut running = Running(child);
+    let mut running = Running::new(child);
     let result = running.read(limit, deadline, &thing);
     drop(running);
     result
 }
 
+/// Ends every command that is running: the process ends, and none of them shall outlive it.
+pub fn end_all() {
+    for group in running().iter() {
+        // The group may be gone already; that is what is wanted.
+        let _ = killpg(*group, Signal::SIGKILL);
+    }
+}
+
+/// The process groups of the commands that run now.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A child that does not outlive its reader.
-struct Running(Child);
+struct Running(Child, Pid);
+
+impl Running {
+    fn new(child: Child) -> Self {
+        // Process ids are positive and fit; 0 would mean our own group, so what doesn't is nobody's.
+        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        running().push(group);
+        Self(child, group)
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Ok(pid) = i32::try_from(self.0.id()) {
-            // The group may be gone already; that is what is wanted.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        // Until it was waited for, nobody else can have its number.
+        let _ = killpg(self.1, Signal::SIGKILL);
+        running().retain(|group| *group != self.1);
         let _ = self.0.wait();
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::books::Books;
+use super::inside::{Event, PRIORITIES, Pool, Stats};
 use super::sa::{ChildSa, Connection, IkeSa};
-use crate::expo::{Exposition, Family, Label, Table, Twin, Value, counter, gauge, label};
+use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::ledger::Traffic;
 use crate::text::Text;
 
 struct Probe;
@@ -49,22 +52,50 @@ impl Table for Known {
     )];
 }
 
-/// The bytes of one CHILD_SA for its client, or 0 for a client whose IKE_SA has no child.
-struct ClientRow<'a> {
-    client: Text<'a>,
-    bytes_in: u64,
-    bytes_out: u64,
-}
-
 struct Client;
 
 impl Table for Client {
-    type Row<'a> = ClientRow<'a>;
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.client))];
+    type Row<'a> = (&'a str, Traffic);
+    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        counter("strongswan_bytes_in_total", "Total number of bytes received", |row| Some(row.bytes_in.into())),
-        counter("strongswan_bytes_out_total", "Total number of bytes sent", |row| Some(row.bytes_out.into())),
+        counter("strongswan_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
+        counter("strongswan_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
     ];
+    const GROUP: Option<Group> = Some(Group::Clients);
+}
+
+struct TunnelTraffic;
+
+impl Table for TunnelTraffic {
+    type Row<'a> = (&'a str, &'a str, Traffic);
+    const LABELS: &'static [Label<Self>] =
+        &[label("child", |row, out| out.text(row.1.into())), label("connection", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        counter("strongswan_tunnel_bytes_in_total", "Bytes received over all CHILD_SAs of the child.", |row| {
+            Some(row.2.bytes_in.into())
+        }),
+        counter("strongswan_tunnel_bytes_out_total", "Bytes sent over all CHILD_SAs of the child.", |row| {
+            Some(row.2.bytes_out.into())
+        }),
+        counter("strongswan_tunnel_packets_in_total", "Packets received over all CHILD_SAs of the child.", |row| {
+            Some(row.2.packets_in.into())
+        }),
+        counter("strongswan_tunnel_packets_out_total", "Packets sent over all CHILD_SAs of the child.", |row| {
+            Some(row.2.packets_out.into())
+        }),
+    ];
+    const GROUP: Option<Group> = Some(Group::Tunnels);
+}
+
+struct ConnectionSessions;
+
+impl Table for ConnectionSessions {
+    type Row<'a> = (Text<'a>, u64);
+    const LABELS: &'static [Label<Self>] = &[label("connection", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("strongswan_connection_sessions", "Number of IKE_SAs of the connection.", Twin::First, |row| {
+            Some(row.1.into())
+        })];
 }
 
 struct Ike;
@@ -102,6 +133,7 @@ impl Table for Ike {
             row.0.version.map(Value::from)
         }),
     ];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 struct IkeEncryption;
@@ -120,6 +152,7 @@ impl Table for IkeEncryption {
         Twin::First,
         |ike| Some(ike.proposal.encryption_keysize.unwrap_or(0).into()),
     )];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 struct IkeIntegrity;
@@ -138,6 +171,7 @@ impl Table for IkeIntegrity {
         Twin::First,
         |ike| Some(ike.proposal.integrity_keysize.unwrap_or(0).into()),
     )];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 /// A CHILD_SA and the IKE_SA that it belongs to.
@@ -185,6 +219,7 @@ impl Table for ChildTraffic {
             |row| Some(row.child.is_up().into()),
         ),
     ];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 /// The families that don't.
@@ -212,6 +247,7 @@ impl Table for Child {
             row.child.rekey_time.map(Value::from)
         }),
     ];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 struct ChildEncryption;
@@ -232,6 +268,7 @@ impl Table for ChildEncryption {
         Twin::First,
         |row| Some(row.child.proposal.encryption_keysize.unwrap_or(0).into()),
     )];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 struct ChildIntegrity;
@@ -252,6 +289,7 @@ impl Table for ChildIntegrity {
         Twin::First,
         |row| Some(row.child.proposal.integrity_keysize.unwrap_or(0).into()),
     )];
+    const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 struct Tunnel;
@@ -268,27 +306,126 @@ impl Table for Tunnel {
     )];
 }
 
-/// The children that are configured towards known peers, and whether each is up.
+struct Daemon;
+
+impl Table for Daemon {
+    type Row<'a> = (Stats, Option<i64>);
+    const LABELS: &'static [Label<Self>] = &[];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge("strongswan_half_open_ike_sas", "IKE_SAs that are not established yet.", Twin::First, |row| {
+            row.0.half_open.map(Value::from)
+        }),
+        gauge("strongswan_jobs_scheduled", "Jobs that wait for their time.", Twin::First, |row| {
+            row.0.scheduled.map(Value::from)
+        }),
+        gauge("strongswan_start_time_seconds", "Unix time at which charon started.", Twin::First, |row| {
+            row.1.map(Value::from)
+        }),
+        gauge("strongswan_worker_threads", "charon's worker threads.", Twin::First, |row| {
+            row.0.workers.map(Value::from)
+        }),
+        gauge("strongswan_worker_threads_idle", "Worker threads that wait for a job.", Twin::First, |row| {
+            row.0.idle.map(Value::from)
+        }),
+    ];
+    const GROUP: Option<Group> = Some(Group::Daemons);
+}
+
+struct Jobs;
+
+impl Table for Jobs {
+    type Row<'a> = (&'a str, Option<u64>, Option<u64>);
+    const LABELS: &'static [Label<Self>] = &[label("priority", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge("strongswan_jobs_queued", "Jobs that wait for a worker thread.", Twin::First, |row| {
+            row.2.map(Value::from)
+        }),
+        gauge("strongswan_worker_threads_active", "Worker threads that do a job.", Twin::First, |row| {
+            row.1.map(Value::from)
+        }),
+    ];
+    const GROUP: Option<Group> = Some(Group::Daemons);
+}
+
+struct PoolSize;
+
+impl Table for PoolSize {
+    type Row<'a> = Pool<'a>;
+    const LABELS: &'static [Label<Self>] = &[label("pool", |pool, out| out.text(pool.name))];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("strongswan_pool_addresses", "Addresses in the pool.", Twin::First, |pool| pool.size.map(Value::from))];
+    const GROUP: Option<Group> = Some(Group::Pools);
+}
+
+struct Leases;
+
+impl Table for Leases {
+    type Row<'a> = (Text<'a>, &'static str, Option<u64>);
+    const LABELS: &'static [Label<Self>] =
+        &[label("pool", |row, out| out.text(row.0)), label("state", |row, out| out.text(row.1.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "strongswan_pool_leases",
+        "Leases of the pool that are in use (online) or kept for clients that are gone (offline).",
+        Twin::First,
+        |row| row.2.map(Value::from),
+    )];
+    const GROUP: Option<Group> = Some(Group::Pools);
+}
+
+struct Events;
+
+impl Table for Events {
+    type Row<'a> = Event<'a>;
+    const LABELS: &'static [Label<Self>] = &[
+        label("connection", |event, out| out.maybe(event.connection)),
+        label("event", |event, out| out.text(event.name)),
+    ];
+    const FAMILIES: &'static [Family<Self>] = &[counter(
+        "strongswan_ike_events_total",
+        "IKE messages and events that charon counted; without a connection, all of them.",
+        |event| Some(event.count.into()),
+    )];
+    const GROUP: Option<Group> = Some(Group::Events);
+}
+
+/// The connections that are loaded, what should be up, and what is.
 #[derive(Default)]
-pub struct Tunnels {
-    connections: u64,
-    known: Vec<(Vec<u8>, Vec<u8>)>,
+pub struct Configured {
+    connections: Vec<Vec<u8>>,
+    tunnels: Vec<(Vec<u8>, Vec<u8>)>,
     up: HashMap<Vec<u8>, HashMap<Vec<u8>, bool>>,
 }
 
-impl Tunnels {
+/// How many IKE_SAs there are of each connection.
+#[derive(Default)]
+pub struct Sessions(HashMap<Vec<u8>, u64>);
+
+impl Sessions {
+    /// Counts an IKE_SA.
+    pub fn see(&mut self, ike: &IkeSa<'_>) {
+        match self.0.get_mut(ike.name.bytes()) {
+            Some(count) => *count = count.saturating_add(1),
+            None => drop(self.0.insert(ike.name.bytes().to_vec(), 1)),
+        }
+    }
+
+    fn of(&self, connection: &[u8]) -> u64 {
+        self.0.get(connection).copied().unwrap_or(0)
+    }
+}
+
+impl Configured {
     /// Notes a loaded connection; one for anyone has no tunnels that should be up.
     pub fn load(&mut self, connection: &Connection<'_>) {
-        self.connections = self.connections.saturating_add(1);
-        if connection.is_for_anyone() {
-            return;
-        }
         let name = connection.name.bytes().to_vec();
-        for child in connection.children() {
-            let child = child.bytes().to_vec();
-            self.known.push((name.clone(), child.clone()));
-            self.up.entry(name.clone()).or_default().insert(child, false);
+        if !connection.is_for_anyone() {
+            for child in connection.children() {
+                let child = child.bytes().to_vec();
+                self.tunnels.push((name.clone(), child.clone()));
+                self.up.entry(name.clone()).or_default().insert(child, false);
+            }
         }
+        self.connections.push(name);
     }
 
     /// Notes the children of an IKE_SA that carry traffic.
@@ -301,13 +438,55 @@ impl Tunnels {
         }
     }
 
-    /// Exposes what was loaded and which of it is up.
-    pub fn expose(&self, out: &mut Exposition) {
-        out.add::<Known>(&self.connections);
-        for (connection, child) in &self.known {
-            let up = self.up.get(connection).and_then(|children| children.get(child)).copied().unwrap_or(false);
-            out.add::<Tunnel>(&(Text::new(connection), Text::new(child), up));
+    /// Exposes what was loaded and which of it is up. Without `sessions`, which is where not all
+    /// IKE_SAs were seen, a child that was not is neither up nor down.
+    pub fn expose(&self, sessions: Option<&Sessions>, out: &mut Exposition) {
+        out.add::<Known>(&(self.connections.len() as u64));
+        for connection in &self.connections {
+            if let Some(sessions) = sessions {
+                out.add::<ConnectionSessions>(&(Text::new(connection), sessions.of(connection)));
+            }
         }
+        for (connection, child) in &self.tunnels {
+            let up = self.up.get(connection).and_then(|children| children.get(child)).copied().unwrap_or(false);
+            if up || sessions.is_some() {
+                out.add::<Tunnel>(&(Text::new(connection), Text::new(child), up));
+            }
+        }
+    }
+}
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Probe>()
+        .chain(describe::<Info>())
+        .chain(describe::<Count>())
+        .chain(describe::<Known>())
+        .chain(describe::<Client>())
+        .chain(describe::<TunnelTraffic>())
+        .chain(describe::<ConnectionSessions>())
+        .chain(describe::<Ike>())
+        .chain(describe::<IkeEncryption>())
+        .chain(describe::<IkeIntegrity>())
+        .chain(describe::<ChildTraffic>())
+        .chain(describe::<Child>())
+        .chain(describe::<ChildEncryption>())
+        .chain(describe::<ChildIntegrity>())
+        .chain(describe::<Tunnel>())
+        .chain(describe::<Daemon>())
+        .chain(describe::<Jobs>())
+        .chain(describe::<PoolSize>())
+        .chain(describe::<Leases>())
+        .chain(describe::<Events>())
+}
+
+/// Exposes the totals of clients and tunnels.
+pub fn expose_books(books: &Books, out: &mut Exposition) {
+    for row in books.clients() {
+        out.add::<Client>(&row);
+    }
+    for row in books.tunnels() {
+        out.add::<TunnelTraffic>(&row);
     }
 }
 
@@ -327,12 +506,31 @@ pub fn expose_count(ikes: u64, out: &mut Exposition) {
     out.add::<Count>(&ikes);
 }
 
+/// Exposes what charon says of itself, and the unix time at which it started.
+pub fn expose_stats(stats: &Stats, started: Option<i64>, out: &mut Exposition) {
+    out.add::<Daemon>(&(*stats, started));
+    for (priority, (active, queued)) in PRIORITIES.iter().zip(stats.active.iter().zip(stats.queued)) {
+        out.add::<Jobs>(&(priority, *active, queued));
+    }
+}
+
+/// Exposes a pool of virtual addresses.
+pub fn expose_pool(pool: &Pool<'_>, out: &mut Exposition) {
+    out.add::<PoolSize>(pool);
+    out.add::<Leases>(&(pool.name, "online", pool.online));
+    out.add::<Leases>(&(pool.name, "offline", pool.offline));
+}
+
+/// Exposes how often something happened.
+pub fn expose_event(event: &Event<'_>, out: &mut Exposition) {
+    out.add::<Events>(event);
+}
+
 /// Exposes one IKE_SA with its CHILD_SAs.
 pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
     let mut children: u64 = 0;
     for child in ike.children() {
         children = children.saturating_add(1);
-        expose_client(ike, &child, out);
         let row = ChildRow { ike, child };
         out.add::<ChildTraffic>(&row);
         out.add::<Child>(&row);
@@ -343,9 +541,6 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
             out.add::<ChildIntegrity>(&row);
         }
     }
-    if children == 0 {
-        expose_client(ike, &ChildSa::default(), out);
-    }
     out.add::<Ike>(&(ike, children));
     if !ike.proposal.encryption.is_empty() {
         out.add::<IkeEncryption>(ike);
@@ -353,10 +548,4 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
     if !ike.proposal.integrity.is_empty() {
         out.add::<IkeIntegrity>(ike);
     }
-}
-
-fn expose_client(ike: &IkeSa<'_>, child: &ChildSa<'_>, out: &mut Exposition) {
-    let Some(client) = ike.client() else { return };
-    let (bytes_in, bytes_out) = (child.bytes_in.unwrap_or(0), child.bytes_out.unwrap_or(0));
-    out.add::<Client>(&ClientRow { client, bytes_in, bytes_out });
 }

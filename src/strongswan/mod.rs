@@ -3,17 +3,34 @@
 //! Every scrape opens a connection of its own, so a charon that hangs costs that scrape and
 //! not the next. SAs are exposed while they stream in, one segment in memory at a time.
 
-use self::sa::{Connection, IkeSa};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::books::Books;
+use self::inside::Stats;
+use self::sa::{Connection, Identity, IkeSa};
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
-use crate::collector::{Collector, Deadline, Error, Report};
-use crate::expo::Exposition;
+use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::expo::{Exposition, Group};
 use crate::source::clock;
 use crate::source::socket::{self, Address, Channel};
 
+pub mod books;
+pub mod inside;
 pub mod metrics;
 pub mod sa;
 pub mod sessions;
 pub mod vici;
+
+/// The pauses before the list is asked for again while charon is busy with one of its IKE_SAs: a
+/// step of a rekey takes some milliseconds.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+];
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,26 +39,46 @@ pub struct Settings {
     pub socket: Address,
     /// The gateway's name in the session list.
     pub gateway: String,
+    /// Which identity tells clients apart.
+    pub identity: Identity,
+    /// The most clients, and tunnels, whose totals are kept when they are gone.
+    pub most_clients: usize,
 }
 
 /// The collector.
 pub struct StrongSwan {
     settings: Settings,
+    books: Turn<Books>,
 }
 
 /// A conversation with charon.
 struct Charon {
     channel: Channel,
+    deadline: Deadline,
     segment: Vec<u8>,
+}
+
+/// What came of a list of all IKE_SAs.
+struct List<T> {
+    all: T,
+    /// How many IKE_SAs were listed.
+    listed: u64,
+    /// How many there are; more than were listed while charon is busy with one.
+    total: u64,
+    /// What charon says of itself; absent where it does not.
+    stats: Option<Stats>,
 }
 
 impl StrongSwan {
     /// A collector for one charon.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        let books = Turn::new(Books::new(settings.identity, settings.most_clients));
+        Self { settings, books }
     }
 
     fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
+        // One scrape at a time: what an earlier look saw must not be booked after a later one.
+        let mut books = self.books.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = match Charon::open(&self.settings.socket, deadline)
             .and_then(|mut charon| charon.version(out).map(|()| charon))
         {
@@ -51,22 +88,32 @@ impl StrongSwan {
                 return Err(error);
             }
         };
-        // Half a list makes wrong sums: what streams in counts once all of it is here.
-        let mut all = Exposition::default();
-        let mut tunnels = metrics::Tunnels::default();
-        let mut ikes: u64 = 0;
+        let mut configured = metrics::Configured::default();
+        let now = clock::now();
+        books.begin();
         charon.stream("list-conns", "list-conn", &[], |message| {
             if let Some(connection) = Connection::parse(message) {
-                tunnels.load(&connection);
+                configured.load(&connection);
+                books.load(&connection);
             }
         })?;
-        charon.sas(|ike| {
-            ikes = ikes.saturating_add(1);
-            tunnels.see(ike);
-            metrics::expose_ike(ike, &mut all);
+        // Half a list makes wrong sums: what streams in counts once all of it is here.
+        let start = || (out.like(), metrics::Sessions::default());
+        let List { all: (mut all, sessions), listed, total, stats } = charon.sas(start, |(all, sessions), ike| {
+            configured.see(ike);
+            sessions.see(ike);
+            books.see(ike, now);
+            metrics::expose_ike(ike, all);
         })?;
-        metrics::expose_count(ikes, &mut all);
-        tunnels.expose(&mut all);
+        books.end(now);
+        metrics::expose_count(total, &mut all);
+        configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
+        metrics::expose_books(&books, &mut all);
+        if let Some(stats) = stats {
+            metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut all);
+        }
+        charon.expose_pools(&mut all)?;
+        charon.expose_events(&mut all)?;
         out.absorb(all);
         Ok(())
     }
@@ -74,9 +121,11 @@ impl StrongSwan {
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let now = clock::now();
-        charon.sas(|ike| {
-            sessions::list(ike, &established(ike, now), &self.settings.gateway, &mut report.sessions);
-        })
+        let list = charon.sas(Vec::new, |rows, ike| {
+            sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
+        })?;
+        report.sessions.extend(list.all);
+        Ok(())
     }
 }
 
@@ -111,7 +160,7 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        Ok(Self { channel: socket::open(address, deadline)?, segment: Vec::new() })
+        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new() })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
@@ -125,13 +174,69 @@ impl Charon {
         }
     }
 
-    /// Streams the IKE_SAs; charon passes over one that is busy instead of waiting for it.
-    fn sas(&mut self, mut each: impl FnMut(&IkeSa<'_>)) -> Result<(), Error> {
-        self.stream("list-sas", "list-sa", &[("noblock", "yes")], |message| {
-            if let Some(ike) = IkeSa::parse(message) {
-                each(&ike);
+    /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are
+    /// few. It passes over such a one, so the list is asked for again until it is whole.
+    fn sas<T>(&mut self, start: impl Fn() -> T, mut each: impl FnMut(&mut T, &IkeSa<'_>)) -> Result<List<T>, Error> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let started = Instant::now();
+            let (mut all, mut listed) = (start(), 0u64);
+            self.stream("list-sas", "list-sa", &[("noblock", "yes")], |message| {
+                if let Some(ike) = IkeSa::parse(message) {
+                    listed = listed.saturating_add(1);
+                    each(&mut all, &ike);
+                }
+            })?;
+            let stats = self.ask("stats", &[], Stats::parse)?;
+            let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
+            match pauses.next() {
+                Some(pause) if listed < total && self.has_time(pause.saturating_add(started.elapsed())) => {
+                    thread::sleep(*pause);
+                }
+                _ => return Ok(List { all, listed, total, stats }),
             }
-        })
+        }
+    }
+
+    /// Whether twice that much time is left: what charon said already must not be lost.
+    fn has_time(&self, time: Duration) -> bool {
+        self.deadline.left(self.channel.thing()).is_ok_and(|left| left > time.saturating_mul(2))
+    }
+
+    /// Asks what not every charon answers, for want of a plugin or of age; absent where this one does not.
+    fn ask<T>(
+        &mut self,
+        command: &str,
+        arguments: &[(&str, &str)],
+        read: impl FnOnce(Message<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
+        self.channel.send(&vici::command(command, arguments))?;
+        loop {
+            match self.packet(command) {
+                Ok(Packet::Response(message)) => return Ok(refusal(message).is_none().then(|| read(message))),
+                Ok(_) => {}
+                Err(Error::Refused { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn expose_pools(&mut self, out: &mut Exposition) -> Result<(), Error> {
+        if out.wants(Group::Pools) {
+            self.ask("get-pools", &[], |message| {
+                inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, out))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn expose_events(&mut self, out: &mut Exposition) -> Result<(), Error> {
+        if out.wants(Group::Events) {
+            self.ask("get-counters", &[("all", "yes")], |message| {
+                inside::events(message).for_each(|event| metrics::expose_event(&event, out));
+            })?;
+        }
+        Ok(())
     }
 
     /// Runs a command that answers by events, and hands each to `each`.

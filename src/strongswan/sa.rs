@@ -23,6 +23,10 @@ pub struct IkeSa<'a> {
     pub remote_port: Text<'a>,
     /// The peer's IKE identity; `%any` while it has not said it.
     pub remote_id: Text<'a>,
+    /// The identity that the peer proved by EAP; empty where that is its IKE identity, or where it used none.
+    pub remote_eap_id: Text<'a>,
+    /// The identity that the peer proved by XAuth.
+    pub remote_xauth_id: Text<'a>,
     /// Whether this side began.
     pub initiator: bool,
     /// Whether the peer is behind a NAT.
@@ -48,6 +52,8 @@ pub struct ChildSa<'a> {
     pub name: Text<'a>,
     /// charon's number for it.
     pub unique_id: Text<'a>,
+    /// The SPI of the inbound SA, which no other has; empty where it is not installed yet.
+    pub spi_in: Text<'a>,
     /// `INSTALLED`, `REKEYED`, …
     pub state: Text<'a>,
     /// Whether ESP travels in UDP.
@@ -76,6 +82,16 @@ pub struct ChildSa<'a> {
     pub local_ts: Items<'a>,
     /// The peer's traffic selectors.
     pub remote_ts: Items<'a>,
+}
+
+/// Which identity tells clients apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// The IKE identity, as the original has it.
+    #[default]
+    Remote,
+    /// The EAP or XAuth identity where there is one: several users may share an IKE identity.
+    User,
 }
 
 /// The algorithms of an SA; empty where it has none of a kind (AEAD needs no integrity).
@@ -136,6 +152,8 @@ impl<'a> IkeSa<'a> {
             b"remote-host" => self.remote_host = value,
             b"remote-port" => self.remote_port = value,
             b"remote-id" => self.remote_id = value,
+            b"remote-eap-id" => self.remote_eap_id = value,
+            b"remote-xauth-id" => self.remote_xauth_id = value,
             b"initiator" => self.initiator = value == "yes",
             b"nat-remote" => self.nat_remote = value == "yes",
             b"nat-fake" => self.nat_fake = value == "yes",
@@ -167,8 +185,10 @@ impl<'a> IkeSa<'a> {
     }
 
     /// Who the peer is; absent while it has not said.
-    pub fn client(&self) -> Option<Text<'a>> {
-        Some(self.remote_id).filter(|id| !id.is_empty() && *id != "%any")
+    pub fn client(&self, identity: Identity) -> Option<Text<'a>> {
+        let user = [self.remote_eap_id, self.remote_xauth_id].into_iter().find(|id| !id.is_empty());
+        let id = user.filter(|_| identity == Identity::User).unwrap_or(self.remote_id);
+        Some(id).filter(|id| !id.is_empty() && *id != "%any")
     }
 }
 
@@ -198,6 +218,7 @@ impl<'a> ChildSa<'a> {
             b"name" => self.name = value,
             b"uniqueid" => self.unique_id = value,
             b"state" => self.state = value,
+            b"spi-in" => self.spi_in = value,
             b"encap" => self.encap = value == "yes",
             b"bytes-in" => self.bytes_in = value.number(),
             b"bytes-out" => self.bytes_out = value.number(),

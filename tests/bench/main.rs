@@ -118,7 +118,7 @@ fn discard(mut source: impl Read) -> io::Result<u64> {
 fn serve(listen: &str, config: &str, proc: &str) -> io::Result<()> {
     let mut config = Config::parse(&fs::read_to_string(config)?, &Surroundings::default()).expect("a configuration");
     config.sockets.as_mut().expect("rules").proc = proc.into();
-    let app = Arc::new(App::new(config, None, "/metrics".into(), "gateway".into()));
+    let app = Arc::new(App::new(config, None, "/metrics".into()));
     let listeners = http::bind(listen).expect("an address");
     http::serve(listeners, Limits::default(), Arc::new(move |request| app.answer(request)))?;
     loop {

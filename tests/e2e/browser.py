@@ -129,6 +129,15 @@ class Browser:
         """With or without scripts, from the next page on."""
         self.developer("Emulation.setScriptExecutionDisabled", value=not wanted)
 
+    def dialog(self):
+        """The text of an alert or question that the page has opened, None where there is none."""
+        try:
+            return self._call("GET", "/alert/text")
+        except RuntimeError as error:
+            if "no such alert" in str(error):
+                return None
+            raise
+
     def complaints(self):
         """What the page wrote to the console since the last call: errors, refused resources."""
         said = [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]

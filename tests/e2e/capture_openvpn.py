@@ -11,35 +11,9 @@ import pathlib
 import sys
 
 from host import Lab, wait_for
-from openvpn import Client, Pki, Server, await_rewrite, half_handshake
+from openvpn import GATEWAY, GATEWAY_V6, HOME, OFFICE, OFFICE_V6, TRAIN, Site, await_rewrite, half_handshake
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures" / "openvpn"
-GATEWAY, GATEWAY_V6 = "192.0.2.1", "2001:db8::1"
-OFFICE, HOME, TRAIN = "192.0.2.2", "198.51.100.7", "203.0.113.19"
-OFFICE_V6 = "2001:db8::2"
-
-
-class Site:
-    """A gateway, and one far host that has the addresses of all clients."""
-
-    def __init__(self, lab, name):
-        self.lab, self.name = lab, name
-        self.gateway, self.far = lab.host(f"{name}g"), lab.host(f"{name}c")
-        lab.wire(self.gateway, self.far, ("192.0.2.1/24", "2001:db8::1/64"), ("192.0.2.2/24", "2001:db8::2/64"))
-        for address in (HOME, TRAIN):
-            self.far.address(f"{address}/32")
-            self.gateway.run("ip", "route", "add", f"{address}/32", "via", OFFICE)
-        self.pki = Pki(lab, f"{name}/pki")
-        self._clients = 0
-
-    def server(self, **options):
-        return Server(self.gateway, self.pki, f"{self.name}/server", **options)
-
-    def client(self, common_name, remote=GATEWAY, **options):
-        self._clients += 1
-        name = f"{self.name}/client{self._clients}"
-        return Client(self.far, self.pki, common_name, remote, name, f"tun{self._clients}", **options).await_connected()
-
 
 def save(case, text):
     folder = FIXTURES / case

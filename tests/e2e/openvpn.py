@@ -1,7 +1,7 @@
 """Real OpenVPN servers and clients on the hosts of a Lab.
 
-A test needs an authority (`Pki`), a `Server` on one host and a `Client` for each session on another. Everything is
-given on the command line, so what a test does not say is OpenVPN's own default.
+A test needs an authority (`Pki`), a `Server` on one host and a `Client` for each session on another; a `Site` has them
+all. Everything is given on the command line, so what a test does not say is OpenVPN's own default.
 """
 
 import os
@@ -9,6 +9,9 @@ import sys
 
 from host import run, wait_for
 
+GATEWAY, GATEWAY_V6 = "192.0.2.1", "2001:db8::1"
+OFFICE, HOME, TRAIN = "192.0.2.2", "198.51.100.7", "203.0.113.19"
+OFFICE_V6 = "2001:db8::2"
 TUNNEL = "10.8.0.0"
 TUNNEL_GATEWAY = "10.8.0.1"
 TUNNEL_V6 = "fd00:8::/64"
@@ -185,6 +188,32 @@ class Client:
     def stop(self):
         self._process.terminate()
         self._process.wait(10)
+
+
+class Site:
+    """A gateway, and one far host that has the addresses of all clients."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        self.gateway, self.far = lab.host(f"{name}g"), lab.host(f"{name}c")
+        lab.wire(self.gateway, self.far, ("192.0.2.1/24", "2001:db8::1/64"), ("192.0.2.2/24", "2001:db8::2/64"))
+        for address in (HOME, TRAIN):
+            self.far.address(f"{address}/32")
+            self.gateway.run("ip", "route", "add", f"{address}/32", "via", OFFICE)
+        self.pki = Pki(lab, f"{name}/pki")
+        self._clients = 0
+
+    def server(self, **options):
+        return Server(self.gateway, self.pki, f"{self.name}/server", **options)
+
+    def client(self, common_name, **options):
+        return self.begin(common_name, **options).await_connected()
+
+    def begin(self, common_name, remote=GATEWAY, **options):
+        """A client that is still connecting, so that several do it side by side."""
+        self._clients += 1
+        name = f"{self.name}/client{self._clients}"
+        return Client(self.far, self.pki, common_name, remote, name, f"tun{self._clients}", **options)
 
 
 def half_handshake(host, local, local_port, remote, port=1194):

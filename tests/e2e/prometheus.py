@@ -15,17 +15,19 @@ scrape_configs:
 """
 
 
-def job(name, target, path):
+def job(name, target, path, parameters=None):
     return f"""\
   - job_name: '{name}'
     metrics_path: '{path}'
+    params: {json.dumps(parameters or {})}
     static_configs:
       - targets: ['{target}']
 """
 
 
 class Prometheus:
-    """One server for `jobs` ({name: (target, path)}), with its data in the scratch folder; it ends with the lab."""
+    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third), with its data in the
+    scratch folder; it ends with the lab."""
 
     def __init__(self, lab, jobs, host=None, name="prometheus"):
         self.lab, self.host = lab, host

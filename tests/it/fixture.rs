@@ -52,9 +52,7 @@ impl Case {
 
     /// Compares the sample lines with `expected.prom`, or writes that file where `BLESS=1` is set.
     pub(crate) fn expect_samples(&self, exposition: Exposition) {
-        let text = text(exposition);
-        reader::read(&text);
-        self.expect("expected.prom", &reader::sample_lines(&text));
+        self.expect("expected.prom", &samples(exposition));
     }
 
     /// Compares the sessions with `expected.json`, one object a line, or writes it where `BLESS=1` is set.
@@ -87,6 +85,13 @@ pub(crate) fn text(exposition: Exposition) -> String {
     let mut text = String::new();
     exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
     text
+}
+
+/// The sample lines of an exposition, after the whole of it was judged.
+pub(crate) fn samples(exposition: Exposition) -> String {
+    let text = text(exposition);
+    reader::read(&text);
+    reader::sample_lines(&text)
 }
 
 /// Calls `judge` with the input cut at every byte, and with bits flipped all over it.

@@ -11,31 +11,29 @@ use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections};
 use gateway_exporter::ipsec::{Ipsec, Settings, metrics, read, status};
 use gateway_exporter::text::Text;
 
-use crate::fixture::{cases, text, torment};
+use crate::fixture::{Case, cases, samples, text, torment};
 use crate::reader;
 
 fn within(milliseconds: u64) -> Deadline {
     Deadline::within(Duration::from_millis(milliseconds))
 }
 
-/// The sample lines of an exposition.
-fn samples(exposition: Exposition) -> String {
-    let text = text(exposition);
-    reader::read(&text);
-    reader::sample_lines(&text)
+/// What comes of one capture.
+pub(crate) fn exposed_case(case: &Case) -> Exposition {
+    let configuration = read(&case.path("ipsec.conf"), within(5000)).expect("ipsec.conf is readable");
+    assert!(configuration.complaints.is_empty(), "{:?}", configuration.complaints);
+    let output = case.bytes("statusall");
+    let status = status::parse(Text::new(&output)).expect("a status");
+    assert_eq!(status.skipped, 0, "{}", case.name);
+    let mut exposition = Exposition::default();
+    metrics::expose(&configuration.tunnels, Some(&status), &mut exposition);
+    exposition
 }
 
 #[test]
 fn captures_become_the_expected_samples() {
     for case in cases("ipsec") {
-        let configuration = read(&case.path("ipsec.conf"), within(5000)).expect("ipsec.conf is readable");
-        assert!(configuration.complaints.is_empty(), "{:?}", configuration.complaints);
-        let output = case.bytes("statusall");
-        let status = status::parse(Text::new(&output)).expect("a status");
-        assert_eq!(status.skipped, 0, "{}", case.name);
-        let mut exposition = Exposition::default();
-        metrics::expose(&configuration.tunnels, Some(&status), &mut exposition);
-        case.expect_samples(exposition);
+        case.expect_samples(exposed_case(&case));
     }
 }
 

@@ -1,12 +1,16 @@
 //! The integration tests, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod architecture;
 #[path = "../replay/charon.rs"]
 mod charon;
+mod differences;
 mod fixture;
 mod http;
 mod ipsec;
 mod openvpn;
+mod originals;
 mod reader;
+mod readme;
 mod sockets;
 mod strongswan;

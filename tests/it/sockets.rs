@@ -1,17 +1,13 @@
 //! The sockets house against the kernel's tables: captured ones, this machine's, and a naive twin.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-
 use std::fs;
-use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::sockets::diag;
 use gateway_exporter::sockets::procnet::{Endian, LISTEN, States, Table};
@@ -19,77 +15,31 @@ use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
 use gateway_exporter::source::netlink;
 
+use crate::fixture::{Case, cases, samples};
+
 /// How far into a table the cuts and flips go; its lines are all alike.
 const SPOILT: usize = 900;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesFile {
-    sockets: Vec<Written>,
+fn rules_of(case: &Case) -> Vec<Rule> {
+    let config = Config::parse(&case.text("rules.yaml"), &Surroundings::default()).expect("rules");
+    config.sockets.expect("rules").rules
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Written {
-    name: Option<String>,
-    #[serde(alias = "host")]
-    src_host: Option<String>,
-    #[serde(alias = "port")]
-    src_port: Option<serde_yaml::Value>,
-    dst_host: Option<String>,
-    dst_port: Option<serde_yaml::Value>,
-    protocol: Option<String>,
-    #[serde(alias = "processName")]
-    process: Option<String>,
-    status: Option<String>,
+fn table_in(case: &Case, table: Table) -> Option<Vec<u8>> {
+    fs::read(case.path(table.path().trim_start_matches("net/"))).ok()
 }
 
-fn port(value: Option<serde_yaml::Value>) -> Option<String> {
-    match value? {
-        serde_yaml::Value::String(text) => Some(text),
-        serde_yaml::Value::Number(number) => Some(number.to_string()),
-        other => panic!("{other:?} is no port"),
-    }
+fn endian_of(case: &Case) -> Endian {
+    if case.name == "big-endian" { Endian::Big } else { Endian::Little }
 }
 
-fn rules_of(case: &Path) -> Vec<Rule> {
-    let text = fs::read_to_string(case.join("rules.yaml")).expect("rules.yaml");
-    let file: RulesFile = serde_yaml::from_str(&text).expect("rules");
-    let rule = |written: Written| {
-        Rule::new(&Spec {
-            name: written.name,
-            srchost: written.src_host,
-            srcport: port(written.src_port),
-            dsthost: written.dst_host,
-            dstport: port(written.dst_port),
-            protocol: written.protocol,
-            process: written.process,
-            status: written.status,
-        })
-    };
-    file.sockets.into_iter().map(|written| rule(written).expect("a rule")).collect()
-}
-
-fn cases() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sockets");
-    let entries = fs::read_dir(folder).expect("fixtures/sockets").flatten().map(|entry| entry.path());
-    let cases: Vec<PathBuf> = entries.filter(|path| path.join("rules.yaml").exists()).collect();
-    assert!(!cases.is_empty(), "there are captures");
-    cases
-}
-
-fn table_in(case: &Path, table: Table) -> Option<Vec<u8>> {
-    fs::read(case.join(table.path().trim_start_matches("net/"))).ok()
-}
-
-fn samples(exposition: Exposition) -> String {
-    let mut text = String::new();
-    exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
-    text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
+/// What comes of one capture.
+pub(crate) fn exposed_case(case: &Case) -> Exposition {
+    exposed(&rules_of(case), endian_of(case), |table| table_in(case, table))
 }
 
 /// What rules see in tables, without a file being read.
-fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> String {
+fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> Exposition {
     let names = Names::new();
     let mut tally = Tally::new(rules, &names);
     for table in Table::ALL {
@@ -100,7 +50,7 @@ fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Ve
     }
     let mut exposition = Exposition::default();
     tally.findings().for_each(|finding| metrics::expose(finding, &mut exposition));
-    samples(exposition)
+    exposition
 }
 
 fn collected(proc: &Path, rules: Vec<Rule>) -> (String, Report) {
@@ -110,19 +60,16 @@ fn collected(proc: &Path, rules: Vec<Rule>) -> (String, Report) {
 }
 
 #[test]
-fn captures_give_what_was_written_by_hand() {
-    for case in cases() {
-        let expected = fs::read_to_string(case.join("expected.prom")).expect("expected.prom");
-        let endian = if case.ends_with("big-endian") { Endian::Big } else { Endian::Little };
-        let text = exposed(&rules_of(&case), endian, |table| table_in(&case, table));
-        assert_eq!(text, expected, "{}", case.display());
-        if endian == Endian::default() {
+fn captures_become_the_expected_samples() {
+    for case in cases("sockets") {
+        case.expect_samples(exposed_case(&case));
+        if endian_of(&case) == Endian::default() {
             let proc = std::env::temp_dir().join(format!("gwx-it-sockets-{}", std::process::id()));
             fs::create_dir_all(&proc).expect("a scratch folder");
-            symlink(&case, proc.join("net")).expect("a link");
+            symlink(case.path("."), proc.join("net")).expect("a link");
             let (text, report) = collected(&proc, rules_of(&case));
             fs::remove_dir_all(&proc).expect("the scratch folder goes");
-            assert_eq!(text, expected, "{}", case.display());
+            assert_eq!(text, case.text("expected.prom"), "{}", case.name);
             assert!(report.targets.iter().all(|(_, result)| result.is_ok()), "{:?}", report.targets);
         }
     }
@@ -130,7 +77,7 @@ fn captures_give_what_was_written_by_hand() {
 
 #[test]
 fn spoilt_tables_never_see_more_sockets() {
-    for case in cases() {
+    for case in cases("sockets") {
         let rules = rules_of(&case);
         let names = Names::new();
         let lines_of = |table, bytes: &[u8]| Tally::new(&rules, &names).count(table, bytes, Endian::Little);
@@ -418,8 +365,12 @@ fn a_naive_matcher_counts_the_same() {
                 let found = tables.iter().find(|(name, _)| table.path() == format!("net/{name}"));
                 found.map(|(_, text)| text.clone().into_bytes())
             };
-            let text = exposed(&[Rule::new(&spec).expect("a rule")], Endian::Little, table_of);
-            assert_eq!(values(&text, "r"), (Some(expected.min(1)), Some(expected)), "round {round}: {spec:?}");
+            let found = exposed(&[Rule::new(&spec).expect("a rule")], Endian::Little, table_of);
+            assert_eq!(
+                values(&samples(found), "r"),
+                (Some(expected.min(1)), Some(expected)),
+                "round {round}: {spec:?}"
+            );
             matched += expected;
         }
     }

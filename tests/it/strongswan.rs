@@ -11,7 +11,8 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::source::clock;
 use gateway_exporter::source::socket::Address;
-use gateway_exporter::strongswan::sa::{Connection, IkeSa};
+use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics, sessions};
 
@@ -46,7 +47,7 @@ impl Drop for Socket {
 }
 
 fn collector(socket: Address) -> StrongSwan {
-    StrongSwan::new(Settings { socket, gateway: "gateway".into() })
+    StrongSwan::new(Settings { socket, gateway: "gateway".into(), identity: Identity::Remote, most_clients: 100 })
 }
 
 fn collect(collector: &StrongSwan, milliseconds: u64) -> Report {
@@ -162,7 +163,7 @@ fn broken_segments_are_refused_or_give_valid_text() {
         for segment in bytes.iter().flat_map(|bytes| segments(bytes)) {
             torment(segment, |broken| {
                 let Ok(Packet::Event(_, message) | Packet::Response(message)) = parse(broken) else { return };
-                let (mut out, mut tunnels) = (Exposition::default(), metrics::Tunnels::default());
+                let (mut out, mut tunnels) = (Exposition::default(), metrics::Configured::default());
                 if let Some(connection) = Connection::parse(message) {
                     tunnels.load(&connection);
                 }
@@ -170,8 +171,11 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     tunnels.see(&ike);
                     metrics::expose_ike(&ike, &mut out);
                     sessions::list(&ike, "", "gateway", &mut Vec::new());
+                    let mut books = Books::new(Identity::User, 10);
+                    books.see(&ike, 0);
+                    metrics::expose_books(&books, &mut out);
                 }
-                tunnels.expose(&mut out);
+                tunnels.expose(Some(&metrics::Sessions::default()), &mut out);
                 crate::reader::read(&text(out));
             });
         }
@@ -225,4 +229,29 @@ fn no_charon_is_down() {
     let report = collect(&socket.collector(), 5000);
     assert_eq!(report.targets[0].1.as_ref().unwrap_err().to_string(), format!("{}: not found", socket.0.display()));
     assert_eq!(crate::reader::sample_lines(&text(report.exposition)), "probe_success{version=\"\"} 0\n");
+}
+
+/// What a scrape of `two-children` says when charon is busy with its one IKE_SA for that many lists.
+fn busy(name: &str, lists: usize) -> Report {
+    let socket = Socket::new(name);
+    let listener = socket.listen();
+    let replay = Replay::read(&case("strongswan", "two-children").path(".")).unwrap().busy(lists);
+    let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+    let report = collect(&socket.collector(), 5000);
+    server.join().unwrap();
+    assert_eq!(report.targets[0].1, Ok(()));
+    report
+}
+
+#[test]
+fn an_ike_sa_that_charon_is_busy_with_is_asked_for_again() {
+    let report = busy("busy", 2);
+    case("strongswan", "two-children").expect_samples(report.exposition);
+}
+
+#[test]
+fn a_tunnel_that_charon_does_not_list_for_long_is_neither_up_nor_down() {
+    let text = text(busy("busy-for-long", 1000).exposition);
+    assert!(text.contains("\nstrongswan_sessions_total 1\n"), "{text}");
+    assert!(!text.contains("strongswan_tunnel_up{"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::{env, fs, io};
+use std::{env, fs, io, thread};
 
 mod charon;
 
@@ -14,7 +14,9 @@ fn main() -> io::Result<()> {
     let replay = charon::Replay::read(Path::new(folder))?;
     let _ = fs::remove_file(socket);
     for client in UnixListener::bind(socket)?.incoming() {
-        replay.answer(client?)?;
+        let (client, replay) = (client?, replay.clone());
+        // A client that leaves in the middle of an answer is no reason to end.
+        thread::spawn(move || replay.answer(client));
     }
     Ok(())
 }

@@ -1,0 +1,413 @@
+"""The binary itself: what it finds on a machine, its signals, its flags, its endpoints."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import unittest
+
+from exporter import Exporter, binary, connect, fetch, free_port, read_exposition, series
+from host import Lab, wait_for
+from replay import FIXTURES, Replay
+
+STATUS = FIXTURES / "openvpn" / "version-3" / "status"
+IPSEC = FIXTURES / "ipsec" / "site-to-site"
+PROMPT = 1.0
+
+# Puts the machine's own folders over those of the namespace; only the exporter sees them.
+ENTER = """
+root=$1; shift
+for folder in run etc var/log; do mount --bind "$root/$folder" "/$folder" || exit 1; done
+cd "$root/work" && PATH=$root/bin && export PATH && exec "$@"
+"""
+
+
+class Machine:
+    """A host with a /run, an /etc, a /var/log and a PATH of its own: what the exporter finds, the test put there."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        self.host = lab.host(name)
+        self.root = os.path.join(lab.folder, name)
+        for folder in ("run", "etc", "var/log", "work", "bin"):
+            os.makedirs(os.path.join(self.root, folder))
+        for file in ("ld.so.cache", "localtime"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy(f"/etc/{file}", os.path.join(self.root, "etc"))
+        self.process = None
+        self.port = free_port(self.host)
+
+    def put(self, path, text, mode=0o644):
+        return self.lab.write(os.path.join(self.name, path), text, mode)
+
+    def place(self, path):
+        """Where a file of the machine stands for the test."""
+        return self.lab.path(self.name, path)
+
+    def start(self, *flags):
+        """Starts the exporter, which listens on 127.0.0.1, and waits for it."""
+        listen = f"--web.listen-address=127.0.0.1:{self.port}"
+        self.process = self.host.start(
+            "unshare", "-m", "sh", "-c", ENTER, "sh", self.root, binary(), listen, *flags, log=f"{self.name}/log"
+        )
+        wait_for("the exporter to listen", self._listens)
+        return self
+
+    def _listens(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the exporter ended with {self.process.returncode}:\n{self.log()}")
+        try:
+            connect(self.host, "127.0.0.1", self.port).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def log(self):
+        return self.lab.log(f"{self.name}/log")
+
+    def get(self, path):
+        return fetch(self.host, "127.0.0.1", self.port, path)
+
+    def targets(self):
+        """{(collector, target): up} of a scrape."""
+        samples = read_exposition(self.get("/metrics")[2]).get("gateway_exporter_target_up")
+        named = ((dict(labels), value) for labels, value in samples.samples.items()) if samples else ()
+        return {(labels["collector"], labels["target"]): value for labels, value in named}
+
+
+def run_to_end(*flags, folder=None, seconds=20):
+    """(exit status, stdout, stderr) of the binary."""
+    done = subprocess.run(
+        (binary(), *flags), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, cwd=folder
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class Laboratory(unittest.TestCase):
+    def setUp(self):
+        self.lab = Lab()
+        self.addCleanup(self.lab.close)
+
+
+class Discovery(Laboratory):
+    def test_without_a_configuration_it_watches_what_it_finds(self):
+        machine = Machine(self.lab, "found")
+        Replay(self.lab, "two-children", machine.place("run/charon.vici"))
+        machine.put("etc/ipsec.conf", (IPSEC / "ipsec.conf").read_text())
+        machine.put("bin/ipsec", f"#!/bin/sh\nexec /bin/cat '{IPSEC}/statusall'\n", 0o755)
+        machine.put("run/openvpn.office.status", STATUS.read_text())
+        machine.put("var/log/openvpn/openvpn-status.log", STATUS.read_text())
+        machine.start()
+        said = machine.log()
+        for words in (
+            "strongswan: /var/run/charon.vici",
+            "ipsec: /etc/ipsec.conf, ipsec statusall",
+            "openvpn: /var/run/openvpn*.status, /var/log/openvpn/*status*",
+        ):
+            self.assertIn(f"watching {words} (found on this machine)", said)
+        self.assertEqual(
+            machine.targets(),
+            {
+                ("strongswan", "/var/run/charon.vici"): 1,
+                ("ipsec", "/etc/ipsec.conf"): 1,
+                ("ipsec", "ipsec statusall"): 1,
+                ("openvpn", "/var/run/openvpn.office.status"): 1,
+                ("openvpn", "/var/log/openvpn/openvpn-status.log"): 1,
+            },
+        )
+        families = read_exposition(machine.get("/metrics")[2])
+        self.assertEqual(families["ovpn_sessions_total"].samples, {(): 6})
+        self.assertEqual(families["ipsec_tunnel_status"].samples[series({"tunnel": "branch-c"})], 2)
+        self.assertEqual(families["strongswan_tunnel_up"].samples[series({"connection": "branch", "child": "lan"})], 1)
+
+    def test_what_appears_later_is_watched_from_then_on(self):
+        machine = Machine(self.lab, "later").start()
+        self.assertIn("nothing to watch was found on this machine yet", machine.log())
+        self.assertEqual(machine.targets(), {})
+        self.assertEqual(machine.get("/sessions")[2], b"[]")
+        self.assertIn("Nothing is watched", machine.get("/")[2].decode())
+        machine.put("run/openvpn.late.status", STATUS.read_text())
+        self.assertEqual(machine.targets(), {("openvpn", "/var/run/openvpn.late.status"): 1})
+        machine.put("run/openvpn.later.status", STATUS.read_text())
+        Replay(self.lab, "ipv6", machine.place("run/charon.vici"))
+        targets = machine.targets()
+        self.assertEqual(targets.get(("openvpn", "/var/run/openvpn.later.status")), 1)
+        self.assertEqual(targets.get(("strongswan", "/var/run/charon.vici")), 1)
+        self.assertIn("found on this machine: openvpn", machine.log())
+        self.assertIn("found on this machine: strongswan", machine.log())
+
+    def test_a_configuration_in_its_usual_place_is_read(self):
+        for place, origin in (
+            ("etc/gateway-exporter.yaml", "/etc/gateway-exporter.yaml"),
+            ("work/config/config.yml", "config/config.yml"),
+            ("work/exporter.yaml", "exporter.yaml"),
+        ):
+            machine = Machine(self.lab, f"usual{len(origin)}")
+            status = machine.put("work/status", STATUS.read_text())
+            machine.put(place, f"ovpnudpstatus: {status}\n")
+            machine.put("run/openvpn.other.status", STATUS.read_text())
+            machine.start()
+            self.assertEqual(machine.targets(), {("openvpn", status): 1}, place)
+            self.assertIn(f"watching openvpn: {status} ({origin})", machine.log())
+
+
+class Signals(Laboratory):
+    def hanging(self, name):
+        """An exporter in the middle of a scrape that a silent charon holds up, and that charon's end of the wire."""
+        path = self.lab.path(f"{name}.vici")
+        silent = socket.socket(socket.AF_UNIX)
+        self.addCleanup(silent.close)
+        silent.bind(path)
+        silent.listen(4)
+        silent.settimeout(20)
+        exporter = Exporter(self.lab, f"vici_socket: {path}\n", name=name)
+
+        def scrape():
+            with contextlib.suppress(OSError):
+                exporter.get("/metrics")
+
+        thread = threading.Thread(target=scrape)
+        thread.start()
+        self.addCleanup(thread.join)
+        wire, _ = silent.accept()
+        self.addCleanup(wire.close)
+        return exporter
+
+    def test_either_signal_ends_it_at_once(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n", name=number.name)
+            exporter.process.send_signal(number)
+            self.assertEqual(exporter.process.wait(PROMPT), 0, number.name)
+            self.assertIn(f"{number.name}: ending", exporter.log())
+
+    def test_either_signal_ends_it_also_while_a_scrape_hangs(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            exporter = self.hanging(f"hung-{number.name}")
+            exporter.process.send_signal(number)
+            self.assertEqual(exporter.process.wait(PROMPT), 0, number.name)
+
+    def test_a_scrape_that_hangs_stops_no_other(self):
+        exporter = self.hanging("beside")
+        self.assertEqual(exporter.get("/no-such-path")[0], 404)
+        status, _, body = fetch(
+            None, "127.0.0.1", exporter.port, "/metrics", {"X-Prometheus-Scrape-Timeout-Seconds": "0.5"}
+        )
+        self.assertEqual(status, 200)
+        self.assertEqual(read_exposition(body)["probe_success"].samples, {(): 0})
+
+    def test_a_hangup_reads_the_configuration_again(self):
+        first, second = (self.lab.write(name, STATUS.read_text()) for name in ("first", "second"))
+        exporter = Exporter(self.lab, f"ovpnudpstatus: {first}\n")
+
+        def targets():
+            up = exporter.metrics()["gateway_exporter_target_up"].samples
+            return {dict(labels)["target"]: value for labels, value in up.items()}
+
+        def write(text):
+            with open(exporter.config, "w", encoding="utf-8") as file:
+                file.write(text)
+            exporter.process.send_signal(signal.SIGHUP)
+
+        self.assertEqual(targets(), {first: 1})
+        write(f"ovpnudpstatus: {first}\novpntcpstatus: {second}\n")
+        wait_for("the second file", lambda: targets() == {first: 1, second: 1})
+        self.assertIn(second, exporter.log())
+
+        for text, complaint in (
+            (f"ovpnudpstatus: {first}\novpntcpstatuz: {second}\n", r"unknown field `ovpntcpstatuz`.* line 2"),
+            ("vici_socket: http://x\n", r'vici_socket: "http://x" is neither'),
+            ("sockets:\n  - {name: a}\n  - {name: b, port: http}\n", r'sockets\[1\]\.srcPort: "http" is not a port'),
+        ):
+            write(text)
+            said = re.compile(re.escape(exporter.config) + ": " + complaint + ".*what was watched before is still watched")
+            wait_for(f"a complaint like {said.pattern}", lambda: said.search(exporter.log()))
+            self.assertEqual(targets(), {first: 1, second: 1})
+
+        os.remove(exporter.config)
+        exporter.process.send_signal(signal.SIGHUP)
+        wait_for("a complaint about no file", lambda: "No such file" in exporter.log() or "not found" in exporter.log())
+        self.assertEqual(targets(), {first: 1, second: 1})
+        exporter.lab.write("exporter/config.yaml", f"ovpntcpstatus: {second}\n")
+        exporter.process.send_signal(signal.SIGHUP)
+        wait_for("only the second file", lambda: targets() == {second: 1})
+        self.assertEqual(exporter.stop(), 0)
+
+
+class CommandLine(Laboratory):
+    def config(self, text):
+        return self.lab.write("config.yaml", text)
+
+    def test_a_dry_run_says_what_it_would_watch(self):
+        config = self.config(
+            "vici_socket: /run/no-such.vici\novpnudpstatus: /no/such/status\nipsec_config: /no/such.conf\n"
+            "sockets:\n  - {name: ssh, port: 22, status: listen}\n"
+        )
+        for flag in ("--dry-run", "-n", "-dry-run", "--check-config"):
+            status, _, said = run_to_end(flag, "--config.file", config)
+            self.assertEqual(status, 0, said)
+            for words in ("strongswan: /run/no-such.vici", "openvpn: /no/such/status", "ipsec: /no/such.conf", "sockets: /proc/net/tcp"):
+                self.assertIn(f"watching {words}", said)
+
+    def test_a_dry_run_refuses_a_bad_configuration(self):
+        for text, complaint in (
+            ("vici_socket: /run/vici\nvici_sockets: x\n", r"unknown field `vici_sockets`.*line 2"),
+            ("sockets:\n  - name: a\n    prot: tcp\n", r"sockets\[0\]: unknown field `prot`.*line 3"),
+            ("sockets:\n  - {name: a, status: open}\n", r'sockets\[0\]\.status: "open"'),
+            ("vici_socket: [\n", r"line \d"),
+        ):
+            config = self.config(text)
+            status, _, said = run_to_end("--dry-run", f"--config.file={config}")
+            self.assertEqual(status, 1, said)
+            self.assertRegex(said, re.escape(config) + ": .*" + complaint)
+        status, _, said = run_to_end("-n", "-c", "/no/such/config.yaml")
+        self.assertEqual(status, 1)
+        self.assertIn("/no/such/config.yaml: ", said)
+
+    def test_an_address_in_use_is_said(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            config = self.config(f"ovpnudpstatus: {STATUS}\n")
+            status, _, said = run_to_end(f"--web.listen-address={address}", "-c", config)
+        self.assertEqual(status, 1)
+        self.assertIn(f"{address}: address already in use", said.lower())
+
+    def test_help_and_version_are_on_stdout(self):
+        for flag in ("--help", "-h", "-help"):
+            status, said, complaint = run_to_end(flag)
+            self.assertEqual((status, complaint), (0, ""))
+            for known in ("--web.listen-address", "--web.telemetry-path", "--config.file", "--config-path", "--enable.sudo", "--dry-run"):
+                self.assertIn(known, said)
+        for flag in ("--version", "-version"):
+            status, said, complaint = run_to_end(flag)
+            self.assertEqual((status, complaint), (0, ""))
+            self.assertRegex(said, r"^gateway-exporter \d+\.\d+\.\d+ \(.*\)\n$")
+
+    def test_what_is_not_understood_is_named(self):
+        for flags in (("--no-such-flag",), ("stray",), ("--web.telemetry-path=metrics",), ("--config.file",)):
+            status, _, said = run_to_end(*flags)
+            self.assertEqual(status, 2, flags)
+            self.assertIn(flags[0].split("=")[0], said)
+
+    def test_one_dash_and_gos_spelling_serve(self):
+        config = self.config(f"ovpnudpstatus: {STATUS}\n")
+        for flags in (
+            ("-web.listen-address", "127.0.0.1:{port}", "-web.telemetry-path", "/m", "-config.file", config),
+            ("-web.listen-address=127.0.0.1:{port}", "-web.telemetry-path=/m", "-config-file=" + config, "-debug=true"),
+            ("--web.listen-address", "127.0.0.1:{port}", "--web.telemetry-path=/m", "-c", config, "-enable.sudo=false"),
+        ):
+            port = free_port()
+            command = [binary(), *(flag.format(port=port) for flag in flags)]
+            self.lab.start(command, log=f"spelling{port}")
+
+            def answer():
+                with contextlib.suppress(ConnectionError):
+                    return fetch(None, "127.0.0.1", port, "/m")
+                return None
+
+            status, _, body = wait_for(f"an answer with {flags}", answer)
+            self.assertEqual(status, 200, flags)
+            targets = read_exposition(body)["gateway_exporter_target_up"].samples
+            self.assertEqual(targets, {series({"collector": "openvpn", "target": str(STATUS)}): 1}, flags)
+
+    def test_every_address_is_listened_on(self):
+        host = self.lab.host("all")
+        host.start(binary(), "--web.listen-address=:9234", "-c", self.config(f"ovpnudpstatus: {STATUS}\n"), log="all")
+
+        def answers(address):
+            with contextlib.suppress(ConnectionError):
+                return fetch(host, address, 9234, "/metrics")[0] == 200
+            return False
+
+        for address in ("127.0.0.1", "::1"):
+            wait_for(f"an answer on {address}", lambda: answers(address))
+
+
+class Endpoints(unittest.TestCase):
+    TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab()
+        cls.addClassCleanup(cls.lab.close)
+        charon = Replay(cls.lab, "two-children")
+        cls.config = f"vici_socket: {charon.socket}\novpnudpstatus: {STATUS}\n"
+        cls.exporter = Exporter(cls.lab, cls.config)
+
+    def test_each_path_has_its_type(self):
+        for path, expected in (
+            ("/", "text/html; charset=utf-8"),
+            ("/static", "text/html; charset=utf-8"),
+            ("/metrics", self.TEXT),
+            ("/prom", self.TEXT),
+            ("/sessions", "application/json; charset=utf-8"),
+            ("/sessions_local", "application/json; charset=utf-8"),
+        ):
+            status, headers, body = self.exporter.get(path)
+            self.assertEqual((status, headers.get_all("Content-Type")), (200, [expected]), path)
+            self.assertTrue(body, path)
+            head_status, head_headers, head_body = self.exporter.get(path, method="HEAD")
+            self.assertEqual((head_status, head_headers["Content-Type"], head_body), (200, expected, b""), path)
+
+    def test_head_sends_no_body_on_the_wire(self):
+        for path in ("/metrics", "/", "/sessions", "/nowhere"):
+            answer = self.exporter.say(f"HEAD {path} HTTP/1.1\r\nHost: gateway\r\n\r\n".encode())
+            self.assertTrue(answer.startswith(b"HTTP/1.1 "), answer)
+            self.assertEqual(answer.index(b"\r\n\r\n") + 4, len(answer), path)
+
+    def test_other_paths_are_not_found(self):
+        for path in ("/metrics/", "/prom/x", "/favicon.ico", "/../metrics", "//metrics", "/Metrics", "/%6detrics"):
+            self.assertEqual(self.exporter.get(path)[0], 404, path)
+
+    def test_other_methods_are_refused_with_those_that_are_allowed(self):
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+            for path in ("/metrics", "/", "/sessions"):
+                status, headers, _ = self.exporter.get(path, method=method)
+                self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"), f"{method} {path}")
+
+    def test_prom_adds_the_process_and_the_scrapes(self):
+        for _ in range(2):
+            plain = self.exporter.metrics("/metrics")
+        whole = self.exporter.metrics("/prom")
+        self.assertLess(set(plain), set(whole))
+        self.assertFalse([name for name in plain if name.startswith(("process_", "promhttp_"))])
+        for name in (
+            "cpu_seconds_total", "open_fds", "max_fds", "resident_memory_bytes", "virtual_memory_bytes",
+            "start_time_seconds", "threads",
+        ):
+            self.assertIn(f"process_{name}", whole)
+        with open(f"/proc/{self.exporter.process.pid}/limits", encoding="utf-8") as limits:
+            most = int(next(line for line in limits if line.startswith("Max open files")).split()[3])
+        self.assertEqual(whole["process_max_fds"].samples, {(): most})
+        answered = whole["promhttp_metric_handler_requests_total"].samples[series({"code": "200"})]
+        self.assertGreaterEqual(answered, 2)
+        self.assertEqual(whole["promhttp_metric_handler_requests_in_flight"].samples, {(): 1})
+        again = self.exporter.metrics("/prom")["promhttp_metric_handler_requests_total"].samples
+        self.assertEqual(again[series({"code": "200"})], answered + 1)
+
+    def test_collect_narrows_to_the_named_sources(self):
+        for query, expected in (
+            ("", {"strongswan", "openvpn"}),
+            ("?collect[]=openvpn", {"openvpn"}),
+            ("?collect%5B%5D=strongswan", {"strongswan"}),
+            ("?collect[]=openvpn&collect[]=strongswan", {"strongswan", "openvpn"}),
+        ):
+            up = self.exporter.metrics("/metrics" + query)["gateway_exporter_target_up"].samples
+            self.assertEqual({dict(labels)["collector"] for labels in up}, expected, query)
+        status, _, body = self.exporter.get("/metrics?collect[]=nothing")
+        self.assertEqual(status, 400)
+        self.assertIn(b"collect[]", body)
+
+    def test_a_telemetry_path_of_ones_own(self):
+        exporter = Exporter(self.lab, self.config, flags=("--web.telemetry-path=/probe/vpn",), name="path")
+        self.assertIn("ovpn_info", exporter.metrics("/probe/vpn"))
+        self.assertEqual(exporter.get("/metrics")[0], 404)
+        self.assertIn('href="/probe/vpn"', exporter.get("/")[2].decode())
+        self.assertEqual(exporter.get("/prom")[0], 200)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,291 @@
+"""OpenVPN: what the exporter says against the status files of real servers, read once more and naively."""
+
+import collections
+import json
+import os
+import sys
+import time
+import unittest
+
+from exporter import Exporter, series
+from host import Lab, wait_for
+from openvpn import HOME, TRAIN, Site
+
+AWKWARD = ("Front Desk", "Smith, Ann", 'the "spare" one', "DOMAIN\\laptop", "Žofie Müller")
+KEYS = (
+    "server protocol p1uniqueid p2uniqueid state remotehost remoteport remoteid remotets established bytesin bytesout "
+    "packetsin packetsout"
+).split()
+
+Row = collections.namedtuple("Row", "name address virtual received sent since client peer")
+
+# Runs beside the exporter: rewrites a status file in place as OpenVPN does, one write(2) a line, truncated at the
+# end. All clients of one writing have the same number of bytes, which is the writing's number; in odd writings one
+# client is missing. Says at the end how long the longest silence within each writing was, and when that writing was.
+WRITER = """
+import json, os, sys, time
+path, times = sys.argv[1], int(sys.argv[2])
+HEADER = ("HEADER,CLIENT_LIST,Common Name,Real Address,Virtual Address,Virtual IPv6 Address,Bytes Received,Bytes Sent,"
+    "Connected Since,Connected Since (time_t),Username,Client ID,Peer ID,Data Channel Cipher")
+SINCE = "2026-11-20 13:20:20,1795180820,UNDEF"
+said = []
+file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+for number in range(10000, 10000 + times):
+    lines = ["TITLE,OpenVPN 2.6.14 x86_64-pc-linux-gnu", "TIME,2026-11-20 13:20:25,1795180825", HEADER]
+    lines += [
+        f"CLIENT_LIST,client{client:02},192.0.2.2:{40000 + client},10.8.0.{client},,{number},{number},{SINCE},{client},{client},X"
+        for client in range(10, 40 - number % 2)
+    ]
+    lines += ["GLOBAL_STATS,Max bcast/mcast queue length,0", "END"]
+    begin = last = time.monotonic()
+    silence = 0
+    os.lseek(file, 0, os.SEEK_SET)
+    for line in lines:
+        os.write(file, line.encode() + b"\\n")
+        time.sleep(0.0001)
+        now = time.monotonic()
+        silence, last = max(silence, now - last), now
+    os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
+    said.append((begin, time.monotonic(), silence))
+    time.sleep(0.03)
+print(json.dumps(said))
+"""
+
+
+def status_rows(text):
+    """The clients of a whole status file of any version, by the positions that OpenVPN 2.6 gives its columns."""
+    lines = text.decode().splitlines()
+    if lines[0] == "OpenVPN CLIENT LIST":
+        return old_rows(lines)
+    separator = "\t" if lines[0].startswith("TITLE\t") else ","
+    rows = []
+    for line in lines:
+        if line.startswith("CLIENT_LIST" + separator):
+            name, *rest = line.removeprefix("CLIENT_LIST" + separator).rsplit(separator, 11)
+            address, virtual, _, received, sent, _, since, _, client, peer, _ = rest
+            moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(since)))
+            rows.append(Row(name, address, virtual, int(received), int(sent), moment, client, peer))
+    return rows
+
+
+def old_rows(lines):
+    """Version 1 has the tunnel's addresses in its routing table only."""
+    routes = lines.index("ROUTING TABLE")
+    addresses = {}
+    for line in lines[routes + 2 : lines.index("GLOBAL STATS")]:
+        virtual, rest = line.split(",", 1)
+        if ":" not in virtual:
+            addresses[rest.rsplit(",", 2)[1]] = virtual
+    rows = []
+    for line in lines[3:routes]:
+        name, address, received, sent, since = line.rsplit(",", 4)
+        rows.append(Row(name, address, addresses[address], int(received), int(sent), since, "", ""))
+    return rows
+
+
+class Watched:
+    """An exporter and the servers it watches: [(server, protocol, name in the session list)]."""
+
+    def __init__(self, exporter, servers):
+        self.exporter, self.servers = exporter, servers
+
+    def at_rest(self, ask):
+        """(what `ask` brought, what the files said meanwhile), at a moment when nobody wrote to them."""
+
+        def attempt():
+            before = [server.read() for server, _, _ in self.servers]
+            answer = ask()
+            after = [server.read() for server, _, _ in self.servers]
+            return (answer, before) if before == after and all(map(Watched.is_whole, before)) else None
+
+        return wait_for("a scrape between two rewrites", attempt)
+
+    @staticmethod
+    def is_whole(text):
+        return text.endswith(b"\nEND\n")
+
+    def totals(self):
+        """(families, sessions, {client: bytes in}, {client: bytes out}) of one moment, the last three as the files say."""
+        families, files = self.at_rest(self.exporter.metrics)
+        received, sent, sessions = collections.Counter(), collections.Counter(), 0
+        for text, (_, protocol, _) in zip(files, self.servers):
+            for row in status_rows(text):
+                client = series({"client": f"{row.name}_{protocol}"})
+                received[client] += row.received
+                sent[client] += row.sent
+                sessions += 1
+        return families, sessions, dict(received), dict(sent)
+
+    def target_up(self, server):
+        return self.exporter.value("gateway_exporter_target_up", collector="openvpn", target=server.status)
+
+
+class Gateway(unittest.TestCase):
+    """Three servers: UDP with status version 3, TCP with version 2, and UDP with version 1, where one name comes twice."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab()
+        cls.addClassCleanup(cls.lab.close)
+        cls.udp, cls.tcp, cls.old = (Site(cls.lab, name) for name in ("udp", "tcp", "old"))
+        udp, tcp, old = (
+            cls.udp.server(),
+            cls.tcp.server(proto="tcp-server", status_version=2),
+            cls.old.server(status_version=1, duplicate_cn=True),
+        )
+        cls.servers = (udp, tcp, old)
+        cls.clients = [cls.udp.begin(name, local=HOME, local_port=42000 + i) for i, name in enumerate(AWKWARD)]
+        for name, local, port in (("alice@example.com", HOME, 41194), ("a,b,,c", TRAIN, 50222)):
+            cls.clients.append(cls.tcp.begin(name, proto="tcp-client", local=local, local_port=port))
+        for name, local, port in (("till", HOME, 40001), ("till", TRAIN, 40003), ("Smith, Ann", HOME, 40002)):
+            cls.clients.append(cls.old.begin(name, local=local, local_port=port))
+        for client in cls.clients:
+            client.await_connected()
+        udp.await_words(*AWKWARD)
+        tcp.await_words("alice@example.com", "a,b,,c")
+        old.await_words("till,198.51.100.7:40001", "till,203.0.113.19:40003", "Smith, Ann")
+        exporter = Exporter(
+            cls.lab,
+            f"server_name: gw\novpnudpstatus: {udp.status}\novpntcpstatus: {tcp.status}\n"
+            f"openvpn:\n  - status: {old.status}\n    name: old\n    protocol: udp\n",
+        )
+        cls.watched = Watched(exporter, [(udp, "udp", "gw"), (tcp, "tcp", "gw"), (old, "udp", "old")])
+
+    def check(self):
+        """Holds a scrape against the files and returns what the clients sent."""
+        families, sessions, received, sent = self.watched.totals()
+        self.assertEqual(families["ovpn_bytes_in_total"].samples, received)
+        self.assertEqual(families["ovpn_bytes_out_total"].samples, sent)
+        self.assertEqual(families["ovpn_sessions_total"].samples, {(): sessions})
+        self.assertEqual(list(families["probe_success"].samples.values()), [1])
+        for server in self.servers:
+            self.assertEqual(self.watched.target_up(server), 1)
+        return received
+
+    def test_the_totals_are_those_of_the_files_before_and_after_traffic(self):
+        before = self.check()
+        names = [f"{name}_udp" for name in (*AWKWARD, "till")] + ["alice@example.com_tcp", "a,b,,c_tcp"]
+        for name in names:
+            self.assertIn(series({"client": name}), before)
+        for number, client in enumerate(self.clients, 1):
+            client.send(5 * number)
+        for server in self.servers:
+            server.await_rewrite(2)
+        after = self.check()
+        for number, client in enumerate(self.clients, 1):
+            protocol = "tcp" if number in (6, 7) else "udp"
+            name = series({"client": f"{client.common_name}_{protocol}"})
+            self.assertGreater(after[name] - before[name], 5 * number * 1000, client.common_name)
+
+    def test_the_version_is_that_of_the_daemon(self):
+        version = self.udp.gateway.run("sh", "-c", "openvpn --version || true").split()[1]
+        self.assertEqual(self.watched.exporter.value("ovpn_info", product="OpenVPN", version=version), 1)
+        self.assertEqual(self.watched.exporter.value("probe_success", version=version), 1)
+
+    def test_the_sessions_are_listed_in_json(self):
+        for path in ("/sessions", "/sessions_local"):
+            (status, headers, body), files = self.watched.at_rest(lambda: self.watched.exporter.get(path))
+            self.assertEqual((status, headers["Content-Type"]), (200, "application/json; charset=utf-8"))
+            sessions = json.loads(body, object_pairs_hook=list)
+            expected = []
+            for text, (_, protocol, server) in zip(files, self.watched.servers):
+                for row in status_rows(text):
+                    host, port = row.address.rsplit(":", 1)
+                    values = (
+                        server, protocol, row.client, row.peer, "ESTABLISHED", host, port, row.name, row.virtual,
+                        row.since, str(row.received), str(row.sent), "0", "0",
+                    )
+                    expected.append(list(zip(KEYS, values)))
+            self.assertEqual(sorted(map(repr, sessions)), sorted(map(repr, expected)))
+
+    def test_a_client_that_left_is_gone(self):
+        guest = self.udp.begin("guest", local=TRAIN, local_port=43000, extra=("--explicit-exit-notify", "1"))
+        guest.await_connected()
+        client = series({"client": "guest_udp"})
+        wait_for("the guest", lambda: client in self.watched.exporter.metrics()["ovpn_bytes_in_total"].samples)
+        self.assertIn(client, self.check())
+        guest.stop()
+        wait_for("the guest to go", lambda: client not in self.watched.exporter.metrics()["ovpn_bytes_in_total"].samples)
+        self.assertNotIn(client, self.check())
+
+
+class Crash(unittest.TestCase):
+    """What becomes of a server's file, and of the others meanwhile."""
+
+    def test_a_file_outlives_its_server_and_its_end_harms_no_other(self):
+        with Lab() as lab:
+            site, other = Site(lab, "dead"), Site(lab, "live")
+            dead, live = site.server(), other.server(proto="tcp-server", status_version=2)
+            client, peer = site.begin("alice@example.com"), other.begin("bob@example.com", proto="tcp-client")
+            client.await_connected()
+            peer.await_connected()
+            dead.await_words("alice@example.com")
+            live.await_words("bob@example.com")
+            exporter = Exporter(lab, f"ovpnudpstatus: {dead.status}\novpntcpstatus: {live.status}\n")
+            watched = Watched(exporter, [(dead, "udp", ""), (live, "tcp", "")])
+
+            dead.await_rewrite()
+            dead.kill()
+            dead.whole()
+            families, sessions, received, _ = watched.totals()
+            self.assertEqual(sessions, 2)
+            self.assertEqual(families["ovpn_bytes_in_total"].samples, received)
+            self.assertEqual(watched.target_up(dead), 1)
+
+            os.remove(dead.status)
+            self.assertEqual((watched.target_up(dead), watched.target_up(live)), (0, 1))
+            families = exporter.metrics()
+            self.assertEqual(list(families["ovpn_bytes_in_total"].samples), [series({"client": "bob@example.com_tcp"})])
+            self.assertEqual(families["ovpn_sessions_total"].samples, {(): 1})
+            self.assertEqual(list(families["probe_success"].samples.values()), [1])
+            self.assertIn(f"{dead.status}: not found", exporter.log())
+
+            os.remove(live.status)
+            live.kill()
+            families = exporter.metrics()
+            self.assertEqual(families["probe_success"].samples, {(): 0})
+            self.assertNotIn("ovpn_sessions_total", families)
+            self.assertEqual(json.loads(exporter.get("/sessions")[2]), [])
+
+
+class Rewriting(unittest.TestCase):
+    TIMES = 100
+    # A writer that the machine held up for this long in mid-writing left a file that looks as if it rested.
+    LONGEST_SILENCE = 0.015
+
+    def test_a_scrape_in_the_middle_of_a_rewrite_says_nothing_wrong(self):
+        with Lab() as lab:
+            status = lab.path("status")
+            writer = lab.start((sys.executable, "-c", WRITER, status, str(self.TIMES)), log="writer")
+            wait_for("the first writing", lambda: os.path.exists(status))
+            exporter = Exporter(lab, f"ovpnudpstatus: {status}\n")
+            scrapes = []
+            while writer.poll() is None:
+                begin = time.monotonic()
+                scrapes.append((begin, exporter.metrics(), time.monotonic()))
+            self.assertEqual(writer.returncode, 0, lab.log("writer"))
+            stalls = [(begin, end) for begin, end, silence in json.loads(lab.log("writer")) if silence > self.LONGEST_SILENCE]
+            right = 0
+            for begin, families, end in scrapes:
+                if not any(begin < stall_end and stall_begin < end for stall_begin, stall_end in stalls):
+                    right += self.judge(families)
+            self.assertGreater(right, 0, f"none of {len(scrapes)} scrapes met the file at rest")
+            self.assertTrue(self.judge(exporter.metrics()), "the file rests now")
+
+    def judge(self, families):
+        """Whether the scrape has totals; they must be those of one writing."""
+        if "ovpn_bytes_in_total" not in families:
+            self.assertEqual(list(families["gateway_exporter_target_up"].samples.values()), [0])
+            self.assertNotIn("ovpn_sessions_total", families)
+            return False
+        received = families["ovpn_bytes_in_total"].samples
+        self.assertEqual(received, families["ovpn_bytes_out_total"].samples)
+        writings = set(received.values())
+        self.assertEqual(len(writings), 1, received)
+        self.assertEqual(len(received), 30 - writings.pop() % 2)
+        self.assertEqual(families["ovpn_sessions_total"].samples, {(): len(received)})
+        return True
+
+
+if __name__ == "__main__":
+    unittest.main()

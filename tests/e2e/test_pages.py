@@ -1,0 +1,252 @@
+"""The two pages in a real browser: wide and narrow, light and dark, with and without scripts.
+
+Where E2E_KEEP names a folder, screenshots are left there.
+"""
+
+import os
+import socket
+import unittest
+
+from browser import Browser
+from exporter import Exporter
+from host import Lab, wait_for
+from replay import FIXTURES, Replay
+
+DESKTOP, PHONE = (1280, 900), (390, 844)
+HEADER = (
+    "HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tVirtual IPv6 Address\tBytes Received\tBytes Sent\t"
+    "Connected Since\tConnected Since (time_t)\tUsername\tClient ID\tPeer ID\tData Channel Cipher"
+)
+EVIL = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    '"><svg onload=alert(3)>',
+    "' onmouseover='alert(4)",
+    "</td></table><h1>taken over</h1>",
+    "&lt;b&gt;",
+    "evil\u202egnp.exe",
+    "\u2066\u200fhidden\u2069",
+    "{{7*7}} ${7*7}",
+    "x" * 64,
+)
+# Their order as text is not their order as numbers.
+BYTES = (9, 10, 100, 1023, 1024, 99_999, 1_048_576, 20_000_000, 3_000_000_000, 2**63)
+
+
+def status(rows, title="OpenVPN 2.6.14 x86_64-pc-linux-gnu"):
+    """A status file of version 3 with (name, bytes) rows."""
+    lines = [f"TITLE\t{title}", "TIME\t2026-11-20 13:20:25\t1795180825", HEADER]
+    for number, (name, count) in enumerate(rows):
+        lines.append(
+            f"CLIENT_LIST\t{name}\t198.51.100.{number % 250}:{41000 + number}\t10.8.{number // 250}.{number % 250 + 2}\t\t"
+            f"{count}\t{count // 3}\t2026-11-20 13:20:20\t{1795180820 - 977 * number}\tUNDEF\t{number}\t{number}\tAES-256-GCM"
+        )
+    return "\n".join([*lines, "GLOBAL_STATS\tMax bcast/mcast queue length\t0", "END"]) + "\n"
+
+
+def many():
+    people = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+    for number in range(48):
+        yield f"{people[number % 10]}.{number}@example.com", 7919 ** (number % 4) * (number + 1)
+
+
+class Pages(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab()
+        cls.addClassCleanup(cls.lab.close)
+        cls.charon = Replay(cls.lab, "two-children")
+        command = cls.lab.write(
+            "ipsec", f"#!/bin/sh\nexec cat '{FIXTURES}/ipsec/site-to-site/statusall'\n", 0o755
+        )
+        there = socket.create_server(("127.0.0.1", 0))
+        cls.lab.callback(there.close)
+        cls.crowd = cls.lab.write("crowd.status", status(many()))
+        cls.gone = os.path.join(cls.lab.folder, "gone.status")
+        cls.exporter = Exporter(
+            cls.lab,
+            f"server_name: gw.example.org\nvici_socket: {cls.charon.socket}\n"
+            f"ipsec_config: {FIXTURES}/ipsec/site-to-site/ipsec.conf\nipsec_command: [{command}]\n"
+            f"ovpnudpstatus: {cls.crowd}\novpntcpstatus: {cls.gone}\n"
+            f"sockets:\n  - {{name: ssh, port: {there.getsockname()[1]}, status: listen}}\n",
+        )
+        rows = list(zip(EVIL, BYTES))
+        cls.awkward = Exporter(cls.lab, f"ovpnudpstatus: {cls.lab.write('evil.status', status(rows))}\n", name="evil")
+        nothing = cls.lab.write("nothing.status", status(()))
+        cls.empty = Exporter(cls.lab, f"ovpnudpstatus: {nothing}\n", name="empty")
+        cls.browser = Browser(cls.lab)
+
+    def setUp(self):
+        self.browser.javascript(True)
+        self.browser.dark(False)
+        self.browser.size(*DESKTOP)
+        self.browser.complaints()
+
+    def open(self, exporter, path):
+        self.browser.open(f"http://127.0.0.1:{exporter.port}{path}")
+
+    def keep(self, name):
+        folder = os.environ.get("E2E_KEEP")
+        if folder:
+            self.browser.screenshot(os.path.join(folder, f"{name}.png"))
+
+    def column(self, number):
+        script = "return Array.from(document.querySelectorAll('tbody tr')).map(r => r.cells[arguments[0]].querySelector('bdi').textContent)"
+        return self.browser.execute(script, number)
+
+    def exact(self, number):
+        script = "return Array.from(document.querySelectorAll('tbody tr')).map(r => r.cells[arguments[0]].dataset.sort)"
+        return [int(text) for text in self.browser.execute(script, number)]
+
+    def head(self, words):
+        """The number of the column of that name."""
+        heads = self.browser.execute("return Array.from(document.querySelectorAll('thead th')).map(h => h.textContent)")
+        return [head.strip() for head in heads].index(words)
+
+    def test_every_page_fits_every_screen(self):
+        for exporter, name, path in (
+            (self.exporter, "overview", "/"),
+            (self.exporter, "sessions", "/static"),
+            (self.awkward, "evil-overview", "/"),
+            (self.awkward, "evil-sessions", "/static"),
+            (self.empty, "empty-sessions", "/static"),
+        ):
+            for screen, size in (("desktop", DESKTOP), ("tablet", (820, 1180)), ("phone", PHONE), ("small", (320, 568))):
+                for dark in (False, True):
+                    where = f"{name}-{screen}-{'dark' if dark else 'light'}"
+                    self.browser.size(*size)
+                    self.browser.dark(dark)
+                    self.open(exporter, path)
+                    width, inner = self.browser.execute("return [document.documentElement.scrollWidth, innerWidth]")
+                    self.assertEqual(inner, size[0], where)
+                    self.assertLessEqual(width, inner, where)
+                    self.assertEqual(self.browser.complaints(), [], where)
+                    self.assertEqual(self.contrast_faults(), [], where)
+                    self.keep(where)
+
+    def contrast_faults(self):
+        """Texts whose colour is too near to what lies behind them (WCAG 2.1, 1.4.3: 4.5 to 1)."""
+        return self.browser.execute("""
+            const parse = c => c.match(/[\\d.]+/g).map(Number);
+            const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+                .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+                .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+            const behind = e => {
+                for (; e; e = e.parentElement) {
+                    const c = parse(getComputedStyle(e).backgroundColor);
+                    if (c.length < 4 || c[3] === 1) return c;
+                    if (c[3] > 0) return null;
+                }
+                return [255, 255, 255];
+            };
+            const faults = new Set();
+            for (const e of document.body.querySelectorAll('*')) {
+                if (!Array.from(e.childNodes).some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+                if (!e.getClientRects().length || /SCRIPT|STYLE/.test(e.tagName)) continue;
+                const back = behind(e);
+                if (!back) { faults.add(e.tagName + '.' + e.className + ': see-through'); continue; }
+                const [a, b] = [light(parse(getComputedStyle(e).color)), light(back)].sort((x, y) => y - x);
+                const ratio = (a + .05) / (b + .05);
+                if (ratio < 4.5) faults.add(e.tagName + '.' + e.className + ': ' + ratio.toFixed(2));
+            }
+            return Array.from(faults);
+        """)
+
+    def test_the_overview_says_what_is_watched_and_how_it_is(self):
+        self.open(self.exporter, "/")
+        text = self.browser.text()
+        for words in (
+            "strongswan", self.charon.socket, "ipsec", "site-to-site/ipsec.conf", "openvpn", self.crowd, self.gone,
+            "not found", "1 of 7 can't be read", "sockets", "/proc/net/tcp",
+        ):
+            self.assertIn(words.lower(), text.lower())
+        since = self.browser.execute("return document.body.textContent.match(/since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")
+        self.assertGreaterEqual(len(since), 6)
+        links = self.browser.execute("return Array.from(document.links).map(a => a.getAttribute('href'))")
+        self.assertLessEqual({"/metrics", "/prom", "/static", "/sessions"}, set(links))
+        for link in sorted(set(links)):
+            self.assertEqual(self.exporter.get(link)[0], 200, link)
+
+    def test_the_sessions_are_those_of_all_sources(self):
+        self.open(self.exporter, "/static")
+        names = self.column(self.head("Identity"))
+        self.assertEqual(sorted(names), sorted([name for name, _ in many()] + ["branch.example.org"] * 2))
+        text = self.browser.text()
+        self.assertIn(f"{len(names)} sessions", text)
+        self.assertIn(f"{self.gone}: not found", text)
+
+    def test_a_click_on_a_head_sorts(self):
+        self.open(self.awkward, "/static")
+        place = self.head("Bytes in")
+        selector = f"thead th:nth-child({place + 1}) button"
+        self.browser.click(selector)
+        self.assertEqual(self.exact(place), sorted(BYTES))
+        state = "return document.querySelectorAll('thead th')[arguments[0]].getAttribute('aria-sort')"
+        self.assertEqual(self.browser.execute(state, place), "ascending")
+        self.browser.click(selector)
+        self.assertEqual(self.exact(place), sorted(BYTES, reverse=True))
+        self.assertEqual(self.browser.execute(state, place), "descending")
+        self.keep("sorted-desktop-light")
+        self.open(self.exporter, "/static")
+        self.browser.click("thead th:nth-child(1) button")
+        names = self.column(0)
+        self.assertEqual(names[0], "alice.0@example.com")
+        self.assertLess(names.index("bob.1@example.com"), names.index("bob.11@example.com"))
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_the_keyboard_sorts_too(self):
+        self.open(self.awkward, "/static")
+        place = self.head("Bytes out")
+        self.browser.execute("document.querySelectorAll('thead th button')[arguments[0]].focus()", place)
+        self.browser.keys("\ue007")
+        wait_for("the order", lambda: self.exact(place) == sorted(self.exact(place)))
+
+    def test_a_reload_keeps_the_page(self):
+        self.open(self.awkward, "/static")
+        before = self.browser.text()
+        self.browser.reload()
+        self.assertEqual(self.browser.text(), before)
+
+    def test_without_scripts_all_is_there(self):
+        self.browser.javascript(False)
+        self.open(self.exporter, "/static")
+        shown = self.browser.text("tbody tr:first-child")
+        self.assertTrue(shown.strip())
+        source = self.browser.source()
+        for name, _ in many():
+            self.assertIn(name, source)
+        self.assertTrue(self.browser.shows("50 sessions"))
+        self.assertEqual(self.browser.find("thead button"), [])
+        self.keep("no-script-desktop-light")
+        self.open(self.exporter, "/")
+        self.assertTrue(self.browser.shows(self.crowd))
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_what_a_peer_chose_is_text(self):
+        self.open(self.awkward, "/static")
+        shown = self.column(self.head("Identity"))
+        for name in EVIL[:6] + EVIL[8:]:
+            self.assertIn(name, shown)
+        for name in shown:
+            self.assertFalse(set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f") & set(name), name)
+        self.assertIn("evil\ufffdgnp.exe", shown)
+        strays = "return document.querySelectorAll('main img, main svg, main script, main h1, [onmouseover], [onerror]').length"
+        self.assertEqual(self.browser.execute(strays), 0)
+        self.assertEqual(self.browser.execute("return document.querySelectorAll('tbody tr').length"), len(EVIL))
+        self.assertIsNone(self.browser.dialog())
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_nothing_is_fetched_from_elsewhere(self):
+        for path in ("/", "/static"):
+            self.open(self.exporter, path)
+            fetched = self.browser.execute("return performance.getEntriesByType('resource').map(r => r.name)")
+            self.assertEqual([name for name in fetched if not name.startswith("data:")], [], path)
+
+    def test_no_session_is_said(self):
+        self.open(self.empty, "/static")
+        self.assertTrue(self.browser.shows("No session"))
+        self.assertEqual(self.browser.find("table"), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

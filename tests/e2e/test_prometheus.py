@@ -1,0 +1,128 @@
+"""A real Prometheus scrapes all four sources, and holds what the fixtures say."""
+
+import contextlib
+import socket
+import unittest
+
+import names
+from exporter import Exporter, free_port, read_labels, read_number, series
+from host import Lab
+from prometheus import Prometheus
+from replay import FIXTURES, Replay
+
+STRONGSWAN = FIXTURES / "strongswan" / "two-children"
+IPSEC = FIXTURES / "ipsec" / "site-to-site"
+UDP = FIXTURES / "openvpn" / "version-3"
+TCP = FIXTURES / "openvpn" / "tcp-server"
+
+CONFIG = """\
+server_name: gw
+vici_socket: {vici}
+ipsec_config: {ipsec}/ipsec.conf
+ipsec_command: [{command}]
+ovpnudpstatus: {udp}/status
+ovpntcpstatus: {tcp}/status
+sockets:
+  - {{name: there, host: 127.0.0.1, port: {there}, status: listen}}
+  - {{name: nobody, host: 127.0.0.1, port: {nobody}, status: listen}}
+"""
+
+
+def expected(folder):
+    """{family: {series: value}} of a fixture, whose samples have no HELP or TYPE before them."""
+    families = {}
+    for line in (folder / "expected.prom").read_text().splitlines():
+        name = line[: min(place for place in (line.find("{"), line.find(" ")) if place >= 0)]
+        labels, value = read_labels(line[len(name):])
+        families.setdefault(name, {})[series(labels)] = read_number(value.strip())
+    return families
+
+
+class Scraping(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab()
+        cls.addClassCleanup(cls.lab.close)
+        charon = Replay(cls.lab, STRONGSWAN.name)
+        command = cls.lab.write("ipsec", f"#!/bin/sh\nexec cat '{IPSEC}/statusall'\n", 0o755)
+        there = cls.lab.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0)))).getsockname()[1]
+        config = CONFIG.format(
+            vici=charon.socket, ipsec=IPSEC, command=command, udp=UDP, tcp=TCP, there=there, nobody=free_port()
+        )
+        cls.exporter = Exporter(cls.lab, config)
+        target = f"127.0.0.1:{cls.exporter.port}"
+        cls.prometheus = Prometheus(
+            cls.lab,
+            {
+                "all": (target, "/metrics"),
+                "own": (target, "/prom"),
+                "narrow": (target, "/metrics", {"collect[]": ["openvpn", "sockets"]}),
+            },
+        )
+        for job in ("all", "own", "narrow"):
+            cls.prometheus.await_up(job)
+
+    def held(self, name, job="all"):
+        """{series: value} of one family as Prometheus holds it now, without the labels of the scrape."""
+        rows = self.prometheus.await_rows(f'{name}{{job="{job}"}}')
+        scrape = ("__name__", "instance", "job")
+        return {
+            series({label: text for label, text in labels.items() if label not in scrape}): float(value)
+            for labels, value in rows
+        }
+
+    def test_the_target_is_up_and_every_source_answers(self):
+        self.assertEqual(self.held("up"), {(): 1})
+        up = self.held("gateway_exporter_target_up")
+        self.assertEqual(set(up.values()), {1})
+        sources = {dict(labels)["collector"] for labels in up}
+        self.assertEqual(sources, {"strongswan", "ipsec", "openvpn", "sockets"})
+
+    def test_prometheus_holds_what_the_fixtures_say(self):
+        whole = {}
+        for folder in (STRONGSWAN, IPSEC, UDP, TCP):
+            for name, samples in expected(folder).items():
+                whole.setdefault(name, {}).update(samples)
+        whole["ovpn_sessions_total"] = {(): 5}
+        for name in ("strongswan_tunnel_up", "ovpn_bytes_in_total", "ipsec_tunnel_status", "probe_success"):
+            self.assertIn(name, whole)
+        for name, samples in whole.items():
+            self.assertEqual(self.held(name), samples, name)
+
+    def test_two_sources_have_one_probe(self):
+        versions = {dict(labels)["version"] for labels in self.held("probe_success")}
+        self.assertEqual(versions, {"5.9.8", "2.6.14"})
+        self.assertEqual(self.prometheus.query('count(probe_success{job="all"} == 1)')[0][1], "2")
+
+    def test_sockets_are_up_or_down(self):
+        up = {dict(labels)["name"]: value for labels, value in self.held("connection_status_up").items()}
+        self.assertEqual(up, {"there": 1, "nobody": 0})
+
+    def test_a_scrape_is_narrowed_by_its_parameters(self):
+        self.held("ovpn_bytes_in_total", "narrow")
+        self.held("connection_status_up", "narrow")
+        found = {labels["__name__"] for labels, _ in self.prometheus.query('{job="narrow"}')}
+        self.assertFalse({name for name in found if name.startswith(("strongswan_", "ipsec_"))}, found)
+        sources = {dict(labels)["collector"] for labels in self.held("gateway_exporter_target_up", "narrow")}
+        self.assertEqual(sources, {"openvpn", "sockets"})
+
+    def test_no_scrape_of_several_fails(self):
+        for job in ("all", "own", "narrow"):
+            self.prometheus.await_rows(f'count_over_time(up{{job="{job}"}}[1m]) >= 4')
+            self.assertEqual(self.prometheus.query(f'min_over_time(up{{job="{job}"}}[1m])')[0][1], "1", job)
+            self.assertEqual(self.prometheus.targets()[job], ("up", ""))
+        dropped = self.prometheus.query("sum(scrape_samples_scraped - scrape_samples_post_metric_relabeling)")
+        self.assertEqual(dropped[0][1], "0")
+        answered = 'promhttp_metric_handler_requests_total{job="own",code="200"}'
+        self.prometheus.await_rows(f"increase({answered}[1m]) > 3")
+        # A machine that stands still for a second makes a source late, which is no mistake.
+        complaints = [line for line in self.exporter.log().splitlines() if "[INFO]" not in line]
+        self.assertEqual([line for line in complaints if "no answer in time" not in line], [])
+
+    def test_promtool_has_no_complaint_of_our_own(self):
+        for path in ("/metrics", "/prom"):
+            self.assertEqual(names.own_complaints(self.exporter.get(path)[2]), [], path)
+
+
+if __name__ == "__main__":
+    unittest.main()

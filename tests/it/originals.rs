@@ -1,0 +1,197 @@
+//! The samples in the originals' documents come out of us too, to the letter.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::expo::Exposition;
+use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};
+use gateway_exporter::session::json;
+use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::sa::{Identity, IkeSa};
+use gateway_exporter::strongswan::vici::{Packet, parse};
+use gateway_exporter::strongswan::{metrics, sessions};
+
+use crate::fixture::{NOW, case, text};
+use crate::{ipsec, sockets};
+
+fn original(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/originals").join(file)
+}
+
+/// Every line of a sample must come out, in whatever order; a gauge that the sample calls a counter is mended.
+fn assert_lines(found: &str, sample: &[&str]) {
+    for line in sample {
+        assert!(found.lines().any(|found| found == *line), "{line}\nis not in\n{found}");
+    }
+}
+
+/// The events of the strongSwan sample, handed to `each`.
+fn strongswan(mut each: impl FnMut(IkeSa<'_>)) {
+    let capture = std::fs::read(original("strongswan/list-sas.vici")).unwrap();
+    let mut rest = &capture[..];
+    while let Some(length) = rest.first_chunk::<4>() {
+        let end = 4 + u32::from_be_bytes(*length) as usize;
+        if let Packet::Event(_, message) = parse(&rest[4..end]).unwrap() {
+            each(IkeSa::parse(message).unwrap());
+        }
+        rest = &rest[end..];
+    }
+}
+
+fn openvpn(files: &[(&str, Protocol)]) -> OpenVpn {
+    let server =
+        |(file, protocol): &(&str, Protocol)| Server { name: None, status: original(file), protocol: Some(*protocol) };
+    OpenVpn::new(Settings { servers: files.iter().map(server).collect(), gateway: "vpn-server-01".into() })
+}
+
+fn soon() -> Deadline {
+    Deadline::within(Duration::from_secs(5))
+}
+
+#[test]
+fn the_strongswan_exporters_metrics_sample() {
+    let mut out = Exposition::default();
+    let mut count = 0;
+    let mut books = Books::new(Identity::Remote, 10);
+    metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
+    strongswan(|ike| {
+        count += 1;
+        books.see(&ike, NOW);
+    });
+    metrics::expose_count(count, &mut out);
+    metrics::expose_books(&books, &mut out);
+    assert_lines(
+        &text(out),
+        &[
+            "# HELP probe_success StrongSwan Status",
+            "# TYPE probe_success gauge",
+            r#"probe_success{version="6.0.3"} 1"#,
+            "# HELP strongswan_info Software info",
+            r#"strongswan_info{product="charon",version="6.0.3"} 1"#,
+            "# HELP strongswan_sessions_total Total number of active sessions",
+            "# TYPE strongswan_sessions_total gauge",
+            "strongswan_sessions_total 3",
+            "# HELP strongswan_bytes_in_total Total number of bytes received",
+            "# TYPE strongswan_bytes_in_total counter",
+            r#"strongswan_bytes_in_total{client="user1@domain.com"} 1234567"#,
+            r#"strongswan_bytes_in_total{client="user2@domain.com"} 9876543"#,
+            "# HELP strongswan_bytes_out_total Total number of bytes sent",
+            "# TYPE strongswan_bytes_out_total counter",
+            r#"strongswan_bytes_out_total{client="user1@domain.com"} 7654321"#,
+            r#"strongswan_bytes_out_total{client="user2@domain.com"} 3456789"#,
+        ],
+    );
+}
+
+#[test]
+fn the_strongswan_exporters_json_sample() {
+    let mut rows = Vec::new();
+    strongswan(|ike| {
+        let moment = match ike.established.map(|age| NOW - age as i64) {
+            Some(1_705_314_645) => "2024-01-15 10:30:45",
+            Some(1_705_317_322) => "2024-01-15 11:15:22",
+            _ => "",
+        };
+        sessions::list(&ike, moment, "strongswan-server", &mut rows);
+    });
+    let expected = concat!(
+        r#"[{"server":"strongswan-server","protocol":"ikev2","uniqueid":"con1[1]","state":"ESTABLISHED","#,
+        r#""remotehost":"203.0.113.45","remoteport":"4500","remoteid":"user1@domain.com","remotets":"10.10.1.2/32","#,
+        r#""localts":"0.0.0.0/0","established":"2024-01-15 10:30:45","bytesin":"1234567","bytesout":"7654321","#,
+        r#""packetsin":"8901","packetsout":"12345"},"#,
+        r#"{"server":"strongswan-server","protocol":"ikev2","uniqueid":"con2[2]","state":"ESTABLISHED","#,
+        r#""remotehost":"203.0.113.89","remoteport":"4500","remoteid":"user2@domain.com","remotets":"10.10.1.3/32","#,
+        r#""localts":"0.0.0.0/0","established":"2024-01-15 11:15:22","bytesin":"9876543","bytesout":"3456789","#,
+        r#""packetsin":"15678","packetsout":"23456"}]"#
+    );
+    assert_eq!(String::from_utf8(json(&rows)).unwrap(), expected);
+}
+
+#[test]
+fn the_openvpn_exporters_metrics_samples() {
+    let mut report = Report::default();
+    openvpn(&[("openvpn/one-client", Protocol::Tcp)]).collect(soon(), &mut report);
+    assert_lines(
+        &text(report.exposition),
+        &[
+            "# HELP ovpn_bytes_in_total Total number of bytes received",
+            "# TYPE ovpn_bytes_in_total counter",
+            r#"ovpn_bytes_in_total{client="bookworm.openvpn.com_tcp"} 3317"#,
+            "# HELP ovpn_bytes_out_total Total number of bytes sent",
+            "# TYPE ovpn_bytes_out_total counter",
+            r#"ovpn_bytes_out_total{client="bookworm.openvpn.com_tcp"} 3616"#,
+            "# HELP ovpn_info Software info",
+            r#"ovpn_info{product="OpenVPN",version="2.6.15"} 1"#,
+            "# HELP ovpn_sessions_total Total number of active sessions",
+            "# TYPE ovpn_sessions_total gauge",
+            "ovpn_sessions_total 1",
+            "# HELP probe_success OpenVPN Status",
+            "# TYPE probe_success gauge",
+            r#"probe_success{version="2.6.15"} 1"#,
+        ],
+    );
+    let mut report = Report::default();
+    openvpn(&[("openvpn/tcp", Protocol::Tcp), ("openvpn/udp", Protocol::Udp)]).collect(soon(), &mut report);
+    assert_lines(
+        &text(report.exposition),
+        &[
+            r#"ovpn_bytes_in_total{client="user1_tcp"} 1234567"#,
+            r#"ovpn_bytes_in_total{client="user2_udp"} 9876543"#,
+            r#"ovpn_bytes_out_total{client="user1_tcp"} 7654321"#,
+            r#"ovpn_bytes_out_total{client="user2_udp"} 3456789"#,
+        ],
+    );
+}
+
+#[test]
+fn the_openvpn_exporters_json_sample() {
+    let mut report = Report::default();
+    openvpn(&[("openvpn/tcp", Protocol::Tcp), ("openvpn/udp", Protocol::Udp)]).sessions(soon(), &mut report);
+    let expected = concat!(
+        r#"[{"server":"vpn-server-01","protocol":"tcp","p1uniqueid":"1234567890","p2uniqueid":"123","#,
+        r#""state":"ESTABLISHED","remotehost":"203.0.113.45","remoteport":"54321","remoteid":"user1","#,
+        r#""remotets":"10.8.0.6","established":"2024-01-15 10:30:45","bytesin":"1234567","bytesout":"7654321","#,
+        r#""packetsin":"0","packetsout":"0"},"#,
+        r#"{"server":"vpn-server-01","protocol":"udp","p1uniqueid":"9876543210","p2uniqueid":"456","#,
+        r#""state":"ESTABLISHED","remotehost":"203.0.113.89","remoteport":"12345","remoteid":"user2","#,
+        r#""remotets":"10.8.0.10","established":"2024-01-15 11:15:22","bytesin":"9876543","bytesout":"3456789","#,
+        r#""packetsin":"0","packetsout":"0"}]"#
+    );
+    assert_eq!(String::from_utf8(json(&report.sessions)).unwrap(), expected);
+}
+
+#[test]
+fn the_connection_watch_exporters_metrics_sample() {
+    assert_lines(
+        &text(sockets::exposed_case(&case("sockets", "readme-sample"))),
+        &[
+            "# HELP connection_status_count number of socket with same parameter.",
+            "# TYPE connection_status_count gauge",
+            r#"connection_status_count{dsthost="*",dstport="*",name="hostname-grafana",process="*",protocol="tcp6",srchost="::",srcport="3000",status="listen"} 1"#,
+            r#"connection_status_count{dsthost="127.0.0.1",dstport="22",name="ssh-from-localhost",process="*",protocol="tcp",srchost="127.0.0.1",srcport="*",status="established"} 0"#,
+            "# HELP connection_status_up Connection status of the socket (0 down - 1 up).",
+            "# TYPE connection_status_up gauge",
+            r#"connection_status_up{dsthost="*",dstport="*",name="hostname-grafana",process="*",protocol="tcp6",srchost="::",srcport="3000",status="listen"} 1"#,
+            r#"connection_status_up{dsthost="127.0.0.1",dstport="22",name="ssh-from-localhost",process="*",protocol="tcp",srchost="127.0.0.1",srcport="*",status="established"} 0"#,
+        ],
+    );
+}
+
+#[test]
+fn the_ipsec_exporters_values() {
+    for (name, line) in [
+        ("site-to-site", "ipsec_tunnel_status{tunnel=\"branch-a\"} 0"),
+        ("half-up", "ipsec_tunnel_status{tunnel=\"agreed\"} 1"),
+        ("nothing-up", "ipsec_tunnel_status{tunnel=\"branch-a\"} 2"),
+        ("ignored", "ipsec_tunnel_status{tunnel=\"depot\"} 4"),
+    ] {
+        assert_lines(&text(ipsec::exposed_case(&case("ipsec", name))), &[line]);
+    }
+    // 3, the unknown state, is what is left when the command says nothing that can be read.
+    let tunnels =
+        gateway_exporter::ipsec::read(&case("ipsec", "site-to-site").path("ipsec.conf"), soon()).unwrap().tunnels;
+    let mut out = Exposition::default();
+    gateway_exporter::ipsec::metrics::expose(&tunnels, None, &mut out);
+    assert_lines(&text(out), &["ipsec_tunnel_status{tunnel=\"branch-a\"} 3"]);
+}

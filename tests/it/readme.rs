@@ -1,0 +1,121 @@
+//! The README is true: its examples are read, its names exist, and nothing is left out.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use gateway_exporter::app::catalogue;
+use gateway_exporter::cli::{self, Command};
+use gateway_exporter::config::{Config, Surroundings};
+use gateway_exporter::expo::Group;
+use gateway_exporter::strongswan::sa::Identity;
+
+fn file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The part of the README under a heading.
+fn section(heading: &str) -> String {
+    let readme = file("README.md");
+    let from = readme.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let rest = &readme[from + 4..];
+    rest[..rest.find("\n## ").unwrap_or(rest.len())].to_owned()
+}
+
+/// The words in backquotes.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_example_configuration_is_valid_and_uses_every_source() {
+    let section = section("Configuration");
+    let config = Config::parse(yaml(&section), &Surroundings::default()).unwrap();
+    assert!(config.strongswan.is_some() && config.ipsec.is_some());
+    assert_eq!(config.openvpn.unwrap().servers.len(), 3);
+    assert_eq!(config.sockets.unwrap().rules.len(), 2);
+}
+
+/// The first example in a section.
+fn yaml(section: &str) -> &str {
+    section.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example")
+}
+
+#[test]
+fn the_example_of_metrics_is_valid() {
+    let text = format!("vici_socket: /x\n{}", yaml(&section("Metrics")));
+    let config = Config::parse(&text, &Surroundings::default()).unwrap();
+    assert!(config.without.contains(Group::Sas) && !config.without.contains(Group::Clients));
+    assert_eq!(config.strongswan.unwrap().identity, Identity::User);
+}
+
+#[test]
+fn every_flag_in_the_readme_is_in_the_help_and_works() {
+    let section = section("Configuration");
+    let flags: Vec<&str> = quoted(&section).into_iter().filter(|word| word.starts_with('-')).collect();
+    assert!(flags.len() > 10, "{flags:?}");
+    for flag in flags {
+        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+        assert!(cli::HELP.contains(name), "{flag} is not in the help");
+        let mut arguments = vec![OsString::from(name)];
+        if !value.is_empty() || name == "-c" || name == "--config-file" {
+            arguments.push("/x".into());
+        }
+        let ends = ["--version", "--list-metrics", "--help", "-h"].contains(&name);
+        assert_eq!(matches!(cli::parse(arguments), Ok(Command::Run(_))), !ends, "{flag}");
+    }
+}
+
+#[test]
+fn the_catalogue_in_the_readme_is_the_binarys() {
+    let readme = file("README.md");
+    let from = readme.find("<!-- catalogue").and_then(|at| Some(at + readme[at..].find('\n')? + 1)).expect("its start");
+    let to = readme.find("<!-- end of the catalogue -->").expect("its end");
+    if std::env::var_os("BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        fs::write(path, format!("{}{}{}", &readme[..from], catalogue(), &readme[to..])).unwrap();
+        return;
+    }
+    assert_eq!(&readme[from..to], catalogue());
+}
+
+#[test]
+fn every_table_is_in_the_catalogue() {
+    for source in [
+        "src/strongswan/metrics.rs",
+        "src/ipsec/metrics.rs",
+        "src/openvpn/metrics.rs",
+        "src/sockets/metrics.rs",
+        "src/own.rs",
+    ] {
+        let text = file(source);
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let tables: BTreeSet<&str> =
+            code.split("impl Table for ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+        assert!(!tables.is_empty(), "{source}");
+        for table in tables {
+            assert!(code.contains(&format!("describe::<{table}>()")), "{source}: {table}");
+        }
+    }
+}
+
+#[test]
+fn every_difference_has_its_test() {
+    let tests = file("tests/it/differences.rs");
+    let tests: BTreeSet<&str> = tests.split("#[test]\nfn ").skip(1).filter_map(|test| test.split('(').next()).collect();
+    let section = section("Differences from the originals");
+    let rows = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what is different"));
+    let named: BTreeSet<&str> = rows.filter_map(|row| quoted(row).pop()).collect();
+    assert_eq!(tests, named);
+}
+
+#[test]
+fn what_the_readme_links_to_exists() {
+    let readme = file("README.md");
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for link in links.filter(|link| !link.starts_with("http")) {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link}");
+    }
+}
