@@ -2,8 +2,8 @@
 //!
 //! `bench drain SOCKET` asks a charon for its SAs and throws the answer away; `pipe BYTES` sends bytes through a pipe;
 //! `read FILE` reads and throws away, `load FILE` reads and keeps; `memchr FILE` looks for every line's end; `parse FILE`
-//! reads a status file's entries. Each prints how many seconds it took, and how many of them on a CPU. `serve LISTEN CONFIG PROC` is the daemon with
-//! its sockets read from another `/proc`.
+//! reads a status file's entries. Each prints how many seconds it took, and how many of them on a CPU.
+//! `serve LISTEN CONFIG PROC` is the daemon with its sockets read from another `/proc`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs::{self, File};

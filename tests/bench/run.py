@@ -112,7 +112,8 @@ def status(path, key):
 
 def daemon(config, text, binary=None):
     config.write_text(text)
-    return Exporter(binary or RELEASE / "gateway-exporter", "--web.listen-address=127.0.0.1:PORT", f"--config.file={config}")
+    binary = binary or RELEASE / "gateway-exporter"
+    return Exporter(binary, "--web.listen-address=127.0.0.1:PORT", f"--config.file={config}")
 
 
 def free_port():
