@@ -50,7 +50,7 @@ struct Traffic;
 impl Table for Traffic {
     type Row<'a> = (Text<'a>, Protocol, Client<'a>);
     const LABELS: &'static [Label<Self>] = &[label("client", |(identity, protocol, _), out| {
-        out.text(*identity);
+        out.identity(*identity);
         out.text("_".into());
         out.text(protocol.word().into());
     })];

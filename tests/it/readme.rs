@@ -47,7 +47,7 @@ fn yaml(section: &str) -> &str {
 fn the_example_of_metrics_is_valid() {
     let text = format!("vici_socket: /x\n{}", yaml(&section("Metrics")));
     let config = Config::parse(&text, &Surroundings::default()).unwrap();
-    assert!(config.without.contains(Group::Sas) && !config.without.contains(Group::Clients));
+    assert!(config.terms.without.contains(Group::Sas) && !config.terms.without.contains(Group::Clients));
     assert_eq!(config.strongswan.unwrap().identity, Identity::User);
 }
 
