@@ -18,10 +18,10 @@ pub enum Identities {
 impl Identities {
     /// How an identity is shown; absent where none is.
     pub fn show(self, identity: Text<'_>) -> Option<String> {
-        let name = clip(identity.to_string());
+        let name = clip(String::from_utf8_lossy(identity.bytes()));
         match self {
             Self::Plain => Some(printable(&name)),
-            Self::Hashed(_) if name.is_empty() => Some(name),
+            Self::Hashed(_) if name.is_empty() => Some(String::new()),
             Self::Hashed(key) => Some(format!("{:016x}", key.hash(name.as_bytes()))),
             Self::Off => None,
         }

@@ -3,6 +3,7 @@
 //! Peers choose identities and names, so nothing here assumes UTF-8: parsers cut at
 //! bytes, and only [`Display`](fmt::Display) replaces what isn't UTF-8.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use memchr::{memchr, memchr2, memmem};
@@ -63,6 +64,11 @@ impl<'a> Text<'a> {
     /// The parts on both sides of the first `needle`.
     pub fn cut_at(self, needle: &str) -> Option<(Self, Self)> {
         self.split_around(memmem::find(self.0, needle.as_bytes())?, needle.len())
+    }
+
+    /// The parts on both sides of the last `needle`.
+    pub fn cut_last_at(self, needle: &str) -> Option<(Self, Self)> {
+        self.split_around(memmem::rfind(self.0, needle.as_bytes())?, needle.len())
     }
 
     /// The parts on both sides of the first space or tab; the second has no leading white space.
@@ -164,12 +170,11 @@ impl fmt::Debug for Text<'_> {
 
 /// A name of at most [`LONGEST`] bytes: a longer one ends in `…` and 16 hex digits, which are others
 /// for every name.
-pub fn clip(mut name: String) -> String {
-    if let Some((kept, mark)) = clipped(name.as_bytes()) {
-        name.truncate(kept);
-        name.push_str(&mark);
+pub fn clip(name: Cow<'_, str>) -> Cow<'_, str> {
+    match clipped(name.as_bytes()) {
+        None => name,
+        Some((kept, mark)) => format!("{}{mark}", name.get(..kept).unwrap_or_default()).into(),
     }
-    name
 }
 
 /// How many bytes of a name stay, and what is put behind them; none where it is short enough.
@@ -229,8 +234,8 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_and_stays_different_from_others() {
         let short = "ü".repeat(LONGEST / 2);
-        assert_eq!(clip(short.clone()), short);
-        let (one, other) = (clip(format!("{short}a")), clip(format!("{short}b")));
+        assert_eq!(clip(short.as_str().into()), short);
+        let (one, other) = (clip(format!("{short}a").into()), clip(format!("{short}b").into()));
         assert!(one.len() <= LONGEST && one.len() > LONGEST - 4, "{}", one.len());
         assert!(one.starts_with("üüü") && one[one.len() - 16..].bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
         assert_ne!(one, other);
@@ -240,6 +245,14 @@ mod tests {
     #[test]
     fn what_would_disturb_its_neighbours_is_replaced() {
         assert_eq!(printable("a\u{1b}[2J\u{202e}b\u{9b}\r\nü"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\u{fffd}\u{fffd}ü");
+    }
+
+    #[test]
+    fn a_cut_is_at_the_first_or_the_last() {
+        let text = Text::from("a, b, c");
+        assert_eq!(text.cut_at(", "), Some(("a".into(), "b, c".into())));
+        assert_eq!(text.cut_last_at(", "), Some(("a, b".into(), "c".into())));
+        assert_eq!(text.cut_last_at("; "), None);
     }
 
     #[test]
