@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Report};
 use crate::config::Config;
-use crate::expo::{self, Exposition, Group, Groups, Listed};
+use crate::expo::{self, Exposition, Group, Listed, Terms};
 use crate::http::{Reply, Request};
 use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
@@ -20,6 +20,7 @@ use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
+use crate::users::{Users, Verdict};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,12 +37,19 @@ const PROC: &str = "/proc";
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
 
+/// Where a supervisor asks whether the process answers: without a password, and without asking any source.
+const HEALTHY: &str = "/-/healthy";
+
+/// What a browser is told to ask for.
+const REALM: &str = "Basic realm=\"gateway-exporter\"";
+
 /// Finds out anew what there is to watch.
 pub type Discover = dyn Fn() -> Config + Send + Sync;
 
 /// The application.
 pub struct App {
     watch: Mutex<Watch>,
+    users: Mutex<Arc<Users>>,
     telemetry_path: String,
     states: Mutex<States>,
     scrapes: Mutex<Scrapes>,
@@ -91,6 +99,7 @@ impl App {
     /// found once stays watched.
     pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
         Self {
+            users: Mutex::new(Arc::new(Users::new(config.web.users.clone()))),
             watch: Mutex::new(Watch::new(config, discover)),
             telemetry_path,
             states: Mutex::default(),
@@ -100,6 +109,7 @@ impl App {
 
     /// Watches something else from now on.
     pub fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
+        *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
         let mut watch = lock(&self.watch);
         *watch = Watch::new(config, discover);
         lock(&self.states).retain(|(name, _), _| watch.collectors.iter().any(|collector| collector.name() == *name));
@@ -111,21 +121,31 @@ impl App {
         collectors.iter().map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
     }
 
-    /// Answers a request.
+    /// Answers a request; all but the health page only to those who may ask.
     pub fn answer(&self, request: &Request) -> Reply {
+        if request.path == HEALTHY {
+            return Reply::text(200, "gateway-exporter is healthy\n").with("Cache-Control", "no-store");
+        }
+        let users = Arc::clone(&lock(&self.users));
+        match users.judge(request.credentials.as_ref(), request.peer) {
+            Verdict::Welcome => self.route(request),
+            Verdict::Stranger => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
+            Verdict::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
+        }
+    }
+
+    fn route(&self, request: &Request) -> Reply {
         match request.path.as_str() {
             path if path == self.telemetry_path => self.scrape(request, false),
             "/prom" => self.scrape(request, true),
+            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
             "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
                 let sessions = self.sessions(collectors, request).0;
-                Reply::ok(session::CONTENT_TYPE, session::json(&sessions))
+                private(Reply::ok(session::CONTENT_TYPE, session::json(&sessions)))
             }),
             "/static" => self.with_collectors(request, |collectors| {
                 let (sessions, troubles) = self.sessions(collectors, request);
-                Reply::ok(
-                    page::CONTENT_TYPE,
-                    page::sessions(self.frame(&self.gateway()), &sessions, &troubles).into_bytes(),
-                )
+                html(page::sessions(self.frame(&self.gateway()), &sessions, &troubles))
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
             _ => Reply::text(404, "not found\n"),
@@ -133,7 +153,12 @@ impl App {
     }
 
     fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
-        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path }
+        let has_sessions = !self.hides_sessions();
+        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
+    }
+
+    fn hides_sessions(&self) -> bool {
+        lock(&self.watch).config.web.hides_sessions
     }
 
     fn gateway(&self) -> String {
@@ -150,6 +175,7 @@ impl App {
                     own::expose_target(round.name, target, result.is_ok(), &mut all);
                 }
                 own::expose_duration(round.name, round.taken, &mut all);
+                own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
                 all.absorb(round.report.exposition);
             }
             if with_own {
@@ -173,15 +199,16 @@ impl App {
                 since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
             })
             .collect();
-        Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(&self.gateway()), &targets).into_bytes())
+        html(page::landing(self.frame(&self.gateway()), &targets))
     }
 
     /// The sessions of all sources, and why some of them could not be read.
     fn sessions(&self, collectors: &[&dyn Collector], request: &Request) -> (Vec<Session>, Vec<String>) {
+        let identities = lock(&self.watch).config.terms.identities;
         let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
         let (mut sessions, mut troubles) = (Vec::new(), Vec::new());
         for Report { sessions: more, targets, .. } in rounds.into_iter().map(|round| round.report) {
-            sessions.extend(more);
+            sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
         (sessions, troubles)
@@ -206,18 +233,18 @@ impl App {
 
     /// Runs the collectors side by side, so that one that hangs costs only itself.
     fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline) -> Vec<Round> {
-        let without = lock(&self.watch).config.without;
+        let terms = lock(&self.watch).config.terms;
         let rounds: Vec<Round> = thread::scope(|scope| {
             let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, without, deadline);
+                    let run = move || collect(*collector, wish, terms, deadline);
                     // Where the system has no thread to give it runs here, one after the other.
                     thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, without, deadline));
+            let mine = last.map(|collector| collect(*collector, wish, terms, deadline));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 Err(round) => *round,
@@ -335,14 +362,27 @@ fn collectors(config: &Config) -> Collectors {
     all.into()
 }
 
-fn collect(collector: &dyn Collector, wish: Wish, without: Groups, deadline: Deadline) -> Round {
+fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline) -> Round {
     let started = Instant::now();
-    let mut report = Report::without(without);
+    let mut report = Report::on(terms);
     match wish {
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
     }
     Round { name: collector.name(), report, taken: started.elapsed() }
+}
+
+/// A page for people, which may load nothing and run nothing but its own script.
+fn html(page: String) -> Reply {
+    private(Reply::ok(page::CONTENT_TYPE, page.into_bytes())).with("Content-Security-Policy", page::POLICY)
+}
+
+/// An answer that says who is connected: nobody keeps it or takes it for something else.
+fn private(reply: Reply) -> Reply {
+    reply
+        .with("Cache-Control", "no-store")
+        .with("X-Content-Type-Options", "nosniff")
+        .with("Referrer-Policy", "no-referrer")
 }
 
 /// A scrape ends before Prometheus stops waiting, so that what the healthy sources said arrives.
@@ -363,7 +403,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::collector::Error;
-    use crate::http::Method;
+    use crate::http::{Credentials, Method};
+    use crate::identities::Identities;
 
     /// A collector that does what a test wants.
     struct Stub {
@@ -414,6 +455,8 @@ mod tests {
             path: path.into(),
             query: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
             timeout: None,
+            credentials: None,
+            peer: [127, 0, 0, 1].into(),
         }
     }
 
@@ -469,6 +512,61 @@ mod tests {
             "# TYPE process_cpu_seconds_total counter\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn only_users_may_ask_where_there_are_some() {
+        let mut config = Config::default();
+        config.web.users.insert("ann".into(), crate::bcrypt::Hash::new(b"secret", 4, [1; 16]));
+        let app = App::new(config, None, "/metrics".into());
+        let ask = |path: &str, password: Option<&str>| {
+            let credentials = password.map(|password| Credentials { user: "ann".into(), password: password.into() });
+            app.answer(&Request { credentials, ..request(path) })
+        };
+        for path in ["/", "/metrics", "/prom", "/sessions", "/static", "/nowhere", "/-/healthy/", "//-/healthy"] {
+            for password in [None, Some("wrong")] {
+                let reply = ask(path, password);
+                assert_eq!(reply.status(), 401, "{path}");
+                assert!(reply.headers().contains(&("WWW-Authenticate", REALM)), "{path}");
+            }
+        }
+        assert_eq!(ask("/metrics", Some("secret")).status(), 200);
+        assert_eq!(ask("/nowhere", Some("secret")).status(), 404);
+        assert_eq!(ask(HEALTHY, None).status(), 200);
+        app.reload(Config::default(), None);
+        assert_eq!(ask("/metrics", None).status(), 200);
+    }
+
+    #[test]
+    fn sessions_can_be_switched_off() {
+        let app = app(vec![stub("a", None, 0)]);
+        lock(&app.watch).config.web.hides_sessions = true;
+        for path in ["/sessions", "/sessions_local", "/static"] {
+            assert_eq!(get(&app, path).0, 404, "{path}");
+        }
+        let (_, page) = get(&app, "/");
+        assert!(!page.contains("/sessions") && !page.contains("/static") && page.contains("/metrics"), "{page}");
+    }
+
+    #[test]
+    fn identities_are_shown_as_configured() {
+        let app = app(vec![stub("carol", None, 0)]);
+        assert!(get(&app, "/sessions").1.contains("\"remoteid\":\"carol\""));
+        lock(&app.watch).config.terms.identities = Identities::Off;
+        for path in ["/sessions", "/static"] {
+            assert!(!get(&app, path).1.contains("carol"), "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_are_kept_by_nobody_and_load_nothing() {
+        let app = app(vec![]);
+        for (path, has_policy) in [("/", true), ("/static", true), ("/sessions", false)] {
+            let reply = app.answer(&request(path));
+            assert!(reply.headers().contains(&("Cache-Control", "no-store")), "{path}");
+            assert!(reply.headers().contains(&("X-Content-Type-Options", "nosniff")), "{path}");
+            assert_eq!(reply.headers().iter().any(|(name, _)| *name == "Content-Security-Policy"), has_policy);
         }
     }
 

@@ -7,13 +7,17 @@ use std::path::PathBuf;
 
 use pico_args::Arguments;
 
+use crate::http;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN and the sockets that should be there.
 
 Usage: gateway-exporter [FLAGS]
 
-      --web.listen-address=ADDRESS  Where to listen; :PORT is every address [default: :9234]
+      --web.listen-address=ADDRESS  Where to listen: :PORT (every address), host:port, [address]:port or
+                                    interface:port; may be given several times [default: :9234]
+      --web.config.file=FILE        Who may ask, as Prometheus' own web configuration file says it
       --web.telemetry-path=PATH     Where the metrics are [default: /metrics]
   -c, --config.file=FILE            Configuration; also --config-file [default: exporter.yaml or
                                     config/config.yml here, or /etc/gateway-exporter.yaml; without
@@ -23,18 +27,30 @@ Usage: gateway-exporter [FLAGS]
   -n, --dry-run                     Check the configuration, say what would be watched, and end;
                                     also --check-config
   -d, --debug                       Log more
+      --hash-password               Read a password, print its hash for basic_auth_users, and end
       --list-metrics                Print the catalogue of all metrics and end
       --version                     Print the version and end
   -h, --help                        Print this and end
 ";
 
 /// The flags that take no value.
-const SWITCHES: [&str; 10] =
-    ["enable.sudo", "dry-run", "n", "check-config", "debug", "d", "list-metrics", "version", "help", "h"];
+const SWITCHES: [&str; 11] = [
+    "enable.sudo",
+    "dry-run",
+    "n",
+    "check-config",
+    "debug",
+    "d",
+    "hash-password",
+    "list-metrics",
+    "version",
+    "help",
+    "h",
+];
 
 /// The flags that take one.
-const VALUES: [&str; 6] =
-    ["web.listen-address", "web.telemetry-path", "config.file", "config-file", "c", "config-path"];
+const VALUES: [&str; 7] =
+    ["web.listen-address", "web.config.file", "web.telemetry-path", "config.file", "config-file", "c", "config-path"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +59,8 @@ pub enum Command {
     Run(Flags),
     /// Print the help.
     Help,
+    /// Read a password and print its hash.
+    HashPassword,
     /// Print the catalogue of all metrics.
     ListMetrics,
     /// Print the version.
@@ -52,8 +70,10 @@ pub enum Command {
 /// The flags that were given, defaults filled in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Flags {
-    /// `:9234`, `host:port` or `[address]:port`.
-    pub listen: String,
+    /// Where to listen, each `:9234`, `host:port`, `[address]:port` or `interface:port`; empty where nothing is said.
+    pub listen: Vec<String>,
+    /// Prometheus' web configuration file, where one is named.
+    pub web_config: Option<PathBuf>,
     /// The path of the metrics, with its slash.
     pub telemetry_path: String,
     /// The configuration file, where one is named.
@@ -74,6 +94,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if arguments.contains(["-h", "--help"]) {
         return Ok(Command::Help);
     }
+    if arguments.contains("--hash-password") {
+        return Ok(Command::HashPassword);
+    }
     if arguments.contains("--list-metrics") {
         return Ok(Command::ListMetrics);
     }
@@ -87,18 +110,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if !flags.telemetry_path.starts_with('/') {
         return Err(format!("--web.telemetry-path: {:?} does not begin with a slash", flags.telemetry_path));
     }
+    for address in &flags.listen {
+        http::check(address).map_err(|complaint| format!("--web.listen-address: {complaint}"))?;
+    }
     Ok(Command::Run(flags))
 }
 
 fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
-    let listen = arguments.opt_value_from_str("--web.listen-address")?;
+    let listen = arguments.values_from_str("--web.listen-address")?;
     let telemetry_path = arguments.opt_value_from_str("--web.telemetry-path")?;
     let mut config = arguments.opt_value_from_os_str("--config.file", path)?;
     if config.is_none() {
         config = arguments.opt_value_from_os_str(["-c", "--config-file"], path)?;
     }
     Ok(Flags {
-        listen: listen.unwrap_or_else(|| ":9234".into()),
+        listen,
+        web_config: arguments.opt_value_from_os_str("--web.config.file", path)?,
         telemetry_path: telemetry_path.unwrap_or_else(|| "/metrics".into()),
         config,
         ipsec_config: arguments.opt_value_from_os_str("--config-path", path)?,
@@ -146,12 +173,14 @@ mod tests {
         for dashes in ["-", "--"] {
             for between in ["=", " "] {
                 let line = format!(
-                    "{dashes}web.listen-address{between}:1 {dashes}web.telemetry-path{between}/m \
+                    "{dashes}web.listen-address{between}:1 {dashes}web.listen-address{between}lo:2 \
+                     {dashes}web.config.file{between}w.yaml {dashes}web.telemetry-path{between}/m \
                      {dashes}config.file{between}a.yaml {dashes}config-path{between}/etc/b {dashes}enable.sudo \
                      {dashes}dry-run {dashes}debug"
                 );
                 let expected = Flags {
-                    listen: ":1".into(),
+                    listen: vec![":1".into(), "lo:2".into()],
+                    web_config: Some("w.yaml".into()),
                     telemetry_path: "/m".into(),
                     config: Some("a.yaml".into()),
                     ipsec_config: Some("/etc/b".into()),
@@ -174,8 +203,8 @@ mod tests {
     #[test]
     fn nothing_given_is_the_defaults() {
         let flags = run("").expect("no flags");
-        assert_eq!((flags.listen.as_str(), flags.telemetry_path.as_str()), (":9234", "/metrics"));
-        assert_eq!((flags.config, flags.ipsec_config), (None, None));
+        assert_eq!((flags.listen, flags.telemetry_path.as_str()), (Vec::new(), "/metrics"));
+        assert_eq!((flags.config, flags.web_config, flags.ipsec_config), (None, None, None));
     }
 
     #[test]
@@ -196,6 +225,7 @@ mod tests {
             ("--no-such-flag", "unknown argument --no-such-flag; --help lists all"),
             ("stray", "unknown argument stray; --help lists all"),
             ("--web.telemetry-path=metrics", "--web.telemetry-path: \"metrics\" does not begin with a slash"),
+            ("--web.listen-address=:x", "--web.listen-address: \":x\": \"x\" is not a port"),
             ("--config.file", "the '--config.file' option doesn't have an associated value"),
         ] {
             assert_eq!(run(line), Err(complaint.to_owned()), "{line}");

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::expo::{Exposition, Groups};
+use crate::expo::{Exposition, Terms};
 use crate::session::Session;
 
 /// One watched source.
@@ -36,9 +36,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report whose families leave groups out.
-    pub fn without(groups: Groups) -> Self {
-        Self { exposition: Exposition::without(groups), ..Self::default() }
+    /// A report whose families stand on these terms.
+    pub fn on(terms: Terms) -> Self {
+        Self { exposition: Exposition::on(terms), ..Self::default() }
     }
 
     /// Notes how a target answered, and hands back what it gave.

@@ -3,17 +3,26 @@
 //! A file of any of the five originals is valid, and one file may hold them all. The only file
 //! that knows serde_yaml.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::expo::{Group, Groups};
+use self::web::FileWeb;
+pub use self::web::Web;
+use crate::bcrypt::Hash;
+use crate::collector::Error;
+use crate::expo::{Group, Groups, Terms};
+use crate::identities::Identities;
+use crate::siphash::Key;
 use crate::sockets::watch::{Rule, Spec};
 use crate::source::file;
 use crate::source::socket::Address;
 use crate::strongswan::sa::Identity;
 use crate::{ipsec, openvpn, sockets, strongswan};
+
+mod web;
 
 /// Where charon's socket is unless something else is said.
 const VICI: &str = "/var/run/charon.vici";
@@ -23,6 +32,9 @@ const IPSEC_CONF: &str = "/etc/ipsec.conf";
 
 /// The most clients whose totals are kept when they are gone.
 const MOST_CLIENTS: usize = 10_000;
+
+/// The most series of one source.
+const MOST_SERIES: usize = 200_000;
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
@@ -40,8 +52,13 @@ pub struct Config {
     pub openvpn: Option<openvpn::Settings>,
     /// Sockets that should be there.
     pub sockets: Option<sockets::Settings>,
-    /// What is left out of the metrics.
-    pub without: Groups,
+    /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
+    pub terms: Terms,
+    /// Where the key is that clients' names are hashed with, where they are. Until it is read
+    /// ([`Config::unlock`]) they are not shown at all.
+    pub key_file: Option<PathBuf>,
+    /// Where to listen, and who may ask.
+    pub web: Web,
 }
 
 /// What the command line and the machine add to a file.
@@ -70,6 +87,10 @@ struct File {
     ipsec_command: Option<Vec<String>>,
     sockets: Option<Vec<FileRule>>,
     metrics: Option<FileMetrics>,
+    max_series: Option<usize>,
+    identities: Option<String>,
+    identities_key_file: Option<PathBuf>,
+    web: Option<FileWeb>,
 }
 
 /// The section `metrics`: how much detail is exposed.
@@ -150,9 +171,23 @@ impl Config {
                 most_clients: MOST_CLIENTS,
             }),
             sockets: None,
-            without: Groups::default(),
             gateway,
+            ..Self::default()
         }
+    }
+
+    /// The users of Prometheus' web configuration file.
+    pub fn web_file(text: &str) -> Result<BTreeMap<String, Hash>, String> {
+        let file: Option<web::Toolkit> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        file.unwrap_or_default().users()
+    }
+
+    /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
+    pub fn unlock(&mut self) -> Result<(), Error> {
+        if let Some(path) = &self.key_file {
+            self.terms.identities = Identities::Hashed(Key::new(file::secret(path)?));
+        }
+        Ok(())
     }
 
     /// Adds the sources of `found` that are not here yet, and names them.
@@ -203,6 +238,8 @@ impl File {
         let socket = self.vici_socket.map(|text| address(&text)).transpose()?;
         let metrics = self.metrics.unwrap_or_default();
         let identity = metrics.client.as_deref().map_or(Ok(Identity::default()), identity)?;
+        let (identities, key_file) = identities(self.identities.as_deref(), self.identities_key_file)?;
+        let most_series = Some(self.max_series.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
         let most_clients = metrics.max_clients.unwrap_or(MOST_CLIENTS);
         Ok(Config {
             strongswan: socket.map(|socket| {
@@ -216,7 +253,9 @@ impl File {
                 most_clients,
             }),
             sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
-            without: groups(&metrics.without.unwrap_or_default())?,
+            terms: Terms { without: groups(&metrics.without.unwrap_or_default())?, most_series, identities },
+            key_file,
+            web: self.web.unwrap_or_default().meaning()?,
             gateway,
         })
     }
@@ -241,6 +280,20 @@ fn identity(word: &str) -> Result<Identity, String> {
         "remote-id" => Ok(Identity::Remote),
         "user" => Ok(Identity::User),
         _ => Err(format!("metrics.client: {word:?} is neither \"remote-id\" nor \"user\"")),
+    }
+}
+
+/// How clients are shown, and where the key for it is.
+fn identities(word: Option<&str>, key_file: Option<PathBuf>) -> Result<(Identities, Option<PathBuf>), String> {
+    match (word, key_file) {
+        (Some("hashed"), Some(path)) if !path.as_os_str().is_empty() => Ok((Identities::Off, Some(path))),
+        (Some("hashed"), _) => {
+            Err("identities: hashed names need a key, and identities_key_file does not say where".into())
+        }
+        (_, Some(_)) => Err("identities_key_file: the key is for identities: hashed".into()),
+        (None | Some("plain"), None) => Ok((Identities::Plain, None)),
+        (Some("off"), None) => Ok((Identities::Off, None)),
+        (Some(word), None) => Err(format!("identities: {word:?} is neither \"plain\", nor \"hashed\", nor \"off\"")),
     }
 }
 
@@ -391,10 +444,66 @@ mod tests {
                 "metrics.without: \"sa\" is none of clients, tunnels, sas, pools, certificates, events, daemons",
             ),
             ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].srcPort: \"http\" is not a port"),
+            ("web: {listen: [\":1\", \":x\"]}", "web.listen[1]: \":x\": \"x\" is not a port"),
+            ("web: {allow: []}", "web.allow: an empty list would let nobody in"),
+            ("web: {allow: [lan]}", "web.allow: \"lan\" is neither an address nor a network as 192.0.2.0/24"),
+            ("web: {basic_auth_users: {\"\": x}}", "web.basic_auth_users: \"\" can't be a user's name"),
+            (
+                "web: {basic_auth_users: {ann: secret}}",
+                "web.basic_auth_users.ann: what is written there is no bcrypt hash; --hash-password makes one",
+            ),
+            ("identities: none", "identities: \"none\" is neither \"plain\", nor \"hashed\", nor \"off\""),
+            ("identities: hashed", "identities: hashed names need a key, and identities_key_file does not say where"),
+            ("identities_key_file: /k", "identities_key_file: the key is for identities: hashed"),
         ] {
             assert_eq!(complaint(text), expected);
         }
         assert!(complaint("openvpn:\n  - {name: a}").contains("missing field `status`"));
+    }
+
+    const HASH: &str = "$2y$04$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i";
+
+    #[test]
+    fn access_is_written_in_one_section() {
+        let web = parse(&format!(
+            "web:\n  listen: [\":9234\", \"[::1]:9235\", br-lan:9236]\n  allow: [192.0.2.0/24, \"::1\"]\n  sessions: false\n  \
+             basic_auth_users: {{ann: {HASH}}}\n"
+        ))
+        .web;
+        assert_eq!(web.listen, [":9234", "[::1]:9235", "br-lan:9236"]);
+        let allow = web.allow.expect("networks");
+        assert!(allow.contains([192, 0, 2, 9].into()) && !allow.contains([192, 0, 3, 9].into()));
+        assert!(web.hides_sessions && web.users.contains_key("ann"));
+        assert_eq!(parse("web: {sessions: true}").web, Web::default());
+    }
+
+    #[test]
+    fn prometheus_own_web_file_is_read() {
+        let users =
+            Config::web_file(&format!("basic_auth_users:\n  ann: {HASH}\nhttp_server_config: {{http2: false}}\n"));
+        assert_eq!(users.expect("users").len(), 1);
+        assert!(Config::web_file("# nothing\n").expect("no users").is_empty());
+        for (text, complaint) in [
+            ("tls_server_config: {cert_file: a}", "tls_server_config: this build has no TLS"),
+            ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added"),
+            ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: what is written there is no bcrypt hash"),
+            ("basic_auth_user: {}", "unknown field `basic_auth_user`"),
+        ] {
+            let said = Config::web_file(text).expect_err(text);
+            assert!(said.starts_with(complaint) && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn clients_are_shown_unless_something_else_is_said() {
+        let terms = |text: &str| parse(text).terms;
+        assert_eq!((terms("").identities, terms("").most_series), (Identities::Plain, Some(MOST_SERIES)));
+        assert_eq!(terms("max_series: 0").most_series, None);
+        assert_eq!(terms("max_series: 7").most_series, Some(7));
+        assert_eq!(terms("identities: off").identities, Identities::Off);
+        assert_eq!(terms("identities: plain").identities, Identities::Plain);
+        let locked = parse("identities: hashed\nidentities_key_file: /k\n");
+        assert_eq!((locked.terms.identities, locked.key_file), (Identities::Off, Some("/k".into())));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
 
-use crate::text::Text;
+use crate::identities::Identities;
+use crate::text::{Text, clipped, is_disruptive};
 
 /// The Content-Type of what [`Encoder`] writes; Prometheus 3 refuses others.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -212,13 +213,61 @@ pub fn describe<T: Table>() -> impl Iterator<Item = Listed> {
     T::FAMILIES.iter().map(move |family| listed(&family.desc))
 }
 
+/// What an operator asks of all metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// The groups that are left out.
+    pub without: Groups,
+    /// The most series of one source; no limit where absent.
+    ///
+    /// Rows that would be more are left out: those of a group and those of a client. Counts, states and what
+    /// the configuration names stay.
+    pub most_series: Option<usize>,
+    /// What becomes of the names of clients. Where they are not shown, no family has a row of a client.
+    pub identities: Identities,
+}
+
 /// Where a row writes one label's value; escapes as the format asks.
+///
+/// No value disturbs the terminal that it is printed on ([`is_disruptive`]), and none is longer than
+/// [`crate::text::LONGEST`].
 pub struct LabelValue<'w> {
     out: &'w mut Vec<u8>,
     written: bool,
+    identities: Identities,
+    whose: Whose,
+}
+
+/// Whom a row is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Nobody,
+    Client,
+    /// A client that is not to be shown.
+    Hidden,
 }
 
 impl LabelValue<'_> {
+    /// Writes the name of a client as the operator wants it; where it is not to be shown there will be no row.
+    pub fn identity(&mut self, identity: Text<'_>) {
+        self.whose = Whose::Client;
+        // No copy where none is needed: what disturbs or is too long is seen to for every text.
+        if self.identities == Identities::Plain {
+            return self.text(identity);
+        }
+        match self.identities.show(identity) {
+            Some(name) => self.text(name.as_str().into()),
+            None => self.whose = Whose::Hidden,
+        }
+    }
+
+    /// Writes the addresses of a peer with a separator between them, unless they are not to be shown.
+    pub fn addresses<'a>(&mut self, addresses: impl IntoIterator<Item = Text<'a>>, separator: &str) {
+        if self.identities.shows_addresses() {
+            self.joined(addresses, separator);
+        }
+    }
+
     /// Writes a piece of input.
     pub fn text(&mut self, text: Text<'_>) {
         self.written = true;
@@ -262,7 +311,9 @@ impl fmt::Write for LabelValue<'_> {
 pub struct Exposition {
     tables: Vec<Rows>,
     hasher: RandomState,
-    without: Groups,
+    terms: Terms,
+    series: usize,
+    dropped: usize,
 }
 
 /// The rows of one table: each row's labels as text, and its values, one for each family.
@@ -293,21 +344,35 @@ struct Slot {
     row: NonZeroU32,
 }
 
+/// Where a row's labels are looked for.
+enum Place {
+    /// This row has them.
+    Taken(usize),
+    /// None has; this is the hash of a new one.
+    Free(u32),
+}
+
 impl Exposition {
-    /// An exposition that leaves groups out.
-    pub fn without(groups: Groups) -> Self {
-        Self { without: groups, ..Self::default() }
+    /// An exposition on these terms.
+    pub fn on(terms: Terms) -> Self {
+        Self { terms, ..Self::default() }
     }
 
-    /// An exposition that leaves out the same groups, with nothing in it yet.
+    /// An exposition that leaves groups out.
+    pub fn without(groups: Groups) -> Self {
+        Self::on(Terms { without: groups, ..Terms::default() })
+    }
+
+    /// An exposition on the same terms, with nothing in it yet.
     #[must_use]
     pub fn like(&self) -> Self {
-        Self::without(self.without)
+        let most_series = self.terms.most_series.map(|most| most.saturating_sub(self.series));
+        Self::on(Terms { most_series, ..self.terms })
     }
 
     /// Whether a group is exposed; if not, nobody needs to ask for it.
     pub fn wants(&self, group: Group) -> bool {
-        !self.without.contains(group)
+        !self.terms.without.contains(group)
     }
 
     /// Adds a row. Where its labels were seen before, each family's twin rule settles the value.
@@ -323,19 +388,40 @@ impl Exposition {
         }
         let Some(rows) = self.tables.get_mut(at) else { return };
         let start = rows.labels.len();
-        write_labels::<T>(row, &rows.openings, &mut rows.labels);
-        let number = rows.intern(start, &self.hasher);
-        rows.put(number, T::FAMILIES.iter().map(|family| (family.value)(row)));
+        let whose = write_labels::<T>(row, &rows.openings, self.terms.identities, &mut rows.labels);
+        let values = T::FAMILIES.iter().map(|family| (family.value)(row));
+        let is_full = self.terms.most_series.is_some_and(|most| self.series.saturating_add(values.len()) > most);
+        let may_go = T::GROUP.is_some() || whose == Whose::Client;
+        let number = match rows.find(start, &self.hasher) {
+            _ if whose == Whose::Hidden => None,
+            Place::Free(_) if is_full && may_go => {
+                self.dropped = self.dropped.saturating_add(values.clone().flatten().count());
+                None
+            }
+            Place::Free(hash) => return self.series = self.series.saturating_add(rows.enter(hash, values)),
+            Place::Taken(number) => Some(number),
+        };
+        rows.labels.truncate(start);
+        if let Some(number) = number {
+            self.series = self.series.saturating_add(rows.settle(number, values));
+        }
     }
 
     /// Takes over what another source exposed.
     pub fn absorb(&mut self, other: Self) {
         self.tables.extend(other.tables);
+        self.series = self.series.saturating_add(other.series);
+        self.dropped = self.dropped.saturating_add(other.dropped);
     }
 
     /// How many series stand so far.
     pub fn series(&self) -> usize {
-        self.tables.iter().map(|rows| rows.values.iter().flatten().count()).sum()
+        self.series
+    }
+
+    /// How many were left out because there would have been too many.
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// The text, written as it is read.
@@ -357,35 +443,37 @@ impl Rows {
         }
     }
 
-    /// The number of the row whose labels stand at `start..` of the label text: an older row
-    /// with the same labels (the new text is dropped), or a new row.
-    fn intern(&mut self, start: usize, hasher: &RandomState) -> usize {
+    /// The row with the labels that stand at `start..` of the label text, or where it can be entered.
+    fn find(&self, start: usize, hasher: &RandomState) -> Place {
         let written = self.labels.get(start..).unwrap_or_default();
         let mut hash = hasher.build_hasher();
         hash.write(written);
         // The lower half is as good as all of it.
         let hash = hash.finish() as u32;
         let twin = self.index.rows(hash).find(|number| self.labels_of(*number) == written);
-        if let Some(number) = twin {
-            self.labels.truncate(start);
-            return number;
-        }
+        twin.map_or(Place::Free(hash), Place::Taken)
+    }
+
+    /// Makes the label text that was written last a new row, and says how many series it has.
+    fn enter(&mut self, hash: u32, values: impl Iterator<Item = Option<Value>>) -> usize {
+        let start = self.values.len();
         let number = self.ends.len();
         self.ends.push(self.labels.len());
         self.index.insert(hash, number);
-        number
+        self.values.extend(values);
+        self.values.get(start..).unwrap_or_default().iter().flatten().count()
     }
 
-    fn put(&mut self, number: usize, values: impl Iterator<Item = Option<Value>>) {
+    /// Merges values into a row, and says how many series are new.
+    fn settle(&mut self, number: usize, values: impl Iterator<Item = Option<Value>>) -> usize {
         let start = number.saturating_mul(self.descs.len());
-        if start >= self.values.len() {
-            self.values.extend(values);
-            return;
-        }
+        let mut new_series = 0usize;
         let old = self.values.get_mut(start..).unwrap_or_default();
         for ((old, new), desc) in old.iter_mut().zip(values).zip(&self.descs) {
+            new_series = new_series.saturating_add(usize::from(old.is_none() && new.is_some()));
             *old = settle(desc.twin, *old, new);
         }
+        new_series
     }
 
     fn labels_of(&self, number: usize) -> &[u8] {
@@ -590,15 +678,18 @@ fn openings<T: Table>() -> Vec<String> {
     T::LABELS.iter().map(|label| format!(",{}=\"", label.name)).collect()
 }
 
-/// Writes `{a="x",b="y"}`, or nothing where no label has a value.
-fn write_labels<T: Table>(row: &T::Row<'_>, openings: &[String], out: &mut Vec<u8>) {
+/// Writes `{a="x",b="y"}`, or nothing where no label has a value; says whom the row is about.
+fn write_labels<T: Table>(row: &T::Row<'_>, openings: &[String], identities: Identities, out: &mut Vec<u8>) -> Whose {
+    let mut whose = Whose::Nobody;
     let begin = out.len();
     for (label, opening) in T::LABELS.iter().zip(openings) {
         let start = out.len();
         out.extend_from_slice(opening.as_bytes());
-        let mut value = LabelValue { out, written: false };
+        let mut value = LabelValue { out, written: false, identities, whose };
         (label.value)(row, &mut value);
+        whose = value.whose;
         if value.written {
+            shorten(start.saturating_add(opening.len()), out);
             out.push(b'"');
         } else {
             out.truncate(start);
@@ -608,28 +699,42 @@ fn write_labels<T: Table>(row: &T::Row<'_>, openings: &[String], out: &mut Vec<u
         *first = b'{';
         out.push(b'}');
     }
+    whose
+}
+
+/// Cuts the escaped text at `begin..` where it is too long, but not within an escape.
+fn shorten(begin: usize, out: &mut Vec<u8>) {
+    let written = out.get(begin..).unwrap_or_default();
+    let Some((kept, mark)) = clipped(written) else { return };
+    let slashes = written.iter().take(kept).rev().take_while(|byte| **byte == b'\\').count();
+    out.truncate(begin.saturating_add(kept).saturating_sub(slashes % 2));
+    out.extend_from_slice(mark.as_bytes());
 }
 
 fn escape(text: Text<'_>, out: &mut Vec<u8>) {
     let bytes = text.bytes();
     // Looks at every byte before it decides, which the compiler turns into wide instructions.
-    if !bytes.iter().fold(false, |odd, byte| odd | !byte.is_ascii() | matches!(byte, b'\\' | b'"' | b'\n')) {
+    if !bytes.iter().fold(false, |odd, byte| odd | !matches!(byte, b' '..=b'~') | matches!(byte, b'\\' | b'"')) {
         out.extend_from_slice(bytes);
         return;
     }
     for chunk in bytes.utf8_chunks() {
-        let mut rest = chunk.valid().as_bytes();
-        while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest) {
-            let (plain, special) = rest.split_at_checked(at).unwrap_or_default();
-            out.extend_from_slice(plain);
-            out.push(b'\\');
-            let (first, after) = special.split_first().unwrap_or((&b'\\', &[]));
-            out.push(if *first == b'\n' { b'n' } else { *first });
-            rest = after;
-        }
-        out.extend_from_slice(rest);
+        escape_characters(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+fn escape_characters(text: &str, out: &mut Vec<u8>) {
+    for character in text.chars() {
+        match character {
+            '\\' => out.extend_from_slice(br"\\"),
+            '"' => out.extend_from_slice(br#"\""#),
+            '\n' => out.extend_from_slice(br"\n"),
+            '\t' => out.push(b'\t'),
+            character if is_disruptive(character) => out.extend_from_slice("\u{fffd}".as_bytes()),
+            character => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
 }
@@ -853,6 +958,81 @@ mod tests {
             let mut out = Vec::new();
             write_value(value, &mut out);
             assert_eq!(out, expected.as_bytes());
+        }
+    }
+
+    /// A client of a source: its name and bytes.
+    struct Person;
+
+    impl Table for Person {
+        type Row<'a> = (Text<'a>, u64);
+        const LABELS: &'static [Label<Self>] = &[label("client", |row, out| {
+            out.identity(row.0);
+            out.text("_udp".into());
+        })];
+        const FAMILIES: &'static [Family<Self>] = &[counter("client_bytes_total", "Bytes.", |row| Some(row.1.into()))];
+    }
+
+    fn clients(terms: Terms, rows: &[(&[u8], u64)]) -> (Vec<String>, usize) {
+        let mut exposition = Exposition::on(terms);
+        for (name, bytes) in rows {
+            exposition.add::<Person>(&(Text::new(name), *bytes));
+        }
+        let dropped = exposition.dropped();
+        let mut text = String::new();
+        exposition.encode().read_to_string(&mut text).expect("UTF-8");
+        (text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect(), dropped)
+    }
+
+    #[test]
+    fn a_client_is_shown_hashed_or_not_at_all() {
+        let rows: [(&[u8], u64); 3] = [(b"carol", 1), (b"dave", 2), (b"carol", 4)];
+        let on = |identities| clients(Terms { identities, ..Terms::default() }, &rows);
+        let plain = ["client_bytes_total{client=\"carol_udp\"} 5", "client_bytes_total{client=\"dave_udp\"} 2"];
+        assert_eq!(on(Identities::Plain).0, plain);
+        let (hashed, _) = on(Identities::Hashed(crate::siphash::Key::new([1; 16])));
+        assert!(hashed.len() == 2 && hashed[0].ends_with("_udp\"} 5"), "{hashed:?}");
+        assert!(!hashed.concat().contains("carol"), "{hashed:?}");
+        assert_eq!(on(Identities::Off), (Vec::new(), 0), "hidden rows are not counted as dropped");
+    }
+
+    #[test]
+    fn more_clients_than_there_may_be_are_left_out_and_counted() {
+        let terms = Terms { most_series: Some(2), ..Terms::default() };
+        let mut exposition = Exposition::on(terms);
+        exposition.add::<Person>(&("a".into(), 1));
+        let mut all = exposition.like();
+        for (name, bytes) in [("b", 2), ("c", 3), ("d", 4), ("b", 10)] {
+            all.add::<Person>(&(name.into(), bytes));
+        }
+        assert_eq!((all.series(), all.dropped()), (1, 2), "a known client goes on counting");
+        exposition.absorb(all);
+        assert_eq!((exposition.series(), exposition.dropped()), (2, 2));
+    }
+
+    #[test]
+    fn no_name_breaks_a_line_or_a_terminal() {
+        let evil = "\u{1b}[2J\u{202e}\r\u{9b}\"\\\n\tü".as_bytes();
+        let (lines, _) = clients(Terms::default(), &[(evil, 1), (b"\xff\"", 2)]);
+        let bad = '\u{fffd}';
+        assert_eq!(lines[0], format!(r#"client_bytes_total{{client="{bad}[2J{bad}{bad}{bad}\"\\{bad}{bad}ü_udp"}} 1"#));
+        assert_eq!(lines[1], format!(r#"client_bytes_total{{client="{bad}\"_udp"}} 2"#));
+        let mut line = Vec::new();
+        escape(Text::new(b"two\nlines\tand \"quotes\"\x07"), &mut line);
+        assert_eq!(String::from_utf8(line), Ok(format!("two\\nlines\tand \\\"quotes\\\"{bad}")));
+    }
+
+    #[test]
+    fn a_name_of_64_kib_is_cut_and_stays_apart_from_its_like() {
+        for filler in ["a", "\"", "\\", "ü", "\n"] {
+            let long = filler.repeat(65_536);
+            let (one, other) = (format!("{long}1"), format!("{long}2"));
+            let (lines, _) = clients(Terms::default(), &[(one.as_bytes(), 1), (other.as_bytes(), 2)]);
+            assert_eq!(lines.len(), 2, "{filler:?}");
+            assert!(lines.iter().all(|line| line.len() < 1100), "{filler:?}: {}", lines[0].len());
+            let (start, _) = lines[0].rsplit_once('…').expect("its mark");
+            let slashes = start.bytes().rev().take_while(|byte| *byte == b'\\').count();
+            assert_eq!(slashes % 2, 0, "{filler:?}: cut within an escape");
         }
     }
 }

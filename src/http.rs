@@ -5,7 +5,9 @@
 //! [`Limits`]. Where there is no room the greediest peer makes it: the scraper is not shut out by strangers.
 //! HTTP/1.1 is RFC 9112, its words RFC 9110; every answer ends its connection.
 
+mod allow;
 mod answer;
+mod basic;
 mod door;
 mod head;
 mod listen;
@@ -13,11 +15,13 @@ mod workers;
 
 use std::borrow::Cow;
 use std::io::{self, Read};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use listen::bind;
+pub use allow::Networks;
+pub use basic::Credentials;
+pub use listen::{Entrance, bind, check};
 
 /// How to answer: called on the request's own thread.
 pub type Respond = dyn Fn(&Request) -> Reply + Send + Sync;
@@ -42,6 +46,10 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// When Prometheus will stop waiting (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
     pub timeout: Option<Duration>,
+    /// The name and password that came with it (RFC 7617).
+    pub credentials: Option<Credentials>,
+    /// Whom it counts against: an IPv4 address, or the /64 of an IPv6 one.
+    pub peer: IpAddr,
 }
 
 impl Request {
@@ -162,9 +170,15 @@ impl Default for Limits {
 /// Serves all `listeners` on a thread of its own, for as long as the process lives.
 /// If that thread or an answering one panics, the process ends: it must not live on deaf.
 pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+    let order = door::Order { listeners: listeners.into_iter().map(Arc::new).collect(), allow: None };
+    start(order, None, limits, respond)
+}
+
+/// Starts the door's thread, which heeds further `orders`.
+fn start(order: door::Order, orders: Option<door::Orders>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
     let limits = Limits { connections: limits.connections.min(listen::spare_descriptors()).max(1), ..limits };
     let workers = workers::Workers::new(limits, respond);
-    let door = door::Door::new(listeners, limits, workers)?;
+    let door = door::Door::new(order, orders, limits, workers)?;
     let run = move || {
         let _ends = EndsProcess;
         door.run();

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use gateway_exporter::source::clock;
+use gateway_exporter::text::printable;
 use log::{LevelFilter, Log, Metadata, Record};
 
 /// Writes lines to the standard error, with the time where a person reads them; service managers add their own.
@@ -37,7 +38,9 @@ pub(crate) fn start(level: LevelFilter) {
 
 /// A whole line, so that it reaches the standard error in one write and no other comes between its parts.
 fn line(record: &Record<'_>, with_time: bool) -> String {
-    let message = format!("[{}] {}\n", record.level(), record.args());
+    // What a peer chose can be in a message: it stays in its line and out of the terminal's controls.
+    let text = printable(&record.args().to_string().replace('\n', " "));
+    let message = format!("[{}] {text}\n", record.level());
     match clock::local(clock::now()).filter(|_| with_time) {
         Some(time) => format!("{time} {message}"),
         None => message,
@@ -54,6 +57,8 @@ mod tests {
             line(&Record::builder().level(log::Level::Warn).args(format_args!("it's {}", "down")).build(), with_time)
         };
         assert_eq!(record(false), "[WARN] it's down\n");
+        let evil = Record::builder().level(log::Level::Warn).args(format_args!("a\n\u{1b}[31mb\u{202e}")).build();
+        assert_eq!(line(&evil, false), "[WARN] a \u{fffd}[31mb\u{fffd}\n");
         let line = record(true);
         assert!(line.starts_with("20") && line.get(19..) == Some(" [WARN] it's down\n"), "{line:?}");
     }

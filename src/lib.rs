@@ -17,11 +17,13 @@
 //! and [`source`] is the only place that knows the operating system.
 
 pub mod app;
+pub mod bcrypt;
 pub mod cli;
 pub mod collector;
 pub mod config;
 pub mod expo;
 pub mod http;
+pub mod identities;
 pub mod ipsec;
 pub mod kernel;
 pub mod ledger;
@@ -29,7 +31,9 @@ pub mod openvpn;
 pub mod own;
 pub mod page;
 pub mod session;
+pub mod siphash;
 pub mod sockets;
 pub mod source;
 pub mod strongswan;
 pub mod text;
+pub mod users;

@@ -1,24 +1,32 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, BufRead as _, IsTerminal, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use gateway_exporter::app::{App, Discover, catalogue};
+use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags};
 use gateway_exporter::config::{Config, Surroundings};
-use gateway_exporter::http::{self, Limits};
+use gateway_exporter::http::{Entrance, Limits};
 use gateway_exporter::own;
-use gateway_exporter::source::command;
+use gateway_exporter::source::{command, file};
 use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::termios::{self, LocalFlags, SetArg};
 
 mod journal;
 
 /// Where a configuration is looked for when none is named: as the originals do, then for the whole machine.
 const CONFIG_FILES: [&str; 3] = ["exporter.yaml", "config/config.yml", "/etc/gateway-exporter.yaml"];
+
+/// Where it listens unless something else is said: every address.
+const EVERYWHERE: &str = ":9234";
+
+/// What of a password bcrypt takes.
+const LONGEST_PASSWORD: usize = 72;
 
 /// What is watched, and how to look for more.
 struct Watched {
@@ -31,6 +39,7 @@ fn main() -> ExitCode {
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help) => return say(cli::HELP),
+        Ok(Command::HashPassword) => return hash_password(),
         Ok(Command::ListMetrics) => return say(&catalogue()),
         Ok(Command::Version) => {
             let (version, revision, target) = (own::VERSION, own::REVISION, own::TARGET);
@@ -59,19 +68,23 @@ fn say(text: &str) -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), String> {
     let signals = block_signals()?;
-    let watched = read_config(flags)?;
-    let origin = watched.origin.clone();
-    let app = Arc::new(App::new(watched.config, watched.discover, flags.telemetry_path.clone()));
+    let Watched { mut config, discover, origin } = read_config(flags)?;
+    let web = config.web.clone();
+    if !flags.dry_run {
+        config.unlock().map_err(|error| error.to_string())?;
+    }
+    let app = Arc::new(App::new(config, discover, flags.telemetry_path.clone()));
     announce(&app, &origin);
     if flags.dry_run {
         return Ok(());
     }
-    let listeners = http::bind(&flags.listen).map_err(|error| error.to_string())?;
+    let mut entrance = Entrance::open(&web.listen).map_err(|error| error.to_string())?;
     let answering = Arc::clone(&app);
-    http::serve(listeners, Limits::default(), Arc::new(move |request| answering.answer(request)))
-        .map_err(|error| format!("{}: {error}", flags.listen))?;
-    log::info!("listening on {}", flags.listen);
-    heed(&signals, flags, &app)
+    entrance
+        .serve(web.allow, Limits::default(), Arc::new(move |request| answering.answer(request)))
+        .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
+    announce_door(&entrance, &web.listen);
+    heed(&signals, flags, &app, &mut entrance)
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.
@@ -85,16 +98,10 @@ fn block_signals() -> Result<SigSet, String> {
 }
 
 /// Waits for signals until one says that it is over.
-fn heed(signals: &SigSet, flags: &Flags, app: &App) -> Result<(), String> {
+fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
     loop {
         match signals.wait().map_err(|error| format!("signals: {error}"))? {
-            Signal::SIGHUP => match read_config(flags) {
-                Ok(Watched { config, discover, origin }) => {
-                    app.reload(config, discover);
-                    announce(app, &origin);
-                }
-                Err(complaint) => log::error!("{complaint}; what was watched before is still watched"),
-            },
+            Signal::SIGHUP => reload(flags, app, entrance)?,
             signal => {
                 log::info!("{signal}: ending");
                 command::end_all();
@@ -104,25 +111,122 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App) -> Result<(), String> {
     }
 }
 
+/// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
+fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
+    let read = read_config(flags).and_then(|mut watched| {
+        watched.config.unlock().map_err(|error| error.to_string())?;
+        Ok(watched)
+    });
+    let Watched { config, discover, origin } = match read {
+        Ok(watched) => watched,
+        Err(complaint) => {
+            log::error!("{complaint}; what was watched before is still watched");
+            return Ok(());
+        }
+    };
+    let web = config.web.clone();
+    app.reload(config, discover);
+    announce(app, &origin);
+    let before = entrance.addresses();
+    if let Err(error) = entrance.change(&web.listen, web.allow) {
+        log::error!("{error}");
+    }
+    if entrance.is_closed() {
+        return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
+    }
+    if entrance.addresses() != before {
+        announce_door(entrance, &web.listen);
+    }
+    Ok(())
+}
+
 fn read_config(flags: &Flags) -> Result<Watched, String> {
     let surroundings =
         Surroundings { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname: hostname() };
     let named = flags.config.clone();
     let file = named.or_else(|| CONFIG_FILES.iter().map(PathBuf::from).find(|path| path.exists()));
-    let config = match &file {
-        None => Config::default(),
-        Some(path) => {
-            let complain = |complaint: String| format!("{}: {complaint}", path.display());
-            let text = fs::read_to_string(path).map_err(|error| complain(error.to_string()))?;
-            Config::parse(&text, &surroundings).map_err(complain)?
-        }
+    let mut config = match &file {
+        None => Config { gateway: surroundings.hostname.clone(), ..Config::parse("", &Surroundings::default())? },
+        Some(path) => read_as(path, |text| Config::parse(text, &surroundings))?,
     };
+    set_access(&mut config, flags)?;
     if !config.is_empty() {
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
         return Ok(Watched { config, discover: None, origin });
     }
+    let surroundings = Surroundings { hostname: config.gateway.clone(), ..surroundings };
     let discover = move || Config::discover("/".as_ref(), &surroundings);
-    Ok(Watched { config: discover(), discover: Some(Box::new(discover)), origin: "found on this machine".into() })
+    config.absorb(discover());
+    Ok(Watched { config, discover: Some(Box::new(discover)), origin: "found on this machine".into() })
+}
+
+/// What the flags say about access wins over the file.
+fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
+    if let Some(path) = &flags.web_config {
+        let users = read_as(path, Config::web_file)?;
+        if !users.is_empty() {
+            config.web.users = users;
+        }
+    }
+    if !flags.listen.is_empty() {
+        config.web.listen.clone_from(&flags.listen);
+    }
+    if config.web.listen.is_empty() {
+        config.web.listen.push(EVERYWHERE.into());
+    }
+    Ok(())
+}
+
+/// Reads a file of ours; the error names it.
+fn read_as<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
+    let complain = |complaint: String| format!("{}: {complaint}", path.display());
+    let text = fs::read_to_string(path).map_err(|error| complain(error.to_string()))?;
+    parse(&text).map_err(complain)
+}
+
+/// Reads a password, from a terminal twice and unseen, and prints its hash.
+fn hash_password() -> ExitCode {
+    let result = read_password().and_then(|password| {
+        let salt = file::random()?;
+        Ok(Hash::new(password.as_bytes(), bcrypt::COST, salt))
+    });
+    match result {
+        Ok(hash) => say(&format!("{hash}\n")),
+        Err(error) => {
+            eprintln!("gateway-exporter: password: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_password() -> io::Result<String> {
+    let password = ask("Password: ")?;
+    if io::stdin().is_terminal() && ask("Again: ")? != password {
+        return Err(io::Error::other("the two are not the same"));
+    }
+    match password.len() {
+        0 => Err(io::Error::other("there is none")),
+        1..=LONGEST_PASSWORD => Ok(password),
+        _ => Err(io::Error::other("bcrypt takes 72 bytes at most")),
+    }
+}
+
+/// One line of the standard input, which a terminal does not show.
+fn ask(prompt: &str) -> io::Result<String> {
+    let stdin = io::stdin();
+    let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).transpose()?;
+    if let Some(mut silent) = before.clone() {
+        silent.local_flags.remove(LocalFlags::ECHO);
+        termios::tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent)?;
+        eprint!("{prompt}");
+    }
+    let mut line = String::new();
+    let read = stdin.lock().take(4096).read_line(&mut line);
+    if let Some(before) = before {
+        termios::tcsetattr(&stdin, SetArg::TCSANOW, &before)?;
+        eprintln!();
+    }
+    read.map(|_| line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn announce(app: &App, origin: &str) {
@@ -133,6 +237,11 @@ fn announce(app: &App, origin: &str) {
     if watched.is_empty() {
         log::warn!("nothing to watch was found on this machine yet; looking again at every scrape");
     }
+}
+
+fn announce_door(entrance: &Entrance, meant: &[String]) {
+    let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
+    log::info!("listening on {} ({})", meant.join(", "), addresses.join(", "));
 }
 
 fn hostname() -> String {

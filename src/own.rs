@@ -57,6 +57,19 @@ impl Table for Collector {
     )];
 }
 
+struct Dropped;
+
+impl Table for Dropped {
+    type Row<'a> = (&'a str, usize);
+    const LABELS: &'static [Label<Self>] = &[label("collector", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "gateway_exporter_series_dropped",
+        "Series that were left out of this scrape because of max_series.",
+        Twin::First,
+        |row| Some(row.1.into()),
+    )];
+}
+
 struct Requests;
 
 impl Table for Requests {
@@ -117,6 +130,7 @@ pub fn catalogue() -> impl Iterator<Item = Listed> {
     describe::<Build>()
         .chain(describe::<Target>())
         .chain(describe::<Collector>())
+        .chain(describe::<Dropped>())
         .chain(describe::<Requests>())
         .chain(describe::<InFlight>())
         .chain(describe::<Process>())
@@ -135,6 +149,11 @@ pub fn expose_target(collector: &str, target: &str, up: bool, out: &mut Expositi
 /// Exposes how long one collector took.
 pub fn expose_duration(collector: &str, taken: Duration, out: &mut Exposition) {
     out.add::<Collector>(&(collector, taken));
+}
+
+/// Exposes how many series of one collector were left out.
+pub fn expose_dropped(collector: &str, dropped: usize, out: &mut Exposition) {
+    out.add::<Dropped>(&(collector, dropped));
 }
 
 /// Exposes the scrapes answered so far, by status, and those under way.

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::session::Session;
-use crate::text::Text;
+use crate::text::{Text, is_disruptive};
 
 /// The Content-Type of both pages.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
@@ -33,6 +33,8 @@ pub struct Frame<'a> {
     pub version: &'a str,
     /// The path of the metrics.
     pub telemetry_path: &'a str,
+    /// Whether there are session pages.
+    pub has_sessions: bool,
 }
 
 const STYLE: &str = "\
@@ -95,6 +97,11 @@ th.setAttribute('aria-sort',up?'ascending':'descending');\
 var key=function(r){var c=r.cells[i];return c.dataset.sort||(c.querySelector('bdi')||c).textContent};\
 Array.from(body.rows).sort(function(a,b){return (up?1:-1)*key(a).localeCompare(key(b),undefined,{numeric:true})})\
 .forEach(function(r){body.appendChild(r)})}});";
+
+/// The Content-Security-Policy of both pages: they load nothing, and of scripts only [`SCRIPT`] runs, which the
+/// SHA-256 here names. The end-to-end tests say what it must be when the script changes.
+pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+script-src 'sha256-U4SawDONABsKDEo6uxq6xTKLe6PHRfPJ34lAwpuLSEw='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The columns of the session table: the name, its part of the width in percent, and the class.
 const COLUMNS: [(&str, u8, &str); 8] = [
@@ -176,6 +183,9 @@ fn open(frame: Frame<'_>, head: &Head<'_>, out: &mut String) {
         ("/prom", "All metrics"),
         ("/sessions", "JSON"),
     ] {
+        if !frame.has_sessions && matches!(link, "/static" | "/sessions") {
+            continue;
+        }
         let current = if link == *path { " aria-current=\"page\"" } else { "" };
         let _ = write!(out, "<a href=\"{}\"{current}>{name}</a>", Html(link));
     }
@@ -309,10 +319,7 @@ impl fmt::Display for Html<'_> {
                 '>' => out.write_str("&gt;")?,
                 '"' => out.write_str("&quot;")?,
                 '\'' => out.write_str("&#39;")?,
-                '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    out.write_char('\u{fffd}')?;
-                }
-                control if control.is_control() => out.write_char('\u{fffd}')?,
+                character if is_disruptive(character) => out.write_char(char::REPLACEMENT_CHARACTER)?,
                 plain => out.write_char(plain)?,
             }
         }
@@ -324,7 +331,7 @@ impl fmt::Display for Html<'_> {
 mod tests {
     use super::*;
 
-    const FRAME: Frame<'static> = Frame { gateway: "gw", version: "0", telemetry_path: "/metrics" };
+    const FRAME: Frame<'static> = Frame { gateway: "gw", version: "0", telemetry_path: "/metrics", has_sessions: true };
 
     #[test]
     fn everything_from_outside_is_escaped() {
@@ -338,7 +345,7 @@ mod tests {
             ..Session::default()
         };
         let target = Target { collector: "openvpn", name: evil.into(), trouble: Some(evil.into()), since: evil.into() };
-        let frame = Frame { gateway: evil, version: evil, telemetry_path: evil };
+        let frame = Frame { gateway: evil, version: evil, telemetry_path: evil, has_sessions: true };
         for page in [sessions(frame, &[session], &[evil.into()]), landing(frame, &[target])] {
             assert!(!page.contains("<script>alert"), "{page}");
             assert!(!page.contains(['\u{202e}', '\u{0}']), "{page}");

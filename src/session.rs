@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::identities::Identities;
+
 /// The Content-Type of [`json`].
 pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
@@ -46,6 +48,20 @@ pub struct Session {
     pub packetsout: String,
 }
 
+impl Session {
+    /// The session with its client's identity shown as the operator wants it.
+    #[must_use]
+    pub fn shown(mut self, identities: Identities) -> Self {
+        self.remoteid = identities.show(self.remoteid.as_str().into()).unwrap_or_default();
+        if !identities.shows_addresses() {
+            for address in [&mut self.remotehost, &mut self.remoteport, &mut self.remotets] {
+                address.clear();
+            }
+        }
+        self
+    }
+}
+
 /// The sessions as a JSON array; `[]` where there are none.
 pub fn json(sessions: &[Session]) -> Vec<u8> {
     // Strings and arrays always serialize; the fallback keeps the answer valid JSON.
@@ -55,10 +71,28 @@ pub fn json(sessions: &[Session]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::siphash::Key;
 
     #[test]
     fn no_session_is_an_empty_array() {
         assert_eq!(json(&[]), b"[]");
+    }
+
+    #[test]
+    fn a_client_is_shown_as_the_operator_wants() {
+        let session = Session {
+            state: "ESTABLISHED".into(),
+            remoteid: "carol\u{1b}".into(),
+            remotehost: "192.0.2.1".into(),
+            remoteport: "500".into(),
+            remotets: "10.0.0.1/32".into(),
+            ..Session::default()
+        };
+        assert_eq!(session.clone().shown(Identities::Plain).remoteid, "carol\u{fffd}");
+        let hashed = session.clone().shown(Identities::Hashed(Key::new([1; 16])));
+        assert!(hashed.remoteid.len() == 16 && hashed.remotehost == "192.0.2.1", "{hashed:?}");
+        let off = session.shown(Identities::Off);
+        assert_eq!(off, Session { state: "ESTABLISHED".into(), ..Session::default() });
     }
 
     #[test]

@@ -3,9 +3,18 @@
 //! Peers choose identities and names, so nothing here assumes UTF-8: parsers cut at
 //! bytes, and only [`Display`](fmt::Display) replaces what isn't UTF-8.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use memchr::{memchr, memchr2, memmem};
+
+use crate::siphash::Key;
+
+/// The longest name that is shown whole, in bytes.
+pub const LONGEST: usize = 1024;
+
+/// What follows the beginning of a longer one: an ellipsis, and the hash of the whole in hex.
+const MARK: usize = "…".len() + 16;
 
 /// A borrowed piece of input that prints as valid UTF-8.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +168,41 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
+/// A name of at most [`LONGEST`] bytes: a longer one ends in `…` and 16 hex digits, which are others
+/// for every name.
+pub fn clip(name: Cow<'_, str>) -> Cow<'_, str> {
+    match clipped(name.as_bytes()) {
+        None => name,
+        Some((kept, mark)) => format!("{}{mark}", name.get(..kept).unwrap_or_default()).into(),
+    }
+}
+
+/// How many bytes of a name stay, and what is put behind them; none where it is short enough.
+/// What stays ends with a character.
+pub fn clipped(name: &[u8]) -> Option<(usize, String)> {
+    if name.len() <= LONGEST {
+        return None;
+    }
+    let is_inside = |at: &usize| name.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let kept = (0..=LONGEST.saturating_sub(MARK)).rev().find(|at| !is_inside(at)).unwrap_or(0);
+    Some((kept, format!("…{:016x}", Key::new([0; 16]).hash(name))))
+}
+
+/// The text with U+FFFD for every character that would move, hide or reorder what stands beside it.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| if is_disruptive(character) { char::REPLACEMENT_CHARACTER } else { character })
+        .collect()
+}
+
+/// Whether a character moves, hides or reorders what stands beside it, on a terminal or on a page:
+/// controls, and the marks of bidirectional text.
+pub fn is_disruptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +229,22 @@ mod tests {
     fn fields_keep_empty_ones() {
         let fields: Vec<_> = Text::from(",a,,").fields(b',').map(|field| field.to_string()).collect();
         assert_eq!(fields, ["", "a", "", ""]);
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_stays_different_from_others() {
+        let short = "ü".repeat(LONGEST / 2);
+        assert_eq!(clip(short.as_str().into()), short);
+        let (one, other) = (clip(format!("{short}a").into()), clip(format!("{short}b").into()));
+        assert!(one.len() <= LONGEST && one.len() > LONGEST - 4, "{}", one.len());
+        assert!(one.starts_with("üüü") && one[one.len() - 16..].bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(clip(one.clone()), one);
+    }
+
+    #[test]
+    fn what_would_disturb_its_neighbours_is_replaced() {
+        assert_eq!(printable("a\u{1b}[2J\u{202e}b\u{9b}\r\nü"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\u{fffd}\u{fffd}ü");
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub(super) fn reset(stream: &TcpStream) {
 impl Refusal {
     pub(super) fn reply(self) -> Reply {
         match self {
+            Self::Forbidden => Reply::text(403, "your address may not ask here\n"),
             Self::Malformed => Reply::text(400, "this is not an HTTP request\n"),
             Self::Method => Reply::text(405, "only GET and HEAD\n").with("Allow", "GET, HEAD"),
             Self::TooSlow => Reply::text(408, "the request took too long\n"),

@@ -6,16 +6,18 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Limits;
 use super::answer;
 use super::head::{self, Refusal};
 use super::workers::{Job, Workers};
+use super::{Limits, Networks};
 
 /// How long to leave a listener alone that can't accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,8 +30,22 @@ const DEAF: usize = 100;
 /// After this long without another one, trouble is over.
 const CALM: Duration = Duration::from_secs(60);
 
+/// Where to listen, and whom to let in; without `allow` everybody.
+pub(super) struct Order {
+    pub(super) listeners: Vec<Arc<TcpListener>>,
+    pub(super) allow: Option<Networks>,
+}
+
+/// Later orders, each with whom to tell when it is carried out; `bell` has a byte for each.
+pub(super) struct Orders {
+    pub(super) bell: UnixStream,
+    pub(super) list: Receiver<(Order, Sender<()>)>,
+}
+
 pub(super) struct Door {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Arc<TcpListener>>,
+    allow: Option<Networks>,
+    orders: Option<Orders>,
     guests: Vec<Guest>,
     workers: Arc<Workers>,
     limits: Limits,
@@ -59,6 +75,10 @@ enum Stage {
 pub(super) struct Peer(IpAddr);
 
 impl Peer {
+    pub(super) fn address(self) -> IpAddr {
+        self.0
+    }
+
     pub(super) fn new(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()),
@@ -113,18 +133,20 @@ impl Guest {
 }
 
 impl Door {
-    pub(super) fn new(listeners: Vec<TcpListener>, limits: Limits, workers: Arc<Workers>) -> io::Result<Self> {
+    pub(super) fn new(order: Order, orders: Option<Orders>, limits: Limits, workers: Arc<Workers>) -> io::Result<Self> {
+        let Order { listeners, allow } = order;
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }
-        Ok(Self { listeners, guests: Vec::new(), workers, limits, paused: None, trouble: Trouble::default() })
+        let trouble = Trouble::default();
+        Ok(Self { listeners, allow, orders, guests: Vec::new(), workers, limits, paused: None, trouble })
     }
 
     /// Returns only when waiting for connections fails for good.
     pub(super) fn run(mut self) {
         let mut failures = 0_usize;
         while failures < DEAF {
-            let (knocking, speaking) = match self.wait() {
+            let (knocking, speaking, is_ordered) = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
                     failures = failures.saturating_add(1);
@@ -136,14 +158,34 @@ impl Door {
             self.hear(&speaking);
             self.admit(&knocking);
             self.expire();
+            if is_ordered {
+                self.obey();
+            }
             for job in self.workers.relieve() {
                 self.refuse(job.stream, job.peer, Refusal::Full);
             }
         }
     }
 
-    /// Sleeps until something happens; says which listeners and which guests have something.
-    fn wait(&mut self) -> Result<(Vec<bool>, Vec<bool>), Errno> {
+    /// Takes over what was ordered meanwhile.
+    fn obey(&mut self) {
+        let Some(Orders { bell, list }) = &self.orders else { return };
+        let rung = (&*bell).read(&mut [0; 64]);
+        while let Ok((order, done)) = list.try_recv() {
+            self.listeners = order.listeners;
+            self.allow = order.allow;
+            self.paused = None;
+            // Whoever ordered it may have stopped waiting.
+            let _ = done.send(());
+        }
+        if matches!(rung, Ok(0)) {
+            self.orders = None;
+        }
+    }
+
+    /// Sleeps until something happens; says which listeners and which guests have something, and whether
+    /// there is an order.
+    fn wait(&mut self) -> Result<(Vec<bool>, Vec<bool>, bool), Errno> {
         let now = Instant::now();
         self.paused = self.paused.filter(|until| *until > now);
         let tick = self.workers.are_awaited().then(|| now.checked_add(TICK)).flatten();
@@ -154,14 +196,16 @@ impl Door {
         let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
         let listeners = self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), open));
         let guests = self.guests.iter().map(|guest| PollFd::new(guest.stream.as_fd(), PollFlags::POLLIN));
-        let mut fds: Vec<PollFd<'_>> = listeners.chain(guests).collect();
+        let orders = self.orders.iter().map(|orders| PollFd::new(orders.bell.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(guests).chain(orders).collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
         let mut ready = fds.iter().map(|fd| fd.any() == Some(true));
         let knocking = ready.by_ref().take(self.listeners.len()).collect();
-        Ok((knocking, ready.collect()))
+        let speaking = ready.by_ref().take(self.guests.len()).collect();
+        Ok((knocking, speaking, ready.next() == Some(true)))
     }
 
     /// poll fails where memory or the descriptor limit was taken from under us: without guests it needs next to none.
@@ -215,7 +259,8 @@ impl Door {
         self.keep(guest);
     }
 
-    fn pass_on(&mut self, guest: Guest, head: head::Head) {
+    fn pass_on(&mut self, guest: Guest, mut head: head::Head) {
+        head.request.peer = guest.peer.address();
         let job = Job { stream: guest.stream, peer: guest.peer, head, since: Instant::now() };
         if let Some(job) = self.workers.take(job) {
             self.refuse(job.stream, job.peer, Refusal::Full);
@@ -231,7 +276,7 @@ impl Door {
             for _ in 0..BATCH {
                 let Some(listener) = self.listeners.get(place) else { break };
                 match listener.accept() {
-                    Ok((stream, address)) => self.welcome(stream, Peer::new(address.ip())),
+                    Ok((stream, address)) => self.welcome(stream, address.ip()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if is_its_own(&error) => {}
                     Err(error) => {
@@ -247,10 +292,14 @@ impl Door {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: Peer) {
+    fn welcome(&mut self, stream: TcpStream, address: IpAddr) {
+        let peer = Peer::new(address);
         self.trouble.over("http: accepting connections again");
         if stream.set_nonblocking(true).is_err() {
             return;
+        }
+        if self.allow.as_ref().is_some_and(|allow| !allow.contains(address)) {
+            return self.refuse(stream.into(), peer, Refusal::Forbidden);
         }
         // In a crowd its head is already there: it need not stand in the way.
         self.attend(Guest::new(stream.into(), peer, self.limits.head_time, Stage::Reading(Vec::new())));

@@ -1,10 +1,11 @@
 //! The head of a request, from bytes (RFC 9112); httparse finds its parts.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
-use super::{Method, Request};
+use super::{Method, Request, basic};
 
 /// A complete head.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(super) enum Version {
 /// Why the door itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
+    Forbidden,
     Malformed,
     Method,
     TooSlow,
@@ -60,6 +62,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         path: path.to_owned(),
         query: parse_query(query).ok_or(Refusal::Malformed)?,
         timeout: find(parsed.headers, TIMEOUT).next().and_then(parse_seconds),
+        credentials: find(parsed.headers, "Authorization").next().and_then(basic::parse),
+        peer: Ipv4Addr::UNSPECIFIED.into(),
     };
     let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
     Ok(Some(Head { request, version }))
@@ -143,7 +147,8 @@ mod tests {
 
     fn request(path: &str, query: &[(&str, &str)]) -> Request {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Request { method: Method::Get, path: path.into(), query, timeout: None }
+        let peer = Ipv4Addr::UNSPECIFIED.into();
+        Request { method: Method::Get, path: path.into(), query, timeout: None, credentials: None, peer }
     }
 
     fn get(target: &str) -> Result<Option<Request>, Refusal> {

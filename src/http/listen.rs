@@ -1,12 +1,19 @@
-//! Where to listen: `:port` for every address of the machine, `host:port`, `[address]:port`.
+//! Where to listen: `:port` for every address of the machine, `host:port`, `[address]:port`, `interface:port`.
 
-use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
+use nix::ifaddrs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
+use super::door::{Order, Orders};
+use super::{Limits, Networks, Respond};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -17,35 +24,186 @@ const SEND_BUFFER: usize = int(128 * 1024);
 /// A head and no more: bodies are thrown away.
 const RECEIVE_BUFFER: usize = int(16 * 1024);
 
+/// How long the door may take to hear an order.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// nix hands the kernel a usize where it reads an int: its first half, on a 64-bit MIPS that is big-endian.
 const fn int(value: usize) -> usize {
     if cfg!(all(target_endian = "big", target_pointer_width = "64")) { value.rotate_left(32) } else { value }
 }
 
-/// Listens on every address that `address` means: one, or all that a name has.
+/// What the configuration calls a place: one address, and whether its socket takes IPv4 and IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    address: SocketAddr,
+    takes_both: bool,
+}
+
+/// Every socket that is listened on, and how to change them while they are.
+pub struct Entrance {
+    open: Vec<(Place, Arc<TcpListener>)>,
+    orders: Option<Bell>,
+}
+
+/// Where orders for the door go, and what is rung for each.
+type Bell = (UnixStream, Sender<(Order, Sender<()>)>);
+
+impl Entrance {
+    /// Listens on every address that these mean ([`bind`]); one that is meant twice is one.
+    pub fn open(addresses: &[String]) -> Result<Self, Error> {
+        let mut entrance = Self { open: Vec::new(), orders: None };
+        for (name, places) in meanings(addresses)? {
+            entrance.add(name, places)?;
+        }
+        Ok(entrance)
+    }
+
+    /// Serves them, as [`super::serve`] does; without `allow` everybody may ask.
+    pub fn serve(&mut self, allow: Option<Networks>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+        let (bell, ring) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ring.set_nonblocking(true)?;
+        let (sender, list) = mpsc::channel();
+        super::start(self.order(allow), Some(Orders { bell, list }), limits, respond)?;
+        self.orders = Some((ring, sender));
+        Ok(())
+    }
+
+    /// Listens elsewhere from now on. What is meant before and after stays open all the while; where an address
+    /// can't be had the others are listened on all the same, and the error names the first of those that can't.
+    pub fn change(&mut self, addresses: &[String], allow: Option<Networks>) -> Result<(), Error> {
+        let meanings = meanings(addresses)?;
+        let is_meant = |place: &Place| meanings.iter().any(|(_, places)| places.contains(place));
+        // A new socket may need the place of one that goes: that one is closed first.
+        self.open.retain(|(place, _)| is_meant(place));
+        self.tell(allow.clone());
+        let mut result = Ok(());
+        for (name, places) in &meanings {
+            result = result.and(self.add(name, places.clone()));
+        }
+        self.tell(allow);
+        result
+    }
+
+    /// Whether nothing is listened on.
+    pub fn is_closed(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The addresses that are listened on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.open.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect()
+    }
+
+    fn order(&self, allow: Option<Networks>) -> Order {
+        Order { listeners: self.open.iter().map(|(_, listener)| Arc::clone(listener)).collect(), allow }
+    }
+
+    /// Tells the door, and waits until it has heard.
+    fn tell(&self, allow: Option<Networks>) {
+        let Some((bell, orders)) = &self.orders else { return };
+        let (done, heard) = mpsc::channel();
+        if orders.send((self.order(allow), done)).is_ok() {
+            // A full pipe has rung already.
+            let _ = (&*bell).write(&[0]);
+            let _ = heard.recv_timeout(PATIENCE);
+        }
+    }
+
+    fn add(&mut self, name: &str, places: Vec<Place>) -> Result<(), Error> {
+        let mut absent = None;
+        let mut found = false;
+        for place in places {
+            if self.open.iter().any(|(known, _)| *known == place) {
+                found = true;
+                continue;
+            }
+            match open(place).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
+                Ok(listener) => {
+                    found = true;
+                    self.open.push((place, Arc::new(listener)));
+                }
+                // A name such as localhost can have an IPv6 address that the machine has not.
+                Err(error) if is_absent(&error) => absent = Some(error),
+                Err(error) => return Err(Error::io(name, &error)),
+            }
+        }
+        match absent {
+            Some(error) if !found => Err(Error::io(name, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Listens on every address that `address` means: one, all that a name has, or all of an interface.
 /// `:9234` is all addresses of the machine, IPv4 and IPv6, in one socket where the kernel has IPv6.
 pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
+    let entrance = Entrance::open(&[address.to_owned()])?;
+    Ok(entrance.open.into_iter().filter_map(|(_, listener)| Arc::into_inner(listener)).collect())
+}
+
+/// Whether `address` is written as one that can be listened on; the error says what is wrong with it.
+pub fn check(address: &str) -> Result<(), String> {
+    match address.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => match host.strip_prefix('[') {
+            Some(inner) if inner.ends_with(']') => Ok(()),
+            None if !host.contains(':') => Ok(()),
+            _ => Err(format!("{address:?}: an IPv6 address stands in brackets, as in [::1]:9234")),
+        },
+        Some((_, port)) => Err(format!("{address:?}: {port:?} is not a port")),
+        None => Err(format!("{address:?} is neither :PORT, nor host:port, nor interface:port")),
+    }
+}
+
+fn meanings(addresses: &[String]) -> Result<Vec<(&str, Vec<Place>)>, Error> {
+    addresses.iter().map(|address| Ok((address.as_str(), meaning(address)?))).collect()
+}
+
+fn meaning(address: &str) -> Result<Vec<Place>, Error> {
     let wrong = |error: io::Error| Error::io(address, &error);
     if let Some(port) = address.strip_prefix(':') {
         let port = port.parse().map_err(|_| wrong(io::Error::other("not a port")))?;
-        let both = listen((Ipv6Addr::UNSPECIFIED, port).into(), true);
-        let listener = match both {
-            Err(error) if is_absent(&error) => listen(([0, 0, 0, 0], port).into(), false),
-            result => result,
-        };
-        return Ok(vec![listener.map_err(wrong)?]);
+        return Ok(vec![Place { address: (Ipv6Addr::UNSPECIFIED, port).into(), takes_both: true }]);
     }
-    let mut listeners = Vec::new();
-    let mut absent = io::Error::other("no such host");
-    for found in address.to_socket_addrs().map_err(wrong)? {
-        match listen(found, false) {
-            Ok(listener) => listeners.push(listener),
-            // A name such as localhost can have an IPv6 address that the machine has not.
-            Err(error) if is_absent(&error) => absent = error,
-            Err(error) => return Err(wrong(error)),
+    let interface = address.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
+    if let Some((name, port)) = interface
+        && let Some(found) = addresses_of(name)
+    {
+        if found.is_empty() {
+            return Err(wrong(io::Error::other("the interface has no address")));
         }
+        let place = |mut address: SocketAddr| {
+            address.set_port(port);
+            Place { address, takes_both: false }
+        };
+        return Ok(found.into_iter().map(place).collect());
     }
-    if listeners.is_empty() { Err(wrong(absent)) } else { Ok(listeners) }
+    let found = address.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => wrong(error),
+        _ => wrong(io::Error::other("neither an interface of this machine nor a host of that name")),
+    })?;
+    Ok(found.map(|address| Place { address, takes_both: false }).collect())
+}
+
+/// The addresses of an interface by name; absent where there is no such interface.
+fn addresses_of(name: &str) -> Option<Vec<SocketAddr>> {
+    let mut entries = ifaddrs::getifaddrs().ok()?.filter(|entry| entry.interface_name == name).peekable();
+    entries.peek()?;
+    let found = entries.filter_map(|entry| {
+        let address = entry.address?;
+        let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
+    });
+    Some(found.collect())
+}
+
+fn open(place: Place) -> io::Result<TcpListener> {
+    match listen(place.address, place.takes_both) {
+        Err(error) if place.takes_both && is_absent(&error) => {
+            listen((Ipv4Addr::UNSPECIFIED, place.address.port()).into(), false)
+        }
+        result => result,
+    }
 }
 
 /// How many descriptors one kind of connection may take: answering needs some, too.
@@ -117,6 +275,31 @@ mod tests {
             ("192.0.2.1:0", "192.0.2.1:0: cannot assign requested address"),
         ] {
             assert_eq!(bind(address).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn an_interface_is_all_its_addresses() {
+        let listeners = bind("lo:0").unwrap();
+        assert!(!listeners.is_empty());
+        assert!(listeners.iter().all(|one| one.local_addr().unwrap().ip().is_loopback()), "{listeners:?}");
+        let error = bind("no-such-interface.invalid:0").unwrap_err().to_string();
+        let expected = "no-such-interface.invalid:0: neither an interface of this machine nor a host of that name";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn an_address_is_checked_as_it_is_written() {
+        for good in [":9234", "localhost:1", "br-lan:80", "[::1]:9234", "192.0.2.1:0"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("br-lan", "\"br-lan\" is neither :PORT, nor host:port, nor interface:port"),
+            (":http", "\":http\": \"http\" is not a port"),
+            ("::1:9234", "\"::1:9234\": an IPv6 address stands in brackets, as in [::1]:9234"),
+            ("[::1:9234", "\"[::1:9234\": an IPv6 address stands in brackets, as in [::1]:9234"),
+        ] {
+            assert_eq!(check(bad), Err(why.to_owned()));
         }
     }
 }

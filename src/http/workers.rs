@@ -213,7 +213,14 @@ mod tests {
     fn job(peer: [u8; 4], path: &str) -> Job {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let request = Request { method: Method::Get, path: path.into(), query: Vec::new(), timeout: None };
+        let request = Request {
+            method: Method::Get,
+            path: path.into(),
+            query: Vec::new(),
+            timeout: None,
+            credentials: None,
+            peer: A.into(),
+        };
         let head = Head { request, version: Version::Http11 };
         Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }
     }

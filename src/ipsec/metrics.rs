@@ -30,8 +30,14 @@ struct Row<'a> {
 
 impl Table for Tunnels {
     type Row<'a> = Row<'a>;
-    const LABELS: &'static [Label<Self>] =
-        &[label("tunnel", |row, out| out.text(row.tunnel)), label("user", |row, out| out.maybe(row.user))];
+    const LABELS: &'static [Label<Self>] = &[
+        label("tunnel", |row, out| out.text(row.tunnel)),
+        label("user", |row, out| {
+            if let Some(user) = row.user {
+                out.identity(user);
+            }
+        }),
+    ];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("ipsec_in_bytes", "Bytes received, over the CHILD_SAs that are up.", |row| {
             row.traffic.in_bytes.map(Into::into)

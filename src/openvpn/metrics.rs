@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use super::Protocol;
 use super::memory::Memory;
 use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
-use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::expo::{
+    Exposition, Family, Group, Label, LabelValue, Listed, Table, Twin, Value, counter, describe, gauge, label,
+};
 use crate::ledger::Traffic;
-use crate::text::Text;
+use crate::text::{Text, clip};
 
 /// One status file.
 pub struct Reading<'a> {
@@ -65,7 +67,7 @@ struct ClientTraffic;
 
 impl Table for ClientTraffic {
     type Row<'a> = (&'a str, Traffic);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| client(row.0, out))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
         counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
@@ -73,11 +75,19 @@ impl Table for ClientTraffic {
     const GROUP: Option<Group> = Some(Group::Clients);
 }
 
+/// The name of an account: its identity, `_`, and its protocol.
+fn client(account: &str, out: &mut LabelValue<'_>) {
+    let (identity, protocol) = account.rsplit_once('_').unwrap_or((account, ""));
+    out.identity(identity.into());
+    out.text("_".into());
+    out.text(protocol.into());
+}
+
 struct ClientSession;
 
 impl Table for ClientSession {
     type Row<'a> = (&'a str, Option<i64>);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| client(row.0, out))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ovpn_client_connected_timestamp_seconds",
@@ -251,6 +261,7 @@ impl<'a> Gathered<'a> {
         let Some(identity) = client.identity() else { return };
         self.sessions = self.sessions.saturating_add(1);
         self.name.clear();
+        let identity = clip(String::from_utf8_lossy(identity.bytes()));
         // Writing to a String can't fail.
         let _ = write!(self.name, "{identity}_{}", reading.protocol.word());
         memory.see(&self.name, reading.server, client, now.seconds);

@@ -1,7 +1,7 @@
 //! Files and folders: capped reads that a FIFO can't hang, globs, links.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,6 +70,57 @@ pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let file = open_regular(path, &thing)?;
     file.take(limit as u64).read_to_end(&mut bytes).map_err(|error| Error::io(&thing, &error))?;
     Ok(bytes)
+}
+
+/// Reads a secret of 128 bits, written as 32 hex digits; where there is no such file it is made, readable for
+/// this user only.
+pub fn secret(path: &Path) -> Result<[u8; 16], Error> {
+    let thing = path.display().to_string();
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match new {
+        Ok(mut file) => {
+            let made = random().and_then(|secret| write_secret(&mut file, &secret).map(|()| secret));
+            // Half a secret must not be taken for one at the next start.
+            made.map_err(|error| {
+                let _ = fs::remove_file(path);
+                Error::io(&thing, &error)
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let text = head(path, 4096)?;
+            if fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0) {
+                log::warn!("{thing}: others can read the secret; its mode should be 0600");
+            }
+            parse_secret(text.trim_ascii()).ok_or(Error::Malformed { thing, expected: "32 hex digits", offset: 0 })
+        }
+        Err(error) => Err(Error::io(&thing, &error)),
+    }
+}
+
+/// Bytes that nobody can guess.
+pub fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn write_secret(file: &mut File, secret: &[u8]) -> io::Result<()> {
+    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+fn parse_secret(text: &[u8]) -> Option<[u8; 16]> {
+    let mut secret = [0; 16];
+    let (pairs, rest) = text.as_chunks::<2>();
+    if pairs.len() != secret.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in secret.iter_mut().zip(pairs) {
+        let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = (digit(*high)? << 4) | digit(*low)?;
+    }
+    Some(secret)
 }
 
 fn open_regular(path: &Path, thing: &str) -> Result<File, Error> {
@@ -339,5 +390,23 @@ mod tests {
         assert!(matches!(read(&path, 10, soon()), Err(Error::TooLong { limit: 10, .. })));
         assert!(read(&path, 1 << 20, soon()).is_ok_and(|bytes| bytes.starts_with(b"[package]")));
         assert!(read(Path::new("/proc/self/stat"), 1 << 20, soon()).is_ok_and(|bytes| !bytes.is_empty()));
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_for_its_owner_only() {
+        let path = std::env::temp_dir().join(format!("gwx-secret-{}", std::process::id()));
+        let first = secret(&path).unwrap();
+        assert_eq!(secret(&path), Ok(first), "stable over restarts");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::write(&path, "000102030405060708090A0b0c0d0e0f\n").unwrap();
+        assert_eq!(secret(&path), Ok(std::array::from_fn(|at| at as u8)));
+        for broken in ["", "00", "000102030405060708090a0b0c0d0e0", "x00102030405060708090a0b0c0d0e0f"] {
+            fs::write(&path, broken).unwrap();
+            let error = secret(&path).unwrap_err().to_string();
+            assert!(error.contains("expected 32 hex digits"), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(secret(&path.join("below")).is_err());
+        assert_ne!(random().unwrap(), random().unwrap());
     }
 }

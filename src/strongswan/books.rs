@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::sa::{ChildSa, Connection, Identity, IkeSa};
 use crate::ledger::{Ledger, Traffic};
+use crate::text::clip;
 
 /// Stands between the names of a connection and its child; no configured name can hold it.
 const BETWEEN: char = '\0';
@@ -42,7 +43,7 @@ impl Books {
     /// An IKE_SA that is not up and has no child is not booked: until it is authenticated, its
     /// peer can claim any identity.
     pub fn see(&mut self, ike: &IkeSa<'_>, now: i64) {
-        let client = ike.client(self.identity).map(|client| String::from_utf8_lossy(client.bytes()));
+        let client = ike.client(self.identity).map(|client| clip(String::from_utf8_lossy(client.bytes())));
         if let Some(client) = client.as_ref().filter(|_| ike.is_up()) {
             self.clients.open(client);
         }

@@ -56,7 +56,7 @@ struct Client;
 
 impl Table for Client {
     type Row<'a> = (&'a str, Traffic);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.identity(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("strongswan_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
         counter("strongswan_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
@@ -191,7 +191,7 @@ impl Table for ChildTraffic {
         label("ike_id", |row, out| out.text(row.ike.unique_id)),
         label("ike_name", |row, out| out.text(row.ike.name)),
         label("localTS", |row, out| out.joined(&row.child.local_ts, ";")),
-        label("remoteTS", |row, out| out.joined(&row.child.remote_ts, ";")),
+        label("remoteTS", |row, out| out.addresses(&row.child.remote_ts, ";")),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_sa_bytes_inbound", "Bytes received through the CHILD_SA.", Twin::Sum, |row| {

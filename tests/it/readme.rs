@@ -47,8 +47,16 @@ fn yaml(section: &str) -> &str {
 fn the_example_of_metrics_is_valid() {
     let text = format!("vici_socket: /x\n{}", yaml(&section("Metrics")));
     let config = Config::parse(&text, &Surroundings::default()).unwrap();
-    assert!(config.without.contains(Group::Sas) && !config.without.contains(Group::Clients));
+    assert!(config.terms.without.contains(Group::Sas) && !config.terms.without.contains(Group::Clients));
     assert_eq!(config.strongswan.unwrap().identity, Identity::User);
+}
+
+#[test]
+fn the_example_of_access_is_valid() {
+    let config = Config::parse(yaml(&section("Access")), &Surroundings::default()).unwrap();
+    assert_eq!((config.web.listen.len(), config.web.users.len()), (3, 1));
+    assert!(config.web.users["prometheus"].is_of(b"abc"));
+    assert!(config.web.allow.is_some() && config.web.hides_sessions && config.key_file.is_some());
 }
 
 #[test]
@@ -61,9 +69,9 @@ fn every_flag_in_the_readme_is_in_the_help_and_works() {
         assert!(cli::HELP.contains(name), "{flag} is not in the help");
         let mut arguments = vec![OsString::from(name)];
         if !value.is_empty() || name == "-c" || name == "--config-file" {
-            arguments.push("/x".into());
+            arguments.push(if value == "ADDRESS" { ":1" } else { "/x" }.into());
         }
-        let ends = ["--version", "--list-metrics", "--help", "-h"].contains(&name);
+        let ends = ["--hash-password", "--version", "--list-metrics", "--help", "-h"].contains(&name);
         assert_eq!(matches!(cli::parse(arguments), Ok(Command::Run(_))), !ends, "{flag}");
     }
 }

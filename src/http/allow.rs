@@ -1,0 +1,110 @@
+//! Networks in CIDR (RFC 4632, RFC 4291) that may ask.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A list of networks. An IPv4 address that comes through an IPv6 socket counts as what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<Network>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    V4(Ipv4Addr, u32),
+    V6(Ipv6Addr, u32),
+}
+
+impl Networks {
+    /// Reads addresses and networks; the error is the first that is neither.
+    pub fn parse(list: &[String]) -> Result<Self, &str> {
+        list.iter().map(|text| Network::parse(text).ok_or(text.as_str())).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether an address is in one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+impl Network {
+    /// Bits behind the prefix are ignored, as in `192.0.2.1/24`.
+    fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+        let length: Option<u8> = match length {
+            Some(length) if length.starts_with('+') => return None,
+            Some(length) => Some(length.parse().ok()?),
+            None => None,
+        };
+        match address.parse().ok()? {
+            IpAddr::V4(address) => Self::v4(address, length.unwrap_or(32)),
+            IpAddr::V6(address) => match (address.to_ipv4_mapped(), length.unwrap_or(128)) {
+                (Some(address), length @ 96..) => Self::v4(address, length.saturating_sub(96)),
+                (_, length @ ..=128) => {
+                    let unused = 128u32.saturating_sub(length.into());
+                    Some(Self::V6(Ipv6Addr::from_bits(address.to_bits().checked_shr(unused).unwrap_or(0)), unused))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn v4(address: Ipv4Addr, length: u8) -> Option<Self> {
+        let unused = 32u32.checked_sub(length.into())?;
+        Some(Self::V4(Ipv4Addr::from_bits(address.to_bits().checked_shr(unused).unwrap_or(0)), unused))
+    }
+
+    fn contains(self, address: IpAddr) -> bool {
+        match (self, address) {
+            (Self::V4(prefix, unused), IpAddr::V4(address)) => {
+                address.to_bits().checked_shr(unused).unwrap_or(0) == prefix.to_bits()
+            }
+            (Self::V6(prefix, unused), IpAddr::V6(address)) => {
+                address.to_bits().checked_shr(unused).unwrap_or(0) == prefix.to_bits()
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_in_its_networks_only() {
+        for (network, inside, outside) in [
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("192.0.2.77/24", "192.0.2.1", "192.0.1.255"),
+            ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+            ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+            ("::ffff:192.0.2.0/120", "192.0.2.9", "192.0.3.9"),
+            ("0.0.0.0/0", "203.0.113.1", "2001:db8::1"),
+            ("::/0", "2001:db8::1", "203.0.113.1"),
+            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
+            ("2001:db8::1", "2001:db8::1", "2001:db8::2"),
+            ("fe80::/10", "febf::1", "fec0::1"),
+            ("10.0.0.0/31", "10.0.0.1", "10.0.0.2"),
+        ] {
+            let networks = Networks::parse(&[network.to_owned()]).unwrap().clone();
+            assert!(networks.contains(inside.parse().unwrap()), "{network} {inside}");
+            assert!(!networks.contains(outside.parse().unwrap()), "{network} {outside}");
+        }
+        assert!(!Networks::default().contains([127, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn what_is_no_network_is_named() {
+        for text in [
+            "",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2.0/",
+            "192.0.2.0/+8",
+            "192.0.2.0/-1",
+            "lan",
+            "192.0.2/24",
+            "::ffff:1.2.3.4/300",
+        ] {
+            assert_eq!(Networks::parse(&["10.0.0.0/8".into(), text.into()]), Err(text));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The credentials in a request (RFC 7617): `Basic`, and `user:password` in base64.
+
+use std::fmt;
+
+/// Who says to ask, and with which password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Any text.
+    pub user: String,
+    /// Any bytes.
+    pub password: Vec<u8>,
+}
+
+/// A password is in no log.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Credentials({:?})", self.user)
+    }
+}
+
+/// Reads the value of `Authorization`; none where it is of another kind or broken.
+pub(super) fn parse(value: &[u8]) -> Option<Credentials> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let bytes = decode(rest.trim_ascii())?;
+    let colon = bytes.iter().position(|byte| *byte == b':')?;
+    let (user, password) = bytes.split_at_checked(colon)?;
+    Some(Credentials { user: String::from_utf8(user.to_vec()).ok()?, password: password.get(1..)?.to_vec() })
+}
+
+/// Base64 (RFC 4648), with or without its padding.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let text = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut word, mut bits) = (0u32, 0u32);
+    for byte in text {
+        let digit = match byte {
+            b'A'..=b'Z' => byte.checked_sub(b'A')?,
+            b'a'..=b'z' => byte.checked_sub(b'a')?.checked_add(26)?,
+            b'0'..=b'9' => byte.checked_sub(b'0')?.checked_add(52)?,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        word = ((word << 6) | u32::from(digit)) & 0xffff;
+        bits = bits.checked_add(6)?;
+        if let Some(left) = bits.checked_sub(8) {
+            bytes.push(u8::try_from((word >> left) & 0xff).ok()?);
+            bits = left;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_read() {
+        for (value, user, password) in [
+            // The examples of RFC 7617.
+            ("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Aladdin", "open sesame"),
+            ("basic dGVzdDoxMjPCow==", "test", "123£"),
+            ("BASIC  dGVzdDoxMjPCow", "test", "123£"),
+            ("Basic YTpiOmM=", "a", "b:c"),
+            ("Basic Og==", "", ""),
+        ] {
+            let credentials = parse(value.as_bytes()).unwrap_or_else(|| panic!("{value}"));
+            assert_eq!((credentials.user.as_str(), credentials.password.as_slice()), (user, password.as_bytes()));
+            assert!(!format!("{credentials:?}").contains("sesame"));
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_none() {
+        for value in ["", "Basic", "Basic ", "Bearer YTpi", "Basic YWI=", "Basic Y!pi", "Basic /zpi", "Basicx YTpi"] {
+            assert_eq!(parse(value.as_bytes()), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! How the names of clients are shown: as they are, as keyed hashes, or not at all.
+
+use crate::siphash::Key;
+use crate::text::{Text, clip, printable};
+
+/// What becomes of a client's identity in metrics, JSON and pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identities {
+    /// It is shown.
+    #[default]
+    Plain,
+    /// 16 hex digits stand for it: the same ones for the same name wherever the key is the same.
+    Hashed(Key),
+    /// It is left out, and the peer's addresses with it.
+    Off,
+}
+
+impl Identities {
+    /// How an identity is shown; absent where none is.
+    pub fn show(self, identity: Text<'_>) -> Option<String> {
+        let name = clip(String::from_utf8_lossy(identity.bytes()));
+        match self {
+            Self::Plain => Some(printable(&name)),
+            Self::Hashed(_) if name.is_empty() => Some(String::new()),
+            Self::Hashed(key) => Some(format!("{:016x}", key.hash(name.as_bytes()))),
+            Self::Off => None,
+        }
+    }
+
+    /// Whether the addresses of clients are shown.
+    pub fn shows_addresses(self) -> bool {
+        self != Self::Off
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_hashed_or_left_out() {
+        let show = |identities: Identities, name: &str| identities.show(name.into());
+        assert_eq!(show(Identities::Plain, "carol\u{1b}[2J").as_deref(), Some("carol\u{fffd}[2J"));
+        assert_eq!(show(Identities::Off, "carol"), None);
+        let (one, other) = (Identities::Hashed(Key::new([1; 16])), Identities::Hashed(Key::new([2; 16])));
+        let hash = show(one, "carol").unwrap();
+        assert!(hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+        assert_eq!(show(one, "carol"), Some(hash.clone()), "the same name is the same hash");
+        assert_ne!(show(one, "dave"), Some(hash.clone()));
+        assert_ne!(show(other, "carol"), Some(hash), "another key, another hash");
+        assert_eq!(show(one, "").as_deref(), Some(""), "no name is no name");
+    }
+}

@@ -1,0 +1,330 @@
+"""Who may ask, where, and what is said of clients: the binary with users, networks, interfaces and hidden names."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+from exporter import ROOT, Exporter, binary, connect, fetch, free_port
+from host import Lab, wait_for
+
+STATUS = pathlib.Path(ROOT) / "fixtures" / "openvpn"
+PASSWORD = "correct horse"
+
+
+def hashed(password):
+    done = subprocess.run([binary(), "--hash-password"], input=password + "\n", capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return done.stdout.strip()
+
+
+def basic(user, password):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def version_2(clients):
+    """A status file of version 2 with these common names, each with 10 bytes in and 20 out."""
+    rows = "".join(
+        f"CLIENT_LIST,{name},192.0.2.{number}:1194,10.8.0.{number},,10,20,2026-11-20 13:00:00,1795179600,UNDEF,{number},{number},x\n"
+        for number, name in enumerate(clients, 1)
+    )
+    head = (
+        "HEADER,CLIENT_LIST,Common Name,Real Address,Virtual Address,Virtual IPv6 Address,Bytes Received,Bytes Sent,"
+        "Connected Since,Connected Since (time_t),Username,Client ID,Peer ID,Data Channel Cipher\n"
+    )
+    return (
+        "TITLE,OpenVPN 2.6.3\nTIME,2026-11-20 13:20:25,1795180825\n"
+        + head + rows + "HEADER,ROUTING_TABLE,Virtual Address,Common Name,Real Address,Last Ref,Last Ref (time_t)\n"
+        "GLOBAL_STATS,Max bcast/mcast queue length,0\nEND\n"
+    )
+
+
+class Access(unittest.TestCase):
+    def setUp(self):
+        self.lab = Lab()
+        self.addCleanup(self.lab.close)
+        self.status = self.lab.write("status", version_2(["carol", "dave"]))
+
+    def exporter(self, more="", **options):
+        return Exporter(self.lab, f"ovpnudpstatus: {self.status}\n{more}", **options)
+
+
+class Users(Access):
+    @classmethod
+    def setUpClass(cls):
+        cls.hash = hashed(PASSWORD)
+
+    def judge(self, exporter):
+        for path in ("/", "/metrics", "/prom", "/sessions", "/static", "/nowhere"):
+            status, headers, body = exporter.get(path)
+            self.assertEqual(status, 401, path)
+            self.assertTrue(headers["WWW-Authenticate"].startswith("Basic "), path)
+            self.assertNotIn(b"carol", body)
+        self.assertEqual(exporter.get("/metrics", basic("ann", "wrong"))[0], 401)
+        self.assertEqual(exporter.get("/metrics", basic("bob", PASSWORD))[0], 401)
+        self.assertEqual(exporter.get("/metrics", {"Authorization": "Bearer x"})[0], 401)
+        self.assertEqual(exporter.get("/metrics", basic("ann", PASSWORD))[0], 200)
+        self.assertEqual(exporter.get("/nowhere", basic("ann", PASSWORD))[0], 404)
+        self.assertEqual(exporter.get("/-/healthy")[0], 200)
+        self.assertNotIn(PASSWORD, exporter.log())
+
+    def test_a_user_in_the_configuration(self):
+        self.judge(self.exporter(f"web:\n  basic_auth_users:\n    ann: {self.hash}\n"))
+
+    def test_a_user_in_prometheus_own_web_file(self):
+        web = self.lab.write("web.yaml", f"basic_auth_users:\n  ann: {self.hash}\n")
+        self.judge(self.exporter(flags=(f"--web.config.file={web}",)))
+
+    def test_a_password_is_computed_once(self):
+        # Cost 12 is four times what --hash-password makes: the difference is plain also in a busy machine.
+        costly = "$2a$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"
+        exporter = self.exporter(f"web:\n  basic_auth_users:\n    ann: {costly}\n")
+        password = "abc"
+
+        def cpu(headers):
+            fields = pathlib.Path(f"/proc/{exporter.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            before = int(fields[11]) + int(fields[12])
+            status = exporter.get("/-/healthy" if headers is None else "/metrics", headers)[0]
+            fields = pathlib.Path(f"/proc/{exporter.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            return status, int(fields[11]) + int(fields[12]) - before
+
+        status, first = cpu(basic("ann", password))
+        self.assertEqual(status, 200)
+        self.assertGreater(first, 5, "the first one is computed")
+        for _ in range(3):
+            status, later = cpu(basic("ann", password))
+            self.assertEqual(status, 200)
+            self.assertLess(later, first / 4, "it was computed again")
+        self.assertGreater(cpu(basic("nobody", password))[1], first / 4, "a stranger costs as much")
+
+    def test_who_guesses_does_not_keep_the_scraper_out(self):
+        exporter = self.exporter(f"web:\n  basic_auth_users:\n    ann: {self.hash}\n")
+        self.assertEqual(exporter.get("/metrics", basic("ann", PASSWORD))[0], 200)
+        wires = []
+        for number in range(50):
+            wire = connect(None, "127.0.0.1", exporter.port)
+            self.addCleanup(wire.close)
+            credentials = basic("ann", f"guess{number}")["Authorization"]
+            wire.sendall(f"GET /metrics HTTP/1.1\r\nAuthorization: {credentials}\r\n\r\n".encode())
+            wires.append(wire)
+        started = time.monotonic()
+        self.assertEqual(exporter.get("/metrics", basic("ann", PASSWORD))[0], 200)
+        self.assertLess(time.monotonic() - started, 1.0)
+        answers = {wire.recv(12) for wire in wires}
+        self.assertLessEqual(answers, {b"HTTP/1.1 401", b"HTTP/1.1 503"})
+
+    def test_a_mistake_is_named_and_does_not_show_the_password(self):
+        config = self.lab.write("bad.yaml", "web:\n  basic_auth_users:\n    ann: topsecret\n")
+        done = subprocess.run([binary(), "-n", "-c", config], capture_output=True, text=True, timeout=20)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("web.basic_auth_users.ann: ", done.stderr)
+        self.assertNotIn("topsecret", done.stderr)
+        web = self.lab.write("tls.yaml", "tls_server_config:\n  cert_file: a\n  key_file: b\n")
+        done = subprocess.run([binary(), "-n", f"--web.config.file={web}"], capture_output=True, text=True, timeout=20)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("tls_server_config", done.stderr)
+
+
+class Hashing(unittest.TestCase):
+    def test_a_hash_is_another_each_time(self):
+        one, other = hashed("secret"), hashed("secret")
+        self.assertNotEqual(one, other)
+        self.assertRegex(one, r"^\$2b\$10\$[./A-Za-z0-9]{53}$")
+
+    def test_no_password_and_too_long_a_one_are_refused(self):
+        for password in ("", "a" * 73):
+            done = subprocess.run([binary(), "--hash-password"], input=password + "\n", capture_output=True, text=True, timeout=20)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+
+    def test_a_terminal_does_not_show_it(self):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(binary(), [binary(), "--hash-password"])
+        shown = b""
+        for prompt in (b"Password: ", b"Again: "):
+            while prompt not in shown:
+                shown += os.read(terminal, 1024)
+            os.write(terminal, b"unseen\n")
+        with contextlib.suppress(OSError):
+            while piece := os.read(terminal, 1024):
+                shown += piece
+        os.close(terminal)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        self.assertNotIn(b"unseen", shown)
+        self.assertRegex(shown.decode(), r"\$2b\$10\$[./A-Za-z0-9]{53}\r\n")
+
+
+class Networks(Access):
+    def two_hosts(self):
+        gateway, client = self.lab.host("gw"), self.lab.host("cl")
+        self.lab.wire(gateway, client, ("192.0.2.1/24", "2001:db8::1/64"), ("192.0.2.2/24", "2001:db8::2/64"))
+        return gateway, client
+
+    def start(self, gateway, web, name="exporter"):
+        config = self.lab.write(f"{name}/config.yaml", f"ovpnudpstatus: {self.status}\nweb:\n{web}")
+        process = gateway.start(binary(), "-c", config, log=f"{name}/log")
+        wait_for("the exporter to listen", lambda: "listening on" in self.lab.log(f"{name}/log"))
+        return config, process
+
+    def test_only_the_allowed_networks_may_ask(self):
+        gateway, client = self.two_hosts()
+        config, process = self.start(gateway, "  allow: [127.0.0.0/8, '2001:db8::/64']\n")
+        self.assertEqual(fetch(gateway, "127.0.0.1", 9234, "/metrics")[0], 200)
+        self.assertEqual(fetch(client, "2001:db8::1", 9234, "/metrics")[0], 200)
+        with connect(client, "192.0.2.1", 9234) as wire:
+            wire.settimeout(2)
+            self.assertTrue(wire.recv(1024).startswith(b"HTTP/1.1 403 "), "at once, before anything is sent")
+        self.assertEqual(fetch(client, "192.0.2.1", 9234, "/-/healthy")[0], 403)
+        pathlib.Path(config).write_text(f"ovpnudpstatus: {self.status}\nweb: {{allow: [192.0.2.2]}}\n")
+        process.send_signal(signal.SIGHUP)
+        wait_for("the new list", lambda: fetch(client, "192.0.2.1", 9234, "/metrics")[0] == 200)
+        self.assertEqual(fetch(gateway, "127.0.0.1", 9234, "/metrics")[0], 403)
+
+    def refuses(self, host, address):
+        try:
+            connect(host, address, 9234, 3).close()
+        except OSError:
+            return True
+        return False
+
+    def test_an_interface_by_name(self):
+        gateway, client = self.two_hosts()
+        interface = json.loads(gateway.run("ip", "-j", "address", "show", "to", "192.0.2.1"))
+        name = next(link["ifname"] for link in interface if link.get("ifname"))
+        _, process = self.start(gateway, f"  listen: ['{name}:9234']\n")
+        self.assertEqual(fetch(client, "192.0.2.1", 9234, "/metrics")[0], 200)
+        self.assertEqual(fetch(client, "2001:db8::1", 9234, "/metrics")[0], 200)
+        self.assertTrue(self.refuses(gateway, "127.0.0.1"), "no other interface is listened on")
+        gateway.run("ip", "address", "add", "192.0.2.9/24", "dev", name)
+        self.assertTrue(self.refuses(client, "192.0.2.9"))
+        process.send_signal(signal.SIGHUP)
+        wait_for("the new address", lambda: not self.refuses(client, "192.0.2.9"))
+        self.assertEqual(fetch(client, "192.0.2.1", 9234, "/metrics")[0], 200)
+
+    def test_an_interface_without_an_address_is_said(self):
+        gateway = self.lab.host("gw")
+        gateway.run("ip", "link", "add", "empty0", "type", "dummy")
+        for place, complaint in (
+            ("empty0:9234", "empty0:9234: the interface has no address"),
+            ("absent0:9234", "absent0:9234: neither an interface of this machine nor a host of that name"),
+        ):
+            command = gateway.command(binary(), "-c", self.lab.write("c.yaml", f"ovpnudpstatus: {self.status}\n"), "--web.listen-address", place)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(complaint, done.stderr)
+
+    def test_several_addresses_by_flag(self):
+        ports = free_port(), free_port()
+        flags = [f"--web.listen-address=127.0.0.1:{port}" for port in ports]
+        self.lab.start([binary(), "-c", self.lab.write("c.yaml", f"ovpnudpstatus: {self.status}\n"), *flags], log="several")
+        wait_for("the exporter to listen", lambda: "listening on" in self.lab.log("several"))
+        for port in ports:
+            self.assertEqual(fetch(None, "127.0.0.1", port, "/metrics")[0], 200)
+
+    def test_another_address_after_a_hangup(self):
+        first, second = free_port(), free_port()
+        config = self.lab.write("c.yaml", f"ovpnudpstatus: {self.status}\nweb: {{listen: ['127.0.0.1:{first}']}}\n")
+        process = self.lab.start([binary(), "-c", config], log="moved")
+        wait_for("the exporter to listen", lambda: "listening on" in self.lab.log("moved"))
+        pathlib.Path(config).write_text(f"ovpnudpstatus: {self.status}\nweb: {{listen: [':{first}', '127.0.0.1:{second}']}}\n")
+        process.send_signal(signal.SIGHUP)
+
+        def answers(address, port):
+            with contextlib.suppress(OSError):
+                return fetch(None, address, port, "/metrics")[0] == 200
+            return False
+
+        for address, port in (("127.0.0.1", second), ("127.0.0.1", first), ("::1", first)):
+            wait_for(f"an answer on {address} {port}", lambda a=address, p=port: answers(a, p))
+
+
+class Privacy(Access):
+    def said(self, exporter):
+        return b"".join(exporter.get(path)[2] for path in ("/", "/metrics", "/prom", "/sessions", "/static")).decode()
+
+    def test_hashed_names_are_stable_and_tell_nothing(self):
+        key = self.lab.path("key")
+        settings = f"identities: hashed\nidentities_key_file: {key}\n"
+        first = self.exporter(settings, name="first")
+        before = self.said(first)
+        self.assertNotIn("carol", before)
+        self.assertEqual(os.stat(key).st_mode & 0o777, 0o600)
+        names = {session["remoteid"] for session in json.loads(first.get("/sessions")[2])}
+        self.assertEqual(len(names), 2)
+        for name in names:
+            self.assertRegex(name, r"^[0-9a-f]{16}$")
+            self.assertEqual(first.value("ovpn_bytes_in_total", client=f"{name}_udp"), 10)
+        first.stop()
+        second = self.exporter(settings, name="second")
+        self.assertEqual({session["remoteid"] for session in json.loads(second.get("/sessions")[2])}, names)
+
+    def test_off_leaves_only_counts(self):
+        exporter = self.exporter("identities: off\n")
+        said = self.said(exporter)
+        for word in ("carol", "dave", "192.0.2.1", "10.8.0.1"):
+            self.assertNotIn(word, said)
+        self.assertEqual(exporter.value("ovpn_sessions_total"), 2)
+        self.assertNotIn("ovpn_bytes_in_total", exporter.metrics())
+        self.assertEqual(len(json.loads(exporter.get("/sessions")[2])), 2)
+
+    def test_sessions_can_be_switched_off(self):
+        exporter = self.exporter("web: {sessions: false}\n")
+        for path in ("/sessions", "/sessions_local", "/static"):
+            self.assertEqual(exporter.get(path)[0], 404, path)
+        page = exporter.get("/")[2].decode()
+        self.assertNotIn("/sessions", page)
+        self.assertNotIn("/static", page)
+
+    def test_more_clients_than_may_be_are_counted(self):
+        pathlib.Path(self.status).write_text(version_2([f"client{number}" for number in range(250)]))
+        exporter = self.exporter("max_series: 100\n")
+        families = exporter.metrics()
+        count = sum(len(family.samples) for family in families.values())
+        self.assertLessEqual(count, 110)
+        self.assertGreater(exporter.value("gateway_exporter_series_dropped", collector="openvpn"), 300)
+        self.assertEqual(families["ovpn_sessions_total"].samples, {(): 250})
+        self.assertEqual(families["probe_success"].samples[(("version", "OpenVPN 2.6.3"),)], 1)
+
+    def test_evil_names_break_nothing(self):
+        evil = ['"', "\\", "<b>x</b>", "\u202eabc", "\x1b[2J", "\x9b31m", "a" * 60000 + "1", "a" * 60000 + "2"]
+        pathlib.Path(self.status).write_text(version_2(evil))
+        exporter = self.exporter()
+        samples = exporter.metrics()["ovpn_bytes_in_total"].samples
+        self.assertEqual(sum(samples.values()), 10 * len(evil))
+        self.assertEqual(len(samples), len(evil))
+        said = self.said(exporter)
+        for character in "\x1b\x9b\u202e":
+            self.assertNotIn(character, said)
+        self.assertNotIn("<b>x", exporter.get("/static")[2].decode())
+        self.assertLess(max(map(len, exporter.get("/metrics")[2].decode().splitlines())), 1200)
+        log = exporter.log()
+        self.assertFalse(re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", log), log)
+
+
+class Pages(Access):
+    def test_the_policy_lets_the_pages_own_script_run_and_no_other(self):
+        exporter = self.exporter()
+        for path in ("/", "/static"):
+            _, headers, body = exporter.get(path)
+            policy = headers["Content-Security-Policy"]
+            self.assertEqual(headers["Cache-Control"], "no-store", path)
+            self.assertEqual(headers["X-Content-Type-Options"], "nosniff", path)
+            self.assertIn("default-src 'none'", policy)
+            for script in re.findall(rb"<script>(.*?)</script>", body, re.DOTALL):
+                digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+                self.assertIn(f"script-src 'sha256-{digest}'", policy, "the script changed: page.rs needs this hash")
+        self.assertIn(b"<script>", exporter.get("/static")[2])
+        self.assertEqual(exporter.get("/sessions")[1]["Cache-Control"], "no-store")
+
+
+if __name__ == "__main__":
+    unittest.main()
