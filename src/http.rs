@@ -173,6 +173,13 @@ pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>)
     std::thread::Builder::new().name("http-door".into()).stack_size(STACK).spawn(run).map(drop)
 }
 
+/// What a fuzzer asks of the head's parser: the request, none while the head is not whole, or the refusal's status.
+#[cfg(fuzzing)]
+pub fn read_head(bytes: &[u8]) -> Result<Option<Request>, u16> {
+    let parsed = head::parse(bytes).map_err(|refusal| refusal.reply().status())?;
+    Ok(parsed.map(|head| head.request))
+}
+
 /// A head and its parsing fit in a tenth; the rest is for what answers.
 const STACK: usize = 256 * 1024;
 
