@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::expo::{self, Exposition, Group, Groups, Listed};
 use crate::http::{Reply, Request};
 use crate::ipsec::{self, Ipsec};
+use crate::kernel::{self, Kernel};
 use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::page::{self, Frame};
@@ -28,6 +29,9 @@ const LEAST_MARGIN: Duration = Duration::from_millis(50);
 
 /// A collector reads and writes into buffers on the heap; its stack stays small.
 const STACK: usize = 256 * 1024;
+
+/// Where the kernel's view of itself is mounted.
+const PROC: &str = "/proc";
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
@@ -291,11 +295,12 @@ impl Scrapes {
 /// The catalogue of all families as Markdown: a heading and a table for each source.
 pub fn catalogue() -> String {
     let mut text = String::new();
-    let sources: [(&str, Vec<Listed>); 5] = [
+    let sources: [(&str, Vec<Listed>); 6] = [
         ("strongswan", strongswan::metrics::catalogue().collect()),
         ("ipsec", ipsec::metrics::catalogue().collect()),
         ("openvpn", openvpn::metrics::catalogue().collect()),
         ("sockets", sockets::metrics::catalogue().collect()),
+        ("kernel", kernel::metrics::catalogue().collect()),
         ("the exporter", own::catalogue().collect()),
     ];
     for (source, mut families) in sources {
@@ -324,6 +329,9 @@ fn collectors(config: &Config) -> Collectors {
     if let Some(settings) = &config.sockets {
         all.push(Box::new(Sockets::new(settings.clone())));
     }
+    // Where IPsec is watched, the kernel's half of it is.
+    let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
+    all.extend(kernel.map(|kernel| Box::new(kernel) as Box<dyn Collector>));
     all.into()
 }
 

@@ -88,6 +88,7 @@ struct FileServer {
     status: PathBuf,
     name: Option<String>,
     protocol: Option<String>,
+    stale_after: Option<u32>,
 }
 
 /// One entry of `sockets`.
@@ -130,7 +131,7 @@ impl Config {
         let under = |path: &str| root.join(path.trim_start_matches('/'));
         let servers: Vec<_> = STATUS_FILES
             .iter()
-            .map(|pattern| openvpn::Server { name: None, status: under(pattern), protocol: None })
+            .map(|pattern| openvpn::Server { name: None, status: under(pattern), protocol: None, stale_after: None })
             .filter(|server| !file::glob(&server.status).is_empty())
             .collect();
         let socket = under(VICI);
@@ -143,7 +144,11 @@ impl Config {
                 most_clients: MOST_CLIENTS,
             }),
             ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
-            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway: gateway.clone() }),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings {
+                servers,
+                gateway: gateway.clone(),
+                most_clients: MOST_CLIENTS,
+            }),
             sockets: None,
             without: Groups::default(),
             gateway,
@@ -205,7 +210,11 @@ impl File {
                 strongswan::Settings { socket, gateway, identity, most_clients }
             }),
             ipsec: ipsec.then(|| ipsec_settings(self.ipsec_config, self.ipsec_command, surroundings)),
-            openvpn: (!servers.is_empty()).then(|| openvpn::Settings { servers, gateway: gateway.clone() }),
+            openvpn: (!servers.is_empty()).then(|| openvpn::Settings {
+                servers,
+                gateway: gateway.clone(),
+                most_clients,
+            }),
             sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
             without: groups(&metrics.without.unwrap_or_default())?,
             gateway,
@@ -266,12 +275,12 @@ fn servers(tcp: Option<PathBuf>, udp: Option<PathBuf>, list: Vec<FileServer>) ->
     let mut servers: Vec<_> = named
         .into_iter()
         .filter_map(|(status, protocol)| {
-            Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol) })
+            Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol), stale_after: None })
         })
         .collect();
-    for (index, FileServer { status, name, protocol }) in list.into_iter().enumerate() {
+    for (index, FileServer { status, name, protocol, stale_after }) in list.into_iter().enumerate() {
         let protocol = protocol.map(|word| protocol_of(&word, index)).transpose()?;
-        servers.push(openvpn::Server { name, status, protocol });
+        servers.push(openvpn::Server { name, status, protocol, stale_after: stale_after.map(i64::from) });
     }
     match servers.iter().position(|server| server.status.as_os_str().is_empty()) {
         Some(_) => Err("openvpn: a status file without a path".into()),

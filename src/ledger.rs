@@ -4,8 +4,8 @@
 //! over what is there now would fall each time, and Prometheus would count all of it again. The
 //! ledger adds up only what each session has more than at the last look.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
 /// How long a session that is not seen is still known, in seconds. charon leaves out an IKE_SA that
 /// is busy, and one that comes back after that must not be counted twice.
@@ -25,17 +25,21 @@ pub struct Traffic {
 }
 
 /// Accounts by their names, and the sessions that were seen lately.
+///
+/// Both are found by a keyed hash of 64 bits: peers choose names, but not the key.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    accounts: BTreeMap<String, Account>,
-    sessions: HashMap<u64, Session>,
+    accounts: Vec<Account>,
+    places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
+    sessions: HashMap<u64, Session, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     most: usize,
     round: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Account {
+    name: Box<str>,
     total: Traffic,
     round: u32,
 }
@@ -44,6 +48,26 @@ struct Account {
 struct Session {
     last: Traffic,
     seen: i64,
+}
+
+/// Takes a number that is a hash already as it is.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 impl Ledger {
@@ -77,30 +101,35 @@ impl Ledger {
         self.sessions.retain(|_, session| now.saturating_sub(session.seen) <= REMEMBERED);
         let round = self.round;
         let mut idle: Vec<u32> =
-            self.accounts.values().map(|account| account.round).filter(|seen| *seen < round).collect();
+            self.accounts.iter().map(|account| account.round).filter(|seen| *seen < round).collect();
         let Some(excess) = idle.len().checked_sub(self.most).and_then(|excess| excess.checked_sub(1)) else { return };
         idle.sort_unstable();
         let limit = idle.get(excess).copied().unwrap_or_default();
         // Of those that ended together at the limit only as many go as must.
         let mut ties = idle.iter().take(excess.saturating_add(1)).filter(|seen| **seen == limit).count();
-        self.accounts.retain(|_, account| {
+        self.accounts.retain(|account| {
             let tie = account.round == limit && ties > 0;
             ties = ties.saturating_sub(usize::from(tie));
             account.round >= limit && !tie
         });
+        let hasher = &self.hasher;
+        let places = self.accounts.iter().enumerate().map(|(place, account)| (hasher.hash_one(&*account.name), place));
+        self.places = places.collect();
     }
 
-    /// Every account and what all its sessions came to, sorted by name.
+    /// Every account and what all its sessions came to, in the order in which they were first seen.
     pub fn totals(&self) -> impl Iterator<Item = (&str, Traffic)> {
-        self.accounts.iter().map(|(name, account)| (name.as_str(), account.total))
+        self.accounts.iter().map(|account| (&*account.name, account.total))
     }
 
     fn book(&mut self, name: &str, more: Traffic) {
-        let round = self.round;
-        if let Some(account) = self.accounts.get_mut(name) {
-            *account = Account { total: account.total.with(more, u64::saturating_add), round };
-        } else {
-            self.accounts.insert(name.to_owned(), Account { total: more, round });
+        let place = *self.places.entry(self.hasher.hash_one(name)).or_insert(self.accounts.len());
+        match self.accounts.get_mut(place) {
+            Some(account) => {
+                account.total = account.total.with(more, u64::saturating_add);
+                account.round = self.round;
+            }
+            None => self.accounts.push(Account { name: name.into(), total: more, round: self.round }),
         }
     }
 }
@@ -185,7 +214,7 @@ mod tests {
             look(&mut ledger, now, &[(name, name, bytes(1, 0)), ("live", "live", bytes(1, 0))]);
         }
         let names: Vec<_> = ledger.totals().map(|(name, _)| name.to_owned()).collect();
-        assert_eq!(names, ["b", "c", "d", "live"], "d is not finished yet");
+        assert_eq!(names, ["live", "b", "c", "d"], "d is not finished yet");
         look(&mut ledger, 5, &[]);
         assert_eq!(ledger.totals().count(), 2);
     }

@@ -7,7 +7,8 @@
 //! source —read→ bytes —parse→ borrowed view —expose→ families —encode→ text —respond→ reply —serve→ socket
 //! ```
 //!
-//! A *house* is the folder of one source: [`strongswan`], [`ipsec`], [`openvpn`], [`sockets`].
+//! A *house* is the folder of one source: [`strongswan`], [`ipsec`], [`openvpn`], [`sockets`],
+//! [`kernel`].
 //! Its `mod.rs` reads, its `metrics.rs` has the names of the families and says where each value
 //! comes from, and what stands between them are pure parsers. Houses don't know each other.
 //!
@@ -22,6 +23,7 @@ pub mod config;
 pub mod expo;
 pub mod http;
 pub mod ipsec;
+pub mod kernel;
 pub mod ledger;
 pub mod openvpn;
 pub mod own;

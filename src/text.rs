@@ -57,6 +57,11 @@ impl<'a> Text<'a> {
         self.split_around(memmem::find(self.0, needle.as_bytes())?, needle.len())
     }
 
+    /// The parts on both sides of the last `needle`.
+    pub fn cut_last_at(self, needle: &str) -> Option<(Self, Self)> {
+        self.split_around(memmem::rfind(self.0, needle.as_bytes())?, needle.len())
+    }
+
     /// The parts on both sides of the first space or tab; the second has no leading white space.
     pub fn cut_word(self) -> Option<(Self, Self)> {
         let (word, rest) = self.split_around(memchr2(b' ', b'\t', self.0)?, 1)?;
@@ -180,6 +185,14 @@ mod tests {
     fn fields_keep_empty_ones() {
         let fields: Vec<_> = Text::from(",a,,").fields(b',').map(|field| field.to_string()).collect();
         assert_eq!(fields, ["", "a", "", ""]);
+    }
+
+    #[test]
+    fn a_cut_is_at_the_first_or_the_last() {
+        let text = Text::from("a, b, c");
+        assert_eq!(text.cut_at(", "), Some(("a".into(), "b, c".into())));
+        assert_eq!(text.cut_last_at(", "), Some(("a, b".into(), "c".into())));
+        assert_eq!(text.cut_last_at("; "), None);
     }
 
     #[test]

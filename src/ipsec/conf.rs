@@ -1,7 +1,8 @@
 //! ipsec.conf: which tunnels are configured, and which of them serve many users.
 //!
-//! Format: ipsec.conf(5) of strongSwan. A daemon refuses a file with one mistake in it; we
-//! complain about the line and keep the rest, since the daemon may have read an older version.
+//! Format: ipsec.conf(5) of strongSwan; libreswan's is nearly the same. A daemon refuses a file with
+//! one mistake in it; we complain about the line and keep the rest, since the daemon may have read an
+//! older version.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,8 +17,9 @@ const ALSO_LIMIT: usize = 256;
 
 const NO_NAME: &str = "a name is missing";
 
-/// The keys by which a gateway says how its peers prove who they are.
-const AUTH_KEYS: [&str; 4] = ["rightauth", "rightauth2", "authby", "xauth"];
+/// The keys by which a gateway says how its peers prove who they are; the last three are libreswan's.
+const AUTH_KEYS: [&str; 7] =
+    ["rightauth", "rightauth2", "authby", "xauth", "rightautheap", "leftxauthserver", "rightxauthclient"];
 
 /// One conn, with what it inherits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +124,7 @@ impl Keys {
         }
         for (name, by_user) in AUTH_KEYS.iter().zip(&mut self.by_user) {
             if key == *name {
-                *by_user = Some(value.after("eap").is_some() || value.after("xauth").is_some());
+                *by_user = Some(names_users(value));
             }
         }
     }
@@ -233,6 +235,13 @@ impl Sections {
         }
         keys
     }
+}
+
+/// Whether the value of one of [`AUTH_KEYS`] says that peers are users: by EAP, by XAuth, by EAP-TLS, or yes.
+fn names_users(value: Text<'_>) -> bool {
+    value.after("eap").is_some()
+        || value.after("xauth").is_some()
+        || ["tls", "yes", "true", "on", "1"].iter().any(|word| value == *word)
 }
 
 /// Parses the next statement behind `cursor`; absent at the end of the file.
@@ -519,6 +528,14 @@ mod tests {
             ("rightauth2=xauth", "a*"),
             ("authby=xauthrsasig", "a*"),
             ("xauth=xauth-eap", "a*"),
+            ("authby=eaponly", "a*"),
+            ("rightautheap=tls", "a*"),
+            ("leftxauthserver=yes", "a*"),
+            ("rightxauthclient=yes", "a*"),
+            ("rightautheap=none", "a"),
+            ("leftxauthserver=no", "a"),
+            ("rightxauthserver=yes", "a"),
+            ("leftxauthclient=yes", "a"),
             ("leftauth=eap-mschapv2", "a"),
             ("rightauth=pubkey", "a"),
             ("eap_identity=%identity", "a"),

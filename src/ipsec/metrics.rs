@@ -24,6 +24,8 @@ struct Row<'a> {
     user: Option<Text<'a>>,
     state: State,
     traffic: Traffic,
+    /// How many users have rows of their own; absent in those rows, and where users are not named.
+    users: Option<usize>,
 }
 
 impl Table for Tunnels {
@@ -49,6 +51,9 @@ impl Table for Tunnels {
             Twin::Highest,
             |row| Some((row.state as u64).into()),
         ),
+        gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Twin::Highest, |row| {
+            row.users.map(Into::into)
+        }),
         gauge("ipsec_up", "1 when the status of the tunnel could be read.", Twin::Lowest, |row| match row.state {
             State::Ignored => None,
             state => Some((state != State::Unknown).into()),
@@ -66,15 +71,19 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     let tally = status.map(|status| Tally::of(tunnels, status));
     for (number, tunnel) in tunnels.iter().enumerate() {
         let name = Text::new(&tunnel.name);
-        let mut add = |user, state, traffic| out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic });
+        let mut add = |user, state, traffic, users| {
+            out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic, users });
+        };
         let count = tally.as_ref().and_then(|tally| tally.tunnels.get(number));
         match count {
-            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default()),
-            None => add(None, State::Unknown, Traffic::default()),
+            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default(), None),
+            None => add(None, State::Unknown, Traffic::default(), None),
             Some(Count { total, users }) => {
-                add(None, total.state, total.traffic());
+                let counts_packets = status.is_some_and(|status| status.counts_packets);
+                let names_users = tunnel.multi_user && status.is_some_and(|status| status.names_users);
+                add(None, total.state, total.traffic(counts_packets), names_users.then_some(users.len()));
                 for (user, sum) in users {
-                    add(Some(*user), sum.state, sum.traffic());
+                    add(Some(*user), sum.state, sum.traffic(counts_packets), None);
                 }
             }
         }
@@ -108,10 +117,14 @@ impl<'a> Tally<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let numbers: HashMap<&[u8], usize> =
             tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect();
+        let number_of = |name: Text<'_>| {
+            let number = numbers.get(name.bytes()).or_else(|| numbers.get(without_networks(name)?.bytes()));
+            number.copied()
+        };
         let has_users = |number: usize| tunnels.get(number).is_some_and(|tunnel| tunnel.multi_user);
         let mut tally = Self { tunnels: tunnels.iter().map(|_| Count::default()).collect(), places: HashMap::new() };
         for sa in &status.sas {
-            let owner = numbers.get(sa.name.bytes()).copied();
+            let owner = number_of(sa.name);
             let state = if sa.is_established() { State::Established } else { State::Down };
             let mut add = |number: Option<usize>, state, traffic| {
                 if let Some(number) = number {
@@ -121,7 +134,7 @@ impl<'a> Tally<'a> {
             add(owner, state, None);
             for child in &sa.children {
                 // Conns with the same ends share one IKE_SA, and their children keep their names.
-                let number = numbers.get(child.name.bytes()).copied().or(owner);
+                let number = number_of(child.name).or(owner);
                 match child.is_installed() {
                     true => add(number, State::Installed, Some(child.traffic)),
                     false => add(number, state, None),
@@ -167,15 +180,23 @@ impl Sum {
     }
 
     /// The sums; 0 where nothing is up, absent where only what prints no counters is up.
-    fn traffic(&self) -> Traffic {
+    fn traffic(&self, counts_packets: bool) -> Traffic {
         let nothing = (!self.has_unknown).then_some(0);
+        let no_packets = nothing.filter(|_| counts_packets);
         Traffic {
             in_bytes: self.known.in_bytes.or(nothing),
-            in_packets: self.known.in_packets.or(nothing),
+            in_packets: self.known.in_packets.or(no_packets),
             out_bytes: self.known.out_bytes.or(nothing),
-            out_packets: self.known.out_packets.or(nothing),
+            out_packets: self.known.out_packets.or(no_packets),
         }
     }
+}
+
+/// `plant/2x1` is what libreswan makes of the conn `plant` for its second and the peer's first network.
+fn without_networks(name: Text<'_>) -> Option<Text<'_>> {
+    let (name, networks) = name.cut_last(b'/')?;
+    let (ours, theirs) = networks.cut(b'x')?;
+    ours.number().and(theirs.number()).map(|_| name)
 }
 
 #[cfg(test)]
@@ -225,12 +246,16 @@ mod tests {
             samples(&users, Some(CAROL_TWICE), "ipsec_tunnel_status"),
             ["{tunnel=\"users\"} 0", "{tunnel=\"users\",user=\"carol\"} 0", "{tunnel=\"users\",user=\"dave\"} 1"]
         );
+        assert_eq!(samples(&users, Some(CAROL_TWICE), "ipsec_tunnel_users"), ["{tunnel=\"users\"} 2"]);
+        assert_eq!(samples(&users, Some(""), "ipsec_tunnel_users"), ["{tunnel=\"users\"} 0"]);
+        assert!(samples(&users, None, "ipsec_tunnel_users").is_empty());
     }
 
     #[test]
     fn a_point_to_point_tunnel_names_no_user() {
         let tunnels = [tunnel("users", false)];
         assert_eq!(samples(&tunnels, Some(CAROL_TWICE), "ipsec_out_packets"), ["{tunnel=\"users\"} 1"]);
+        assert!(samples(&tunnels, Some(CAROL_TWICE), "ipsec_tunnel_users").is_empty());
     }
 
     #[test]

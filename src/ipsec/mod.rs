@@ -1,4 +1,7 @@
 //! ipsec: ipsec.conf says which tunnels there should be, one `ipsec statusall` how they are.
+//!
+//! The same two names stand for libreswan, which is asked `ipsec status` and `ipsec trafficstatus`
+//! instead. Which of them it is shows in the first answer and is remembered.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +16,7 @@ use crate::text::Text;
 use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
 
 pub mod conf;
+pub mod libreswan;
 pub mod metrics;
 pub mod status;
 
@@ -21,6 +25,9 @@ const CONFIG_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The most files that ipsec.conf may consist of.
 const FILE_LIMIT: usize = 1000;
+
+/// The command that only strongSwan's `ipsec` has.
+const STATUSALL: &str = "statusall";
 
 /// The most that `ipsec statusall` may print: some 20,000 users.
 const STATUS_LIMIT: usize = 16 * 1024 * 1024;
@@ -41,7 +48,29 @@ pub struct Settings {
 pub struct Ipsec {
     settings: Settings,
     known: Mutex<Known>,
+    flavour: Mutex<Flavour>,
     turn: Turn<()>,
+}
+
+/// Whose `ipsec` it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Flavour {
+    #[default]
+    StrongSwan,
+    Libreswan,
+}
+
+/// A command, and what it printed.
+struct Printed {
+    command: Vec<String>,
+    result: Result<Vec<u8>, Error>,
+}
+
+/// What one round of commands printed.
+struct Answer {
+    status: Printed,
+    /// Libreswan's counters stand apart.
+    traffic: Option<Printed>,
 }
 
 /// ipsec.conf with all that it includes, as it was when it was read.
@@ -66,15 +95,11 @@ struct Known {
 impl Ipsec {
     /// Watches the tunnels of a configuration; nothing is read yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, known: Mutex::default(), turn: Turn::new(()) }
+        Self { settings, known: Mutex::default(), flavour: Mutex::default(), turn: Turn::new(()) }
     }
 
     fn config_name(&self) -> String {
         self.settings.config.display().to_string()
-    }
-
-    fn command_name(&self) -> String {
-        self.settings.command.join(" ")
     }
 
     /// The configuration, read again where a file of it has changed.
@@ -94,15 +119,41 @@ impl Ipsec {
         Ok(configuration)
     }
 
-    /// What the command prints; it never runs twice at the same moment.
-    fn ask(&self, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        let thing = self.command_name();
-        let _turn = self.turn.take(deadline, &thing)?;
-        let output = command::run(&self.settings.command, STATUS_LIMIT, deadline)?;
-        if !output.success {
-            return Err(Error::Refused { thing, why: output.complaint });
+    /// What the commands print; none of them runs twice at the same moment.
+    fn ask(&self, deadline: Deadline) -> Answer {
+        let turn = self.turn.take(deadline, &self.settings.command.join(" "));
+        let run = |command: Vec<String>| {
+            let result = turn.as_ref().map_err(Error::clone).and_then(|_| run(&command, deadline));
+            Printed { command, result }
+        };
+        let mut status = run(self.status_command());
+        let found = flavour_of(&status.result);
+        if found == Some(Flavour::Libreswan) && status.result.is_err() {
+            status = run(replaced(&self.settings.command, &[STATUSALL], "status"));
         }
-        Ok(output.stdout)
+        let flavour = self.remember(found);
+        let traffic = (flavour == Flavour::Libreswan).then(|| self.traffic_command()).flatten().map(run);
+        Answer { status, traffic }
+    }
+
+    /// Keeps what was found for the next time, and hands out what is known now.
+    fn remember(&self, found: Option<Flavour>) -> Flavour {
+        let mut flavour = self.flavour.lock().unwrap_or_else(PoisonError::into_inner);
+        *flavour = found.unwrap_or(*flavour);
+        *flavour
+    }
+
+    fn status_command(&self) -> Vec<String> {
+        match self.remember(None) {
+            Flavour::StrongSwan => self.settings.command.clone(),
+            Flavour::Libreswan => replaced(&self.settings.command, &[STATUSALL], "status"),
+        }
+    }
+
+    /// Absent where the configured command is something else than `… statusall` or `… status`.
+    fn traffic_command(&self) -> Option<Vec<String>> {
+        let command = replaced(&self.settings.command, &[STATUSALL, "status"], "trafficstatus");
+        (command != self.settings.command).then_some(command)
     }
 }
 
@@ -112,26 +163,67 @@ impl Collector for Ipsec {
     }
 
     fn targets(&self) -> Vec<String> {
-        vec![self.config_name(), self.command_name()]
+        let traffic = self.traffic_command().filter(|_| self.remember(None) == Flavour::Libreswan);
+        let commands = [Some(self.status_command()), traffic].into_iter().flatten();
+        std::iter::once(self.config_name()).chain(commands.map(|command| command.join(" "))).collect()
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let configuration = report.target(self.config_name(), self.configuration(deadline));
         let tunnels = configuration.as_ref().map(|configuration| configuration.tunnels.as_slice()).unwrap_or_default();
-        let output = self.ask(deadline);
-        let status = output.as_ref().map_err(Error::clone).and_then(|bytes| {
-            status::parse(Text::new(bytes)).ok_or_else(|| Error::Malformed {
-                thing: self.command_name(),
+        let answer = self.ask(deadline);
+        let name = answer.status.command.join(" ");
+        let traffic = answer.traffic.as_ref().map(|printed| (printed.command.join(" "), printed.text()));
+        let status = answer.status.text().and_then(|text| {
+            let libreswan = || libreswan::parse(text, traffic.as_ref().and_then(|(_, text)| text.clone().ok()));
+            status::parse(text).or_else(libreswan).ok_or_else(|| Error::Malformed {
+                thing: name.clone(),
                 expected: "\"Security Associations\"",
-                offset: bytes.len(),
+                offset: text.bytes().len(),
             })
         });
-        let status = report.target(self.command_name(), status);
+        let status = report.target(name.clone(), status);
+        if let Some((name, text)) = traffic {
+            report.target(name, text);
+        }
         if let Some(skipped) = status.as_ref().map(|status| status.skipped).filter(|skipped| *skipped > 0) {
-            debug!("{}: {skipped} lines not understood", self.command_name());
+            debug!("{name}: {skipped} lines not understood");
         }
         metrics::expose(tunnels, status.as_ref(), &mut report.exposition);
     }
+}
+
+impl Printed {
+    fn text(&self) -> Result<Text<'_>, Error> {
+        self.result.as_ref().map(|bytes| Text::new(bytes)).map_err(Error::clone)
+    }
+}
+
+fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let output = command::run(command, STATUS_LIMIT, deadline)?;
+    match output.success {
+        true => Ok(output.stdout),
+        false => Err(Error::Refused { thing: command.join(" "), why: output.complaint }),
+    }
+}
+
+/// Whose `ipsec` printed this; absent where that does not show.
+fn flavour_of(printed: &Result<Vec<u8>, Error>) -> Option<Flavour> {
+    match printed {
+        Ok(bytes) if libreswan::is_status(Text::new(bytes)) => Some(Flavour::Libreswan),
+        Ok(bytes) => status::parse(Text::new(bytes)).map(|_| Flavour::StrongSwan),
+        Err(Error::Refused { why, .. }) => libreswan::lacks_statusall(why).then_some(Flavour::Libreswan),
+        Err(_) => None,
+    }
+}
+
+/// A command with its last word replaced, where it is one of `words`.
+fn replaced(command: &[String], words: &[&str], word: &str) -> Vec<String> {
+    let mut command = command.to_vec();
+    if let Some(last) = command.last_mut().filter(|last| words.contains(&last.as_str())) {
+        *last = word.into();
+    }
+    command
 }
 
 impl Configuration {

@@ -6,13 +6,17 @@
 
 use crate::text::Text;
 
-/// What charon has up at the moment.
+/// What the daemon has up at the moment.
 #[derive(Debug, Default)]
 pub struct Status<'a> {
     /// The IKE_SAs as printed: the newest first.
     pub sas: Vec<IkeSa<'a>>,
-    /// How many lines below `Security Associations` could not be understood.
+    /// How many lines about SAs could not be understood.
     pub skipped: usize,
+    /// Whether packets are counted beside bytes.
+    pub counts_packets: bool,
+    /// Whether users are named.
+    pub names_users: bool,
 }
 
 /// An agreement with one peer.
@@ -83,7 +87,7 @@ pub fn parse(text: Text<'_>) -> Option<Status<'_>> {
     let mut lines = text.lines();
     // Connections and routes above have lines of the same shape.
     lines.find(|line| line.after("Security Associations").is_some_and(|rest| rest.before(":").is_some()))?;
-    let mut status = Status::default();
+    let mut status = Status { counts_packets: true, names_users: true, ..Status::default() };
     for line in lines {
         if !understand(line, &mut status.sas) {
             status.skipped = status.skipped.saturating_add(1);
@@ -231,7 +235,7 @@ Security Associations (1 up, 1 connecting):
 ";
 
     fn sas(lines: &str) -> Vec<IkeSa<'_>> {
-        let Status { sas, skipped } = parse(Text::from(lines)).expect("a status");
+        let Status { sas, skipped, .. } = parse(Text::from(lines)).expect("a status");
         assert_eq!(skipped, 0, "{lines}");
         sas
     }

@@ -1,20 +1,36 @@
 //! What OpenVPN's status files mean to Prometheus.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use super::Protocol;
-use super::status::{Client, Document, Entry, parse};
-use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, counter, describe, gauge, label};
+use super::memory::Memory;
+use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
+use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::ledger::Traffic;
 use crate::text::Text;
 
-/// A status file that could be read, and the protocol of its server.
+/// One status file.
 pub struct Reading<'a> {
-    /// The file's bytes.
-    pub file: &'a [u8],
+    /// Its server's name.
+    pub server: &'a str,
+    /// The file's bytes; absent where it could not be read.
+    pub file: Option<&'a [u8]>,
     /// What the configuration says that its clients come over.
     pub protocol: Protocol,
     /// Whether the file was caught half written, so that one session may stand in it twice.
     pub torn: bool,
+    /// How old the file may be, in seconds; absent where that follows from how often it is written.
+    pub stale_after: Option<i64>,
+}
+
+/// What the world says: the time, and what a local date means.
+#[derive(Clone, Copy)]
+pub struct Now {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// The moment of a local date and time.
+    pub unix: fn([i64; 6]) -> Option<i64>,
 }
 
 struct Probe;
@@ -45,58 +61,206 @@ impl Table for Sessions {
         &[gauge("ovpn_sessions_total", "Total number of active sessions", Twin::Sum, |count| Some((*count).into()))];
 }
 
-struct Traffic;
+struct ClientTraffic;
 
-impl Table for Traffic {
-    type Row<'a> = (Text<'a>, Protocol, Client<'a>);
-    const LABELS: &'static [Label<Self>] = &[label("client", |(identity, protocol, _), out| {
-        out.text(*identity);
-        out.text("_".into());
-        out.text(protocol.word().into());
-    })];
+impl Table for ClientTraffic {
+    type Row<'a> = (&'a str, Traffic);
+    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.2.bytes_received.into())),
-        counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.2.bytes_sent.into())),
+        counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
+        counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
     ];
+    const GROUP: Option<Group> = Some(Group::Clients);
+}
+
+struct ClientSession;
+
+impl Table for ClientSession {
+    type Row<'a> = (&'a str, Option<i64>);
+    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge(
+            "ovpn_client_connected_timestamp_seconds",
+            "Unix time at which the client's oldest session began.",
+            Twin::Lowest,
+            |row| row.1.map(Value::from),
+        ),
+        gauge("ovpn_client_sessions", "Sessions of the client.", Twin::Sum, |_| Some(1u64.into())),
+    ];
+    const GROUP: Option<Group> = Some(Group::Clients);
+}
+
+/// What one status file says of its server; what it does not say is absent.
+#[derive(Default)]
+struct ServerRow<'a> {
+    server: &'a str,
+    up: bool,
+    updated: Option<i64>,
+    skipped: Option<u64>,
+    routes: Option<u64>,
+    queue: Option<u64>,
+    dco: Option<u64>,
+}
+
+struct Server;
+
+impl Table for Server {
+    type Row<'a> = ServerRow<'a>;
+    const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.server.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge("ovpn_dco_enabled", "Whether the kernel moves the server's data.", Twin::First, |row| {
+            row.dco.map(Value::from)
+        }),
+        gauge(
+            "ovpn_max_bcast_mcast_queue_length",
+            "The longest that the queue of broadcasts and multicasts has been.",
+            Twin::Highest,
+            |row| row.queue.map(Value::from),
+        ),
+        gauge("ovpn_routes", "Rows of the routing table.", Twin::Sum, |row| row.routes.map(Value::from)),
+        gauge("ovpn_server_up", "Whether the status file is readable and fresh.", Twin::Lowest, |row| {
+            Some(row.up.into())
+        }),
+        gauge("ovpn_status_rows_skipped", "Rows of the file that could not be understood.", Twin::Sum, |row| {
+            row.skipped.map(Value::from)
+        }),
+        gauge("ovpn_status_updated_timestamp_seconds", "Unix time that the file itself says.", Twin::Lowest, |row| {
+            row.updated.map(Value::from)
+        }),
+    ];
+}
+
+struct Link;
+
+impl Table for Link {
+    type Row<'a> = (&'a str, Statistics<'a>);
+    const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        counter("ovpn_link_auth_read_bytes_total", "Bytes received by a client that proved genuine.", |row| {
+            statistic(row.1, "Auth read bytes")
+        }),
+        counter("ovpn_link_transport_read_bytes_total", "Bytes received by a client from its server.", |row| {
+            statistic(row.1, "TCP/UDP read bytes")
+        }),
+        counter("ovpn_link_transport_write_bytes_total", "Bytes sent by a client to its server.", |row| {
+            statistic(row.1, "TCP/UDP write bytes")
+        }),
+        counter("ovpn_link_tun_read_bytes_total", "Bytes that a client read from its tunnel device.", |row| {
+            statistic(row.1, "TUN/TAP read bytes")
+        }),
+        counter("ovpn_link_tun_write_bytes_total", "Bytes that a client wrote to its tunnel device.", |row| {
+            statistic(row.1, "TUN/TAP write bytes")
+        }),
+    ];
+}
+
+fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
+    statistics.counters().find(|(name, _)| *name == wanted).map(|(_, bytes)| bytes.into())
 }
 
 /// What this source exposes.
 pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Probe>().chain(describe::<Info>()).chain(describe::<Sessions>()).chain(describe::<Traffic>())
+    describe::<Probe>()
+        .chain(describe::<Info>())
+        .chain(describe::<Sessions>())
+        .chain(describe::<ClientTraffic>())
+        .chain(describe::<ClientSession>())
+        .chain(describe::<Server>())
+        .chain(describe::<Link>())
 }
 
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
-/// Where no file could be read only `probe_success 0` is said. A client that has not
-/// authenticated yet is no session and has no series.
-pub fn expose(readings: &[Reading<'_>], out: &mut Exposition) {
-    let mut version = None;
-    let mut sessions: u64 = 0;
-    let mut understood = false;
+/// Where no file could be read only the servers' states are said, and `probe_success 0`. A client
+/// that has not authenticated yet is no session and has no series.
+pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) {
+    let mut gathered = Gathered::default();
+    memory.begin();
     for reading in readings {
-        let Document::Server(entries) = parse(reading.file) else { continue };
-        understood = true;
+        let row = match reading.file.map(parse) {
+            Some(Document::Server(_)) => gathered.server(reading, memory, now, out),
+            Some(Document::Statistics(statistics)) => {
+                gathered.readable = true;
+                out.add::<Link>(&(reading.server, statistics));
+                ServerRow { updated: moment(statistics.updated(), now), ..ServerRow::default() }
+            }
+            Some(Document::Unknown) | None => ServerRow::default(),
+        };
+        let fresh = row
+            .updated
+            .is_none_or(|updated| memory.is_fresh(reading.server, updated, now.seconds, reading.stale_after));
+        let up = reading.file.is_some() && !reading.torn && fresh;
+        out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
+    }
+    memory.end(now.seconds);
+    out.add::<Probe>(&(gathered.version.unwrap_or_default(), gathered.readable));
+    if gathered.servers {
+        out.add::<Sessions>(&gathered.sessions);
+        memory.clients().for_each(|row| out.add::<ClientTraffic>(&row));
+    }
+}
+
+/// What the files come to so far.
+#[derive(Default)]
+struct Gathered<'a> {
+    readable: bool,
+    servers: bool,
+    sessions: u64,
+    version: Option<Text<'a>>,
+    name: String,
+}
+
+impl<'a> Gathered<'a> {
+    fn server(&mut self, reading: &Reading<'a>, memory: &mut Memory, now: Now, out: &mut Exposition) -> ServerRow<'a> {
+        let mut row = ServerRow::default();
+        let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
+        (self.readable, self.servers) = (true, true);
+        let (mut skipped, mut routes) = (0u64, 0u64);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
                 Entry::Version(text) => {
-                    version.get_or_insert(text);
+                    self.version.get_or_insert(text);
                     out.add::<Info>(&text);
                 }
+                Entry::Updated(updated) => row.updated = moment(updated, now),
                 Entry::Client(client) => {
-                    let Some(identity) = client.identity() else { continue };
-                    if reading.torn && !seen.insert((client.real_address, client.client_id)) {
-                        continue;
+                    let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
+                    if !twice {
+                        self.client(&client, reading, memory, now, out);
                     }
-                    sessions = sessions.saturating_add(1);
-                    out.add::<Traffic>(&(identity, reading.protocol, client));
                 }
-                Entry::Route(_) | Entry::Skipped | Entry::Fragment | Entry::End => {}
+                Entry::Route(_) => routes = routes.saturating_add(1),
+                Entry::Global(name, value) if name == "dco_enabled" => row.dco = value.number(),
+                Entry::Global(name, value) if name == "Max bcast/mcast queue length" => row.queue = value.number(),
+                Entry::Skipped | Entry::Fragment => skipped = skipped.saturating_add(1),
+                Entry::Global(..) | Entry::End => {}
             }
         }
+        ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
-    out.add::<Probe>(&(version.unwrap_or_default(), understood));
-    if understood {
-        out.add::<Sessions>(&sessions);
+
+    fn client(
+        &mut self,
+        client: &Client<'_>,
+        reading: &Reading<'_>,
+        memory: &mut Memory,
+        now: Now,
+        out: &mut Exposition,
+    ) {
+        let Some(identity) = client.identity() else { return };
+        self.sessions = self.sessions.saturating_add(1);
+        self.name.clear();
+        // Writing to a String can't fail.
+        let _ = write!(self.name, "{identity}_{}", reading.protocol.word());
+        memory.see(&self.name, reading.server, client, now.seconds);
+        if out.wants(Group::Clients) {
+            out.add::<ClientSession>(&(&self.name, moment(client.since, now)));
+        }
     }
+}
+
+/// The moment that a file says, by its number or by its local date.
+fn moment(moment: Moment<'_>, now: Now) -> Option<i64> {
+    moment.seconds.or_else(|| (now.unix)(parts(moment.text)?))
 }

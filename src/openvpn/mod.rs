@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use self::metrics::Reading;
+use self::memory::Memory;
+use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
-use crate::collector::{Collector, Deadline, Error, Report};
-use crate::source::file;
+use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::source::{clock, file};
 
+pub mod memory;
 pub mod metrics;
 pub mod sessions;
 pub mod status;
@@ -48,12 +50,16 @@ impl Protocol {
 /// One server, or, where `status` is a pattern, all whose files match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its name in the session list; the gateway's where it has none of its own.
+    /// Its name in labels and in the session list; without one, the label comes from the file's name
+    /// and the session list has the gateway's.
     pub name: Option<String>,
     /// The status file, or a pattern with `*`, `?` or `[…]` that is looked up at every scrape.
     pub status: PathBuf,
     /// The protocol, where the configuration says it; else it is `tcp` for a file that has it in its name.
     pub protocol: Option<Protocol>,
+    /// How old the file may be, in seconds, before the server counts as down; without it three times
+    /// as old as the time between two updates.
+    pub stale_after: Option<i64>,
 }
 
 /// What is watched.
@@ -63,46 +69,59 @@ pub struct Settings {
     pub servers: Vec<Server>,
     /// The gateway's name in the session list.
     pub gateway: String,
+    /// The most clients whose totals are kept when they are gone.
+    pub most_clients: usize,
 }
 
 /// The collector.
 pub struct OpenVpn {
     settings: Settings,
+    memory: Turn<Memory>,
 }
 
-/// A status file that was read.
+/// A status file, read or not.
 struct StatusFile<'s> {
     server: &'s Server,
-    bytes: Vec<u8>,
+    label: String,
+    bytes: Option<Vec<u8>>,
     protocol: Protocol,
     torn: bool,
 }
 
 impl StatusFile<'_> {
     fn reading(&self) -> Reading<'_> {
-        Reading { file: &self.bytes, protocol: self.protocol, torn: self.torn }
+        let stale_after = self.server.stale_after;
+        Reading {
+            server: &self.label,
+            file: self.bytes.as_deref(),
+            protocol: self.protocol,
+            torn: self.torn,
+            stale_after,
+        }
     }
 }
 
 impl OpenVpn {
     /// A collector for these servers.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        let memory = Turn::new(Memory::new(settings.most_clients));
+        Self { settings, memory }
     }
 
-    /// Reads every file, notes how each answered, and gives those that are a server's status.
+    /// Reads every file and notes how each answered.
     fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
         let mut files = Vec::new();
         for server in &self.settings.servers {
             for path in paths(&server.status) {
-                let protocol = server.protocol.unwrap_or_else(|| guess(&path));
                 let (bytes, state) = match read_status(&path, deadline) {
                     Ok((bytes, complaint)) => (Some(bytes), complaint.map_or(Ok(()), Err)),
                     Err(error) => (None, Err(error)),
                 };
                 let torn = state.is_err();
                 report.target(path.display().to_string(), state);
-                files.extend(bytes.map(|bytes| StatusFile { server, bytes, protocol, torn }));
+                let protocol = server.protocol.unwrap_or_else(|| guess(&path));
+                let label = server.name.clone().unwrap_or_else(|| name(&path));
+                files.push(StatusFile { server, label, bytes, protocol, torn });
             }
         }
         files
@@ -119,9 +138,18 @@ impl Collector for OpenVpn {
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
+        // One scrape at a time: what an earlier look saw must not be booked after a later one.
+        let mut memory = match self.memory.take(deadline, self.name()) {
+            Ok(memory) => memory,
+            Err(error) => {
+                report.target::<()>(self.name(), Err(error));
+                return;
+            }
+        };
         let files = self.read(deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
-        metrics::expose(&readings, &mut report.exposition);
+        let now = Now { seconds: clock::now(), unix: clock::unix };
+        metrics::expose(&readings, &mut memory, now, &mut report.exposition);
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
@@ -141,6 +169,15 @@ fn paths(status: &Path) -> Vec<PathBuf> {
 fn guess(path: &Path) -> Protocol {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if name.contains("tcp") { Protocol::Tcp } else { Protocol::Udp }
+}
+
+/// A server's name by its file: `office` for `openvpn.office.status` and for `status-office.log`.
+fn name(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = file.trim_end_matches(".log").trim_end_matches(".status");
+    let bare = stem.trim_start_matches("openvpn").trim_start_matches(['.', '-', '_']);
+    let bare = bare.trim_start_matches("status").trim_end_matches("status").trim_matches(['.', '-', '_']);
+    if bare.is_empty() { file } else { bare.to_owned() }
 }
 
 /// Reads a status file that nobody is writing to at the moment.
@@ -166,9 +203,16 @@ fn read_status(path: &Path, deadline: Deadline) -> Result<(Vec<u8>, Option<Error
     Err(Error::Io { thing, why: "rewritten faster than it can be read".into() })
 }
 
-/// What is wrong with a server's status, if anything; other files are an error.
+/// What is wrong with a status file, if anything; other files are an error.
 fn defect(bytes: &[u8], thing: &str) -> Result<Option<Error>, Error> {
-    let Document::Server(entries) = status::parse(bytes) else { return Err(stranger(bytes, thing.into())) };
+    let torn = || Error::Malformed { thing: thing.into(), expected: "END", offset: bytes.len() };
+    let entries = match status::parse(bytes) {
+        Document::Server(entries) => entries,
+        Document::Statistics(statistics) => return Ok((!statistics.is_whole()).then(torn)),
+        Document::Unknown => {
+            return Err(Error::Malformed { thing: thing.into(), expected: "an OpenVPN status file", offset: 0 });
+        }
+    };
     let mut ended = false;
     for entry in entries {
         ended |= entry == Entry::End;
@@ -177,17 +221,7 @@ fn defect(bytes: &[u8], thing: &str) -> Result<Option<Error>, Error> {
             return Ok(Some(Error::Io { thing: thing.into(), why }));
         }
     }
-    let torn = Error::Malformed { thing: thing.into(), expected: "END", offset: bytes.len() };
-    Ok((!ended).then_some(torn))
-}
-
-fn stranger(bytes: &[u8], thing: String) -> Error {
-    match status::parse(bytes) {
-        Document::Statistics => {
-            Error::Refused { thing, why: "a client's own statistics, where a server's status is expected".into() }
-        }
-        _ => Error::Malformed { thing, expected: "an OpenVPN status file", offset: 0 },
-    }
+    Ok((!ended).then(torn))
 }
 
 #[cfg(test)]
@@ -202,6 +236,20 @@ mod tests {
             ("/var/log/openvpn/openvpn-status.log", Protocol::Udp),
         ] {
             assert_eq!(guess(Path::new(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_names_its_server() {
+        for (file, expected) in [
+            ("/var/run/openvpn.office.status", "office"),
+            ("/run/openvpn-server/status-office.log", "office"),
+            ("/home/openvpn/logs/openvpn-tcp-status", "tcp"),
+            ("/var/log/openvpn/openvpn-status.log", "openvpn-status.log"),
+            ("/run/openvpn/branch.status", "branch"),
+            ("/x/status", "status"),
+        ] {
+            assert_eq!(name(Path::new(file)), expected, "{file}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::text::Text;
 
 /// Lists the clients of one file, also those that have not authenticated yet.
 pub fn list(reading: &Reading<'_>, server: &str, rows: &mut Vec<Session>) {
-    let Document::Server(entries) = parse(reading.file) else { return };
+    let Some(Document::Server(entries)) = reading.file.map(parse) else { return };
     let addresses = addresses(entries.clone());
     let mut seen = HashSet::new();
     for entry in entries {
@@ -56,7 +56,7 @@ fn session(client: &Client<'_>, addresses: &HashMap<Text<'_>, Text<'_>>, protoco
         remoteport: port.to_string(),
         remoteid: identity.unwrap_or(client.common_name).to_string(),
         remotets: address.unwrap_or_default().to_string(),
-        established: date(client.since),
+        established: date(client.since.text),
         bytesin: client.bytes_received.to_string(),
         bytesout: client.bytes_sent.to_string(),
         packetsin: "0".into(),

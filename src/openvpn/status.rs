@@ -14,7 +14,7 @@ pub enum Document<'a> {
     /// A server's status.
     Server(Entries<'a>),
     /// A client's own statistics (`OpenVPN STATISTICS`), which list no sessions.
-    Statistics,
+    Statistics(Statistics<'a>),
     /// Not a status file.
     Unknown,
 }
@@ -24,10 +24,14 @@ pub enum Document<'a> {
 pub enum Entry<'a> {
     /// OpenVPN's version, as in `2.6.14`; status version 1 does not say it.
     Version(Text<'a>),
+    /// When the file was written.
+    Updated(Moment<'a>),
     /// A client, also one that has not authenticated yet.
     Client(Client<'a>),
     /// A row of the routing table.
     Route(Route<'a>),
+    /// A number for the whole server, by its name: `dco_enabled`.
+    Global(Text<'a>, Text<'a>),
     /// A client's or route's row that could not be understood.
     Skipped,
     /// The rest of a line whose start was overwritten: the file was caught half written.
@@ -53,13 +57,26 @@ pub struct Client<'a> {
     pub bytes_received: u64,
     /// Bytes sent to the client.
     pub bytes_sent: u64,
-    /// When it connected, in the daemon's local time; see [`date`].
-    pub since: Text<'a>,
+    /// When it connected.
+    pub since: Moment<'a>,
     /// The daemon's number for the client; empty in version 1.
     pub client_id: Text<'a>,
     /// The number in the client's packets; empty in version 1.
     pub peer_id: Text<'a>,
 }
+
+/// A moment as a file says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment<'a> {
+    /// The date and time in the daemon's zone; see [`date`].
+    pub text: Text<'a>,
+    /// Seconds since 1970; absent in version 1.
+    pub seconds: Option<i64>,
+}
+
+/// A client's own statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics<'a>(Text<'a>);
 
 /// One row of the routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +117,13 @@ enum Column {
     BytesReceived,
     BytesSent,
     Since,
+    SinceSeconds,
     Username,
     ClientId,
     PeerId,
 }
 
-const TITLES: [&str; 10] = [
+const TITLES: [&str; 11] = [
     "Common Name",
     "Real Address",
     "Virtual Address",
@@ -113,6 +131,7 @@ const TITLES: [&str; 10] = [
     "Bytes Received",
     "Bytes Sent",
     "Connected Since",
+    "Connected Since (time_t)",
     "Username",
     "Client ID",
     "Peer ID",
@@ -145,7 +164,7 @@ pub fn parse(file: &[u8]) -> Document<'_> {
     let first = text.lines().next().unwrap_or_default();
     let (separator, section) = match first.bytes() {
         b"OpenVPN CLIENT LIST" => (b',', Section::Other),
-        b"OpenVPN STATISTICS" => return Document::Statistics,
+        b"OpenVPN STATISTICS" => return Document::Statistics(Statistics(text)),
         line if line.starts_with(b"TITLE,") => (b',', Section::Tagged),
         line if line.starts_with(b"TITLE\t") => (b'\t', Section::Tagged),
         _ => return Document::Unknown,
@@ -161,14 +180,51 @@ pub fn parse(file: &[u8]) -> Document<'_> {
 
 /// A date as OpenVPN prints it (`2026-11-20 13:20:25`, before 2.5 `Thu Apr 30 13:55:38 2020`) in the first form.
 pub fn date(text: Text<'_>) -> String {
+    match parts(text) {
+        Some([year, month, day, hour, minute, second]) => {
+            format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        }
+        None => text.to_string(),
+    }
+}
+
+/// Year, month, day, hour, minute and second of a date in either form.
+pub fn parts(text: Text<'_>) -> Option<[i64; 6]> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.words();
-    let words = [words.next(), words.next(), words.next(), words.next(), words.next()];
-    let [_, Some(month), Some(day), Some(time), Some(year)] = words else { return text.to_string() };
-    let number = (1..).zip(MONTHS).find(|(_, name)| month == *name).map(|(number, _)| number);
-    match (number, day.number(), year.number()) {
-        (Some(month), Some(day), Some(year)) => format!("{year:04}-{month:02}-{day:02} {time}"),
-        _ => text.to_string(),
+    let (year, month, day, time) = match [words.next(), words.next(), words.next(), words.next(), words.next()] {
+        [Some(day), Some(time), None, ..] => {
+            let mut fields = day.fields(b'-').map(Text::signed);
+            (fields.next()??, fields.next()??, fields.next()??, time)
+        }
+        [_, Some(month), Some(day), Some(time), Some(year)] => {
+            let (month, _) = (1i64..).zip(MONTHS).find(|(_, name)| month == *name)?;
+            (year.signed()?, month, day.signed()?, time)
+        }
+        _ => return None,
+    };
+    let mut clock = time.fields(b':').map(Text::signed);
+    Some([year, month, day, clock.next()??, clock.next()??, clock.next()??])
+}
+
+impl<'a> Statistics<'a> {
+    /// When the file was written.
+    pub fn updated(self) -> Moment<'a> {
+        let text = self.0.lines().find_map(|line| line.after("Updated,")).unwrap_or_default();
+        Moment { text, seconds: None }
+    }
+
+    /// The counters by their names: `TUN/TAP read bytes`.
+    pub fn counters(self) -> impl Iterator<Item = (Text<'a>, u64)> {
+        self.0.lines().take_while(|line| *line != "END").filter_map(|line| {
+            let (name, value) = line.cut_last(b',')?;
+            Some((name, value.number()?))
+        })
+    }
+
+    /// Whether the file has its last line.
+    pub fn is_whole(self) -> bool {
+        self.0.lines().any(|line| line == "END")
     }
 }
 
@@ -243,7 +299,12 @@ impl<'a> Entries<'a> {
             }
             _ if self.section == Section::Clients => return Some(self.client(line)),
             _ if self.section == Section::Routes => return Some(self.route(line)),
-            _ => {}
+            _ => {
+                return match line.after("Updated,") {
+                    Some(text) => Some(Entry::Updated(Moment { text, seconds: None })),
+                    None => line.cut_last(b',').map(|(name, value)| Entry::Global(name, value)),
+                };
+            }
         }
         None
     }
@@ -253,6 +314,11 @@ impl<'a> Entries<'a> {
             b"CLIENT_LIST" => return Some(self.client(rest)),
             b"ROUTING_TABLE" => return Some(self.route(rest)),
             b"TITLE" => return rest.words().nth(1).map(Entry::Version),
+            b"GLOBAL_STATS" => return rest.cut_last(self.separator).map(|(name, value)| Entry::Global(name, value)),
+            b"TIME" => {
+                let (text, seconds) = rest.cut(self.separator).unwrap_or((rest, Text::default()));
+                return Some(Entry::Updated(Moment { text, seconds: seconds.signed() }));
+            }
             b"HEADER" => {
                 let (table, titles) = rest.cut(self.separator)?;
                 match table.bytes() {
@@ -338,7 +404,10 @@ impl<'a> Fields<'a> {
             virtual_ipv6: get(Column::VirtualIpv6).unwrap_or_default(),
             bytes_received: get(Column::BytesReceived)?.number()?,
             bytes_sent: get(Column::BytesSent)?.number()?,
-            since: get(Column::Since).unwrap_or_default(),
+            since: Moment {
+                text: get(Column::Since).unwrap_or_default(),
+                seconds: get(Column::SinceSeconds).and_then(Text::signed),
+            },
             client_id: get(Column::ClientId).unwrap_or_default(),
             peer_id: get(Column::PeerId).unwrap_or_default(),
         })
@@ -453,7 +522,8 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_not_believed() {
         let text = format!("{HEADER_2}CLIENT_LIST,a,192.0.2.1:5,,,1,2,d,1,UNDEF,0,0,AES");
-        assert_eq!(entries(&text), [Entry::Version("2.6.14".into())]);
+        let updated = Moment { text: "2026-11-20 13:20:25".into(), seconds: Some(1_795_180_825) };
+        assert_eq!(entries(&text), [Entry::Version("2.6.14".into()), Entry::Updated(updated)]);
     }
 
     #[test]
@@ -467,7 +537,12 @@ mod tests {
     fn the_rest_of_an_overwritten_line_is_a_fragment_and_an_unknown_row_is_not() {
         assert_eq!(
             entries("TITLE\tOpenVPN 2.6.14 x\nF\t2\t2\tAES-256-GCM\nGLOBAL_STATS\tdco_enabled\t0\nNEW_ROW\t1\nEND\n"),
-            [Entry::Version("2.6.14".into()), Entry::Fragment, Entry::End]
+            [
+                Entry::Version("2.6.14".into()),
+                Entry::Fragment,
+                Entry::Global("dco_enabled".into(), "0".into()),
+                Entry::End
+            ]
         );
     }
 
@@ -515,7 +590,11 @@ mod tests {
 
     #[test]
     fn other_files_are_told_apart() {
-        assert!(matches!(parse(b"OpenVPN STATISTICS\nUpdated,2026-11-20 13:20:25\n"), Document::Statistics));
+        let text = "OpenVPN STATISTICS\nUpdated,2026-11-20 13:20:25\nTUN/TAP read bytes,12\nodd,x\nEND\nafter,1\n";
+        let Document::Statistics(statistics) = parse(text.as_bytes()) else { panic!("no statistics") };
+        assert_eq!(statistics.counters().collect::<Vec<_>>(), [("TUN/TAP read bytes".into(), 12)]);
+        assert_eq!(statistics.updated().text, Text::from("2026-11-20 13:20:25"));
+        assert!(statistics.is_whole());
         for text in ["", "\n", "hello\n", "TITLE OpenVPN\n"] {
             assert!(matches!(parse(text.as_bytes()), Document::Unknown), "{text:?}");
         }

@@ -2,16 +2,25 @@
 
 use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, Value, describe, gauge, label};
 
+use super::census::Census;
+use super::procnet::{self, States};
 use super::watch::{Finding, Labels};
 
 /// What this source exposes.
 pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Connection>()
+    describe::<Connection>().chain(describe::<Sockets>())
 }
 
 /// Adds what was found for one rule; nothing where it is not known.
 pub fn expose(finding: &Finding<'_>, exposition: &mut Exposition) {
     exposition.add::<Connection>(&Row { labels: finding.labels(), up: finding.up(), count: finding.count() });
+}
+
+/// Adds how many sockets of a table are in each state of `seen`.
+pub fn expose_census(table: procnet::Table, census: &Census, seen: States, exposition: &mut Exposition) {
+    for (state, count) in census.counts(table, seen) {
+        exposition.add::<Sockets>(&StateRow { protocol: table.protocol(), state, count });
+    }
 }
 
 struct Connection;
@@ -45,6 +54,28 @@ impl Table for Connection {
             row.up.map(Value::from)
         }),
     ];
+}
+
+struct Sockets;
+
+struct StateRow {
+    protocol: &'static str,
+    state: &'static str,
+    count: usize,
+}
+
+impl Table for Sockets {
+    type Row<'a> = StateRow;
+
+    const LABELS: &'static [Label<Self>] =
+        &[label("protocol", |row, out| out.display(row.protocol)), label("state", |row, out| out.display(row.state))];
+
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "connection_table_sockets",
+        "Sockets in the kernel's table of a protocol, by state.",
+        Twin::First,
+        |row| Some(row.count.into()),
+    )];
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A scrape reads each table that a rule needs once, a block of lines at a time, and asks
 //! processes only where a rule names one. What could not be seen is not known: it has no sample.
 
+pub mod census;
 pub mod metrics;
 pub mod owner;
 pub mod procnet;
@@ -19,7 +20,8 @@ use std::time::{Duration, Instant};
 use crate::collector::{Collector, Deadline, Error, Report};
 use crate::source::{file, socket};
 
-use procnet::{Endian, Table};
+use census::Census;
+use procnet::{Endian, States, Table};
 use watch::{Lines, Names, Rule, Tally};
 
 /// The most of a table that is read: well over a million sockets.
@@ -62,13 +64,14 @@ impl Sockets {
         self.settings.proc.join(table.path())
     }
 
-    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<(), Error> {
+    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
         let path = self.path(table);
         let mut lines = Lines::default();
         file::read_lines(&path, TABLE_LIMIT, deadline, |block| {
             let more = tally.count(table, block, Endian::default());
             lines.understood = lines.understood.saturating_add(more.understood);
             lines.skipped = lines.skipped.saturating_add(more.skipped);
+            lines.census.absorb(&more.census);
         })?;
         if lines.skipped > 0 {
             log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
@@ -76,7 +79,7 @@ impl Sockets {
         if lines.skipped > 0 && lines.understood == 0 {
             return Err(Error::Malformed { thing: path.display().to_string(), expected: "sockets", offset: 0 });
         }
-        Ok(())
+        Ok(lines.census)
     }
 
     fn read_tables(&self, deadline: Deadline, tally: &mut Tally<'_>, report: &mut Report) {
@@ -85,8 +88,8 @@ impl Sockets {
                 continue;
             }
             let result = self.read(table, deadline, tally);
-            match result {
-                Ok(()) => {}
+            match &result {
+                Ok(census) => metrics::expose_census(table, census, States::ALL, &mut report.exposition),
                 // A machine without IPv6 has no tables for it.
                 Err(Error::NotFound { .. }) if !tally.requires(table) => continue,
                 Err(Error::NotFound { .. }) => tally.lack(table),
@@ -242,7 +245,7 @@ mod tests {
             sockets.collect(Deadline::within(Duration::from_secs(5)), &mut report);
             let mut text = String::new();
             report.exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
-            let samples = text.lines().filter(|line| !line.starts_with('#'));
+            let samples = text.lines().filter(|line| line.starts_with("connection_status_"));
             let short = |line: &str| {
                 let (_, value) = line.rsplit_once(' ').unwrap_or_default();
                 let protocol = line.split("protocol=\"").nth(1).and_then(|rest| rest.split('"').next());

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::text::Text;
 
+use super::census::Census;
+
 /// The state of a connection, for TCP and UDP alike.
 pub const ESTABLISHED: u8 = 0x01;
 
@@ -65,6 +67,16 @@ impl Table {
             Self::Tcp6 => "net/tcp6",
             Self::Udp => "net/udp",
             Self::Udp6 => "net/udp6",
+        }
+    }
+
+    /// What the table's protocol is called, as in a rule.
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tcp6 => "tcp6",
+            Self::Udp => "udp",
+            Self::Udp6 => "udp6",
         }
     }
 
@@ -131,12 +143,18 @@ pub struct Rows<'a> {
     wanted: States,
     understood: usize,
     skipped: usize,
+    census: Census,
 }
 
 impl Rows<'_> {
     /// How many lines so far were sockets, those left out for their state included.
     pub const fn understood(&self) -> usize {
         self.understood
+    }
+
+    /// The sockets so far, those left out for their state included.
+    pub const fn census(&self) -> &Census {
+        &self.census
     }
 
     /// How many lines so far were neither a socket nor the header.
@@ -167,8 +185,9 @@ impl Iterator for Rows<'_> {
                 continue;
             }
             match parse_line(line, endian, wanted) {
-                Some(row) => {
+                Some((state, row)) => {
                     self.understood = self.understood.saturating_add(1);
+                    self.census.add(state);
                     if row.is_some() {
                         return row;
                     }
@@ -181,7 +200,7 @@ impl Iterator for Rows<'_> {
 
 /// The sockets in the wanted states of a block of whole lines.
 pub fn rows(block: &[u8], endian: Endian, wanted: States) -> Rows<'_> {
-    Rows { rest: Text::new(block), endian, wanted, understood: 0, skipped: 0 }
+    Rows { rest: Text::new(block), endian, wanted, understood: 0, skipped: 0, census: Census::default() }
 }
 
 fn is_header(line: Text<'_>) -> bool {
@@ -189,8 +208,8 @@ fn is_header(line: Text<'_>) -> bool {
     line.is_empty() || line.after("sl ").is_some()
 }
 
-/// A line's socket; `Some(None)` where its state is not wanted, which spares decoding the rest.
-fn parse_line(line: Text<'_>, endian: Endian, wanted: States) -> Option<Option<Row>> {
+/// A line's state, and its socket unless the state is not wanted, which spares decoding the rest.
+fn parse_line(line: Text<'_>, endian: Endian, wanted: States) -> Option<(u8, Option<Row>)> {
     let (slot, rest) = line.trim().cut_word()?;
     slot.before(":")?;
     let (local, rest) = rest.cut_word()?;
@@ -198,11 +217,11 @@ fn parse_line(line: Text<'_>, endian: Endian, wanted: States) -> Option<Option<R
     let (state, rest) = rest.cut_word()?;
     let state = u8::try_from(hex(state.bytes(), 2)?).ok()?;
     if !wanted.contains(state) {
-        return Some(None);
+        return Some((state, None));
     }
     let (local, remote) = (endpoint(local, endian)?, endpoint(remote, endian)?);
     let inode = rest.words().nth(COLUMNS_BEFORE_INODE)?.number()?;
-    Some(Some(Row { local, remote, state, inode }))
+    Some((state, Some(Row { local, remote, state, inode })))
 }
 
 fn endpoint(text: Text<'_>, endian: Endian) -> Option<Endpoint> {

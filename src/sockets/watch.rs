@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use regex_lite::Regex;
 
+use super::census::Census;
 use super::procnet::{ESTABLISHED, Endian, Endpoint, Row, States, Table, rows};
 
 /// What a label says where a rule asks for nothing.
@@ -137,6 +138,8 @@ pub struct Lines {
     pub understood: usize,
     /// Neither a socket nor the header.
     pub skipped: usize,
+    /// The sockets by state.
+    pub census: Census,
 }
 
 /// The sockets whose process decides, while processes are asked.
@@ -253,7 +256,7 @@ impl<'r> Tally<'r> {
         for row in rows.by_ref() {
             self.count_row(table, &row);
         }
-        Lines { understood: rows.understood(), skipped: rows.skipped() }
+        Lines { understood: rows.understood(), skipped: rows.skipped(), census: *rows.census() }
     }
 
     /// Notes that a table does not exist: what requires it is not known.

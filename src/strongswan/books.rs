@@ -57,12 +57,12 @@ impl Books {
         self.tunnels.end(now);
     }
 
-    /// Every client and its totals, sorted by name.
+    /// Every client and its totals, in the order in which they were first seen.
     pub fn clients(&self) -> impl Iterator<Item = (&str, Traffic)> {
         self.clients.totals()
     }
 
-    /// Every connection, child and its totals, sorted by name.
+    /// Every connection, child and its totals, those first that were loaded first.
     pub fn tunnels(&self) -> impl Iterator<Item = (&str, &str, Traffic)> {
         self.tunnels.totals().filter_map(|(name, traffic)| {
             let (connection, child) = name.split_once(BETWEEN)?;

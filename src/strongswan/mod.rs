@@ -77,17 +77,15 @@ impl StrongSwan {
     }
 
     fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
-        // One scrape at a time: what an earlier look saw must not be booked after a later one.
-        let mut books = self.books.take(deadline, &self.settings.socket.to_string())?;
-        let mut charon = match Charon::open(&self.settings.socket, deadline)
-            .and_then(|mut charon| charon.version(out).map(|()| charon))
-        {
-            Ok(charon) => charon,
-            Err(error) => {
-                metrics::expose_down(out);
-                return Err(error);
-            }
+        let down = |error, out: &mut Exposition| {
+            metrics::expose_down(out);
+            error
         };
+        // One scrape at a time: what an earlier look saw must not be booked after a later one.
+        let thing = self.settings.socket.to_string();
+        let mut books = self.books.take(deadline, &thing).map_err(|error| down(error, out))?;
+        let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
+        charon.version(out).map_err(|error| down(error, out))?;
         let mut configured = metrics::Configured::default();
         let now = clock::now();
         books.begin();

@@ -238,6 +238,12 @@ class SiteToSite(Case):
             self.assertGreater(len(self.statuses(self.exporter.metrics())), 4)
         self.assertEqual(self.asked(), before + 3)
 
+    def test_the_kernels_errors_are_the_namespaces(self):
+        lines = run(*self.enter, "cat", "/proc/net/xfrm_stat").splitlines()
+        expected = {series({"error": line.split()[0]}): int(line.split()[1]) for line in lines}
+        self.assertGreater(len(expected), 20)
+        self.assertEqual(self.exporter.metrics()["xfrm_errors_total"].samples, expected)
+
     def test_sudo_is_put_in_front(self):
         said = self.lab.path("sudo.argv")
         stand_in = self.script("sudo", f'printf "%s\\n" "$@" >> {said}\nexec "$@"\n')
@@ -276,6 +282,7 @@ class EapUsers(Case):
         rows = {"users", "users/carol", "users/dave@example.org"}
         self.assertEqual(self.statuses(families), dict.fromkeys(rows, INSTALLED))
         self.assert_counters(families, statusall, ["users"])
+        self.assertEqual(families["ipsec_tunnel_users"].samples, {series({"tunnel": "users"}): 2})
         for name in COUNTERS:
             samples = {row(labels): value for labels, value in families[name].samples.items()}
             self.assertEqual(set(samples), rows)
@@ -294,7 +301,8 @@ class EapUsers(Case):
 
         families = wait_for("the end of the daemon to be seen", stopped)
         self.assertEqual(families["ipsec_up"].samples, {series({"tunnel": "users"}): 0})
-        targets = {dict(labels)["target"]: value for labels, value in families["gateway_exporter_target_up"].samples.items()}
+        targets = {dict(labels)["target"]: value for labels, value in families["gateway_exporter_target_up"].samples.items()
+                   if dict(labels)["collector"] == "ipsec"}
         self.assertEqual(targets, {self.conf: 1, self.command: 0})
         self.assertIn(self.command, self.exporter.get("/")[2].decode())
         for name in COUNTERS:

@@ -3,17 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const HOUSES: [&str; 4] = ["strongswan", "ipsec", "openvpn", "sockets"];
+const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 7] = [
+const PARSERS: [&str; 10] = [
     "strongswan/vici.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
+    "ipsec/libreswan.rs",
     "ipsec/status.rs",
     "openvpn/status.rs",
+    "sockets/census.rs",
     "sockets/procnet.rs",
     "sockets/watch.rs",
+    "kernel/xfrm.rs",
 ];
 
 struct Source {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
-use gateway_exporter::openvpn::metrics::{Reading, expose};
+use gateway_exporter::openvpn::metrics::Reading;
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::session::json;
 use gateway_exporter::sockets::metrics as socket_metrics;
@@ -40,9 +40,11 @@ fn child(keys: &[(&str, &str)]) -> String {
 /// What comes of an OpenVPN status file, version 3, with these client rows.
 fn openvpn(rows: &[&str]) -> String {
     let file = status(rows);
-    let mut out = Exposition::default();
-    expose(&[Reading { file: file.as_bytes(), protocol: Protocol::Udp, torn: false }], &mut out);
-    samples(out)
+    samples(crate::openvpn::exposed(&[reading(&file)]))
+}
+
+fn reading(file: &str) -> Reading<'_> {
+    Reading { server: "office", file: Some(file.as_bytes()), protocol: Protocol::Udp, torn: false, stale_after: None }
 }
 
 fn status(rows: &[&str]) -> String {
@@ -72,9 +74,7 @@ fn info_is_a_gauge() {
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
     assert!(text(out).contains("# TYPE strongswan_info gauge\n"));
     let file = status(&[]);
-    let mut out = Exposition::default();
-    expose(&[Reading { file: file.as_bytes(), protocol: Protocol::Udp, torn: false }], &mut out);
-    assert!(text(out).contains("# TYPE ovpn_info gauge\n"));
+    assert!(text(crate::openvpn::exposed(&[reading(&file)])).contains("# TYPE ovpn_info gauge\n"));
 }
 
 #[test]
@@ -146,8 +146,7 @@ fn a_client_that_has_not_authenticated_is_no_session() {
     assert!(text.contains("ovpn_sessions_total 1\n") && !text.contains("UNDEF"), "{text}");
     let file = status(&rows);
     let mut listed = Vec::new();
-    let reading = Reading { file: file.as_bytes(), protocol: Protocol::Udp, torn: false };
-    sessions::list(&reading, "gateway", &mut listed);
+    sessions::list(&reading(&file), "gateway", &mut listed);
     let states: Vec<_> = listed.iter().map(|session| session.state.as_str()).collect();
     assert_eq!(states, ["CONNECTING", "ESTABLISHED"]);
 }

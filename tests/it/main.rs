@@ -8,6 +8,8 @@ mod differences;
 mod fixture;
 mod http;
 mod ipsec;
+mod kernel;
+mod libreswan;
 mod openvpn;
 mod originals;
 mod reader;

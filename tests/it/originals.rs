@@ -40,9 +40,17 @@ fn strongswan(mut each: impl FnMut(IkeSa<'_>)) {
 }
 
 fn openvpn(files: &[(&str, Protocol)]) -> OpenVpn {
-    let server =
-        |(file, protocol): &(&str, Protocol)| Server { name: None, status: original(file), protocol: Some(*protocol) };
-    OpenVpn::new(Settings { servers: files.iter().map(server).collect(), gateway: "vpn-server-01".into() })
+    let server = |(file, protocol): &(&str, Protocol)| Server {
+        name: None,
+        status: original(file),
+        protocol: Some(*protocol),
+        stale_after: None,
+    };
+    OpenVpn::new(Settings {
+        servers: files.iter().map(server).collect(),
+        gateway: "vpn-server-01".into(),
+        most_clients: 10,
+    })
 }
 
 fn soon() -> Deadline {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::expo::Exposition;
-use gateway_exporter::sockets::procnet::{Endian, Table};
+use gateway_exporter::sockets::procnet::{Endian, States, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
 
@@ -40,13 +40,19 @@ pub(crate) fn exposed_case(case: &Case) -> Exposition {
 fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> Exposition {
     let names = Names::new();
     let mut tally = Tally::new(rules, &names);
+    let mut exposition = Exposition::default();
     for table in Table::ALL {
         match table_of(table) {
-            Some(bytes) => assert_eq!(tally.count(table, &bytes, endian).skipped, 0, "{table:?}"),
+            Some(bytes) => {
+                let lines = tally.count(table, &bytes, endian);
+                assert_eq!(lines.skipped, 0, "{table:?}");
+                if tally.reads(table) {
+                    metrics::expose_census(table, &lines.census, States::ALL, &mut exposition);
+                }
+            }
             None => tally.lack(table),
         }
     }
-    let mut exposition = Exposition::default();
     tally.findings().for_each(|finding| metrics::expose(finding, &mut exposition));
     exposition
 }

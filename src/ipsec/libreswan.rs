@@ -1,0 +1,310 @@
+//! `ipsec status` and `ipsec trafficstatus` of libreswan, the other daemon that `ipsec` may speak for.
+//!
+//! Versions 3 to 5 print it (`whack`); there is no other definition of the format. Up to 4.x
+//! every line begins with a number (`000 `, `006 `). The names of the states have changed often
+//! and are gone in 5.4: the words that explain a state decide.
+
+use std::collections::HashSet;
+
+use crate::text::Text;
+
+use super::status::{ChildSa, IkeSa, Status, Traffic};
+
+/// What an IkeSa's and a ChildSa's state is called where strongSwan would print it.
+const ESTABLISHED: &str = "ESTABLISHED";
+const INSTALLED: &str = "INSTALLED";
+
+/// One line of `ipsec status` about a state of pluto.
+struct State<'a> {
+    /// What tells the state from all others of this run of pluto.
+    serial: u64,
+    name: Text<'a>,
+    stage: Stage,
+}
+
+/// How far a state has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is agreed.
+    Open,
+    /// An IKE SA.
+    Ike,
+    /// A Child SA.
+    Child,
+}
+
+/// One line of `ipsec trafficstatus`: an established Child SA.
+struct Row<'a> {
+    serial: u64,
+    name: Text<'a>,
+    /// The name given by XAuth.
+    username: Option<Text<'a>>,
+    /// The peer's identity; printed only where there is no user name.
+    id: Option<Text<'a>>,
+    traffic: Traffic,
+}
+
+/// Whether this is what libreswan's `ipsec status` prints.
+pub fn is_status(text: Text<'_>) -> bool {
+    let is_own = |line: Text<'_>| {
+        line.after("using kernel interface:").is_some() || line.after("Total IPsec connections:").is_some()
+    };
+    text.lines().map(unnumbered).any(is_own)
+}
+
+/// Whether a complaint is libreswan's about a command that only strongSwan's `ipsec` has.
+pub fn lacks_statusall(complaint: &str) -> bool {
+    complaint.contains("unknown") && complaint.contains("\"statusall\"")
+}
+
+/// Reads what `ipsec status` printed and, where it could be read, `ipsec trafficstatus`; absent
+/// where the first is not libreswan's. Packets are not counted.
+pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'a>> {
+    if !is_status(status) {
+        return None;
+    }
+    let mut found = Status { names_users: traffic.is_some(), ..Status::default() };
+    let mut skip = || found.skipped = found.skipped.saturating_add(1);
+    let mut serials = HashSet::new();
+    // A row is established, also where the status was printed a moment too early to say so.
+    for line in traffic.unwrap_or_default().lines().map(unnumbered).filter(|line| !line.is_empty()) {
+        match row(line).filter(|row| serials.insert(row.serial)) {
+            Some(row) => found.sas.push(row.into_sa()),
+            None => skip(),
+        }
+    }
+    for line in status.lines().map(unnumbered).filter(|line| is_about_a_state(*line)) {
+        match state(line) {
+            Some(state) if state.stage != Stage::Open && serials.insert(state.serial) => {
+                found.sas.push(state.into_sa())
+            }
+            Some(_) => {}
+            None => skip(),
+        }
+    }
+    Some(found)
+}
+
+impl<'a> State<'a> {
+    fn into_sa(self) -> IkeSa<'a> {
+        let children = match self.stage {
+            Stage::Child => vec![child(self.name, self.serial, Traffic::default())],
+            Stage::Open | Stage::Ike => Vec::new(),
+        };
+        ike_sa(self.name, self.serial, children)
+    }
+}
+
+impl<'a> Row<'a> {
+    fn into_sa(self) -> IkeSa<'a> {
+        let children = vec![child(self.name, self.serial, self.traffic)];
+        IkeSa { remote: self.id, login: self.username, ..ike_sa(self.name, self.serial, children) }
+    }
+}
+
+/// Every Child SA gets an IKE SA of its own: they name their conn and user themselves.
+fn ike_sa<'a>(name: Text<'a>, id: u64, children: Vec<ChildSa<'a>>) -> IkeSa<'a> {
+    IkeSa { name, id, state: ESTABLISHED.into(), remote: None, login: None, children }
+}
+
+fn child(name: Text<'_>, id: u64, traffic: Traffic) -> ChildSa<'_> {
+    ChildSa { name, id, state: INSTALLED.into(), traffic }
+}
+
+/// A line without the number that whack puts before it up to 4.x, and without the space of empty ones.
+fn unnumbered(line: Text<'_>) -> Text<'_> {
+    let rest = line.cut_word().filter(|(word, _)| word.bytes().len() == 3 && word.number().is_some());
+    rest.map_or(line, |(_, rest)| rest).trim()
+}
+
+/// `#2: "name"…`, but not the second line of a state, which has no stage: its SPIs, user and bytes.
+fn is_about_a_state(line: Text<'_>) -> bool {
+    let Some((_, _, rest)) = tag(line) else { return false };
+    port(rest).is_some()
+}
+
+/// `#2: "name"`: the serial number, the conn's name, and what follows.
+fn tag(line: Text<'_>) -> Option<(u64, Text<'_>, Text<'_>)> {
+    let (serial, rest) = line.after("#")?.cut_at(": \"")?;
+    let (name, rest) = rest.cut(b'"')?;
+    Some((serial.number()?, name, rest))
+}
+
+/// What stands behind the peer's port, which ends the name of a state: `[3] 192.0.2.2:500 STATE_…`.
+fn port(rest: Text<'_>) -> Option<Text<'_>> {
+    let is_spi = |text: Text<'_>| text.words().next().is_some_and(|word| word.bytes().contains(&b'@'));
+    let mut rest = rest;
+    while let Some((word, after)) = rest.cut_word() {
+        if is_spi(word) || is_spi(after) {
+            return None;
+        }
+        let digits = word.cut_last(b':').map(|(_, digits)| digits);
+        if digits.and_then(Text::number).is_some() {
+            return Some(after);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// `#2: "name"[1] 192.0.2.2:500 STATE_NAME (its story); REKEY in 27860s; …`; 5.4 has only the story.
+fn state(line: Text<'_>) -> Option<State<'_>> {
+    let (serial, name, rest) = tag(line)?;
+    let (stage, details) = port(rest)?.cut_at(";")?;
+    Some(State { serial, name, stage: stage_of(stage, details) })
+}
+
+fn stage_of(stage: Text<'_>, details: Text<'_>) -> Stage {
+    let (name, story) = stage.cut_at(" (").unwrap_or((stage, stage));
+    let story = story.before(")").unwrap_or(story);
+    let says = |words: &[&str]| words.iter().any(|words| story.before(words).is_some());
+    if says(&["IPsec SA established", "established Child SA", "established CHILD SA"]) {
+        return Stage::Child;
+    }
+    // Early IKEv2 calls both alike; only a Child SA names its parent.
+    if says(&["PARENT SA established"]) && details.contains("; isakmp#") {
+        return Stage::Child;
+    }
+    // A server that has handed out an address waits for ever for an acknowledgement that few clients send.
+    let has_configured = name.after("STATE_MODE_CFG_R").is_some();
+    if has_configured
+        || says(&["ISAKMP SA established", "IKE SA established", "PARENT SA established", "established IKE SA"])
+    {
+        return Stage::Ike;
+    }
+    Stage::Open
+}
+
+/// `#2: "name"[1] 192.0.2.2, username=carol, type=ESP, add_time=…, inBytes=1, outBytes=2, …`, or
+/// without a user name and with `, id='@peer'` behind the bytes.
+fn row(line: Text<'_>) -> Option<Row<'_>> {
+    let (serial, name, rest) = tag(line)?;
+    let (_instance, rest) = rest.cut_at(", ")?;
+    // Users choose their names and peers their identities, which may look like the rest of the line.
+    let (username, fields, id) = match rest.after("username=") {
+        Some(rest) => {
+            let (username, fields) = rest.cut_last_at(", type=")?;
+            (Some(username), fields, None)
+        }
+        None => {
+            let (fields, id) = rest.after("type=")?.cut_at(", id='").unwrap_or((rest, Text::default()));
+            (None, fields, id.cut_last(b'\'').map(|(id, _)| id))
+        }
+    };
+    let count = |key: &str| {
+        let value = fields.fields(b',').find_map(|field| field.trim().after(key));
+        value.and_then(Text::number)
+    };
+    let traffic = Traffic { in_bytes: count("inBytes="), out_bytes: count("outBytes="), ..Traffic::default() };
+    let known = |text: &Text<'_>| !text.is_empty();
+    Some(Row { serial, name, username: username.filter(known), id: id.filter(known), traffic })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_every_version_are_one_stage() {
+        for (stage, details, expected) in [
+            ("STATE_MAIN_I4 (ISAKMP SA established)", " EVENT_SA_REPLACE in 1s; newest ISAKMP; idle", Stage::Ike),
+            ("STATE_MAIN_R3 (sent MR3, ISAKMP SA established)", " EVENT_SA_REPLACE in 1s; nodpd", Stage::Ike),
+            ("STATE_MAIN_R3 (IKE SA established)", " REPLACE in 1s", Stage::Ike),
+            ("STATE_MODE_CFG_R1 (ModeCfg Set sent, expecting Ack)", " EVENT_SA_REPLACE in 1s", Stage::Ike),
+            ("STATE_XAUTH_R0 (XAUTH responder - optional CFG exchange)", " EVENT_RETRANSMIT in 1s", Stage::Open),
+            ("STATE_QUICK_I2 (sent QI2, IPsec SA established)", " EVENT_SA_EXPIRE in 1s; isakmp#1", Stage::Child),
+            ("STATE_QUICK_R1 (sent QR1, inbound IPsec SA installed, expecting QI2)", " RETRANSMIT in 1s", Stage::Open),
+            ("STATE_PARENT_R2 (received v2I2, PARENT SA established)", " EVENT_SA_REPLACE in 1s; idle", Stage::Ike),
+            ("STATE_PARENT_I3 (PARENT SA established)", " EVENT_SA_REPLACE in 1s; isakmp#3; idle", Stage::Child),
+            ("STATE_V2_IPSEC_R (IPsec SA established)", " EVENT_SA_REPLACE in 1s; isakmp#3", Stage::Child),
+            ("STATE_V2_ESTABLISHED_IKE_SA (established IKE SA)", " REKEY in 1s", Stage::Ike),
+            ("STATE_V2_ESTABLISHED_CHILD_SA (established Child SA)", " REKEY in 1s; IKE SA #1", Stage::Child),
+            ("ESTABLISHED_CHILD_SA (established Child SA)", " EXPIRE in 0s; IKE SA #1", Stage::Child),
+            ("established IKE SA", " REKEY in 1s", Stage::Ike),
+            ("established Child SA", " REKEY in 1s", Stage::Child),
+            ("IKE_SA_INIT_I (sent IKE_SA_INIT request)", " RETRANSMIT in 0s", Stage::Open),
+            ("", "", Stage::Open),
+        ] {
+            assert_eq!(stage_of(stage.into(), details.into()), expected, "{stage}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_named_with_its_peer_and_port_and_its_second_line_is_none() {
+        for (line, expected) in [
+            ("#2: \"lan\":500 established Child SA; idle;", Some((2, "lan"))),
+            ("#2: \"a/1x2\"[31] 192.0.2.2:4500 established Child SA; idle;", Some((2, "a/1x2"))),
+            ("#2: \"a\"[1] 2001:db8::2:500 established Child SA; idle;", Some((2, "a"))),
+            (
+                "#2: \"clear#0.0.0.0/0\"[2] ...192.0.2.2===10.2.0.0/16:500 established Child SA; idle;",
+                Some((2, "clear#0.0.0.0/0")),
+            ),
+            ("#2: \"a\"[1] 192.0.2.2 esp.1@192.0.2.2:500 established Child SA; username=x", None),
+            ("#2: \"a\"[1] 2001:db8::2 esp.1@2001:db8::2 established Child SA; username=x", None),
+            ("#2: \"a\" esp.1@192.0.2.2 Traffic: ESPin=1KB ESPout=1KB ESPmax=2^63B", None),
+            ("#2: pending Child SA for \"a\"", None),
+            ("\"a\": 10.1.0.0/16===192.0.2.1...192.0.2.2:500 established Child SA; x", None),
+        ] {
+            let line = Text::from(line);
+            let found = Some(line).filter(|line| is_about_a_state(*line)).and_then(state);
+            let found = found.map(|state| (state.serial, state.name.to_string(), state.stage));
+            assert_eq!(found, expected.map(|(serial, name)| (serial, name.to_owned(), Stage::Child)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_users_and_peers_call_themselves_moves_nothing() {
+        let tail = "type=ESP, add_time=1, inBytes=5, outBytes=7, maxBytes=2^63B";
+        for (line, username, id) in [
+            (format!("#1: \"a\"[1] 192.0.2.2, username=carol, {tail}, lease=10.3.0.1/32"), Some("carol"), None),
+            (
+                format!("#1: \"a\"[1] 192.0.2.2, username=x, type=AH, inBytes=9, {tail}"),
+                Some("x, type=AH, inBytes=9"),
+                None,
+            ),
+            (format!("#1: \"a\", {tail}, id='@peer'"), None, Some("@peer")),
+            (
+                format!("#1: \"a\", {tail}, id='C=DE, CN=O'Brien, inBytes=9', lease=10.3.0.1/32"),
+                None,
+                Some("C=DE, CN=O'Brien, inBytes=9"),
+            ),
+            (format!("#1: \"a\", {tail}, id='x, username=root'"), None, Some("x, username=root")),
+            (format!("#1: \"a\", {tail}, id=''"), None, None),
+            (format!("#1: \"a\", {tail}"), None, None),
+        ] {
+            let row = row(line.as_str().into()).expect(&line);
+            assert_eq!((row.serial, row.name), (1, "a".into()));
+            assert_eq!((row.username, row.id), (username.map(Text::from), id.map(Text::from)), "{line}");
+            assert_eq!((row.traffic.in_bytes, row.traffic.out_bytes), (Some(5), Some(7)), "{line}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_were_not_printed_are_unknown() {
+        let row =
+            row("#1: \"a\", type=ESP(nic-offload=packet), add_time=1, outBytes=x, id='@b'".into()).expect("a row");
+        assert_eq!(row.traffic, Traffic::default());
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_are_counted_and_a_serial_counts_once() {
+        let status = "000 using kernel interface: xfrm\n000 #1: \"a\":500 established Child SA; idle;\n\
+            000 #1: \"a\":500 established Child SA; idle;\n000 #2: \"a\":500 nothing of note\n";
+        let traffic =
+            "#1: \"a\", type=ESP, inBytes=1, outBytes=2\n#1: \"a\", type=ESP, inBytes=1, outBytes=2\nwhack: what\n";
+        let found = parse(status.into(), Some(traffic.into())).expect("a status");
+        assert_eq!((found.sas.len(), found.skipped), (1, 3));
+        assert_eq!(found.sas[0].children[0].traffic.in_bytes, Some(1));
+        assert!(found.names_users && !found.counts_packets);
+    }
+
+    #[test]
+    fn what_is_not_its_status_is_absent() {
+        for text in ["", "Security Associations (0 up, 0 connecting):\n  none\n", "whack: using kernel interface: x\n"]
+        {
+            assert!(parse(text.into(), None).is_none(), "{text:?}");
+        }
+        assert!(lacks_statusall("/usr/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec help\" for list)"));
+        assert!(!lacks_statusall("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory"));
+    }
+}

@@ -1,0 +1,29 @@
+//! What the kernel's counters look like to Prometheus.
+
+use crate::expo::{Exposition, Family, Label, Listed, Table, counter, describe, label};
+
+use super::xfrm::Counter;
+
+struct Errors;
+
+impl Table for Errors {
+    type Row<'a> = Counter<'a>;
+
+    const LABELS: &'static [Label<Self>] = &[label("error", |row, out| out.text(row.name))];
+
+    const FAMILIES: &'static [Family<Self>] = &[counter(
+        "xfrm_errors_total",
+        "Packets that the kernel's IPsec could not handle, by its name for the reason.",
+        |row| Some(row.count.into()),
+    )];
+}
+
+/// What this source exposes.
+pub fn catalogue() -> impl Iterator<Item = Listed> {
+    describe::<Errors>()
+}
+
+/// Adds every counter.
+pub fn expose(errors: &[Counter<'_>], exposition: &mut Exposition) {
+    errors.iter().for_each(|error| exposition.add::<Errors>(error));
+}

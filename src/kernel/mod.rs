@@ -1,0 +1,86 @@
+//! Kernel: packets that the kernel's own half of IPsec could not handle, by reason.
+
+pub mod metrics;
+pub mod xfrm;
+
+use std::path::PathBuf;
+
+use crate::collector::{Collector, Deadline, Error, Report};
+use crate::source::file;
+use crate::text::Text;
+
+/// The most that is read: some thirty short lines are there.
+const LIMIT: usize = 64 * 1024;
+
+/// The kernel's counters of what went wrong with IPsec.
+pub struct Kernel {
+    path: PathBuf,
+}
+
+impl Kernel {
+    /// Watches the counters of the kernel whose view is mounted at `proc`; absent where it keeps none.
+    pub fn find(proc: PathBuf) -> Option<Self> {
+        let path = proc.join("net/xfrm_stat");
+        file::is_file(&path).then_some(Self { path })
+    }
+
+    fn target(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl Collector for Kernel {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.target()]
+    }
+
+    fn collect(&self, deadline: Deadline, report: &mut Report) {
+        let bytes = file::read(&self.path, LIMIT, deadline);
+        let errors = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {
+            let expected = "a name and a number on a line";
+            xfrm::parse(Text::new(bytes)).ok_or_else(|| Error::Malformed { thing: self.target(), expected, offset: 0 })
+        });
+        if let Some(errors) = report.target(self.target(), errors) {
+            metrics::expose(&errors, &mut report.exposition);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Duration;
+
+    fn collect(kernel: &Kernel) -> (usize, Result<(), Error>) {
+        let mut report = Report::default();
+        kernel.collect(Deadline::within(Duration::from_secs(5)), &mut report);
+        let result = report.targets.pop().expect("a target").1;
+        (report.exposition.series(), result)
+    }
+
+    #[test]
+    fn counters_are_watched_where_there_are_any_and_are_read_anew() {
+        let proc = std::env::temp_dir().join(format!("gwx-kernel-{}", std::process::id()));
+        fs::create_dir_all(proc.join("net")).expect("a scratch folder");
+        assert!(Kernel::find(proc.clone()).is_none(), "a kernel without them");
+        let write = |text: &str| fs::write(proc.join("net/xfrm_stat"), text).expect("a scratch file");
+        write("XfrmInError 0\nXfrmInNoStates 3\n");
+        let kernel = Kernel::find(proc.clone()).expect("they are there");
+        assert_eq!(collect(&kernel), (2, Ok(())));
+        write("nonsense\n");
+        let (series, result) = collect(&kernel);
+        let thing = proc.join("net/xfrm_stat").display().to_string();
+        assert_eq!(series, 0);
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            format!("{thing}: expected a name and a number on a line at byte 0")
+        );
+        fs::remove_dir_all(&proc).expect("the scratch folder goes");
+        assert_eq!(collect(&kernel), (0, Err(Error::NotFound { thing })));
+    }
+}

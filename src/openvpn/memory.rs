@@ -1,0 +1,103 @@
+//! What is remembered of status files between scrapes: clients' totals, and how often a file is written.
+
+use std::collections::HashMap;
+
+use super::status::Client;
+use crate::ledger::{Ledger, Traffic};
+
+/// How often OpenVPN writes its status where nothing else is asked of it, in seconds.
+const USUAL_INTERVAL: i64 = 60;
+
+/// A file that missed this many of its updates is stale.
+const MISSED: i64 = 3;
+
+/// The memory of one collector.
+#[derive(Debug, Default)]
+pub struct Memory {
+    clients: Ledger,
+    updates: HashMap<String, Update>,
+}
+
+/// When a file was last written, and the shortest time between two writings that was seen.
+#[derive(Clone, Copy, Debug)]
+struct Update {
+    last: i64,
+    interval: Option<i64>,
+}
+
+impl Memory {
+    /// A memory that keeps at most `most` clients that are there no more.
+    pub fn new(most: usize) -> Self {
+        Self { clients: Ledger::new(most), updates: HashMap::new() }
+    }
+
+    /// Begins a look at all files.
+    pub fn begin(&mut self) {
+        self.clients.begin();
+    }
+
+    /// Books what a session counts for the client `name`.
+    pub fn see(&mut self, name: &str, server: &str, client: &Client<'_>, now: i64) {
+        let (received, sent) = (client.bytes_received, client.bytes_sent);
+        let traffic = Traffic { bytes_in: received, bytes_out: sent, ..Traffic::default() };
+        let key = (server, client.client_id, client.real_address, client.since.text, name);
+        self.clients.see(name, key, traffic, now);
+    }
+
+    /// Ends the look.
+    pub fn end(&mut self, now: i64) {
+        self.clients.end(now);
+    }
+
+    /// Every client and its totals, in the order in which they were first seen.
+    pub fn clients(&self) -> impl Iterator<Item = (&str, Traffic)> {
+        self.clients.totals()
+    }
+
+    /// Whether a file that says it was written at `updated` is fresh at `now`: it may miss two updates.
+    pub fn is_fresh(&mut self, server: &str, updated: i64, now: i64, stale_after: Option<i64>) -> bool {
+        let update = match self.updates.get(server).copied() {
+            None => Update { last: updated, interval: None },
+            Some(Update { last, interval }) => {
+                let gap = Some(updated.saturating_sub(last)).filter(|gap| *gap > 0);
+                Update { last: updated, interval: interval.into_iter().chain(gap).min() }
+            }
+        };
+        self.updates.insert(server.to_owned(), update);
+        let limit = stale_after.unwrap_or_else(|| update.interval.unwrap_or(USUAL_INTERVAL).saturating_mul(MISSED));
+        now.saturating_sub(updated) <= limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_stale_when_it_missed_three_updates() {
+        let mut memory = Memory::default();
+        assert!(memory.is_fresh("a", 1000, 1180, None), "written every minute, as far as is known");
+        assert!(!memory.is_fresh("a", 1000, 1181, None));
+        assert!(memory.is_fresh("a", 1010, 1040, None), "two writings were 10 s apart");
+        assert!(!memory.is_fresh("a", 1010, 1041, None));
+        assert!(memory.is_fresh("a", 1010, 1041, Some(60)), "told otherwise");
+        assert!(memory.is_fresh("a", 1010, 900, None), "the clock was set back");
+        assert!(memory.is_fresh("b", 1000, 1041, None), "another file");
+    }
+
+    #[test]
+    fn a_client_that_comes_back_goes_on_where_it_was() {
+        let mut memory = Memory::new(10);
+        let session =
+            |id: &'static str, bytes_received| Client { client_id: id.into(), bytes_received, ..Client::default() };
+        for (now, client) in
+            [(0, session("0", 100)), (1, session("0", 150)), (2, session("1", 7)), (3, session("1", 9))]
+        {
+            memory.begin();
+            memory.see("ann_udp", "office", &client, now);
+            memory.end(now);
+        }
+        let total = memory.clients().next().expect("a client").1;
+        assert_eq!(total.bytes_in, 159);
+    }
+}
