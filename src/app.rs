@@ -16,6 +16,7 @@ use crate::kernel::{self, Kernel};
 use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::page::{self, Frame};
+use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
 use crate::source::{clock, usage};
@@ -33,6 +34,9 @@ const STACK: usize = 256 * 1024;
 /// Where the kernel's view of itself is mounted.
 const PROC: &str = "/proc";
 
+/// How much memory all answers together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
+const ROOM: usize = 64 * 1024 * 1024;
+
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
 
@@ -45,6 +49,7 @@ pub struct App {
     telemetry_path: String,
     states: Mutex<States>,
     scrapes: Mutex<Scrapes>,
+    room: Arc<Room>,
 }
 
 /// The collectors, and how to look for more where nothing is configured.
@@ -84,6 +89,7 @@ struct Round {
     name: &'static str,
     report: Report,
     taken: Duration,
+    place: Option<Place>,
 }
 
 impl App {
@@ -95,6 +101,7 @@ impl App {
             telemetry_path,
             states: Mutex::default(),
             scrapes: Mutex::default(),
+            room: Room::new(ROOM),
         }
     }
 
@@ -117,15 +124,16 @@ impl App {
             path if path == self.telemetry_path => self.scrape(request, false),
             "/prom" => self.scrape(request, true),
             "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
-                let sessions = self.sessions(collectors, request).0;
-                Reply::ok(session::CONTENT_TYPE, session::json(&sessions))
+                self.with_sessions(collectors, request, |sessions, _| {
+                    Reply::ok(session::CONTENT_TYPE, session::json(sessions))
+                })
             }),
             "/static" => self.with_collectors(request, |collectors| {
-                let (sessions, troubles) = self.sessions(collectors, request);
-                Reply::ok(
-                    page::CONTENT_TYPE,
-                    page::sessions(self.frame(&self.gateway()), &sessions, &troubles).into_bytes(),
-                )
+                self.with_sessions(collectors, request, |sessions, troubles| {
+                    let frame = self.gateway();
+                    let page = page::sessions(self.frame(&frame), sessions, troubles);
+                    Reply::ok(page::CONTENT_TYPE, page.into_bytes())
+                })
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
             _ => Reply::text(404, "not found\n"),
@@ -145,7 +153,10 @@ impl App {
         let reply = self.with_collectors(request, |collectors| {
             let mut all = Exposition::default();
             own::expose_build(&mut all);
+            let mut places = Vec::new();
             for round in self.gather(collectors, Wish::Metrics, deadline(request)) {
+                let Some(place) = round.place else { return full() };
+                places.push(place);
                 for (target, result) in &round.report.targets {
                     own::expose_target(round.name, target, result.is_ok(), &mut all);
                 }
@@ -156,7 +167,7 @@ impl App {
                 own::expose_usage(&usage::read(), &mut all);
                 lock(&self.scrapes).expose(&mut all);
             }
-            Reply::stream(expo::CONTENT_TYPE, all.encode())
+            Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
         });
         lock(&self.scrapes).end(reply.status());
         reply
@@ -176,15 +187,22 @@ impl App {
         Reply::ok(page::CONTENT_TYPE, page::landing(self.frame(&self.gateway()), &targets).into_bytes())
     }
 
-    /// The sessions of all sources, and why some of them could not be read.
-    fn sessions(&self, collectors: &[&dyn Collector], request: &Request) -> (Vec<Session>, Vec<String>) {
+    /// Calls `answer` with the sessions of all sources, and why some of them could not be read.
+    fn with_sessions(
+        &self,
+        collectors: &[&dyn Collector],
+        request: &Request,
+        answer: impl FnOnce(&[Session], &[String]) -> Reply,
+    ) -> Reply {
         let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
-        let (mut sessions, mut troubles) = (Vec::new(), Vec::new());
-        for Report { sessions: more, targets, .. } in rounds.into_iter().map(|round| round.report) {
+        let (mut sessions, mut troubles, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for Round { report: Report { sessions: more, targets, .. }, place, .. } in rounds {
+            let Some(place) = place else { return full() };
+            places.push(place);
             sessions.extend(more);
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        (sessions, troubles)
+        answer(&sessions, &troubles).keeping(places)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -212,12 +230,12 @@ impl App {
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, without, deadline);
+                    let run = move || collect(*collector, wish, without, deadline, &self.room);
                     // Where the system has no thread to give it runs here, one after the other.
                     thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, without, deadline));
+            let mine = last.map(|collector| collect(*collector, wish, without, deadline, &self.room));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 Err(round) => *round,
@@ -335,14 +353,24 @@ fn collectors(config: &Config) -> Collectors {
     all.into()
 }
 
-fn collect(collector: &dyn Collector, wish: Wish, without: Groups, deadline: Deadline) -> Round {
+/// The answer where too many large ones are under way.
+fn full() -> Reply {
+    Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
+}
+
+/// Collects, and finds a place for what came of it; without one it is let go at once.
+fn collect(collector: &dyn Collector, wish: Wish, without: Groups, deadline: Deadline, room: &Arc<Room>) -> Round {
     let started = Instant::now();
     let mut report = Report::without(without);
     match wish {
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
     }
-    Round { name: collector.name(), report, taken: started.elapsed() }
+    let place = room.take(report.size());
+    if place.is_none() {
+        (report.exposition, report.sessions) = Default::default();
+    }
+    Round { name: collector.name(), report, taken: started.elapsed(), place }
 }
 
 /// A scrape ends before Prometheus stops waiting, so that what the healthy sources said arrives.

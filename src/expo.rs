@@ -319,6 +319,11 @@ impl Exposition {
         self.tables.iter().map(|rows| rows.values.iter().flatten().count()).sum()
     }
 
+    /// How much memory it holds, in bytes, about.
+    pub fn size(&self) -> usize {
+        self.tables.iter().map(Rows::size).fold(0, usize::saturating_add)
+    }
+
     /// The text, written as it is read.
     pub fn encode(self) -> Encoder {
         Encoder { blocks: blocks(&self.tables), tables: self.tables, block: 0, row: 0, ready: Vec::new(), taken: 0 }
@@ -353,6 +358,14 @@ impl Rows {
         self.index.insert(key, number);
         self.ends.push(self.labels.len());
         number
+    }
+
+    fn size(&self) -> usize {
+        let each = |count: usize, size: usize| count.saturating_mul(size);
+        let index = each(self.index.capacity(), size_of::<(u64, usize)>());
+        let ends = each(self.ends.capacity(), size_of::<usize>());
+        let values = each(self.values.capacity(), size_of::<Option<Value>>());
+        self.labels.capacity().saturating_add(index).saturating_add(ends).saturating_add(values)
     }
 
     fn put(&mut self, number: usize, values: impl Iterator<Item = Option<Value>>) {

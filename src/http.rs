@@ -56,6 +56,7 @@ pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, &'static str)>,
     body: Body,
+    kept: Option<Box<dyn Send>>,
 }
 
 /// What follows the head of a reply.
@@ -93,6 +94,13 @@ impl Reply {
         self
     }
 
+    /// Keeps something until the answer was sent or given up.
+    #[must_use]
+    pub fn keeping(mut self, thing: impl Send + 'static) -> Self {
+        self.kept = Some(Box::new(thing));
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> u16 {
         self.status
@@ -115,7 +123,7 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Body) -> Self {
-        Self { status, headers: vec![("Content-Type", content_type)], body }
+        Self { status, headers: vec![("Content-Type", content_type)], body, kept: None }
     }
 }
 

@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod openvpn;
 pub mod own;
 pub mod page;
+pub mod room;
 pub mod session;
 pub mod sockets;
 pub mod source;
