@@ -35,9 +35,9 @@ def yaml_of_readme():
 CORPUS = {
     "vici": [segment for capture in files("strongswan/*/*.vici") for segment in segments(capture)],
     "ipsec_conf": files("ipsec/*/ipsec.conf", "ipsec/*/ipsec.d/*"),
-    "statusall": files("ipsec/*/statusall"),
+    "statusall": files("ipsec/*/status*", "libreswan/*/*status"),
     "openvpn_status": files("openvpn/*/status"),
-    "proc_net": files("sockets/*/tcp*", "sockets/*/udp*", "sockets/*/*/tcp*", "sockets/*/*/udp*"),
+    "proc_net": files("sockets/*/tcp*", "sockets/*/udp*", "sockets/*/*/tcp*", "sockets/*/*/udp*", "kernel/*/xfrm_stat"),
     "http_head": HEADS,
     "config": yaml_of_readme() + files("sockets/*/*.y*ml"),
     "exposition": files("openvpn/awkward-names/status") + [b'"\\\n\xff', bytes(range(256))],

@@ -14,7 +14,8 @@ struct Any;
 
 impl Table for Any {
     type Row<'a> = (Text<'a>, Text<'a>, u64);
-    const LABELS: &'static [Label<Self>] = &[label("a", |row, out| out.text(row.0)), label("b", |row, out| out.text(row.1))];
+    const LABELS: &'static [Label<Self>] =
+        &[label("a", |row, out| out.text(row.0)), label("b", |row, out| out.text(row.1))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("any_total", "Any.", |row| Some(Value::Whole(row.2))),
         gauge("any_value", "Any.", Twin::First, |row| Some(Value::Real(f64::from_bits(row.2)))),

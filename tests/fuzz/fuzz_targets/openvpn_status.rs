@@ -2,7 +2,8 @@
 #![no_main]
 
 use gateway_exporter::expo::Exposition;
-use gateway_exporter::openvpn::metrics::{Reading, expose};
+use gateway_exporter::openvpn::memory::Memory;
+use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::page::{self, Frame};
 use gateway_exporter::session;
@@ -13,9 +14,10 @@ mod judge;
 
 fuzz_target!(|file: &[u8]| {
     let (mut out, mut rows) = (Exposition::default(), Vec::new());
-    let reading = Reading { file, protocol: Protocol::Udp, torn: file.len() % 2 == 0 };
+    let torn = file.len() % 2 == 0;
+    let reading = Reading { server: "office", file: Some(file), protocol: Protocol::Udp, torn, stale_after: None };
     sessions::list(&reading, "gateway", &mut rows);
-    expose(&[reading], &mut out);
+    expose(&[reading], &mut Memory::new(10), Now { seconds: 1_795_180_825, unix: |_| None }, &mut out);
     session::json(&rows);
     page::sessions(Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics" }, &rows, &[]);
     judge::read(out);

@@ -4,9 +4,11 @@
 use std::sync::LazyLock;
 
 use gateway_exporter::expo::Exposition;
+use gateway_exporter::kernel::{metrics as kernel_metrics, xfrm};
 use gateway_exporter::sockets::metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
+use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../judge.rs"]
@@ -16,12 +18,18 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let rule = |protocol: &str, srcport: Option<&str>, status: Option<&str>| {
         let text = |text: &str| Some(text.to_owned());
         let (srcport, status) = (srcport.map(str::to_owned), status.map(str::to_owned));
-        Rule::new(&Spec { name: text(protocol), protocol: text(protocol), srcport, status, ..Spec::default() }).expect("a rule")
+        Rule::new(&Spec { name: text(protocol), protocol: text(protocol), srcport, status, ..Spec::default() })
+            .expect("a rule")
     };
     vec![rule("tcp", Some("22"), Some("listen")), rule("tcp6", None, Some("established")), rule("udp", None, None)]
 });
 
 fuzz_target!(|table: &[u8]| {
+    if let Some(errors) = xfrm::parse(Text::new(table)) {
+        let mut out = Exposition::default();
+        kernel_metrics::expose(&errors, &mut out);
+        judge::read(out);
+    }
     for endian in [Endian::Little, Endian::Big] {
         let names = Names::new();
         let mut tally = Tally::new(&RULES, &names);

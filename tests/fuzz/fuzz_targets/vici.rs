@@ -13,7 +13,8 @@ mod judge;
 
 fuzz_target!(|segment: &[u8]| {
     let Ok(vici::Packet::Event(_, message) | vici::Packet::Response(message)) = vici::parse(segment) else { return };
-    let (mut out, mut configured, mut seen) = (Exposition::default(), metrics::Configured::default(), metrics::Sessions::default());
+    let (mut out, mut configured, mut seen) =
+        (Exposition::default(), metrics::Configured::default(), metrics::Sessions::default());
     let mut books = Books::new(Identity::User, 10);
     books.begin();
     if let Some(connection) = Connection::parse(message) {
