@@ -9,10 +9,11 @@
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4.
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
+use std::num::NonZeroU32;
 
 use crate::text::Text;
 
@@ -268,10 +269,28 @@ pub struct Exposition {
 struct Rows {
     table: TypeId,
     descs: Vec<&'static Desc>,
+    openings: Vec<String>,
     labels: Vec<u8>,
     ends: Vec<usize>,
     values: Vec<Option<Value>>,
-    index: HashMap<u64, usize>,
+    index: Index,
+}
+
+/// Finds a row by the hash of its labels: open addressing, never more than half full.
+///
+/// Peers choose labels, so the hash is keyed (SipHash) and a row is only the same where its
+/// labels are. Eight bytes a slot; with a `HashMap` of hashes a row was hashed twice.
+#[derive(Default)]
+struct Index {
+    slots: Vec<Option<Slot>>,
+    filled: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: u32,
+    /// The row's number and one.
+    row: NonZeroU32,
 }
 
 impl Exposition {
@@ -304,7 +323,7 @@ impl Exposition {
         }
         let Some(rows) = self.tables.get_mut(at) else { return };
         let start = rows.labels.len();
-        write_labels::<T>(row, &mut rows.labels);
+        write_labels::<T>(row, &rows.openings, &mut rows.labels);
         let number = rows.intern(start, &self.hasher);
         rows.put(number, T::FAMILIES.iter().map(|family| (family.value)(row)));
     }
@@ -335,10 +354,11 @@ impl Rows {
         Self {
             table: TypeId::of::<T>(),
             descs: T::FAMILIES.iter().map(|family| &family.desc).collect(),
+            openings: openings::<T>(),
             labels: Vec::new(),
             ends: Vec::new(),
             values: Vec::new(),
-            index: HashMap::new(),
+            index: Index::default(),
         }
     }
 
@@ -346,17 +366,18 @@ impl Rows {
     /// with the same labels (the new text is dropped), or a new row.
     fn intern(&mut self, start: usize, hasher: &RandomState) -> usize {
         let written = self.labels.get(start..).unwrap_or_default();
-        let mut key = hasher.hash_one(written);
-        while let Some(&number) = self.index.get(&key) {
-            if self.labels_of(number) == written {
-                self.labels.truncate(start);
-                return number;
-            }
-            key = key.wrapping_add(1);
+        let mut hash = hasher.build_hasher();
+        hash.write(written);
+        // The lower half is as good as all of it.
+        let hash = hash.finish() as u32;
+        let twin = self.index.rows(hash).find(|number| self.labels_of(*number) == written);
+        if let Some(number) = twin {
+            self.labels.truncate(start);
+            return number;
         }
         let number = self.ends.len();
-        self.index.insert(key, number);
         self.ends.push(self.labels.len());
+        self.index.insert(hash, number);
         number
     }
 
@@ -390,6 +411,47 @@ impl Rows {
     }
 }
 
+impl Index {
+    /// The rows whose labels have this hash; few others of the same 32 bits are among them.
+    fn rows(&self, hash: u32) -> impl Iterator<Item = usize> {
+        self.places(hash)
+            .map_while(|place| self.slots.get(place).copied().flatten())
+            .filter(move |slot| slot.hash == hash)
+            .map(|slot| slot.row.get().saturating_sub(1) as usize)
+    }
+
+    fn insert(&mut self, hash: u32, number: usize) {
+        // No scrape has four thousand million rows; one that had would print twins.
+        let row = u32::try_from(number).ok().and_then(|number| NonZeroU32::MIN.checked_add(number));
+        let Some(row) = row else { return };
+        if self.filled.saturating_mul(2) >= self.slots.len() {
+            self.grow();
+        }
+        self.put(Slot { hash, row });
+        self.filled = self.filled.saturating_add(1);
+    }
+
+    fn grow(&mut self) {
+        let size = self.slots.len().saturating_mul(2).max(16);
+        let old = std::mem::replace(&mut self.slots, vec![None; size]);
+        old.into_iter().flatten().for_each(|slot| self.put(slot));
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let free = self.places(slot.hash).find(|place| self.slots.get(*place).is_none_or(Option::is_none));
+        if let Some(free) = free.and_then(|place| self.slots.get_mut(place)) {
+            *free = Some(slot);
+        }
+    }
+
+    /// The places in which a hash is looked for, in order: each once.
+    fn places(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
+        let size = self.slots.len();
+        let mask = size.saturating_sub(1);
+        (0..size).map(move |step| (hash as usize).wrapping_add(step) & mask)
+    }
+}
+
 /// Writes an exposition's text piece by piece, as [`Read`] asks for it.
 pub struct Encoder {
     tables: Vec<Rows>,
@@ -413,11 +475,9 @@ impl Encoder {
         self.taken = 0;
         while self.ready.len() < CHUNK {
             let Some(block) = self.blocks.get(self.block) else { return };
-            if write_sample(&self.tables, block, self.row, &mut self.ready) {
-                self.row = self.row.saturating_add(1);
-            } else {
-                self.block = self.block.saturating_add(1);
-                self.row = 0;
+            match write_block(&self.tables, block, self.row, &mut self.ready) {
+                Some(next) => self.row = next,
+                None => (self.block, self.row) = (self.block.saturating_add(1), 0),
             }
         }
     }
@@ -469,29 +529,39 @@ fn merge(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
     Some(Block::Merged { desc: first?, samples })
 }
 
-/// Writes row `row` of a block, the family's header before the first; false when the block is over.
-fn write_sample(tables: &[Rows], block: &Block, row: usize, out: &mut Vec<u8>) -> bool {
-    let (desc, labels, value) = match block {
-        Block::Column { desc, table, column } => {
-            let Some(rows) = tables.get(*table).filter(|rows| row < rows.ends.len()) else { return false };
-            (*desc, rows.labels_of(row), rows.value(row, *column))
-        }
-        Block::Merged { desc, samples } => {
-            let Some((labels, value)) = samples.get(row) else { return false };
-            (*desc, labels.as_slice(), Some(*value))
-        }
-    };
-    if row == 0 {
+/// Writes a block from row `from` on, the family's header before the first, until a chunk is
+/// full; gives the row to go on with, if there is one.
+fn write_block(tables: &[Rows], block: &Block, from: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let (Block::Column { desc, .. } | Block::Merged { desc, .. }) = block;
+    if from == 0 {
         write_header(desc, out);
     }
-    if let Some(value) = value {
-        out.extend_from_slice(desc.name.as_bytes());
-        out.extend_from_slice(labels);
-        out.push(b' ');
-        write_value(value, out);
-        out.push(b'\n');
+    for row in from.. {
+        match block {
+            Block::Column { table, column, .. } => {
+                let rows = tables.get(*table).filter(|rows| row < rows.ends.len())?;
+                if let Some(value) = rows.value(row, *column) {
+                    write_sample(desc.name, rows.labels_of(row), value, out);
+                }
+            }
+            Block::Merged { samples, .. } => {
+                let (labels, value) = samples.get(row)?;
+                write_sample(desc.name, labels, *value, out);
+            }
+        }
+        if out.len() >= CHUNK {
+            return row.checked_add(1);
+        }
     }
-    true
+    None
+}
+
+fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(labels);
+    out.push(b' ');
+    write_value(value, out);
+    out.push(b'\n');
 }
 
 fn write_header(desc: &Desc, out: &mut Vec<u8>) {
@@ -504,37 +574,63 @@ fn write_header(desc: &Desc, out: &mut Vec<u8>) {
 fn write_value(value: Value, out: &mut Vec<u8>) {
     // Writing to a Vec can't fail.
     let _ = match value {
-        Value::Whole(number) => write!(out, "{number}"),
+        Value::Whole(number) => {
+            write_whole(number, out);
+            Ok(())
+        }
         Value::Real(number) if number.is_nan() => write!(out, "NaN"),
         Value::Real(number) if number.is_infinite() => write!(out, "{}Inf", if number > 0.0 { '+' } else { '-' }),
         Value::Real(number) => write!(out, "{number}"),
     };
 }
 
+/// Writes the digits, as `write!` would in four times as many instructions; most samples are whole.
+fn write_whole(number: u64, out: &mut Vec<u8>) {
+    let (mut digits, mut start, mut rest) = ([0; 20], 20usize, number);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' | (rest % 10) as u8;
+        rest /= 10;
+        start = start.saturating_sub(1);
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+}
+
+/// What stands before each label's value: `,name="`.
+fn openings<T: Table>() -> Vec<String> {
+    T::LABELS.iter().map(|label| format!(",{}=\"", label.name)).collect()
+}
+
 /// Writes `{a="x",b="y"}`, or nothing where no label has a value.
-fn write_labels<T: Table>(row: &T::Row<'_>, out: &mut Vec<u8>) {
-    let mut open = b'{';
-    for label in T::LABELS {
+fn write_labels<T: Table>(row: &T::Row<'_>, openings: &[String], out: &mut Vec<u8>) {
+    let begin = out.len();
+    for (label, opening) in T::LABELS.iter().zip(openings) {
         let start = out.len();
-        out.push(open);
-        out.extend_from_slice(label.name.as_bytes());
-        out.extend_from_slice(b"=\"");
+        out.extend_from_slice(opening.as_bytes());
         let mut value = LabelValue { out, written: false };
         (label.value)(row, &mut value);
         if value.written {
             out.push(b'"');
-            open = b',';
         } else {
             out.truncate(start);
         }
     }
-    if open == b',' {
+    if let Some(first) = out.get_mut(begin) {
+        *first = b'{';
         out.push(b'}');
     }
 }
 
 fn escape(text: Text<'_>, out: &mut Vec<u8>) {
-    for chunk in text.bytes().utf8_chunks() {
+    let bytes = text.bytes();
+    // Looks at every byte before it decides, which the compiler turns into wide instructions.
+    if !bytes.iter().fold(false, |odd, byte| odd | !byte.is_ascii() | matches!(byte, b'\\' | b'"' | b'\n')) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().as_bytes();
         while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest) {
             let (plain, special) = rest.split_at_checked(at).unwrap_or_default();

@@ -95,6 +95,14 @@ pub struct Entries<'a> {
     section: Section,
     clients: Columns,
     routes: Columns,
+    wanted: Wanted,
+}
+
+/// Which rows are decoded; the others are passed over.
+#[derive(Clone, Copy)]
+struct Wanted {
+    clients: bool,
+    routes: bool,
 }
 
 /// Where in a version 1 file we are; the other versions name the section in each row.
@@ -147,7 +155,7 @@ struct Columns {
 /// A line and where its fields start; the separators before them belong to nobody.
 struct Fields<'a> {
     line: Text<'a>,
-    starts: [usize; MOST_FIELDS],
+    starts: [u32; MOST_FIELDS],
     count: usize,
 }
 
@@ -175,6 +183,7 @@ pub fn parse(file: &[u8]) -> Document<'_> {
         section,
         clients: Columns::default(),
         routes: Columns::default(),
+        wanted: Wanted { clients: true, routes: true },
     })
 }
 
@@ -282,6 +291,20 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
+    /// The same without the routes, which cost as much as the clients.
+    #[must_use]
+    pub fn without_routes(mut self) -> Self {
+        self.wanted.routes = false;
+        self
+    }
+
+    /// The same without the rows: enough to tell whether the file is whole.
+    #[must_use]
+    pub fn without_rows(mut self) -> Self {
+        self.wanted = Wanted { clients: false, routes: false };
+        self
+    }
+
     fn entry(&mut self, line: Text<'a>) -> Option<Entry<'a>> {
         if self.section == Section::Tagged {
             let (tag, rest) = line.cut(self.separator).unwrap_or((line, Text::default()));
@@ -297,8 +320,8 @@ impl<'a> Entries<'a> {
             title if title.starts_with(b"Virtual Address,") && self.routes.count == 0 => {
                 self.routes = Columns::named(line.fields(b','));
             }
-            _ if self.section == Section::Clients => return Some(self.client(line)),
-            _ if self.section == Section::Routes => return Some(self.route(line)),
+            _ if self.section == Section::Clients => return self.client(line),
+            _ if self.section == Section::Routes => return self.route(line),
             _ => {
                 return match line.after("Updated,") {
                     Some(text) => Some(Entry::Updated(Moment { text, seconds: None })),
@@ -311,8 +334,8 @@ impl<'a> Entries<'a> {
 
     fn tagged(&mut self, tag: Text<'a>, rest: Text<'a>) -> Option<Entry<'a>> {
         match tag.bytes() {
-            b"CLIENT_LIST" => return Some(self.client(rest)),
-            b"ROUTING_TABLE" => return Some(self.route(rest)),
+            b"CLIENT_LIST" => return self.client(rest),
+            b"ROUTING_TABLE" => return self.route(rest),
             b"TITLE" => return rest.words().nth(1).map(Entry::Version),
             b"GLOBAL_STATS" => return rest.cut_last(self.separator).map(|(name, value)| Entry::Global(name, value)),
             b"TIME" => {
@@ -333,17 +356,23 @@ impl<'a> Entries<'a> {
         None
     }
 
-    fn client(&self, line: Text<'a>) -> Entry<'a> {
+    fn client(&self, line: Text<'a>) -> Option<Entry<'a>> {
+        if !self.wanted.clients {
+            return None;
+        }
         let columns = &self.clients;
         let client = Fields::of(line, self.separator).and_then(|fields| {
             let surplus = fields.surplus(columns)?;
             // All of it in the common name is by far the likeliest; the user name is tried after.
             (0..=surplus).find_map(|user| fields.client(columns, Surplus { name: surplus.checked_sub(user)?, user }))
         });
-        client.map_or(Entry::Skipped, Entry::Client)
+        Some(client.map_or(Entry::Skipped, Entry::Client))
     }
 
-    fn route(&self, line: Text<'a>) -> Entry<'a> {
+    fn route(&self, line: Text<'a>) -> Option<Entry<'a>> {
+        if !self.wanted.routes {
+            return None;
+        }
         let columns = &self.routes;
         let route = Fields::of(line, self.separator).and_then(|fields| {
             let surplus = Surplus { name: fields.surplus(columns)?, user: 0 };
@@ -352,7 +381,7 @@ impl<'a> Entries<'a> {
                 real_address: fields.get(columns, Column::RealAddress, surplus)?,
             })
         });
-        route.map_or(Entry::Skipped, Entry::Route)
+        Some(route.map_or(Entry::Skipped, Entry::Route))
     }
 }
 
@@ -379,7 +408,7 @@ impl<'a> Fields<'a> {
         let mut starts = [0; MOST_FIELDS];
         let mut count = 1;
         for at in memchr::memchr_iter(separator, line.bytes()) {
-            *starts.get_mut(count)? = at.checked_add(1)?;
+            *starts.get_mut(count)? = u32::try_from(at).ok()?.checked_add(1)?;
             count = count.checked_add(1)?;
         }
         Some(Self { line, starts, count })
@@ -416,6 +445,9 @@ impl<'a> Fields<'a> {
     /// A column's text, where the surplus separators are part of the two names.
     fn get(&self, columns: &Columns, column: Column, surplus: Surplus) -> Option<Text<'a>> {
         let at = columns.at(column)?;
+        if surplus.name.saturating_add(surplus.user) == 0 {
+            return self.span(at, at);
+        }
         let own = match column {
             Column::CommonName => surplus.name,
             Column::Username => surplus.user,
@@ -432,14 +464,18 @@ impl<'a> Fields<'a> {
 
     /// The text from the start of one field to the end of another.
     fn span(&self, from: usize, to: usize) -> Option<Text<'a>> {
-        let start = *self.starts.get(from)?;
+        let start = self.start(from)?;
         let next = to.checked_add(1)?;
         let end = match next < self.count {
-            true => self.starts.get(next)?.checked_sub(1)?,
+            true => self.start(next)?.checked_sub(1)?,
             false if next == self.count => self.line.bytes().len(),
             false => return None,
         };
         self.line.bytes().get(start..end).map(Text::new)
+    }
+
+    fn start(&self, field: usize) -> Option<usize> {
+        self.starts.get(field).and_then(|start| usize::try_from(*start).ok())
     }
 }
 

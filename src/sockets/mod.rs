@@ -1,9 +1,11 @@
 //! Sockets that should be there: rules, matched against the kernel's tables of sockets.
 //!
-//! A scrape reads each table that a rule needs once, a block of lines at a time, and asks
-//! processes only where a rule names one. What could not be seen is not known: it has no sample.
+//! A scrape asks the kernel once for each table that a rule needs, and only for the states that
+//! rules name; where it may not ask it reads `/proc/net`, a block of lines at a time. Processes
+//! are asked only where a rule names one. What could not be seen is not known: it has no sample.
 
 pub mod census;
+pub mod diag;
 pub mod metrics;
 pub mod owner;
 pub mod procnet;
@@ -11,16 +13,17 @@ pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Error, Report};
-use crate::source::{file, socket};
+use crate::source::{file, netlink, socket};
 
 use census::Census;
+use diag::Message;
 use procnet::{Endian, States, Table};
 use watch::{Lines, Names, Rule, Tally};
 
@@ -64,7 +67,21 @@ impl Sockets {
         self.settings.proc.join(table.path())
     }
 
-    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
+    /// Counts a table's sockets; gives how many are in each state, and the states that were looked at.
+    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<(Census, States), Error> {
+        // Elsewhere stand copies of another kernel's tables. A kernel without IPv6 would answer with nothing.
+        if self.settings.proc == Path::new("/proc") && file::is_file(&self.path(table)) {
+            let before = tally.clone();
+            match ask(table, deadline, tally) {
+                Ok(census) => return Ok((census, tally.states(table))),
+                Err(error) => log::debug!("{error}; reading {} instead", self.path(table).display()),
+            }
+            *tally = before;
+        }
+        Ok((self.read_table(table, deadline, tally)?, States::ALL))
+    }
+
+    fn read_table(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
         let path = self.path(table);
         let mut lines = Lines::default();
         file::read_lines(&path, TABLE_LIMIT, deadline, |block| {
@@ -89,7 +106,7 @@ impl Sockets {
             }
             let result = self.read(table, deadline, tally);
             match &result {
-                Ok(census) => metrics::expose_census(table, census, States::ALL, &mut report.exposition),
+                Ok((census, seen)) => metrics::expose_census(table, census, *seen, &mut report.exposition),
                 // A machine without IPv6 has no tables for it.
                 Err(Error::NotFound { .. }) if !tally.requires(table) => continue,
                 Err(Error::NotFound { .. }) => tally.lack(table),
@@ -132,6 +149,27 @@ impl Collector for Sockets {
         }
         tally.findings().for_each(|finding| metrics::expose(finding, &mut report.exposition));
     }
+}
+
+/// Counts the sockets that the kernel lists; after an error some may have been counted.
+fn ask(table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
+    let mut census = Census::default();
+    let broken = |why: String| Error::Io { thing: "sock_diag".into(), why };
+    netlink::sock_diag(&diag::request(table, tally.states(table)), TABLE_LIMIT, deadline, |datagram| {
+        for message in diag::parse(datagram) {
+            match message {
+                Message::Socket(row) => {
+                    census.add(row.state);
+                    tally.count_row(table, &row);
+                }
+                Message::End => return Ok(false),
+                Message::Refused(code) => return Err(broken(format!("error {code}"))),
+                Message::Broken => return Err(broken("not understood".into())),
+            }
+        }
+        Ok(true)
+    })?;
+    Ok(census)
 }
 
 /// The system's resolver, which may block for long.

@@ -108,6 +108,11 @@ impl States {
         Self(self.0 | other.0)
     }
 
+    /// A bit for each state.
+    pub const fn mask(self) -> u32 {
+        self.0
+    }
+
     /// Whether a state is in the set.
     pub fn contains(self, state: u8) -> bool {
         self.0 & Self::one(state).0 != 0
@@ -134,6 +139,8 @@ pub struct Row {
     pub state: u8,
     /// What tells the socket from others; 0 where no process holds it any more.
     pub inode: u64,
+    /// Whether it was told to leave IPv4 alone; `/proc` does not say, and then it is false.
+    pub v6_only: bool,
 }
 
 /// The sockets of a block of whole lines, those in other states than the wanted ones left out.
@@ -221,7 +228,7 @@ fn parse_line(line: Text<'_>, endian: Endian, wanted: States) -> Option<(u8, Opt
     }
     let (local, remote) = (endpoint(local, endian)?, endpoint(remote, endian)?);
     let inode = rest.words().nth(COLUMNS_BEFORE_INODE)?.number()?;
-    Some((state, Some(Row { local, remote, state, inode })))
+    Some((state, Some(Row { local, remote, state, inode, v6_only: false })))
 }
 
 fn endpoint(text: Text<'_>, endian: Endian) -> Option<Endpoint> {
@@ -308,6 +315,7 @@ mod tests {
                 remote: Endpoint { address: "198.51.100.7".parse().unwrap(), port: 52001 },
                 state: ESTABLISHED,
                 inode: 28551,
+                v6_only: false,
             }
         );
     }

@@ -1,7 +1,7 @@
 //! Rules: which sockets should be there, and how many of a table's rows each rule sees.
 //!
 //! A rule speaks IPv4 or IPv6. A socket of the IPv6 tables counts as IPv4 where its addresses
-//! are v4-mapped, and as both where it listens on `::`.
+//! are v4-mapped, and as both where it listens on `::` and is not known to be for IPv6 only.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -99,6 +99,7 @@ enum Host {
 }
 
 /// What was found so far, for every rule.
+#[derive(Clone)]
 pub struct Tally<'r> {
     findings: Vec<Finding<'r>>,
     claims: Vec<Claim>,
@@ -107,6 +108,7 @@ pub struct Tally<'r> {
 }
 
 /// What was found for one rule.
+#[derive(Clone)]
 pub struct Finding<'r> {
     rule: &'r Rule,
     /// Absent while a host name of the rule has no address.
@@ -250,13 +252,39 @@ impl<'r> Tally<'r> {
 
     /// Counts the sockets of a block of whole lines.
     pub fn count(&mut self, table: Table, block: &[u8], endian: Endian) -> Lines {
-        let wanted = self.readers(table).map(|finding| finding.rule.states(table));
-        let wanted = wanted.fold(States::default(), States::and);
-        let mut rows = rows(block, endian, wanted);
+        let mut rows = rows(block, endian, self.states(table));
         for row in rows.by_ref() {
             self.count_row(table, &row);
         }
         Lines { understood: rows.understood(), skipped: rows.skipped(), census: *rows.census() }
+    }
+
+    /// Counts one socket.
+    pub fn count_row(&mut self, table: Table, row: &Row) {
+        let (v4, v6) = (as_ipv4(table, row), as_ipv6(row));
+        for (index, finding) in self.findings.iter_mut().enumerate() {
+            let rule = finding.rule;
+            let ends = match rule.family {
+                Family::V4 => v4,
+                Family::V6 => v6,
+            };
+            let (Some(filter), Some((local, remote))) = (finding.filter, ends) else { continue };
+            if !rule.reads(table) || !rule.states(table).contains(row.state) || !filter.sees(local, remote) {
+                continue;
+            }
+            match rule.process {
+                None => add_one(Some(&mut finding.matched)),
+                // Nobody holds a socket without an inode.
+                Some(_) if row.inode == 0 => {}
+                Some(_) if self.claims.len() >= CLAIM_LIMIT => (finding.certain, self.overflowed) = (false, true),
+                Some(_) => self.claims.push(Claim { inode: row.inode, rule: index, settled: false }),
+            }
+        }
+    }
+
+    /// The states in which a socket of a table can match a rule.
+    pub fn states(&self, table: Table) -> States {
+        self.readers(table).map(|finding| finding.rule.states(table)).fold(States::default(), States::and)
     }
 
     /// Notes that a table does not exist: what requires it is not known.
@@ -293,28 +321,6 @@ impl<'r> Tally<'r> {
     fn doubt(&mut self, which: impl Fn(&Rule) -> bool) {
         for finding in self.findings.iter_mut().filter(|finding| which(finding.rule)) {
             finding.certain = false;
-        }
-    }
-
-    fn count_row(&mut self, table: Table, row: &Row) {
-        let (v4, v6) = (as_ipv4(table, row), as_ipv6(row));
-        for (index, finding) in self.findings.iter_mut().enumerate() {
-            let rule = finding.rule;
-            let ends = match rule.family {
-                Family::V4 => v4,
-                Family::V6 => v6,
-            };
-            let (Some(filter), Some((local, remote))) = (finding.filter, ends) else { continue };
-            if !rule.reads(table) || !rule.states(table).contains(row.state) || !filter.sees(local, remote) {
-                continue;
-            }
-            match rule.process {
-                None => add_one(Some(&mut finding.matched)),
-                // Nobody holds a socket without an inode.
-                Some(_) if row.inode == 0 => {}
-                Some(_) if self.claims.len() >= CLAIM_LIMIT => (finding.certain, self.overflowed) = (false, true),
-                Some(_) => self.claims.push(Claim { inode: row.inode, rule: index, settled: false }),
-            }
         }
     }
 }
@@ -388,6 +394,9 @@ impl Claims<'_, '_> {
 
 /// The two ends of a socket as IPv4 has them, if it speaks IPv4.
 fn as_ipv4(table: Table, row: &Row) -> Option<(Endpoint, Endpoint)> {
+    if row.v6_only {
+        return None;
+    }
     let ends = (ipv4(row.local)?, ipv4(row.remote)?);
     let unspecified = row.local.address.is_unspecified() && row.remote.address.is_unspecified();
     // `::` at both ends may become either; only one that waits for peers may get IPv4 ones.

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod command;
 pub mod file;
+pub mod netlink;
 pub mod process;
 pub mod socket;
 pub mod usage;

@@ -107,7 +107,7 @@ fn open_tcp(host: &str, left: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn time_value(time: Duration) -> TimeVal {
+pub(super) fn time_value(time: Duration) -> TimeVal {
     // The deadline is seconds away, so both fit; zero would mean for ever.
     TimeVal::new(time.as_secs().try_into().unwrap_or(1), time.subsec_micros().max(1).into())
 }

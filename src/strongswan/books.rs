@@ -1,5 +1,7 @@
 //! What clients and tunnels have had in all, over every SA that was ever seen.
 
+use std::fmt::Write as _;
+
 use super::sa::{ChildSa, Connection, Identity, IkeSa};
 use crate::ledger::{Ledger, Traffic};
 
@@ -12,12 +14,14 @@ pub struct Books {
     clients: Ledger,
     tunnels: Ledger,
     identity: Identity,
+    /// The name of the tunnel that is being booked: one text for all of them.
+    tunnel: String,
 }
 
 impl Books {
     /// Books that keep at most `most` clients, and as many tunnels, that are there no more.
     pub fn new(identity: Identity, most: usize) -> Self {
-        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity }
+        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity, tunnel: String::new() }
     }
 
     /// Begins a look at all SAs.
@@ -38,7 +42,7 @@ impl Books {
     /// An IKE_SA that is not up and has no child is not booked: until it is authenticated, its
     /// peer can claim any identity.
     pub fn see(&mut self, ike: &IkeSa<'_>, now: i64) {
-        let client = ike.client(self.identity).map(|client| client.to_string());
+        let client = ike.client(self.identity).map(|client| String::from_utf8_lossy(client.bytes()));
         if let Some(client) = client.as_ref().filter(|_| ike.is_up()) {
             self.clients.open(client);
         }
@@ -47,7 +51,10 @@ impl Books {
             if let Some(client) = &client {
                 self.clients.see(client, key, traffic, now);
             }
-            self.tunnels.see(&format!("{}{BETWEEN}{}", ike.name, child.name), key, traffic, now);
+            self.tunnel.clear();
+            // Writing to a String can't fail.
+            let _ = write!(self.tunnel, "{}{BETWEEN}{}", ike.name, child.name);
+            self.tunnels.see(&self.tunnel, key, traffic, now);
         }
     }
 

@@ -90,8 +90,8 @@ impl Table for TunnelTraffic {
 struct ConnectionSessions;
 
 impl Table for ConnectionSessions {
-    type Row<'a> = (&'a str, u64);
-    const LABELS: &'static [Label<Self>] = &[label("connection", |row, out| out.text(row.0.into()))];
+    type Row<'a> = (Text<'a>, u64);
+    const LABELS: &'static [Label<Self>] = &[label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("strongswan_connection_sessions", "Number of IKE_SAs of the connection.", Twin::First, |row| {
             Some(row.1.into())
@@ -101,7 +101,7 @@ impl Table for ConnectionSessions {
 struct Ike;
 
 impl Table for Ike {
-    type Row<'a> = (IkeSa<'a>, u64);
+    type Row<'a> = (&'a IkeSa<'a>, u64);
     const LABELS: &'static [Label<Self>] = &[
         label("name", |(ike, _), out| out.text(ike.name)),
         label("uniqueid", |(ike, _), out| out.text(ike.unique_id)),
@@ -176,7 +176,7 @@ impl Table for IkeIntegrity {
 
 /// A CHILD_SA and the IKE_SA that it belongs to.
 struct ChildRow<'a> {
-    ike: IkeSa<'a>,
+    ike: &'a IkeSa<'a>,
     child: ChildSa<'a>,
 }
 
@@ -295,9 +295,9 @@ impl Table for ChildIntegrity {
 struct Tunnel;
 
 impl Table for Tunnel {
-    type Row<'a> = (&'a str, &'a str, bool);
+    type Row<'a> = (Text<'a>, Text<'a>, bool);
     const LABELS: &'static [Label<Self>] =
-        &[label("child", |row, out| out.text(row.1.into())), label("connection", |row, out| out.text(row.0.into()))];
+        &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
         "Whether a configured child has a CHILD_SA that carries traffic.",
@@ -391,9 +391,9 @@ impl Table for Events {
 /// The connections that are loaded, what should be up, and what is.
 #[derive(Default)]
 pub struct Configured {
-    connections: Vec<String>,
-    tunnels: Vec<(String, String)>,
-    up: HashMap<String, HashMap<String, bool>>,
+    connections: Vec<Vec<u8>>,
+    tunnels: Vec<(Vec<u8>, Vec<u8>)>,
+    up: HashMap<Vec<u8>, HashMap<Vec<u8>, bool>>,
 }
 
 /// How many IKE_SAs there are of each connection.
@@ -409,18 +409,18 @@ impl Sessions {
         }
     }
 
-    fn of(&self, connection: &str) -> u64 {
-        self.0.get(connection.as_bytes()).copied().unwrap_or(0)
+    fn of(&self, connection: &[u8]) -> u64 {
+        self.0.get(connection).copied().unwrap_or(0)
     }
 }
 
 impl Configured {
     /// Notes a loaded connection; one for anyone has no tunnels that should be up.
     pub fn load(&mut self, connection: &Connection<'_>) {
-        let name = connection.name.to_string();
+        let name = connection.name.bytes().to_vec();
         if !connection.is_for_anyone() {
             for child in connection.children() {
-                let child = child.to_string();
+                let child = child.bytes().to_vec();
                 self.tunnels.push((name.clone(), child.clone()));
                 self.up.entry(name.clone()).or_default().insert(child, false);
             }
@@ -430,9 +430,9 @@ impl Configured {
 
     /// Notes the children of an IKE_SA that carry traffic.
     pub fn see(&mut self, ike: &IkeSa<'_>) {
-        let Some(children) = self.up.get_mut(&*ike.name.to_string()) else { return };
+        let Some(children) = self.up.get_mut(ike.name.bytes()) else { return };
         for child in ike.children().filter(ChildSa::is_up) {
-            if let Some(up) = children.get_mut(&*child.name.to_string()) {
+            if let Some(up) = children.get_mut(child.name.bytes()) {
                 *up = true;
             }
         }
@@ -444,13 +444,13 @@ impl Configured {
         out.add::<Known>(&(self.connections.len() as u64));
         for connection in &self.connections {
             if let Some(sessions) = sessions {
-                out.add::<ConnectionSessions>(&(connection, sessions.of(connection)));
+                out.add::<ConnectionSessions>(&(Text::new(connection), sessions.of(connection)));
             }
         }
         for (connection, child) in &self.tunnels {
             let up = self.up.get(connection).and_then(|children| children.get(child)).copied().unwrap_or(false);
             if up || sessions.is_some() {
-                out.add::<Tunnel>(&(connection, child, up));
+                out.add::<Tunnel>(&(Text::new(connection), Text::new(child), up));
             }
         }
     }
@@ -531,7 +531,7 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
     let mut children: u64 = 0;
     for child in ike.children() {
         children = children.saturating_add(1);
-        let row = ChildRow { ike: *ike, child };
+        let row = ChildRow { ike, child };
         out.add::<ChildTraffic>(&row);
         out.add::<Child>(&row);
         if !row.child.proposal.encryption.is_empty() {
@@ -541,7 +541,7 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
             out.add::<ChildIntegrity>(&row);
         }
     }
-    out.add::<Ike>(&(*ike, children));
+    out.add::<Ike>(&(ike, children));
     if !ike.proposal.encryption.is_empty() {
         out.add::<IkeEncryption>(ike);
     }

@@ -7,7 +7,7 @@ use super::vici::{Element, Elements, Message};
 use crate::text::Text;
 
 /// One IKE_SA: a session with a peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct IkeSa<'a> {
     /// The connection that it was made from.
     pub name: Text<'a>,
@@ -41,7 +41,8 @@ pub struct IkeSa<'a> {
     pub rekey_time: Option<i64>,
     /// Seconds until the peer is authenticated again; negative when overdue.
     pub reauth_time: Option<i64>,
-    message: Message<'a>,
+    /// What follows the start of the section that holds its CHILD_SAs.
+    children: Option<Elements<'a>>,
 }
 
 /// One CHILD_SA: a tunnel's pair of IPsec SAs.
@@ -123,37 +124,54 @@ pub struct Items<'a>(Option<Elements<'a>>);
 impl<'a> IkeSa<'a> {
     /// The view on a `list-sa` event; absent where it holds no section.
     pub fn parse(message: Message<'a>) -> Option<Self> {
-        let (name, pairs) = section(message)?;
-        let mut ike = Self { name, message, ..Self::default() };
-        for (key, value) in pairs {
-            match key.bytes() {
-                b"uniqueid" => ike.unique_id = value,
-                b"version" => ike.version = value.number(),
-                b"state" => ike.state = value,
-                b"remote-host" => ike.remote_host = value,
-                b"remote-port" => ike.remote_port = value,
-                b"remote-id" => ike.remote_id = value,
-                b"remote-eap-id" => ike.remote_eap_id = value,
-                b"remote-xauth-id" => ike.remote_xauth_id = value,
-                b"initiator" => ike.initiator = value == "yes",
-                b"nat-remote" => ike.nat_remote = value == "yes",
-                b"nat-fake" => ike.nat_fake = value == "yes",
-                b"established" => ike.established = value.number(),
-                b"rekey-time" => ike.rekey_time = value.signed(),
-                b"reauth-time" => ike.reauth_time = value.signed(),
-                _ => ike.proposal.take(key, value),
+        let mut elements = message.elements();
+        let Element::Section(name) = elements.next()? else { return None };
+        let mut ike = Self { name, ..Self::default() };
+        let mut depth = 1usize;
+        while let Some(element) = elements.next() {
+            match element {
+                Element::Section(name) => {
+                    if depth == 1 && name == "child-sas" && ike.children.is_none() {
+                        ike.children = Some(elements.clone());
+                    }
+                    depth = depth.saturating_add(1);
+                }
+                Element::SectionEnd => depth = depth.saturating_sub(1),
+                Element::Pair(key, value) if depth == 1 => ike.take(key, value),
+                _ => {}
             }
         }
         Some(ike)
     }
 
+    fn take(&mut self, key: Text<'a>, value: Text<'a>) {
+        match key.bytes() {
+            b"uniqueid" => self.unique_id = value,
+            b"version" => self.version = value.number(),
+            b"state" => self.state = value,
+            b"remote-host" => self.remote_host = value,
+            b"remote-port" => self.remote_port = value,
+            b"remote-id" => self.remote_id = value,
+            b"remote-eap-id" => self.remote_eap_id = value,
+            b"remote-xauth-id" => self.remote_xauth_id = value,
+            b"initiator" => self.initiator = value == "yes",
+            b"nat-remote" => self.nat_remote = value == "yes",
+            b"nat-fake" => self.nat_fake = value == "yes",
+            b"established" => self.established = value.number(),
+            b"rekey-time" => self.rekey_time = value.signed(),
+            b"reauth-time" => self.reauth_time = value.signed(),
+            _ => self.proposal.take(key, value),
+        }
+    }
+
     /// Its CHILD_SAs, in charon's order.
     pub fn children(&self) -> impl Iterator<Item = ChildSa<'a>> + use<'a> {
-        let mut elements = below(self.message, "child-sas");
+        let mut elements = self.children.clone();
         std::iter::from_fn(move || {
+            let elements = elements.as_mut()?;
             loop {
                 match elements.next()? {
-                    Element::Section(_) => return Some(ChildSa::read(&mut elements)),
+                    Element::Section(_) => return Some(ChildSa::read(elements)),
                     Element::SectionEnd => return None,
                     _ => {}
                 }
@@ -237,8 +255,10 @@ impl<'a> Proposal<'a> {
 impl<'a> Connection<'a> {
     /// The view on a `list-conn` event; absent where it holds no section.
     pub fn parse(message: Message<'a>) -> Option<Self> {
-        let (name, _) = section(message)?;
-        Some(Self { name, message })
+        match message.elements().next()? {
+            Element::Section(name) => Some(Self { name, message }),
+            _ => None,
+        }
     }
 
     /// Whether peers may come from anywhere: then nothing says how many tunnels should be up.
@@ -294,23 +314,6 @@ impl<'a> Iterator for ItemTexts<'a> {
             _ => None,
         }
     }
-}
-
-/// The name of the message's one section, and the pairs that stand directly in it.
-fn section<'a>(message: Message<'a>) -> Option<(Text<'a>, impl Iterator<Item = (Text<'a>, Text<'a>)>)> {
-    let mut elements = message.elements();
-    let Element::Section(name) = elements.next()? else { return None };
-    let mut depth = 1usize;
-    let pairs = elements.filter_map(move |element| {
-        match element {
-            Element::Section(_) => depth = depth.saturating_add(1),
-            Element::SectionEnd => depth = depth.saturating_sub(1),
-            Element::Pair(key, value) if depth == 1 => return Some((key, value)),
-            _ => {}
-        }
-        None
-    });
-    Some((name, pairs))
 }
 
 /// The elements behind the start of a section that stands directly in the message's one section.
@@ -397,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_message_without_a_section_is_no_sa() {
-        assert_eq!(IkeSa::parse(Message::default()), None);
-        assert_eq!(IkeSa::parse(message(&segment("a=b"))), None);
+        assert!(IkeSa::parse(Message::default()).is_none());
+        assert!(IkeSa::parse(message(&segment("a=b"))).is_none());
     }
 }

@@ -59,10 +59,11 @@ pub struct Fault {
 #[derive(Clone, Debug)]
 pub struct Elements<'a>(Cursor<'a>);
 
+/// What is left of a segment, and how long all of it was: only a fault asks for the offset.
 #[derive(Clone, Debug)]
 struct Cursor<'a> {
     bytes: &'a [u8],
-    offset: usize,
+    whole: usize,
 }
 
 const COMMAND: u8 = 0;
@@ -72,7 +73,7 @@ const UNREGISTER: u8 = 4;
 impl<'a> Message<'a> {
     /// The elements, in order.
     pub fn elements(self) -> Elements<'a> {
-        Elements(Cursor { bytes: self.0, offset: 0 })
+        Elements(Cursor { bytes: self.0, whole: self.0.len() })
     }
 
     /// The value of a key outside all sections.
@@ -100,7 +101,7 @@ impl<'a> Iterator for Elements<'a> {
 
 /// Takes a segment's body apart; what is given is checked to its end.
 pub fn parse(segment: &[u8]) -> Result<Packet<'_>, Fault> {
-    let mut cursor = Cursor { bytes: segment, offset: 0 };
+    let mut cursor = Cursor { bytes: segment, whole: segment.len() };
     let packet = match cursor.byte("a packet type")? {
         1 => Packet::Response(cursor.message()?),
         2 => Packet::CommandUnknown,
@@ -162,18 +163,19 @@ impl<'a> Cursor<'a> {
     }
 
     fn fault(&self, expected: &'static str) -> Fault {
-        Fault { expected, offset: self.offset }
+        Fault { expected, offset: self.whole.saturating_sub(self.bytes.len()) }
     }
 
     fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(self.fault(expected))?;
+        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(self.fault(expected)) };
         self.bytes = rest;
-        self.offset = self.offset.saturating_add(count);
         Ok(taken)
     }
 
     fn byte(&mut self, expected: &'static str) -> Result<u8, Fault> {
-        self.take(1, expected)?.first().copied().ok_or(self.fault(expected))
+        let Some((first, rest)) = self.bytes.split_first() else { return Err(self.fault(expected)) };
+        self.bytes = rest;
+        Ok(*first)
     }
 
     fn name(&mut self) -> Result<Text<'a>, Fault> {
@@ -187,7 +189,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn element(&mut self) -> Result<Element<'a>, Fault> {
-        let fault = self.fault("an element type");
+        let start = self.bytes.len();
         Ok(match self.byte("an element type")? {
             1 => Element::Section(self.name()?),
             2 => Element::SectionEnd,
@@ -195,7 +197,7 @@ impl<'a> Cursor<'a> {
             4 => Element::List(self.name()?),
             5 => Element::Item(self.value()?),
             6 => Element::ListEnd,
-            _ => return Err(fault),
+            _ => return Err(Fault { expected: "an element type", offset: self.whole.saturating_sub(start) }),
         })
     }
 
@@ -204,15 +206,16 @@ impl<'a> Cursor<'a> {
         let message = Message(self.bytes);
         let (mut depth, mut in_list) = (0usize, false);
         while !self.is_over() {
-            let misplaced = self.fault(if in_list { "a list item or the end of the list" } else { "no list item" });
-            let unbalanced = self.fault("no end of a section");
+            let offset = self.whole.saturating_sub(self.bytes.len());
+            let misplaced = |expected| Fault { expected, offset };
             match (self.element()?, in_list) {
                 (Element::Section(_), false) => depth = depth.saturating_add(1),
-                (Element::SectionEnd, false) => depth = depth.checked_sub(1).ok_or(unbalanced)?,
+                (Element::SectionEnd, false) => depth = depth.checked_sub(1).ok_or(misplaced("no end of a section"))?,
                 (Element::List(_), false) => in_list = true,
                 (Element::ListEnd, true) => in_list = false,
                 (Element::Pair(..), false) | (Element::Item(_), true) => {}
-                _ => return Err(misplaced),
+                (_, false) => return Err(misplaced("no list item")),
+                (_, true) => return Err(misplaced("a list item or the end of the list")),
             }
         }
         if depth == 0 && !in_list { Ok(message) } else { Err(self.fault("the end of a section or list")) }

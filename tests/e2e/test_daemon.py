@@ -87,6 +87,11 @@ def run_to_end(*flags, folder=None, seconds=20):
     return done.returncode, done.stdout, done.stderr
 
 
+# What the kernel says of IPsec is watched beside strongSwan and ipsec, where it says anything.
+XFRM = "/proc/net/xfrm_stat"
+KERNEL = {("kernel", XFRM): 1} if os.path.exists(XFRM) else {}
+
+
 class Laboratory(unittest.TestCase):
     def setUp(self):
         self.lab = Lab()
@@ -117,6 +122,7 @@ class Discovery(Laboratory):
                 ("ipsec", "ipsec statusall"): 1,
                 ("openvpn", "/var/run/openvpn.office.status"): 1,
                 ("openvpn", "/var/log/openvpn/openvpn-status.log"): 1,
+                **KERNEL,
             },
         )
         families = read_exposition(machine.get("/metrics")[2])
@@ -390,7 +396,7 @@ class Endpoints(unittest.TestCase):
 
     def test_collect_narrows_to_the_named_sources(self):
         for query, expected in (
-            ("", {"strongswan", "openvpn"}),
+            ("", {"strongswan", "openvpn", *(source for source, _ in KERNEL)}),
             ("?collect[]=openvpn", {"openvpn"}),
             ("?collect%5B%5D=strongswan", {"strongswan"}),
             ("?collect[]=openvpn&collect[]=strongswan", {"strongswan", "openvpn"}),

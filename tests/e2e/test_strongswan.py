@@ -223,8 +223,9 @@ class SiteToSite(Case):
             for name in ("strongswan_sa_bytes_outbound", "strongswan_sa_bytes_inbound", "strongswan_sa_packets_outbound")
         }
         sent, packets = grown["strongswan_sa_bytes_outbound"]["lan"], grown["strongswan_sa_packets_outbound"]["lan"]
-        # What was sent, and the headers of IP and TCP with their options: 40 to 60 bytes for each packet.
-        self.assertTrue(50_000 + 40 * packets <= sent <= 50_000 + 60 * packets, (sent, packets))
+        # What was sent, the headers of IP and TCP with their options (40 to 60 bytes for each packet), and what
+        # TCP sent twice, which a loaded machine makes it do.
+        self.assertTrue(50_000 + 40 * packets <= sent <= 50_000 + 60 * packets + 5 * 1500, (sent, packets))
         self.assertTrue(0 < grown["strongswan_sa_bytes_inbound"]["lan"] < 50_000, grown)
         self.assertEqual({name: each["voice"] for name, each in grown.items()}, dict.fromkeys(grown, 0))
         self.assertEqual(tunnels(after), {"lan": 1, "voice": 1})

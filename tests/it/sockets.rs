@@ -3,15 +3,17 @@
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::expo::Exposition;
-use gateway_exporter::sockets::procnet::{Endian, States, Table};
+use gateway_exporter::sockets::diag;
+use gateway_exporter::sockets::procnet::{Endian, LISTEN, States, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
+use gateway_exporter::source::netlink;
 
 use crate::fixture::{Case, cases, samples};
 
@@ -169,6 +171,94 @@ fn this_machines_dual_stack_listener_speaks_both() {
     let (text, _) = collected(Path::new("/proc"), written.into());
     let up = rules.map(|(name, ..)| values(&text, name).0);
     assert_eq!(up, [Some(1), Some(1), Some(1), Some(0)]);
+}
+
+/// This machine's tables under another name: they are read, and the kernel is not asked instead.
+struct Link(PathBuf);
+
+impl Link {
+    fn new() -> Self {
+        let thread = std::thread::current().id();
+        let link = std::env::temp_dir().join(format!("gwx-it-proc-{}-{thread:?}", std::process::id()));
+        symlink("/proc", &link).expect("a link");
+        Self(link)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_kernel_answers_what_its_tables_print() {
+    let four = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let near = TcpStream::connect(four.local_addr().unwrap()).expect("a connection");
+    let far = four.accept().expect("a connection");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    peer.connect(udp.local_addr().unwrap()).expect("a peer");
+    // There may be no IPv6 here.
+    let six = TcpListener::bind("[::]:0").ok();
+    let mapped = six.as_ref().and_then(|six| {
+        let port = six.local_addr().ok()?.port();
+        TcpStream::connect(("::ffff:127.0.0.1".parse::<Ipv6Addr>().ok()?, port)).ok()
+    });
+    let udp6 = UdpSocket::bind("[::1]:0").ok();
+    let ports = [
+        Some(four.local_addr()),
+        Some(near.local_addr()),
+        Some(udp.local_addr()),
+        Some(peer.local_addr()),
+        six.as_ref().map(TcpListener::local_addr),
+        mapped.as_ref().map(TcpStream::local_addr),
+        udp6.as_ref().map(UdpSocket::local_addr),
+    ];
+    let mut rules = Vec::new();
+    for port in ports.into_iter().flatten().map(|address| address.expect("an address").port()) {
+        for (protocol, status, far) in PROTOCOLS.iter().flat_map(|protocol| {
+            STATUSES[1..].iter().flat_map(move |status| [true, false].map(|far| (*protocol, *status, far)))
+        }) {
+            let name = format!("{port} {protocol} {status} {far}");
+            let mut spec = Spec { protocol: Some(protocol.into()), status: Some(status.into()), ..spec(&name, port) };
+            if far {
+                (spec.srcport, spec.dstport) = (None, spec.srcport);
+            }
+            rules.push(Rule::new(&spec).expect("a rule"));
+        }
+    }
+    let link = Link::new();
+    let (asked, _) = collected(Path::new("/proc"), rules.clone());
+    let (printed, _) = collected(&link.0, rules);
+    assert_eq!(asked, printed);
+    assert!(asked.matches("} 1\n").count() >= 20, "{asked}");
+    drop((far, near));
+}
+
+#[test]
+fn a_listener_for_ipv6_only_is_none_for_ipv4_where_the_kernel_says_so() {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn6};
+    use nix::sys::socket::{bind, getsockname, listen, setsockopt, socket, sockopt};
+    use std::os::fd::AsRawFd;
+    let Ok(six) = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), None) else { return };
+    setsockopt(&six, sockopt::Ipv6V6Only, &true).expect("an option");
+    // A machine may have the family and no address of it.
+    if bind(six.as_raw_fd(), &SockaddrIn6::from(std::net::SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0))).is_err() {
+        return;
+    }
+    listen(&six, Backlog::new(1).unwrap()).expect("a listener");
+    let port = getsockname::<SockaddrIn6>(six.as_raw_fd()).expect("an address").port();
+    let rule = |protocol: &str| Rule::new(&Spec { protocol: Some(protocol.into()), ..spec(protocol, port) }).unwrap();
+    let up = |proc: &Path| {
+        let (text, _) = collected(proc, vec![rule("tcp"), rule("tcp6")]);
+        ["tcp", "tcp6"].map(|name| values(&text, name).0)
+    };
+    let request = diag::request(Table::Tcp6, States::one(LISTEN));
+    let answers =
+        netlink::sock_diag(&request, 1 << 24, Deadline::within(Duration::from_secs(5)), |_| Ok(false)).is_ok();
+    assert_eq!(up(Path::new("/proc")), [Some(u64::from(!answers)), Some(1)]);
+    assert_eq!(up(&Link::new().0), [Some(1), Some(1)], "the tables don't say");
 }
 
 /// Numbers that look random and are the same in every run.

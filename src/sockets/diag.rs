@@ -1,0 +1,240 @@
+//! sock_diag, the kernel's own way of listing sockets: a request that names the states, and the messages of its answer.
+//!
+//! Format: sock_diag(7) and the kernel's `inet_diag.h`. Headers are in the byte order of the machine, ports and
+//! addresses in that of the network. The kernel leaves out what was not asked for, which spares printing and parsing it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::procnet::{Endpoint, Row, States, Table};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+
+/// `NLM_F_REQUEST | NLM_F_DUMP`: all that fit, not one.
+const DUMP: u16 = 0x301;
+
+/// The kinds of messages: `NLMSG_ERROR`, `NLMSG_DONE`, `SOCK_DIAG_BY_FAMILY`.
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const SOCKET: u16 = 20;
+
+/// `INET_DIAG_SKV6ONLY`, one byte; the kernel says it of IPv6 sockets that wait for whoever comes.
+const V6_ONLY: u16 = 11;
+
+/// The states that `/proc/net` prints, 1 to 12; a later one stands for sockets that are only bound.
+const PRINTED: u32 = 0x1ffe;
+
+/// The header of every message: length, kind, flags, sequence number, port.
+const HEADER: usize = 16;
+
+/// One message of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A socket.
+    Socket(Row),
+    /// Nothing else comes.
+    End,
+    /// The kernel refused, with the number of the error.
+    Refused(i32),
+    /// The rest of the datagram makes no sense.
+    Broken,
+}
+
+/// The messages of one datagram, up to one that is broken; those of other kinds are passed over.
+#[derive(Clone, Debug)]
+pub struct Messages<'a>(&'a [u8]);
+
+/// Asks for the sockets of a table in certain states.
+pub fn request(table: Table, states: States) -> Vec<u8> {
+    let (family, protocol) = match table {
+        Table::Tcp => (AF_INET, IPPROTO_TCP),
+        Table::Tcp6 => (AF_INET6, IPPROTO_TCP),
+        Table::Udp => (AF_INET, IPPROTO_UDP),
+        Table::Udp6 => (AF_INET6, IPPROTO_UDP),
+    };
+    let mut out = vec![0; HEADER];
+    out.extend_from_slice(&[family, protocol, 0, 0]);
+    out.extend_from_slice(&(states.mask() & PRINTED).to_ne_bytes());
+    // No port, no address: the states are the whole question.
+    out.extend_from_slice(&[0; 48]);
+    let length = u32::try_from(out.len()).unwrap_or(u32::MAX).to_ne_bytes();
+    let [kind, flags] = [SOCKET.to_ne_bytes(), DUMP.to_ne_bytes()];
+    for (slot, byte) in out.iter_mut().zip(length.into_iter().chain(kind).chain(flags)) {
+        *slot = byte;
+    }
+    out
+}
+
+/// The messages of one datagram.
+pub fn parse(datagram: &[u8]) -> Messages<'_> {
+    Messages(datagram)
+}
+
+impl Iterator for Messages<'_> {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        while !self.0.is_empty() {
+            let Some((kind, body, rest)) = message(self.0) else {
+                self.0 = &[];
+                return Some(Message::Broken);
+            };
+            self.0 = rest;
+            match kind {
+                SOCKET => return Some(socket(body).map_or(Message::Broken, Message::Socket)),
+                ERROR => return Some(code(body).map_or(Message::Broken, Message::Refused)),
+                // A dump that failed half way says so at its end.
+                DONE => return Some(code(body).filter(|code| *code < 0).map_or(Message::End, Message::Refused)),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// The first message's kind and body, and what follows it.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
+    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+    let body = bytes.get(HEADER..length)?;
+    Some((kind, body, bytes.get(length.checked_next_multiple_of(4)?..).unwrap_or_default()))
+}
+
+fn code(body: &[u8]) -> Option<i32> {
+    body.first_chunk().copied().map(i32::from_ne_bytes)
+}
+
+/// `struct inet_diag_msg` and the attributes behind it.
+fn socket(body: &[u8]) -> Option<Row> {
+    let (head, attributes) = body.split_first_chunk::<72>()?;
+    let ([family, state, _, _], rest) = head.split_first_chunk()?;
+    let (local_port, rest) = rest.split_first_chunk()?;
+    let (remote_port, rest) = rest.split_first_chunk()?;
+    let (local, rest) = rest.split_first_chunk()?;
+    let (remote, rest) = rest.split_first_chunk()?;
+    // The interface, a cookie, a time, two queues and the user stand before the inode.
+    let inode = u32::from_ne_bytes(*rest.last_chunk()?);
+    let end = |address: &[u8; 16], port: &[u8; 2]| {
+        Some(Endpoint { address: address_of(*family, address)?, port: u16::from_be_bytes(*port) })
+    };
+    Some(Row {
+        local: end(local, local_port)?,
+        remote: end(remote, remote_port)?,
+        state: *state,
+        inode: inode.into(),
+        v6_only: is_v6_only(attributes),
+    })
+}
+
+fn address_of(family: u8, bytes: &[u8; 16]) -> Option<IpAddr> {
+    match family {
+        AF_INET => bytes.first_chunk::<4>().map(|four| Ipv4Addr::from(*four).into()),
+        AF_INET6 => Some(Ipv6Addr::from(*bytes).into()),
+        _ => None,
+    }
+}
+
+fn is_v6_only(attributes: &[u8]) -> bool {
+    let mut rest = attributes;
+    while let [a, b, c, d, ..] = *rest {
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        if u16::from_ne_bytes([c, d]) == V6_ONLY {
+            return length > 4 && rest.get(4).is_some_and(|yes| *yes != 0);
+        }
+        // Never fewer than its own head, or this would not end.
+        rest = rest.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::procnet::{ESTABLISHED, LISTEN};
+
+    /// A message as the kernel lays it out: length, kind, flags, number, port, body.
+    fn written(kind: u16, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(HEADER + body.len()).unwrap();
+        let mut out = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat();
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    fn socket_body(family: u8, state: u8, local: [u8; 16], attributes: &[u8]) -> Vec<u8> {
+        let head = [family, state, 0, 0, 0x1f, 0x90, 0xcb, 0x21];
+        let inode = 28551u32.to_ne_bytes();
+        [&head[..], &local, &[0; 16], &[9; 28], &inode, attributes].concat()
+    }
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut out = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    const LOOPBACK: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_request_names_the_family_the_protocol_and_the_states() {
+        let asked = request(Table::Tcp6, States::one(LISTEN).and(States::one(ESTABLISHED)));
+        assert_eq!(asked.len(), 72);
+        assert_eq!(asked[..4], 72u32.to_ne_bytes());
+        assert_eq!(asked[4..6], 20u16.to_ne_bytes());
+        assert_eq!(asked[6..8], 0x301u16.to_ne_bytes());
+        assert_eq!(asked[16..20], [10, 6, 0, 0]);
+        assert_eq!(asked[20..24], 0x402u32.to_ne_bytes());
+        assert_eq!(request(Table::Udp, States::ALL)[16..18], [2, 17]);
+        assert_eq!(request(Table::Udp, States::ALL)[20..24], 0x1ffeu32.to_ne_bytes());
+    }
+
+    #[test]
+    fn sockets_come_until_the_end() {
+        let v6_only = [attribute(8, &[3]), attribute(V6_ONLY, &[1])].concat();
+        let datagram = [
+            written(SOCKET, &socket_body(AF_INET, 1, LOOPBACK, &attribute(V6_ONLY, &[0]))),
+            written(1, b"passed over"),
+            written(SOCKET, &socket_body(AF_INET6, 10, [0; 16], &v6_only)),
+            written(DONE, &0i32.to_ne_bytes()),
+        ];
+        let end = |address: IpAddr, port| Endpoint { address, port };
+        let (none4, none6) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+        let four = Row {
+            local: end(Ipv4Addr::LOCALHOST.into(), 8080),
+            remote: end(none4.into(), 52001),
+            state: ESTABLISHED,
+            inode: 28551,
+            v6_only: false,
+        };
+        let (local, remote) = (end(none6.into(), 8080), end(none6.into(), 52001));
+        let six = Row { local, remote, state: LISTEN, v6_only: true, ..four };
+        let found: Vec<_> = parse(&datagram.concat()).collect();
+        assert_eq!(found, [Message::Socket(four), Message::Socket(six), Message::End]);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_the_end() {
+        for kind in [ERROR, DONE] {
+            let datagram = written(kind, &(-2i32).to_ne_bytes());
+            assert_eq!(parse(&datagram).collect::<Vec<_>>(), [Message::Refused(-2)]);
+        }
+        assert_eq!(parse(&written(DONE, b"")).collect::<Vec<_>>(), [Message::End]);
+    }
+
+    #[test]
+    fn what_is_cut_or_spoilt_is_broken_and_ends() {
+        let whole = written(SOCKET, &socket_body(AF_INET6, 10, LOOPBACK, &attribute(V6_ONLY, &[1])));
+        for length in 1..whole.len() {
+            assert_eq!(parse(&whole[..length]).collect::<Vec<_>>(), [Message::Broken], "{length}");
+        }
+        for bit in 0..whole.len() * 8 {
+            let mut spoilt = whole.clone();
+            spoilt[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse(&spoilt).count() <= 2, "{bit}");
+        }
+        assert_eq!(parse(&written(SOCKET, &socket_body(7, 1, LOOPBACK, b""))).next(), Some(Message::Broken));
+        assert!(!is_v6_only(&[0, 0, 0, 0, 0, 0, 0, 0]), "lengths of nothing come to an end");
+    }
+}

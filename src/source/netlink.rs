@@ -1,0 +1,73 @@
+//! Questions to the kernel over netlink(7), answered a datagram at a time.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket, sockopt,
+};
+
+use super::socket::time_value;
+use crate::collector::{Deadline, Error};
+
+/// The most that the kernel puts in one datagram of an answer, if there is room for it.
+const DATAGRAM: usize = 32 * 1024;
+
+/// Asks sock_diag, and hands out its answer until `each` has seen its end and says so by giving false.
+///
+/// What was handed out before an error stands. At most `limit` bytes are taken.
+pub fn sock_diag(
+    request: &[u8],
+    limit: usize,
+    deadline: Deadline,
+    mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let thing = "sock_diag";
+    let failed = |errno: Errno| Error::io(thing, &io::Error::from(errno));
+    let socket = open().map_err(failed)?;
+    send(socket.as_raw_fd(), request, MsgFlags::empty()).map_err(failed)?;
+    let (mut buffer, mut total) = (vec![0; DATAGRAM], 0usize);
+    loop {
+        let left = deadline.left(thing)?;
+        setsockopt(&socket.as_fd(), sockopt::ReceiveTimeout, &time_value(left)).map_err(failed)?;
+        // With this flag the length is that of the whole datagram, also where the buffer is shorter.
+        let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
+            Err(Errno::EINTR) => continue,
+            result => result.map_err(failed)?,
+        };
+        total = total.saturating_add(length);
+        let datagram = buffer.get(..length).filter(|_| total <= limit);
+        let Some(datagram) = datagram else { return Err(Error::TooLong { thing: thing.into(), limit }) };
+        if length == 0 {
+            return Err(Error::io(thing, &io::ErrorKind::UnexpectedEof.into()));
+        }
+        if !each(datagram)? {
+            return Ok(());
+        }
+    }
+}
+
+fn open() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_question_of_no_kind_is_answered_by_an_error_or_not_at_all() {
+        let deadline = Deadline::within(Duration::from_millis(100));
+        let mut datagrams = 0;
+        // A header that says 16 bytes and a kind that sock_diag does not have.
+        let request = [&16u32.to_ne_bytes()[..], &999u16.to_ne_bytes(), &1u16.to_ne_bytes(), &[0; 8]].concat();
+        let result = sock_diag(&request, 1 << 20, deadline, |_| {
+            datagrams += 1;
+            Ok(false)
+        });
+        // Where the kernel has no sock_diag there is nobody to ask.
+        assert!(datagrams == 1 && result.is_ok() || datagrams == 0 && result.is_err(), "{datagrams} {result:?}");
+    }
+}

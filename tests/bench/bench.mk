@@ -1,0 +1,10 @@
+.PHONY: bench figures bench-build
+
+bench: bench-build ## measure against the limits of the machine, and print one table
+	python3 tests/bench/run.py
+
+figures: bench-build ## size, lines, dependencies, and what a scrape costs
+	python3 tests/bench/run.py figures
+
+bench-build:
+	cargo build --release --locked --bin gateway-exporter --example replay --example bench

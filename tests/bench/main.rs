@@ -1,0 +1,127 @@
+//! The limits that a scrape is held against: the same work without the exporter, one piece at a time.
+//!
+//! `bench drain SOCKET` asks a charon for its SAs and throws the answer away; `pipe BYTES` sends bytes through a pipe;
+//! `read FILE` reads and throws away, `load FILE` reads and keeps; `memchr FILE` looks for every line's end; `parse FILE`
+//! reads a status file's entries. Each prints how many seconds it took. `serve LISTEN CONFIG PROC` is the daemon with
+//! its sockets read from another `/proc`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gateway_exporter::app::App;
+use gateway_exporter::config::{Config, Surroundings};
+use gateway_exporter::http::{self, Limits};
+use gateway_exporter::openvpn::status::{Document, parse};
+use gateway_exporter::strongswan::vici;
+
+/// What one call asks the system for.
+const BLOCK: usize = 64 * 1024;
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let taken = match *words.as_slice() {
+        ["drain", socket] => drain(socket)?,
+        ["pipe", bytes] => pipe(bytes.parse().expect("a number"))?,
+        ["read", file] => read(file)?,
+        ["load", file] => timed(|| fs::read(file)).0,
+        ["memchr", file] => over(&fs::read(file)?, |bytes| memchr::memchr_iter(b'\n', bytes).count()),
+        ["parse", file] => over(&fs::read(file)?, |bytes| match parse(bytes) {
+            Document::Server(entries) => entries.map(black_box).count(),
+            _ => panic!("no status file"),
+        }),
+        ["serve", listen, config, proc] => return serve(listen, config, proc),
+        _ => panic!("usage: bench drain|pipe|read|load|memchr|parse|serve …"),
+    };
+    println!("{:.6}", taken.as_secs_f64());
+    Ok(())
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let started = Instant::now();
+    let result = work();
+    (started.elapsed(), result)
+}
+
+/// The best of several times over bytes that are in memory already.
+fn over(bytes: &[u8], work: impl Fn(&[u8]) -> usize) -> Duration {
+    (0..5).map(|_| timed(|| black_box(work(black_box(bytes)))).0).min().unwrap_or_default()
+}
+
+/// From the first question to the end of the list, every byte read and none looked at but the lengths of the packets.
+fn drain(socket: &str) -> io::Result<Duration> {
+    let mut stream = UnixStream::connect(socket)?;
+    let started = Instant::now();
+    stream.write_all(&vici::register("list-sa"))?;
+    stream.read_exact(&mut [0; 5])?;
+    stream.write_all(&vici::command("list-sas", &[("noblock", "yes")]))?;
+    let (mut buffer, mut filled, mut skip) = (vec![0; BLOCK], 0, 0);
+    loop {
+        let read = stream.read(&mut buffer[filled..])?;
+        assert!(read > 0, "the list has an end");
+        filled += read;
+        let mut at = skip.min(filled);
+        while let Some(head) = buffer[..filled].get(at..at + 5) {
+            if head[4] == 1 {
+                return Ok(started.elapsed());
+            }
+            at += 4 + u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        }
+        skip = at.saturating_sub(filled);
+        let kept = at.min(filled);
+        buffer.copy_within(kept..filled, 0);
+        filled -= kept;
+    }
+}
+
+/// From the first byte written to the last one read.
+fn pipe(bytes: u64) -> io::Result<Duration> {
+    let (reader, mut writer) = io::pipe()?;
+    let started = Instant::now();
+    let writing = thread::spawn(move || {
+        let block = vec![b'x'; BLOCK];
+        let mut left = bytes;
+        while left > 0 {
+            let count = left.min(BLOCK as u64);
+            writer.write_all(&block[..count as usize])?;
+            left -= count;
+        }
+        io::Result::Ok(())
+    });
+    assert_eq!(discard(reader)?, bytes);
+    writing.join().expect("no panic")?;
+    Ok(started.elapsed())
+}
+
+fn read(file: &str) -> io::Result<Duration> {
+    let started = Instant::now();
+    discard(File::open(file)?)?;
+    Ok(started.elapsed())
+}
+
+fn discard(mut source: impl Read) -> io::Result<u64> {
+    let (mut buffer, mut total) = (vec![0; BLOCK], 0);
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok(total),
+            count => total += count as u64,
+        }
+    }
+}
+
+fn serve(listen: &str, config: &str, proc: &str) -> io::Result<()> {
+    let mut config = Config::parse(&fs::read_to_string(config)?, &Surroundings::default()).expect("a configuration");
+    config.sockets.as_mut().expect("rules").proc = proc.into();
+    let app = Arc::new(App::new(config, None, "/metrics".into()));
+    let listeners = http::bind(listen).expect("an address");
+    http::serve(listeners, Limits::default(), Arc::new(move |request| app.answer(request)))?;
+    loop {
+        thread::park();
+    }
+}

@@ -1,0 +1,341 @@
+"""Measures the exporter against the limits of the machine, side by side in one run, and prints one table.
+
+`run.py` is the table of `make bench`; `run.py figures` the few numbers of `make figures`. Both want release builds of
+`gateway-exporter` and of the examples `replay` and `bench`. A time is the best of several rounds, in which the
+exporter and its limit take turns: what else the machine does costs both alike.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import inputs
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+ROUNDS = 9
+SOCKETS = 40_000
+SHARE = 10_000
+MIB = 1024 * 1024
+BLOCK = bytearray(1 << 18)
+
+
+class Process:
+    """A process of the bench, ended with it."""
+
+    def __init__(self, *command, **options):
+        self.process = subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL, **options)
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+class Exporter(Process):
+    """A daemon and what it needs of the machine."""
+
+    def __init__(self, *command):
+        self.port = free_port()
+        super().__init__(*(str(word).replace("PORT", str(self.port)) for word in command))
+        until(lambda: socket.create_connection(("127.0.0.1", self.port)).close() or True)
+
+    def scrape(self):
+        """How long the whole scrape took, and how many bytes came."""
+        started = time.perf_counter()
+        total, head = 0, b""
+        with socket.create_connection(("127.0.0.1", self.port)) as stream:
+            stream.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nX-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n")
+            while count := stream.recv_into(BLOCK):
+                head = head or bytes(BLOCK[:64])
+                total += count
+        taken = time.perf_counter() - started
+        assert head.startswith(b"HTTP/1.1 200"), head
+        return taken, total
+
+    def text(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as stream:
+            stream.sendall(b"GET /metrics HTTP/1.0\r\nHost: bench\r\n\r\n")
+            return b"".join(iter(lambda: stream.recv(65536), b"")).decode()
+
+    def status(self, key):
+        return status(f"/proc/{self.pid}/status", key)
+
+    def peak(self, work):
+        """The most memory in RAM while `work` is done, in bytes; what it gives is dropped."""
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        work()
+        return self.status("VmHWM:") * 1024
+
+    def wakeups(self):
+        """How often its threads went to sleep so far: each wake-up ends in that."""
+        tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(status(task / "status", "voluntary_ctxt_switches:") for task in tasks)
+
+
+def status(path, key):
+    for line in pathlib.Path(path).read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1])
+    raise KeyError(key)
+
+
+def daemon(config, text):
+    config.write_text(text)
+    return Exporter(RELEASE / "gateway-exporter", "--web.listen-address=127.0.0.1:PORT", f"--config.file={config}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(ready, patience=10):
+    end = time.monotonic() + patience
+    while True:
+        try:
+            if ready():
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.01)
+
+
+def limit(*words):
+    """What the machine needs for a piece of the work, in seconds."""
+    command = [str(RELEASE / "examples" / "bench"), *map(str, words)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def best(*works, rounds=ROUNDS):
+    """The best time of each, taking turns."""
+    times = [[work() for work in works] for _ in range(rounds)]
+    return [min(column) for column in zip(*times)]
+
+
+class Table:
+    """The rows, and which of them were missed."""
+
+    def __init__(self):
+        self.missed = []
+        print(f"{'work':<58}{'this build':>14}{'limit':>14}{'ratio':>8}{'allowed':>9}")
+
+    def row(self, work, mine, machine, allowed, form):
+        ratio = mine / machine if machine else 0
+        met = ratio <= allowed
+        verdict = "" if met else "  missed"
+        print(f"{work:<58}{form(mine):>14}{form(machine):>14}{ratio:>8.2f}{allowed:>9.2f}{verdict}", flush=True)
+        if not met:
+            self.missed.append(f"missed: {work}: {form(mine)}, {ratio:.2f} times the limit where {allowed:.2f} is allowed")
+
+    def end(self):
+        print("\n".join(self.missed) or "every row is met")
+
+
+def ms(seconds):
+    return f"{seconds * 1e3:.1f} ms"
+
+
+def mib(count):
+    return f"{count / MIB:.2f} MiB"
+
+
+def rate(nanoseconds_per_byte):
+    return f"{1 / nanoseconds_per_byte:.2f} GB/s" if nanoseconds_per_byte else "-"
+
+
+def replay(folder, count):
+    size = inputs.capture(count, folder / "capture")
+    vici = folder / "vici"
+    vici.unlink(missing_ok=True)
+    charon = Process(RELEASE / "examples" / "replay", vici, folder / "capture")
+    until(vici.is_socket)
+    return charon, vici, size
+
+
+def strongswan(folder, count):
+    """Bytes in and out, and the times: scrape, drain, pipe; the peak memory."""
+    charon, vici, size = replay(folder, count)
+    with charon, daemon(folder / "vici.yaml", f"vici_socket: {vici}\n") as exporter:
+        peak = exporter.peak(lambda: warm(exporter))
+        out = exporter.scrape()[1]
+        assert f"strongswan_number_of_ikes_connected {count}\n" in exporter.text()
+        times = best(lambda: exporter.scrape()[0], lambda: limit("drain", vici), lambda: limit("pipe", out))
+    return size, out, times, peak
+
+
+def warm(exporter):
+    for _ in range(3):
+        exporter.scrape()
+
+
+def openvpn(folder, count):
+    path = folder / "server.status"
+    size = inputs.status(count, path)
+    time.sleep(0.05)
+    with daemon(folder / "openvpn.yaml", f"openvpn:\n  - status: {path}\n") as exporter:
+        peak = exporter.peak(lambda: warm(exporter))
+        out = exporter.scrape()[1]
+        assert f"ovpn_sessions_total {count}\n" in exporter.text()
+        times = best(lambda: exporter.scrape()[0], lambda: limit("load", path), lambda: limit("pipe", out))
+    return path, size, times, peak
+
+
+def ipsec(folder, count):
+    inputs.tunnels(count, folder / "ipsec")
+    config, command = folder / "ipsec" / "ipsec.conf", f"[cat, {folder / 'ipsec' / 'statusall'}]"
+    with daemon(folder / "ipsec.yaml", f"ipsec_config: {config}\nipsec_command: {command}\n") as exporter:
+        peak = exporter.peak(lambda: warm(exporter))
+        assert exporter.text().count("\nipsec_up{") == count
+        [taken] = best(lambda: exporter.scrape()[0])
+    return taken, peak
+
+
+class Held:
+    """Real sockets, held open by processes that each hold fewer than one may."""
+
+    def __init__(self, most):
+        self.processes = [Process(sys.executable, pathlib.Path(__file__).parent / "hold.py", 20_000 + 4 * number,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                          for number in range(-(-most // SHARE))]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.__exit__()
+
+    def hold(self, count):
+        for process in self.processes:
+            process.process.stdin.write(f"{count // len(self.processes)}\n")
+            process.process.stdin.flush()
+        for process in self.processes:
+            assert process.process.stdout.readline() == "ready\n", "the sockets are held"
+
+
+def sockets(folder, held, count, through_proc=False, status_word=None):
+    """The time and the peak memory of a scrape, and the time to read the table."""
+    held.hold(count)
+    config = folder / "sockets.yaml"
+    text = inputs.rules(status_word)
+    if through_proc:
+        # Under another name it is somebody's copy: the kernel is not asked instead.
+        link = folder / "proc"
+        if not link.is_symlink():
+            link.symlink_to("/proc")
+        config.write_text(text)
+        exporter = Exporter(RELEASE / "examples" / "bench", "serve", "127.0.0.1:PORT", config, link)
+    else:
+        exporter = daemon(config, text)
+    with exporter:
+        peak = exporter.peak(lambda: warm(exporter))
+        taken, reading = best(lambda: exporter.scrape()[0], lambda: limit("read", "/proc/net/tcp"))
+    return taken, reading, peak
+
+
+def growth(table, name, sizes, measure):
+    points = [measure(count) for count in sizes]
+    for (few, many), (before, after) in zip(zip(sizes, sizes[1:]), zip(points, points[1:])):
+        for what, form, small, large in zip(("time", "memory"), (ms, mib), before, after):
+            table.row(f"{name}, {few} to {many}: {what}", large, small, 11, form)
+
+
+def idle(table, folder):
+    config = folder / "idle.yaml"
+    with daemon(config, "vici_socket: /run/charon.vici\n") as exporter:
+        time.sleep(1)
+        before = exporter.wakeups()
+        time.sleep(3)
+        table.row("idle: memory, of which libc.so has its part", exporter.status("VmRSS:") * 1024, 1.2 * MIB, 1, mib)
+        table.row("idle: wake-ups in 3 s", exporter.wakeups() - before, 1, 0, str)
+
+
+def bench(folder):
+    table = Table()
+    size, out, (scrape, drain, pipe), peak = strongswan(folder, 10_000)
+    table.row(f"10000 IKE_SAs ({mib(size)} in, {mib(out)} out): scrape", scrape, drain + pipe, 2.5, ms)
+    table.row("10000 IKE_SAs: memory against bytes in and out", peak, size + out, 1.6, mib)
+    *_, peak = strongswan(folder, 1000)
+    table.row("1000 IKE_SAs: memory", peak, 6 * MIB, 1, mib)
+
+    path, size, (scrape, read, write), _ = openvpn(folder, 100_000)
+    parse, memchr = best(lambda: limit("parse", path), lambda: limit("memchr", path), rounds=5)
+    table.row(f"100000 OpenVPN clients ({mib(size)}): parsing", parse * 1e9 / size, max(1, memchr * 2e9 / size), 1, rate)
+    table.row("100000 OpenVPN clients: scrape", scrape, read + write, 3, ms)
+
+    with Held(SOCKETS) as held:
+        taken, reading, _ = sockets(folder, held, SOCKETS, through_proc=True)
+        table.row(f"{SOCKETS} sockets, 20 rules, /proc: scrape", taken, reading, 1.2, ms)
+        taken, reading, _ = sockets(folder, held, SOCKETS)
+        table.row(f"{SOCKETS} sockets, 20 rules, netlink: against /proc", taken, reading, 1.2, ms)
+        taken, *_ = sockets(folder, held, SOCKETS, status_word="listen")
+        table.row(f"{SOCKETS} sockets, 20 rules for listeners: scrape", taken, 0.010, 1, ms)
+    idle(table, folder)
+
+    growth(table, "IKE_SAs", (100, 1000, 10_000, 100_000), lambda count: pick(strongswan(folder, count)))
+    growth(table, "OpenVPN clients", (100, 1000, 10_000, 100_000), lambda count: pick(openvpn(folder, count)))
+    growth(table, "ipsec tunnels", (100, 1000, 10_000), lambda count: ipsec(folder, count))
+    with Held(SOCKETS) as held:
+        growth(table, "sockets in /proc", (400, 4000, SOCKETS),
+               lambda count: sockets(folder, held, count, through_proc=True)[::2])
+    with Held(SOCKETS) as held:
+        growth(table, "sockets over netlink", (400, 4000, SOCKETS), lambda count: sockets(folder, held, count)[::2])
+    table.end()
+
+
+def pick(measured):
+    """The time and the memory of a scrape."""
+    _, _, (scrape, *_), peak = measured
+    return scrape, peak
+
+
+def figures(folder):
+    def lines(*patterns):
+        return sum(len(path.read_text().splitlines()) for pattern in patterns for path in ROOT.glob(pattern))
+
+    tree = subprocess.run(["cargo", "tree", "--edges=normal", "--prefix=none", "--no-dedupe"], cwd=ROOT, check=True,
+                          capture_output=True, text=True).stdout
+    print(f"stripped release binary    {(RELEASE / 'gateway-exporter').stat().st_size} bytes")
+    in_code, in_tests = split(ROOT.glob("src/**/*.rs"))
+    print(f"lines of code              {in_code}")
+    print(f"lines of tests             {in_tests + lines('tests/**/*.rs', 'tests/**/*.py')}")
+    print(f"dependencies               {len({line.split()[0] for line in tree.splitlines()}) - 1}")
+    *_, (scrape, *_), peak = strongswan(folder, 1000)
+    print(f"1000 IKE_SAs               {ms(scrape)}, {mib(peak)}")
+    *_, (scrape, *_), peak = openvpn(folder, 10_000)
+    print(f"10000 OpenVPN clients      {ms(scrape)}, {mib(peak)}")
+    with Held(10_000) as held:
+        scrape, _, peak = sockets(folder, held, 10_000)
+    print(f"10000 sockets              {ms(scrape)}, {mib(peak)}")
+
+
+def split(paths):
+    """How many lines stand before the unit tests of the files, and how many are tests."""
+    code = tests = 0
+    for path in paths:
+        before, _, after = path.read_text().partition("#[cfg(test)]\nmod tests")
+        code, tests = code + before.count("\n"), tests + after.count("\n")
+    return code, tests
+
+
+def main():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gateway-exporter-bench-"))
+    try:
+        (figures if sys.argv[1:] == ["figures"] else bench)(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+main()

@@ -1,0 +1,179 @@
+//! What a scrape may ask of the allocator: counted, so that it is the same on every machine, however busy.
+//!
+//! A budget is what was counted when it was last looked at; a tenth more fails. Ten times the work may take few more
+//! calls, since vectors grow by doubling: no call for an SA, a client or a label.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../replay/charon.rs"]
+mod charon;
+mod counting;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::openvpn::{self, OpenVpn};
+use gateway_exporter::sockets::watch::{Rule, Spec};
+use gateway_exporter::sockets::{self, Sockets};
+use gateway_exporter::source::socket::Address;
+use gateway_exporter::strongswan::sa::Identity;
+use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
+use gateway_exporter::strongswan::{self, StrongSwan};
+
+use counting::{Count, counted};
+
+/// What a thousand, and then ten thousand, of something may cost.
+struct Budget {
+    calls: [usize; 2],
+    bytes_each: usize,
+}
+
+/// A folder of this test, gone when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gwx-budget-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a scratch folder");
+        Self(folder)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Collects and writes the answer, as a scrape does, into a buffer that was there before.
+fn scrape(collector: &dyn Collector) -> (Count, usize) {
+    let mut buffer = vec![0; 16 * 1024];
+    counted(|| {
+        let mut report = Report::default();
+        collector.collect(Deadline::within(Duration::from_secs(60)), &mut report);
+        assert!(report.targets.iter().all(|(_, result)| result.is_ok()), "{:?}", report.targets);
+        let (mut encoder, mut total) = (report.exposition.encode(), 0);
+        loop {
+            match encoder.read(&mut buffer).expect("text") {
+                0 => return total,
+                count => total += count,
+            }
+        }
+    })
+}
+
+fn hold(what: &str, budget: &Budget, [small, large]: [Count; 2]) {
+    let within = |counted: usize, allowed: usize| counted * 10 <= allowed * 11;
+    let each = (large.peak - small.peak) / 9000;
+    let said = format!("{what}: {small:?} and {large:?}, {each} bytes each");
+    assert!(within(small.calls, budget.calls[0]) && within(large.calls, budget.calls[1]), "{said}");
+    assert!(within(each, budget.bytes_each), "{said}");
+}
+
+/// The SA of a capture, `count` times with numbers of its own.
+fn list_sas(count: usize) -> Vec<u8> {
+    let capture = fs::read(fixture("strongswan/two-children/list-sas.vici")).expect("a capture");
+    let length = u32::from_be_bytes(*capture[5..].first_chunk().unwrap()) as usize;
+    let Ok(Packet::Event(name, message)) = parse(&capture[9..9 + length]) else { panic!("no event") };
+    let mut out = Vec::new();
+    for number in 0..count {
+        let number = number.to_string();
+        let mut body = vec![7, 7];
+        body.extend_from_slice(name.bytes());
+        for element in message.elements() {
+            match element {
+                Element::Pair(key, _) if key == "uniqueid" || key == "remote-id" => {
+                    encode(Element::Pair(key, (&*number).into()), &mut body)
+                }
+                element => encode(element, &mut body),
+            }
+        }
+        out.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(&body);
+    }
+    out.extend_from_slice(b"\0\0\0\x01\x01");
+    out
+}
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+fn strongswan(count: usize) -> Count {
+    let scratch = Scratch::new(&format!("vici-{count}"));
+    for name in ["version.vici", "list-conns.vici"] {
+        fs::copy(fixture("strongswan/two-children").join(name), scratch.0.join(name)).expect("a capture");
+    }
+    fs::write(scratch.0.join("list-sas.vici"), list_sas(count)).expect("a capture");
+    let replay = charon::Replay::read(&scratch.0).expect("a capture");
+    let socket = scratch.0.join("vici");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let charon = thread::spawn(move || {
+        listener.incoming().take(2).try_for_each(|client| replay.answer(client.expect("a client")))
+    });
+    let settings = strongswan::Settings {
+        socket: Address::Unix(socket),
+        gateway: "gw".into(),
+        identity: Identity::default(),
+        most_clients: 10_000,
+    };
+    let collector = StrongSwan::new(settings);
+    // The first scrape opens an account for each client, which stays.
+    scrape(&collector);
+    let (taken, bytes) = scrape(&collector);
+    assert!(bytes > count * 3000, "{bytes}: the answer is whole");
+    charon.join().unwrap().expect("an answered client");
+    taken
+}
+
+fn openvpn(count: usize) -> Count {
+    let scratch = Scratch::new(&format!("openvpn-{count}"));
+    let captured = fs::read_to_string(fixture("openvpn/version-3/status")).expect("a capture");
+    let client = captured.lines().find(|line| line.starts_with("CLIENT_LIST\talice")).expect("a client");
+    let clients: String = (0..count).map(|number| client.replace("alice", &format!("a{number}")) + "\n").collect();
+    let status = scratch.0.join("server.status");
+    fs::write(&status, captured.replace(&format!("{client}\n"), &clients)).expect("a status file");
+    thread::sleep(Duration::from_millis(50));
+    let server = openvpn::Server { name: None, status, protocol: None, stale_after: None };
+    let settings = openvpn::Settings { servers: vec![server], gateway: "gw".into(), most_clients: 10 };
+    let collector = OpenVpn::new(settings);
+    // The first scrape opens an account for each client, which stays.
+    scrape(&collector);
+    let (taken, bytes) = scrape(&collector);
+    assert!(bytes > count * 80, "{bytes}: the answer is whole");
+    taken
+}
+
+fn tables(count: usize) -> Count {
+    let scratch = Scratch::new(&format!("proc-{count}"));
+    let captured = fs::read_to_string(fixture("sockets/ipv4/tcp")).expect("a capture");
+    let lines: Vec<&str> = captured.lines().skip(1).collect();
+    let repeated: String = lines.iter().cycle().take(count).flat_map(|line| [line, "\n"]).collect();
+    fs::create_dir_all(scratch.0.join("net")).expect("a folder");
+    fs::write(scratch.0.join("net/tcp"), repeated).expect("a table");
+    let spec = |number: usize| Spec { name: Some(format!("r{number}")), ..Spec::default() };
+    let rules = (0..20).map(|number| Rule::new(&spec(number)).expect("a rule")).collect();
+    scrape(&Sockets::new(sockets::Settings { proc: scratch.0.clone(), rules })).0
+}
+
+#[test]
+fn an_ike_sa_costs_no_call_and_less_memory_than_its_text() {
+    let budget = Budget { calls: [704, 828], bytes_each: 2954 };
+    hold("IKE_SAs", &budget, [1000, 10_000].map(strongswan));
+}
+
+#[test]
+fn an_openvpn_client_costs_no_call() {
+    let budget = Budget { calls: [197, 227], bytes_each: 412 };
+    hold("clients", &budget, [1000, 10_000].map(openvpn));
+}
+
+#[test]
+fn a_socket_costs_nothing() {
+    let budget = Budget { calls: [96, 96], bytes_each: 0 };
+    hold("sockets", &budget, [1000, 10_000].map(tables));
+}
