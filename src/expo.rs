@@ -383,7 +383,7 @@ impl Rows {
 
     fn size(&self) -> usize {
         let each = |count: usize, size: usize| count.saturating_mul(size);
-        let index = each(self.index.capacity(), size_of::<(u64, usize)>());
+        let index = each(self.index.slots.capacity(), size_of::<Option<Slot>>());
         let ends = each(self.ends.capacity(), size_of::<usize>());
         let values = each(self.values.capacity(), size_of::<Option<Value>>());
         self.labels.capacity().saturating_add(index).saturating_add(ends).saturating_add(values)

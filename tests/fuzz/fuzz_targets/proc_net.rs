@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::kernel::{metrics as kernel_metrics, xfrm};
-use gateway_exporter::sockets::metrics;
+use gateway_exporter::sockets::{diag, metrics};
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::text::Text;
@@ -25,6 +25,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|table: &[u8]| {
+    assert!(diag::parse(table).count() <= table.len(), "more messages than bytes");
     if let Some(errors) = xfrm::parse(Text::new(table)) {
         let mut out = Exposition::default();
         kernel_metrics::expose(&errors, &mut out);
