@@ -11,7 +11,7 @@ use gateway_exporter::cli::{self, Command, Flags};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::http::{self, Limits};
 use gateway_exporter::own;
-use gateway_exporter::source::command;
+use gateway_exporter::source::{c, command};
 use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
 use simplelog::{ConfigBuilder, WriteLogger};
@@ -27,6 +27,7 @@ struct Watched {
 }
 
 fn main() -> ExitCode {
+    c::give_memory_back();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help) => return say(cli::HELP),

@@ -108,7 +108,7 @@ fn every_outside_thing_is_known_to_one_place() {
         ("pico_args", "cli.rs"),
         ("regex_lite", "sockets/watch.rs"),
         ("simplelog", "main.rs"),
-        ("unsafe", "source/clock.rs"),
+        ("unsafe", "source/c.rs"),
         ("# HELP", "expo.rs"),
         ("\"<", "page.rs"),
     ] {
