@@ -1,4 +1,4 @@
-"""Sick sources: each costs only itself, in time, with one line in the log, its reason on the page, and no invented number.
+"""Sick sources: each costs only itself, in time, with one line in the log, its reason on the page, no invented number.
 
 The exporter runs as a user without rights, beside a charon, an `ipsec` and a status file that do what a test wants.
 """
@@ -203,7 +203,10 @@ class Sick(unittest.TestCase):
         self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1}, self.exporter.log())
 
     def test_ipsec_is_missing_or_denied(self):
-        for spoil, reason in ((lambda: os.chmod(self.ipsec, 0o600), "permission denied"), (lambda: os.remove(self.ipsec), "not found")):
+        for spoil, reason in (
+            (lambda: os.chmod(self.ipsec, 0o600), "permission denied"),
+            (lambda: os.remove(self.ipsec), "not found"),
+        ):
             with self.subTest(reason):
                 self.heal()
                 self.scrape()
