@@ -1,7 +1,7 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use gateway_exporter::own;
 use gateway_exporter::source::{c, command};
 use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
-use simplelog::{ConfigBuilder, WriteLogger};
+
+mod journal;
 
 /// Where a configuration is looked for when none is named: as the originals do, then for the whole machine.
 const CONFIG_FILES: [&str; 3] = ["exporter.yaml", "config/config.yml", "/etc/gateway-exporter.yaml"];
@@ -139,19 +140,10 @@ fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Lines on the standard error, with the time where a person reads them; service managers add their own.
+/// Messages go to the standard error.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(debug: bool) {
-    let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
-    let times = if io::stderr().is_terminal() { LevelFilter::Error } else { LevelFilter::Off };
-    let config = ConfigBuilder::new()
-        .set_time_level(times)
-        .set_thread_level(LevelFilter::Off)
-        .set_target_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .build();
-    // It fails only where a logger is set already, and none is.
-    let _ = WriteLogger::init(level, config, io::stderr());
+    journal::start(if debug { LevelFilter::Debug } else { LevelFilter::Info });
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         process::abort();

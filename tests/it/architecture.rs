@@ -107,7 +107,6 @@ fn every_outside_thing_is_known_to_one_place() {
         ("serde_json", "session.rs"),
         ("pico_args", "cli.rs"),
         ("regex_lite", "sockets/watch.rs"),
-        ("simplelog", "main.rs"),
         ("unsafe", "source/c.rs"),
         ("# HELP", "expo.rs"),
         ("\"<", "page.rs"),
