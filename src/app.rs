@@ -16,6 +16,7 @@ use crate::kernel::{self, Kernel};
 use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::page::{self, Frame};
+use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
 use crate::source::{clock, usage};
@@ -33,6 +34,9 @@ const STACK: usize = 256 * 1024;
 
 /// Where the kernel's view of itself is mounted.
 const PROC: &str = "/proc";
+
+/// How much memory all answers together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
+const ROOM: usize = 64 * 1024 * 1024;
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
@@ -53,6 +57,7 @@ pub struct App {
     telemetry_path: String,
     states: Mutex<States>,
     scrapes: Mutex<Scrapes>,
+    room: Arc<Room>,
 }
 
 /// The collectors, and how to look for more where nothing is configured.
@@ -92,6 +97,7 @@ struct Round {
     name: &'static str,
     report: Report,
     taken: Duration,
+    place: Option<Place>,
 }
 
 impl App {
@@ -104,6 +110,7 @@ impl App {
             telemetry_path,
             states: Mutex::default(),
             scrapes: Mutex::default(),
+            room: Room::new(ROOM),
         }
     }
 
@@ -140,12 +147,14 @@ impl App {
             "/prom" => self.scrape(request, true),
             "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
             "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
-                let sessions = self.sessions(collectors, request).0;
-                private(Reply::ok(session::CONTENT_TYPE, session::json(&sessions)))
+                self.with_sessions(collectors, request, |sessions, _| {
+                    private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)))
+                })
             }),
             "/static" => self.with_collectors(request, |collectors| {
-                let (sessions, troubles) = self.sessions(collectors, request);
-                html(page::sessions(self.frame(&self.gateway()), &sessions, &troubles))
+                self.with_sessions(collectors, request, |sessions, troubles| {
+                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles))
+                })
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
             _ => Reply::text(404, "not found\n"),
@@ -170,7 +179,10 @@ impl App {
         let reply = self.with_collectors(request, |collectors| {
             let mut all = Exposition::default();
             own::expose_build(&mut all);
+            let mut places = Vec::new();
             for round in self.gather(collectors, Wish::Metrics, deadline(request)) {
+                let Some(place) = round.place else { return full() };
+                places.push(place);
                 for (target, result) in &round.report.targets {
                     own::expose_target(round.name, target, result.is_ok(), &mut all);
                 }
@@ -182,7 +194,7 @@ impl App {
                 own::expose_usage(&usage::read(), &mut all);
                 lock(&self.scrapes).expose(&mut all);
             }
-            Reply::stream(expo::CONTENT_TYPE, all.encode())
+            Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
         });
         lock(&self.scrapes).end(reply.status());
         reply
@@ -202,16 +214,23 @@ impl App {
         html(page::landing(self.frame(&self.gateway()), &targets))
     }
 
-    /// The sessions of all sources, and why some of them could not be read.
-    fn sessions(&self, collectors: &[&dyn Collector], request: &Request) -> (Vec<Session>, Vec<String>) {
+    /// Calls `answer` with the sessions of all sources, and why some of them could not be read.
+    fn with_sessions(
+        &self,
+        collectors: &[&dyn Collector],
+        request: &Request,
+        answer: impl FnOnce(&[Session], &[String]) -> Reply,
+    ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
         let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
-        let (mut sessions, mut troubles) = (Vec::new(), Vec::new());
-        for Report { sessions: more, targets, .. } in rounds.into_iter().map(|round| round.report) {
+        let (mut sessions, mut troubles, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for Round { report: Report { sessions: more, targets, .. }, place, .. } in rounds {
+            let Some(place) = place else { return full() };
+            places.push(place);
             sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        (sessions, troubles)
+        answer(&sessions, &troubles).keeping(places)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -239,12 +258,12 @@ impl App {
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, terms, deadline);
+                    let run = move || collect(*collector, wish, terms, deadline, &self.room);
                     // Where the system has no thread to give it runs here, one after the other.
                     thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, terms, deadline));
+            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, &self.room));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 Err(round) => *round,
@@ -362,14 +381,24 @@ fn collectors(config: &Config) -> Collectors {
     all.into()
 }
 
-fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline) -> Round {
+/// The answer where too many large ones are under way.
+fn full() -> Reply {
+    Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
+}
+
+/// Collects, and finds a place for what came of it; without one it is let go at once.
+fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline, room: &Arc<Room>) -> Round {
     let started = Instant::now();
     let mut report = Report::on(terms);
     match wish {
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
     }
-    Round { name: collector.name(), report, taken: started.elapsed() }
+    let place = room.take(report.size());
+    if place.is_none() {
+        (report.exposition, report.sessions) = Default::default();
+    }
+    Round { name: collector.name(), report, taken: started.elapsed(), place }
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.

@@ -41,6 +41,12 @@ impl Report {
         Self { exposition: Exposition::on(terms), ..Self::default() }
     }
 
+    /// How much memory it holds, in bytes, about; for sessions, with what will be written of them.
+    pub fn size(&self) -> usize {
+        let sessions = self.sessions.iter().map(Session::size).fold(0, usize::saturating_add);
+        self.exposition.size().saturating_add(sessions.saturating_mul(3))
+    }
+
     /// Notes how a target answered, and hands back what it gave.
     pub fn target<T>(&mut self, name: impl Into<String>, result: Result<T, Error>) -> Option<T> {
         let (state, value) = match result {

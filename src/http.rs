@@ -64,6 +64,7 @@ pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, &'static str)>,
     body: Body,
+    kept: Option<Box<dyn Send>>,
 }
 
 /// What follows the head of a reply.
@@ -101,6 +102,13 @@ impl Reply {
         self
     }
 
+    /// Keeps something until the answer was sent or given up.
+    #[must_use]
+    pub fn keeping(mut self, thing: impl Send + 'static) -> Self {
+        self.kept = Some(Box::new(thing));
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> u16 {
         self.status
@@ -123,7 +131,7 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Body) -> Self {
-        Self { status, headers: vec![("Content-Type", content_type)], body }
+        Self { status, headers: vec![("Content-Type", content_type)], body, kept: None }
     }
 }
 
@@ -185,6 +193,13 @@ fn start(order: door::Order, orders: Option<door::Orders>, limits: Limits, respo
         end_process("http: no connections can be waited for");
     };
     std::thread::Builder::new().name("http-door".into()).stack_size(STACK).spawn(run).map(drop)
+}
+
+/// What a fuzzer asks of the head's parser: the request, none while the head is not whole, or the refusal's status.
+#[cfg(fuzzing)]
+pub fn read_head(bytes: &[u8]) -> Result<Option<Request>, u16> {
+    let parsed = head::parse(bytes).map_err(|refusal| refusal.reply().status())?;
+    Ok(parsed.map(|head| head.request))
 }
 
 /// A head and its parsing fit in a tenth; the rest is for what answers.

@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod openvpn;
 pub mod own;
 pub mod page;
+pub mod room;
 pub mod session;
 pub mod siphash;
 pub mod sockets;

@@ -12,7 +12,7 @@ use gateway_exporter::cli::{self, Command, Flags};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::http::{Entrance, Limits};
 use gateway_exporter::own;
-use gateway_exporter::source::{command, file};
+use gateway_exporter::source::{c, command, file};
 use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{self, LocalFlags, SetArg};
@@ -36,6 +36,7 @@ struct Watched {
 }
 
 fn main() -> ExitCode {
+    c::give_memory_back();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help) => return say(cli::HELP),

@@ -60,6 +60,17 @@ impl Session {
         }
         self
     }
+
+    /// How much memory it holds, in bytes, about.
+    pub fn size(&self) -> usize {
+        let Self { server, protocol, uniqueid, p1uniqueid, p2uniqueid, state, remotehost, remoteport, .. } = self;
+        let Self { remoteid, remotets, localts, established, bytesin, bytesout, packetsin, packetsout, .. } = self;
+        let always = [server, protocol, state, remotehost, remoteport, remoteid, remotets, established];
+        let counters = [bytesin, bytesout, packetsin, packetsout];
+        let others = [uniqueid, p1uniqueid, p2uniqueid, localts];
+        let strings = always.into_iter().chain(counters).chain(others.into_iter().flatten());
+        strings.map(String::capacity).fold(size_of::<Self>(), usize::saturating_add)
+    }
 }
 
 /// The sessions as a JSON array; `[]` where there are none.

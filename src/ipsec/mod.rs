@@ -119,11 +119,10 @@ impl Ipsec {
         Ok(configuration)
     }
 
-    /// What the commands print; none of them runs twice at the same moment.
-    fn ask(&self, deadline: Deadline) -> Answer {
-        let turn = self.turn.take(deadline, &self.settings.command.join(" "));
+    /// What the commands print, where it is this scrape's turn.
+    fn ask(&self, turn: Result<&(), Error>, deadline: Deadline) -> Answer {
         let run = |command: Vec<String>| {
-            let result = turn.as_ref().map_err(Error::clone).and_then(|_| run(&command, deadline));
+            let result = turn.clone().and_then(|_| run(&command, deadline));
             Printed { command, result }
         };
         let mut status = run(self.status_command());
@@ -171,7 +170,9 @@ impl Collector for Ipsec {
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let configuration = report.target(self.config_name(), self.configuration(deadline));
         let tunnels = configuration.as_ref().map(|configuration| configuration.tunnels.as_slice()).unwrap_or_default();
-        let answer = self.ask(deadline);
+        // No command runs twice at the same moment, and what one prints is in memory once.
+        let turn = self.turn.take(deadline, &self.settings.command.join(" "));
+        let answer = self.ask(turn.as_deref().map_err(Error::clone), deadline);
         let name = answer.status.command.join(" ");
         let traffic = answer.traffic.as_ref().map(|printed| (printed.command.join(" "), printed.text()));
         let status = answer.status.text().and_then(|text| {

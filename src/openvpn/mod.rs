@@ -139,12 +139,10 @@ impl Collector for OpenVpn {
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         // One scrape at a time: what an earlier look saw must not be booked after a later one.
-        let mut memory = match self.memory.take(deadline, self.name()) {
-            Ok(memory) => memory,
-            Err(error) => {
-                report.target::<()>(self.name(), Err(error));
-                return;
-            }
+        let Ok(mut memory) = self.memory.take(deadline, self.name()) else {
+            // The time is over, and each file says so.
+            self.read(deadline, report);
+            return;
         };
         let files = self.read(deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
@@ -153,6 +151,8 @@ impl Collector for OpenVpn {
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
+        // One at a time here, too: a crowd must not hold every file in memory for each of it.
+        let _turn = self.memory.take(deadline, self.name());
         for file in self.read(deadline, report) {
             let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
             sessions::list(&file.reading(), name, &mut report.sessions);

@@ -21,19 +21,8 @@ pub struct Local {
 
 /// The local calendar's date and time of a moment given in seconds since 1970; absent where
 /// the C library can't say (on 32-bit targets after 2038).
-#[expect(unsafe_code, reason = "no safe wrapper of localtime_r exists among the dependencies")]
 pub fn local(seconds: i64) -> Option<Local> {
-    #[allow(deprecated, clippy::useless_conversion, reason = "musl's time_t is 32 bits wide on some targets")]
-    let moment: libc::time_t = seconds.try_into().ok()?;
-    let mut calendar = std::mem::MaybeUninit::<libc::tm>::uninit();
-    // SAFETY: both pointers are valid for the call, and localtime_r keeps neither. It fills
-    // `calendar` unless it returns null.
-    let calendar = unsafe {
-        if libc::localtime_r(&raw const moment, calendar.as_mut_ptr()).is_null() {
-            return None;
-        }
-        calendar.assume_init()
-    };
+    let calendar = super::c::localtime(seconds)?;
     Some(Local {
         year: i64::from(calendar.tm_year).checked_add(1900)?,
         month: i64::from(calendar.tm_mon).checked_add(1)?,

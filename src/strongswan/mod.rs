@@ -117,6 +117,8 @@ impl StrongSwan {
     }
 
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
+        // One at a time here, too: a crowd must not have each a list of its own in memory.
+        let _turn = self.books.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let now = clock::now();
         let list = charon.sas(Vec::new, |rows, ike| {

@@ -109,7 +109,7 @@ fn every_outside_thing_is_known_to_one_place() {
         ("regex_lite", "sockets/watch.rs"),
         ("blowfish", "bcrypt.rs"),
         ("termios", "main.rs"),
-        ("unsafe ", "source/clock.rs"),
+        ("unsafe ", "source/c.rs"),
         ("# HELP", "expo.rs"),
         ("\"<", "page.rs"),
     ] {

@@ -4,6 +4,7 @@
 mod architecture;
 #[path = "../replay/charon.rs"]
 mod charon;
+mod dependencies;
 mod differences;
 mod fixture;
 mod http;

@@ -17,7 +17,7 @@ fn file(path: &str) -> String {
 }
 
 /// The part of the README under a heading.
-fn section(heading: &str) -> String {
+pub(crate) fn section(heading: &str) -> String {
     let readme = file("README.md");
     let from = readme.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     let rest = &readme[from + 4..];

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Deadline, Error, Report};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::sockets::diag;
@@ -382,4 +382,67 @@ fn a_naive_matcher_counts_the_same() {
         }
     }
     assert!(matched > 1000, "{matched}: the dice hit often enough to tell");
+}
+
+/// A folder that looks like /proc with one table, gone when dropped.
+struct SickProc(PathBuf);
+
+impl SickProc {
+    fn new(name: &str, table: &[u8]) -> Self {
+        let folder = std::env::temp_dir().join(format!("gwx-it-proc-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("net")).expect("a scratch folder");
+        fs::write(folder.join("net/tcp"), table).expect("a table");
+        Self(folder)
+    }
+}
+
+impl Drop for SickProc {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const LISTENER: &str =
+    "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 101 1 0 100 0 0 10 0\n";
+
+#[test]
+fn a_table_that_is_missing_cut_or_nonsense_has_no_numbers_of_its_own() {
+    let rule = || vec![Rule::new(&spec("ssh", 22)).unwrap()];
+    let proc = SickProc::new("tables", LISTENER.repeat(3).as_bytes());
+    let (text, _) = collected(&proc.0, rule());
+    assert_eq!(values(&text, "ssh"), (Some(1), Some(3)), "{text}");
+    fs::write(proc.0.join("net/tcp"), &LISTENER.repeat(3).as_bytes()[..LISTENER.len() * 2 + 40]).unwrap();
+    let (text, _) = collected(&proc.0, rule());
+    assert_eq!(values(&text, "ssh"), (Some(1), Some(2)), "half a row is none: {text}");
+    for (name, table) in [("nonsense", b"\xff\xfe no table\n".to_vec()), ("one endless line", vec![b'x'; 200_000])] {
+        fs::write(proc.0.join("net/tcp"), table).unwrap();
+        let (text, report) = collected(&proc.0, rule());
+        assert_eq!(values(&text, "ssh"), (None, None), "{name}: {text}");
+        assert!(report.targets[0].1.is_err(), "{name}");
+    }
+    fs::remove_file(proc.0.join("net/tcp")).unwrap();
+    let (text, report) = collected(&proc.0, rule());
+    assert_eq!(values(&text, "ssh"), (None, None), "{text}");
+    assert!(matches!(report.targets[0].1, Err(Error::NotFound { .. })), "{:?}", report.targets);
+}
+
+#[test]
+fn a_hundred_thousand_processes_cost_the_deadline_at_most() {
+    let proc = SickProc::new("processes", LISTENER.as_bytes());
+    for pid in 1..=100_000 {
+        fs::create_dir(proc.0.join(pid.to_string())).unwrap();
+    }
+    let rules = vec![Rule::new(&Spec { process: Some("sshd".into()), ..spec("ssh", 22) }).unwrap()];
+    let sockets = Sockets::new(Settings { proc: proc.0.clone(), rules });
+    let (mut report, started) = (Report::default(), std::time::Instant::now());
+    sockets.collect(Deadline::within(Duration::from_millis(20)), &mut report);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let text = samples(report.exposition);
+    assert!(
+        report.targets.iter().any(|(_, result)| matches!(result, Err(Error::TimedOut { .. }))),
+        "{:?}",
+        report.targets
+    );
+    assert_eq!(values(&text, "ssh"), (None, None), "what was not looked at to its end is not known: {text}");
 }

@@ -1,0 +1,250 @@
+"""Sick sources: each costs only itself, in time, with one line in the log, its reason on the page, no invented number.
+
+The exporter runs as a user without rights, beside a charon, an `ipsec` and a status file that do what a test wants.
+"""
+
+import contextlib
+import html
+import os
+import shutil
+import socket
+import stat
+import struct
+import threading
+import time
+import unittest
+from unittest import mock
+
+from exporter import Exporter, binary, read_exposition
+from host import Lab, wait_for
+from replay import FIXTURES
+
+CHARON = FIXTURES / "strongswan" / "two-children"
+IPSEC = FIXTURES / "ipsec" / "site-to-site"
+STATUS = FIXTURES / "openvpn" / "version-3" / "status"
+TIME = 1.0
+SCRAPES = 3
+
+
+def segment(body):
+    return struct.pack(">I", len(body)) + body
+
+
+UNKNOWN_COMMAND, UNKNOWN_EVENT, CONFIRM = segment(b"\x02"), segment(b"\x06"), segment(b"\x05")
+VERSION, CONNECTIONS, SAS = ((CHARON / f"{name}.vici").read_bytes() for name in ("version", "list-conns", "list-sas"))
+UNASKED = segment(b"\x07\x03log\x03\x05level\x00\x011")
+WELL = VERSION + CONNECTIONS + SAS + UNKNOWN_COMMAND * 8
+DEPTH = 170_000
+# Sections in sections without a name: ten million elements in all.
+NEST = segment(b"\x07\x09list-conn" + b"\x01\x00" * DEPTH + b"\x02" * DEPTH)
+NESTS = NEST * (10_000_000 // (2 * DEPTH) + 1)
+OPEN_NEST = segment(b"\x07\x09list-conn" + b"\x01\x00" * DEPTH)
+
+
+class Charon:
+    """Says the same bytes to whoever connects, and then hangs up or keeps silent."""
+
+    def __init__(self, lab):
+        self.path, self.words, self.hangs_up = lab.path("charon.vici"), WELL, False
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        os.chmod(self.path, 0o777)
+        self.listener.listen(64)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            wire, _ = self.listener.accept()
+            threading.Thread(target=self.speak, args=(wire, self.words, self.hangs_up), daemon=True).start()
+
+    @staticmethod
+    def speak(wire, words, hangs_up):
+        with contextlib.suppress(OSError), wire:
+            wire.settimeout(10)
+            wire.sendall(words)
+            if hangs_up:
+                wire.shutdown(socket.SHUT_WR)
+            while wire.recv(4096):
+                pass
+
+
+class Sick(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab()
+        cls.addClassCleanup(cls.lab.close)
+        os.chmod(cls.lab.folder, 0o755)
+        shutil.copy(binary(), cls.lab.path("gateway-exporter"))
+        enter = f'exec setpriv --reuid=65534 --regid=65534 --clear-groups {cls.lab.path("gateway-exporter")} "$@"\n'
+        as_nobody = cls.lab.write("as-nobody", "#!/bin/sh\n" + enter, 0o755)
+        cls.charon = Charon(cls.lab)
+        cls.status, cls.ipsec = cls.lab.path("server.status"), cls.lab.path("ipsec")
+        shutil.copy(IPSEC / "ipsec.conf", cls.lab.path("ipsec.conf"))
+        shutil.copy(IPSEC / "statusall", cls.lab.path("statusall"))
+        cls.heal()
+        config = f"vici_socket: {cls.charon.path}\nipsec_config: {cls.lab.path('ipsec.conf')}\n"
+        config += f"ipsec_command: [{cls.ipsec}, statusall]\novpnudpstatus: {cls.status}\n"
+        config += "sockets:\n  - {name: here, port: 1, protocol: tcp4}\n"
+        with mock.patch.dict(os.environ, GATEWAY_EXPORTER=as_nobody):
+            cls.exporter = Exporter(cls.lab, config)
+
+    @classmethod
+    def heal(cls):
+        cls.charon.words, cls.charon.hangs_up = WELL, False
+        os.chmod(cls.charon.path, 0o777)
+        cls.script(f"cat {cls.lab.path('statusall')}")
+        cls.remove_status()
+        shutil.copy(STATUS, cls.status)
+        past = time.time() - 5
+        os.utime(cls.status, (past, past))
+
+    @classmethod
+    def script(cls, words):
+        path = cls.lab.write("ipsec.new", f"#!/bin/sh\n{words}\n", 0o755)
+        os.rename(path, cls.ipsec)
+
+    @classmethod
+    def remove_status(cls):
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.isdir(cls.status):
+                os.rmdir(cls.status)
+            else:
+                os.remove(cls.status)
+
+    def setUp(self):
+        self.heal()
+        families = self.scrape()
+        self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1}, self.exporter.log())
+
+    def scrape(self):
+        started = time.monotonic()
+        status, _, body = self.exporter.get("/metrics", {"X-Prometheus-Scrape-Timeout-Seconds": str(TIME)})
+        self.assertEqual(status, 200)
+        self.assertLess(time.monotonic() - started, TIME + 1)
+        return read_exposition(body)
+
+    def suffer(self, collector, reason, *absent):
+        """The last of some scrapes, after all that must be so was held against it."""
+        logged = len(self.exporter.log())
+        for _ in range(SCRAPES):
+            families = self.scrape()
+        for labels, up in families["gateway_exporter_target_up"].samples.items():
+            labels = dict(labels)
+            sick = labels["collector"] == collector and not labels["target"].endswith("ipsec.conf")
+            self.assertEqual(up, 0 if sick else 1, labels)
+        for name in absent:
+            self.assertNotIn(name, families)
+        page = html.unescape(self.exporter.get("/", {"X-Prometheus-Scrape-Timeout-Seconds": str(TIME)})[2].decode())
+        self.assertIn(reason, page)
+        warnings = [line for line in self.exporter.log()[logged:].splitlines() if "WARN" in line]
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn(reason, warnings[0])
+        return families
+
+    def test_charon(self):
+        half = CONNECTIONS[: len(CONNECTIONS) // 2]
+        for name, words, hangs_up, reason in (
+            ("hangs before", b"", False, "no answer in time"),
+            ("hangs in the stream", VERSION + half, False, "no answer in time"),
+            ("closes at once", b"", True, "closed by the other side"),
+            ("closes half way", VERSION + half, True, "closed by the other side"),
+            ("2 GiB", b"\x7f\xff\xff\xff" + b"x" * 100000, False, "more than 524288 bytes"),
+            ("4 GiB", VERSION + b"\xff\xff\xff\xff", False, "more than 524288 bytes"),
+            ("nothing", segment(b"") * 1000, False, "expected a packet type at byte 0"),
+            ("garbage", segment(b"\xff" * 1000), False, "expected a packet type that charon sends"),
+            ("unknown command", UNKNOWN_COMMAND, False, "version: charon does not know it"),
+            ("unknown event", VERSION + UNKNOWN_EVENT, False, "list-conn: charon does not know it"),
+            ("nests", VERSION + CONFIRM + NESTS, False, "no answer in time"),
+            ("nests for ever", VERSION + CONFIRM + OPEN_NEST, False, "expected the end of a section"),
+        ):
+            with self.subTest(name):
+                self.heal()
+                self.scrape()
+                self.charon.words, self.charon.hangs_up = words, hangs_up
+                families = self.suffer("strongswan", reason, "strongswan_sessions_total", "strongswan_tunnel_up")
+                self.assertIn("ovpn_sessions_total", families)
+
+    def test_charon_says_what_nobody_asked_for(self):
+        self.charon.words = UNASKED + VERSION + UNASKED * 3 + CONNECTIONS + UNASKED + SAS + UNASKED + UNKNOWN_COMMAND * 8
+        families = self.scrape()
+        self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1}, self.exporter.log())
+        self.assertEqual(families["strongswan_sessions_total"].samples, {(): 1})
+
+    def test_charon_is_not_for_everybody(self):
+        os.chmod(self.charon.path, 0o700)
+        self.suffer("strongswan", "permission denied", "strongswan_sessions_total")
+
+    def test_charon_is_not_there(self):
+        os.rename(self.charon.path, self.charon.path + ".away")
+        try:
+            self.suffer("strongswan", "not found", "strongswan_sessions_total")
+        finally:
+            os.rename(self.charon.path + ".away", self.charon.path)
+
+    def test_ipsec(self):
+        for name, words, reason in (
+            ("hangs", "sleep 60", "no answer in time"),
+            ("prints too much", "head -c 100000000 /dev/zero", "more than 16777216 bytes"),
+            ("fails", "echo 'no charon here' >&2; exit 1", "no charon here"),
+            ("fails in silence", "exit 1", "exit status: 1"),
+            ("is killed", "kill -9 $$", "signal: 9"),
+            ("complains for ever", "yes wrong >&2", "no answer in time"),
+        ):
+            with self.subTest(name):
+                self.heal()
+                self.scrape()
+                self.script(words)
+                families = self.suffer("ipsec", reason)
+                self.assertIn("strongswan_sessions_total", families)
+
+    def test_ipsec_leaves_a_child_behind(self):
+        self.script(f"cat {self.lab.path('statusall')}; sleep 61 &")
+        families = self.scrape()
+        self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1}, self.exporter.log())
+
+    def test_ipsec_is_missing_or_denied(self):
+        for spoil, reason in (
+            (lambda: os.chmod(self.ipsec, 0o600), "permission denied"),
+            (lambda: os.remove(self.ipsec), "not found"),
+        ):
+            with self.subTest(reason):
+                self.heal()
+                self.scrape()
+                spoil()
+                self.suffer("ipsec", reason)
+
+    def test_openvpn(self):
+        def sparse():
+            with open(self.status, "wb") as file:
+                file.truncate(1 << 30)
+
+        for name, spoil, reason in (
+            ("missing", lambda: None, "not found"),
+            ("denied", lambda: (shutil.copy(STATUS, self.status), os.chmod(self.status, 0)), "permission denied"),
+            ("folder", lambda: os.mkdir(self.status), "not a regular file"),
+            ("pipe", lambda: os.mkfifo(self.status, 0o666), "not a regular file"),
+            ("device", lambda: os.mknod(self.status, stat.S_IFCHR | 0o666, os.makedev(1, 5)), "not a regular file"),
+            ("1 GB", sparse, "more than 67108864 bytes"),
+        ):
+            with self.subTest(name):
+                self.heal()
+                self.scrape()
+                self.remove_status()
+                spoil()
+                families = self.suffer("openvpn", reason, "ovpn_sessions_total")
+                self.assertIn("strongswan_sessions_total", families)
+
+    def test_all_at_once(self):
+        self.charon.words = b""
+        self.script("sleep 60")
+        self.remove_status()
+        families = self.scrape()
+        up = {dict(labels)["target"]: value for labels, value in families["gateway_exporter_target_up"].samples.items()}
+        down = {target for target, value in up.items() if not value}
+        self.assertEqual(down, {self.charon.path, f"{self.ipsec} statusall", self.status})
+        self.heal()
+        wait_for("all to answer again", lambda: set(self.scrape()["gateway_exporter_target_up"].samples.values()) == {1})
+
+
+if __name__ == "__main__":
+    unittest.main()

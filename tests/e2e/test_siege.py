@@ -1,0 +1,475 @@
+"""The binary under siege: strangers attack from one address while a scraper asks from another.
+
+Each attack is measured: threads and descriptors while it lasts, the peak of the resident memory, and the slowest of
+the ordinary scrapes that were sent meanwhile. The table of it is printed at the end. SIEGE=full makes the attacks as
+long as in the README's table; otherwise each lasts a few seconds.
+"""
+
+import contextlib
+import os
+import resource
+import socket
+import struct
+import sys
+import threading
+import time
+import unittest
+from unittest import mock
+
+import exporter
+from exporter import Exporter, inside
+from host import Lab, wait_for
+
+FULL = os.environ.get("SIEGE") == "full"
+SECONDS = 15 if FULL else 3
+
+# What the README promises.
+MOST_THREADS = 72
+MOST_MEMORY = 8 << 20
+MOST_MEMORY_OF_LARGE = 128 << 20
+# A scrape must be answered, or refused, within this.
+PROMPT = 1.0
+
+GATEWAY, ATTACKER, SCRAPER, OTHER = "198.51.100.1", "198.51.100.2", "203.0.113.2", "203.0.113.1"
+ORDINARY = b"GET /metrics?collect[]=sockets HTTP/1.1\r\nHost: gateway\r\n\r\n"
+LARGE = b"GET /metrics?collect[]=openvpn HTTP/1.1\r\nHost: gateway\r\n\r\n"
+CLIENTS = 100_000
+
+
+def newest_binary():
+    """The release build, unless the debug build is newer: what is attacked should be what is shipped."""
+    builds = [exporter.ROOT / "target" / kind / "gateway-exporter" for kind in ("release", "debug")]
+    return str(max((build for build in builds if build.exists()), key=lambda build: build.stat().st_mtime))
+
+
+def status_file(clients):
+    """An OpenVPN status file, version 3, as large as nobody's."""
+    head = "TITLE\tOpenVPN 2.6.14\nTIME\t2026-11-20 13:20:25\t1795180825\nHEADER\tCLIENT_LIST\tCommon Name\t"
+    head += "Real Address\tVirtual Address\tVirtual IPv6 Address\tBytes Received\tBytes Sent\tConnected Since\t"
+    head += "Connected Since (time_t)\tUsername\tClient ID\tPeer ID\tData Channel Cipher\n"
+    rows = (
+        f"CLIENT_LIST\tthe-notebook-of-somebody-with-a-rather-long-name-{n:06}@example.com\t192.0.2.2:{n % 60000}\t"
+        f"10.8.0.2\t\t{n}\t{n}\t2026-11-20 13:20:20\t1795180820\tUNDEF\t{n}\t{n}\tAES-256-GCM\n"
+        for n in range(clients)
+    )
+    return head + "".join(rows) + "GLOBAL_STATS\tMax bcast/mcast queue length\t0\nEND\n"
+
+
+class Vital:
+    """What the process uses, from /proc."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def field(self, name):
+        with open(f"/proc/{self.pid}/status", encoding="utf-8") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith(name + ":"))
+
+    def threads(self):
+        return self.field("Threads")
+
+    def resident(self):
+        return self.field("VmRSS") * 1024
+
+    def peak(self):
+        return self.field("VmHWM") * 1024
+
+    def forget_peak(self):
+        with open(f"/proc/{self.pid}/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+def answer(port, request, address=GATEWAY, seconds=20.0):
+    """One request from the namespace that the thread is in: (status, seconds); a refusal counts, a silence raises."""
+    begin = time.monotonic()
+    with socket.create_connection((address, port), timeout=seconds) as wire:
+        wire.sendall(request)
+        said = b""
+        while piece := wire.recv(65536):
+            said += piece
+    return int(said.split(b" ", 2)[1]), time.monotonic() - begin
+
+
+class Watch:
+    """Scrapes and looks at the process until it is left."""
+
+    def __init__(self, siege, request=ORDINARY):
+        self.siege, self.request = siege, request
+        self.threads, self.descriptors, self.scrapes, self.failures = 0, 0, [], []
+        self.over = threading.Event()
+        self.workers = [
+            threading.Thread(target=self.look),
+            threading.Thread(target=lambda: inside(siege.scraper, self.scrape)),
+        ]
+
+    def __enter__(self):
+        self.siege.vital.forget_peak()
+        for worker in self.workers:
+            worker.start()
+        return self
+
+    def __exit__(self, *_):
+        # An attack that is over in no time has been watched, too.
+        time.sleep(0.5)
+        self.over.set()
+        for worker in self.workers:
+            worker.join()
+        self.peak = self.siege.vital.peak()
+
+    def look(self):
+        while not self.over.wait(0.05):
+            self.threads = max(self.threads, self.siege.vital.threads())
+            self.descriptors = max(self.descriptors, self.siege.vital.descriptors())
+
+    def scrape(self):
+        while not self.over.wait(0.1):
+            try:
+                self.scrapes.append(answer(self.siege.port, self.request, OTHER))
+            except OSError as error:
+                self.failures.append(error)
+
+    @property
+    def slowest(self):
+        return max((seconds for _, seconds in self.scrapes), default=float("inf"))
+
+
+def dial(port, address=GATEWAY):
+    return socket.create_connection((address, port), timeout=5.0)
+
+
+def reset(wire):
+    """Leaves no TIME_WAIT behind, and what was not read is dropped."""
+    with contextlib.suppress(OSError):
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.close()
+
+
+def say(wire, words):
+    """Sends; whoever was shown out meanwhile has lost nothing."""
+    try:
+        wire.sendall(words)
+        return True
+    except OSError:
+        return False
+
+
+def crowd(port, count, words=b"", address=GATEWAY):
+    """Keeps so many connections, opened one after the other; those that were shown out are let go."""
+    wires = []
+    for _ in range(count):
+        try:
+            wire = dial(port, address)
+        except OSError:
+            continue
+        if words:
+            say(wire, words)
+        wires.append(wire)
+    return wires
+
+
+def silent(port):
+    wires = crowd(port, 5000)
+    time.sleep(SECONDS)
+    return wires
+
+
+def dripping(port):
+    wires = crowd(port, 500, b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(SECONDS):
+        wires = [wire for wire in wires if say(wire, b"x")]
+        time.sleep(1)
+    return wires
+
+
+def endless_head(port):
+    wires, end = [], time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        wire = dial(port)
+        say(wire, b"GET / HTTP/1.1\r\n")
+        for _ in range(2000):
+            if not say(wire, b"X-Header: " + b"x" * 500 + b"\r\n"):
+                break
+        reset(wire)
+    return wires
+
+
+def long_line(port):
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        wires = crowd(port, 20, b"GET /")
+        for _ in range(50):
+            wires = [wire for wire in wires if say(wire, b"x" * 65536)]
+        for wire in wires:
+            reset(wire)
+    return []
+
+
+def body_of_gigabytes(port):
+    head = b"GET /metrics?collect[]=sockets HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n"
+    wires = crowd(port, 50, head)
+    sent, end = 0, time.monotonic() + SECONDS
+    while wires and time.monotonic() < end:
+        wires = [wire for wire in wires if say(wire, b"x" * 65536)]
+        sent += len(wires) << 16
+    return wires
+
+
+def never_read(port):
+    wires = []
+    for _ in range(24):
+        with contextlib.suppress(OSError):
+            wire = socket.socket()
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.settimeout(5)
+            wire.connect((GATEWAY, port))
+            say(wire, LARGE)
+            wires.append(wire)
+    time.sleep(SECONDS)
+    return wires
+
+
+def pipelined(port):
+    wires = crowd(port, 100)
+    end = time.monotonic() + SECONDS
+    while wires and time.monotonic() < end:
+        wires = [wire for wire in wires if say(wire, ORDINARY * 500)]
+    return wires
+
+
+def resetting(port):
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        for wire in crowd(port, 50, ORDINARY):
+            reset(wire)
+    return []
+
+
+def broken(port):
+    """Everything that is no request; each must be answered as it says, without waiting."""
+    wrong = []
+    for expected, words in BROKEN:
+        with dial(port) as wire:
+            say(wire, words)
+            wire.shutdown(socket.SHUT_WR)
+            said = b""
+            with contextlib.suppress(OSError):
+                while piece := wire.recv(65536):
+                    said += piece
+        status = said.split(b" ", 2)[1].decode() if said.startswith(b"HTTP/1.") else ""
+        if status != str(expected or "") or said.count(b"\r\nServer: ") > 1:
+            wrong.append((words[:80], expected, said[:80]))
+    if wrong:
+        raise AssertionError(wrong)
+    return []
+
+
+def head(line, *headers):
+    return b"\r\n".join((line, *headers, b"", b""))
+
+
+# Status (0: none, as nothing whole was said) and request.
+BROKEN = [
+    (200, head(b"GET / HTTP/1.0")),
+    (200, head(b"HEAD /metrics HTTP/1.1", b"Host: a")),
+    (200, head(b"GET http://other.example/metrics?collect[]=sockets HTTP/1.1", b"Host: a")),
+    (400, b"GET /\r\n"),
+    (505, head(b"GET / HTTP/0.9")),
+    (505, head(b"PRI * HTTP/2.0") + b"SM\r\n\r\n"),
+    (405, head(b"OPTIONS * HTTP/1.1", b"Host: a")),
+    (405, head(b"TRACE / HTTP/1.1", b"Host: a", b"Cookie: secret")),
+    (405, head(b"CONNECT gateway:22 HTTP/1.1", b"Host: a")),
+    (405, head(b"POST /metrics HTTP/1.1", b"Content-Length: 3") + b"abc"),
+    (405, head(b"DELETE / HTTP/1.1")),
+    (404, head(b"GET /../../etc/passwd HTTP/1.1", b"Host: a")),
+    (404, head(b"GET /..%2f..%2fetc%2fpasswd HTTP/1.1", b"Host: a")),
+    (404, head(b"GET /%00 HTTP/1.1", b"Host: a")),
+    (404, head(b"GET /%6detrics HTTP/1.1", b"Host: a")),
+    (404, head(b"GET //metrics HTTP/1.1", b"Host: a")),
+    (404, head(b"GET /%zz%%% HTTP/1.1", b"Host: a")),
+    (400, head(b"GET /\0 HTTP/1.1", b"Host: a")),
+    (400, head(b"GET /metrics?collect[]=%00 HTTP/1.1", b"Host: a")),
+    (400, head(b"GET /a b HTTP/1.1")),
+    (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2),
+    (400, bytes(range(128, 256)) * 8 + b"\r\n\r\n"),
+    (400, b"\0" * 4096),
+    (0, b"\r\n" * 4),
+    (0, b"GET / HTTP/1.1\r\nHost"),
+    (431, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 2000),
+    (431, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"),
+    (400, head(b"GET / HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2") + b"x"),
+    (400, head(b"GET / HTTP/1.1", b"Content-Length: 4", b"Transfer-Encoding: chunked") + b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+    (400, head(b"GET / HTTP/1.1", b"Content-Length: +5") + b"abcde"),
+    (400, head(b"GET / HTTP/1.1", b"Transfer-Encoding : chunked") + b"0\r\n\r\n"),
+    (400, head(b"GET / HTTP/1.1", b"Host: a", b"Host: b")),
+    (400, head(b"GET / HTTP/1.1", b"A: b", b" folded")),
+    (200, head(b"GET / HTTP/1.1", b"Content-Length: 40") + head(b"GET /metrics HTTP/1.1", b"Host: a")),
+    (200, head(b"GET / HTTP/1.1", b"Transfer-Encoding: chunked") + b"zz\r\nGET /metrics HTTP/1.1\r\n\r\n"),
+]
+
+
+def at_once(port, request, count=200, address=GATEWAY):
+    """So many scrapes at one moment: all are answered or refused; returns how many of each."""
+    wires = crowd(port, count, address=address)
+    for wire in wires:
+        say(wire, request)
+    codes = {}
+    for wire in wires:
+        wire.settimeout(20)
+        said = b""
+        with contextlib.suppress(OSError):
+            said = wire.recv(4096)
+            while wire.recv(1 << 20):
+                pass
+        code = said[9:12].decode() or "none"
+        codes[code] = codes.get(code, 0) + 1
+    return wires, codes
+
+
+def scrapes_at_once(port):
+    wires, codes = at_once(port, ORDINARY)
+    if set(codes) - {"200", "503"} or codes.get("200", 0) < 16:
+        raise AssertionError(codes)
+    return wires
+
+
+def large_scrapes_at_once(port):
+    wires, codes = at_once(port, LARGE, 60 if not FULL else 200)
+    if not codes.get("200"):
+        raise AssertionError(codes)
+    return wires
+
+
+class Post:
+    """One exporter under siege, and how it was before."""
+
+    def __init__(self, siege, name, clients):
+        self.scraper = siege.scraper
+        status = siege.lab.write(f"{name}.status", status_file(clients))
+        rules = "sockets:\n  - {name: here, port: 1, protocol: tcp4, status: listen}\n"
+        config = f"ovpnudpstatus: {status}\n{rules}"
+        self.exporter = Exporter(siege.lab, config, host=siege.gateway, address="0.0.0.0", name=name)
+        self.port, self.vital = self.exporter.port, Vital(self.exporter.process.pid)
+        # What the first answers leave with the allocator is no attack's.
+        inside(self.scraper, lambda: at_once(self.port, LARGE + ORDINARY, 4, OTHER))
+        self.slowest_in_calm = max(inside(self.scraper, self.scrape_in_calm))
+        wait_for("calm", lambda: self.vital.threads() <= 2, 10)
+        self.threads, self.descriptors, self.resident = self.now()
+
+    def scrape_in_calm(self):
+        return [answer(self.port, ORDINARY, OTHER)[1] for _ in range(20)]
+
+    def now(self):
+        return self.vital.threads(), self.vital.descriptors(), self.vital.resident()
+
+    def is_calm(self):
+        return self.vital.threads() <= self.threads and self.vital.descriptors() <= self.descriptors
+
+
+class Siege(unittest.TestCase):
+    """The attacks, in the order of the table."""
+
+    @classmethod
+    def setUpClass(cls):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
+        cls.lab, cls.table = Lab(), []
+        cls.addClassCleanup(cls.lab.close)
+        cls.gateway, cls.attacker, cls.scraper = (cls.lab.host(name) for name in ("gateway", "attacker", "scraper"))
+        cls.lab.wire(cls.gateway, cls.attacker, (f"{GATEWAY}/24",), (f"{ATTACKER}/24",))
+        cls.lab.wire(cls.gateway, cls.scraper, (f"{OTHER}/24",), (f"{SCRAPER}/24",))
+        with mock.patch.dict(os.environ, GATEWAY_EXPORTER=os.environ.get("GATEWAY_EXPORTER") or newest_binary()):
+            cls.small, cls.large = Post(cls, "small", 3), Post(cls, "large", CLIENTS)
+        cls.addClassCleanup(cls.print_table)
+
+    @classmethod
+    def print_table(cls):
+        head = ("attack", "threads", "peak memory", "descriptors", "scrapes: 200 / 503 / none", "slowest")
+        for row in (head, ("---",) * len(head), *cls.table):
+            print("| " + " | ".join(row) + " |", file=sys.stderr)
+
+    def endure(self, name, attack, post=None, most_memory=MOST_MEMORY):
+        post, failure = post or self.small, []
+
+        def act():
+            try:
+                for wire in attack(post.port):
+                    reset(wire)
+            except Exception as error:
+                failure.append(error)
+
+        with Watch(post) as watch:
+            inside(self.attacker, act)
+        codes = [status for status, _ in watch.scrapes]
+        counts = f"{codes.count(200)} / {codes.count(503)} / {len(watch.failures)}"
+        memory = f"{watch.peak / 1048576:.1f} MB"
+        self.table.append((name, str(watch.threads), memory, str(watch.descriptors), counts, f"{watch.slowest:.3f} s"))
+        for error in failure:
+            raise error
+        self.assertIsNone(post.exporter.process.poll(), post.exporter.log())
+        self.assertEqual(watch.failures, [])
+        self.assertIn(200, codes)
+        self.assertLessEqual(set(codes), {200, 503})
+        self.assertLessEqual(watch.slowest, PROMPT + post.slowest_in_calm)
+        self.assertLessEqual(watch.threads, MOST_THREADS)
+        self.assertLessEqual(watch.peak, most_memory)
+        self.recover(post)
+
+    def recover(self, post):
+        try:
+            wait_for("calm", post.is_calm, 10)
+        except TimeoutError:
+            self.fail(f"{post.now()} after, {post.threads} threads and {post.descriptors} descriptors before")
+        if post is self.small:
+            self.assertLessEqual(post.vital.resident(), post.resident + (4 << 20))
+
+    def test_01_silent(self):
+        self.endure("5,000 connections that say nothing", silent)
+
+    def test_02_dripping(self):
+        self.endure("500 heads at a byte a second", dripping)
+
+    def test_03_endless_head(self):
+        self.endure("heads without end", endless_head)
+
+    def test_04_long_line(self):
+        self.endure("request lines of megabytes", long_line)
+
+    def test_05_body(self):
+        self.endure("bodies of gigabytes", body_of_gigabytes)
+
+    def test_06_pipelined(self):
+        self.endure("pipelined requests, nothing read", pipelined)
+
+    def test_07_resetting(self):
+        self.endure("scrapes that are reset", resetting)
+
+    def test_08_broken(self):
+        self.endure("broken, foreign and smuggled requests", broken)
+
+    def test_09_at_once(self):
+        self.endure("200 scrapes at once", scrapes_at_once)
+
+    def test_10_descriptors_used_up(self):
+        pid = self.small.exporter.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.small.vital.descriptors() + 40, before[1]))
+        try:
+            self.endure("descriptors used up (EMFILE)", silent)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        self.assertEqual(inside(self.scraper, lambda: answer(self.small.port, ORDINARY, OTHER))[0], 200)
+        log = self.small.exporter.log()
+        self.assertEqual(log.count("http: cannot accept connections: "), 1, log)
+
+    def test_11_never_read(self):
+        self.endure("24 that never read their 20 MB", never_read, self.large, MOST_MEMORY_OF_LARGE)
+
+    def test_12_large_at_once(self):
+        self.endure("60 scrapes of 20 MB at once", large_scrapes_at_once, self.large, MOST_MEMORY_OF_LARGE)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,53 @@
+"""Makes the corpus from the fixtures: `corpus.py FOLDER` writes a folder of inputs for each target."""
+
+import pathlib
+import struct
+import sys
+
+FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+README = FIXTURES.parent / "README.md"
+HEADS = (
+    b"GET /metrics?collect[]=openvpn&collect%5b%5D=a+b HTTP/1.1\r\nHost: gateway:9234\r\n"
+    b"X-Prometheus-Scrape-Timeout-Seconds: 2.5\r\nAccept-Encoding: gzip\r\n\r\n",
+    b"HEAD http://gateway/sessions HTTP/1.0\n\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+)
+
+
+def segments(capture):
+    while len(capture) >= 4:
+        end = 4 + struct.unpack(">I", capture[:4])[0]
+        yield capture[4:end]
+        capture = capture[end:]
+
+
+def files(*patterns):
+    return [path.read_bytes() for pattern in patterns for path in sorted(FIXTURES.glob(pattern))]
+
+
+def yaml_of_readme():
+    blocks = README.read_text(encoding="utf-8").split("```yaml\n")[1:]
+    return [block.split("```")[0].encode() for block in blocks]
+
+
+CORPUS = {
+    "vici": [segment for capture in files("strongswan/*/*.vici") for segment in segments(capture)],
+    "ipsec_conf": files("ipsec/*/ipsec.conf", "ipsec/*/ipsec.d/*"),
+    "statusall": files("ipsec/*/status*", "libreswan/*/*status"),
+    "openvpn_status": files("openvpn/*/status"),
+    "proc_net": files("sockets/*/tcp*", "sockets/*/udp*", "sockets/*/*/tcp*", "sockets/*/*/udp*", "kernel/*/xfrm_stat"),
+    "http_head": HEADS,
+    "config": yaml_of_readme() + files("sockets/*/*.y*ml"),
+    "exposition": files("openvpn/awkward-names/status") + [b'"\\\n\xff', bytes(range(256))],
+}
+
+for target, inputs in CORPUS.items():
+    folder = pathlib.Path(sys.argv[1], target)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not inputs:
+        sys.exit(f"no fixture for {target}")
+    for number, content in enumerate(inputs):
+        # Long captures say nothing that their beginning does not, and slow every step down.
+        (folder / f"fixture-{number}").write_bytes(content[:4096])

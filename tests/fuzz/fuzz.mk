@@ -1,0 +1,8 @@
+# Eight targets in libFuzzer's way; stable Rust does, and g++ for libFuzzer itself.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := vici ipsec_conf statusall openvpn_status proc_net http_head config exposition
+
+.PHONY: fuzz
+
+fuzz: ## fuzz every parser, 60 s in all; FUZZ_SECONDS=4000 or FUZZ_TARGETS=vici for more or fewer
+	@tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)

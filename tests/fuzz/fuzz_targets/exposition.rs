@@ -1,0 +1,40 @@
+//! Any label values and numbers: what is written, a naive reader reads back.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use gateway_exporter::expo::{Exposition, Family, Label, Table, Twin, Value, counter, gauge, label};
+use gateway_exporter::text::Text;
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../judge.rs"]
+mod judge;
+
+struct Any;
+
+impl Table for Any {
+    type Row<'a> = (Text<'a>, Text<'a>, u64);
+    const LABELS: &'static [Label<Self>] =
+        &[label("a", |row, out| out.text(row.0)), label("b", |row, out| out.text(row.1))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        counter("any_total", "Any.", |row| Some(Value::Whole(row.2))),
+        gauge("any_value", "Any.", Twin::First, |row| Some(Value::Real(f64::from_bits(row.2)))),
+    ];
+}
+
+fuzz_target!(|rows: Vec<(Vec<u8>, Vec<u8>, u64)>| {
+    let (mut out, mut sums) = (Exposition::default(), BTreeMap::<(String, String), u64>::new());
+    for (a, b, number) in &rows {
+        out.add::<Any>(&(Text::new(a), Text::new(b), *number));
+        let sum = sums.entry((Text::new(a).to_string(), Text::new(b).to_string())).or_default();
+        *sum = sum.saturating_add(*number);
+    }
+    let value = |sample: &judge::reader::Sample, name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+    let read = judge::read(out);
+    let said: BTreeMap<_, _> = read
+        .iter()
+        .filter(|sample| sample.name == "any_total")
+        .map(|sample| ((value(sample, "a"), value(sample, "b")), sample.value.parse().expect("a number")))
+        .collect();
+    assert_eq!(said, sums);
+});

@@ -1,0 +1,24 @@
+//! OpenVPN's status files, all versions, to metrics, JSON and a page.
+#![no_main]
+
+use gateway_exporter::expo::Exposition;
+use gateway_exporter::openvpn::memory::Memory;
+use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
+use gateway_exporter::openvpn::{Protocol, sessions};
+use gateway_exporter::page::{self, Frame};
+use gateway_exporter::session;
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../judge.rs"]
+mod judge;
+
+fuzz_target!(|file: &[u8]| {
+    let (mut out, mut rows) = (Exposition::default(), Vec::new());
+    let torn = file.len() % 2 == 0;
+    let reading = Reading { server: "office", file: Some(file), protocol: Protocol::Udp, torn, stale_after: None };
+    sessions::list(&reading, "gateway", &mut rows);
+    expose(&[reading], &mut Memory::new(10), Now { seconds: 1_795_180_825, unix: |_| None }, &mut out);
+    session::json(&rows);
+    page::sessions(Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics" }, &rows, &[]);
+    judge::read(out);
+});
