@@ -12,11 +12,12 @@ use gateway_exporter::cli::{self, Command, Flags};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::http::{Entrance, Limits};
 use gateway_exporter::own;
-use gateway_exporter::source::{clock, command, file};
-use gateway_exporter::text::printable;
-use log::{LevelFilter, Log, Metadata, Record};
+use gateway_exporter::source::{command, file};
+use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{self, LocalFlags, SetArg};
+
+mod journal;
 
 /// Where a configuration is looked for when none is named: as the originals do, then for the whole machine.
 const CONFIG_FILES: [&str; 3] = ["exporter.yaml", "config/config.yml", "/etc/gateway-exporter.yaml"];
@@ -247,36 +248,12 @@ fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }
 
+/// Messages go to the standard error.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(debug: bool) {
-    let lines = Lines { has_times: io::stderr().is_terminal() };
-    // It fails only where a logger is set already, and none is.
-    let _ = log::set_boxed_logger(Box::new(lines));
-    log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+    journal::start(if debug { LevelFilter::Debug } else { LevelFilter::Info });
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         process::abort();
     }));
-}
-
-/// Lines on the standard error, with the time where a person reads them; service managers add their own.
-struct Lines {
-    has_times: bool,
-}
-
-impl Log for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        // What a peer chose can be in a message: it stays in its line and out of the terminal's controls.
-        let message = printable(&record.args().to_string().replace('\n', " "));
-        let time = self.has_times.then(|| clock::local(clock::now())).flatten();
-        let time = time.map(|moment| format!("{moment} ")).unwrap_or_default();
-        // Where nobody reads the lines there is nobody to tell.
-        let _ = io::stderr().lock().write_all(format!("{time}[{}] {message}\n", record.level()).as_bytes());
-    }
-
-    fn flush(&self) {}
 }

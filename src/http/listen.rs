@@ -16,8 +16,9 @@ use super::door::{Order, Orders};
 use super::{Limits, Networks, Respond};
 use crate::collector::Error;
 
-/// Whom it overflows on comes again after a second. The kernel cuts it to net.core.somaxconn, 4096 as a rule.
-const BACKLOG: i32 = 4096;
+/// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
+/// be more than what the C library calls the most, 128 with musl.
+const BACKLOG: Backlog = Backlog::MAXALLOWABLE;
 /// What the kernel keeps for one connection; it would let a peer that does not read have megabytes.
 const SEND_BUFFER: usize = int(128 * 1024);
 /// A head and no more: bodies are thrown away.
@@ -223,7 +224,7 @@ fn listen(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
     socket::setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)?;
     socket::setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
     socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    socket::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
 

@@ -227,7 +227,7 @@ impl<'a> Gathered<'a> {
         (self.readable, self.servers) = (true, true);
         let (mut skipped, mut routes) = (0u64, 0u64);
         let mut seen = HashSet::new();
-        for entry in entries.without_routes() {
+        for entry in entries {
             match entry {
                 Entry::Version(text) => {
                     self.version.get_or_insert(text);

@@ -95,14 +95,7 @@ pub struct Entries<'a> {
     section: Section,
     clients: Columns,
     routes: Columns,
-    wanted: Wanted,
-}
-
-/// Which rows are decoded; the others are passed over.
-#[derive(Clone, Copy)]
-struct Wanted {
-    clients: bool,
-    routes: bool,
+    with_rows: bool,
 }
 
 /// Where in a version 1 file we are; the other versions name the section in each row.
@@ -183,7 +176,7 @@ pub fn parse(file: &[u8]) -> Document<'_> {
         section,
         clients: Columns::default(),
         routes: Columns::default(),
-        wanted: Wanted { clients: true, routes: true },
+        with_rows: true,
     })
 }
 
@@ -291,17 +284,10 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// The same without the routes, which cost as much as the clients.
-    #[must_use]
-    pub fn without_routes(mut self) -> Self {
-        self.wanted.routes = false;
-        self
-    }
-
     /// The same without the rows: enough to tell whether the file is whole.
     #[must_use]
     pub fn without_rows(mut self) -> Self {
-        self.wanted = Wanted { clients: false, routes: false };
+        self.with_rows = false;
         self
     }
 
@@ -357,7 +343,7 @@ impl<'a> Entries<'a> {
     }
 
     fn client(&self, line: Text<'a>) -> Option<Entry<'a>> {
-        if !self.wanted.clients {
+        if !self.with_rows {
             return None;
         }
         let columns = &self.clients;
@@ -370,7 +356,7 @@ impl<'a> Entries<'a> {
     }
 
     fn route(&self, line: Text<'a>) -> Option<Entry<'a>> {
-        if !self.wanted.routes {
+        if !self.with_rows {
             return None;
         }
         let columns = &self.routes;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::collector::{Deadline, Error};
 
@@ -108,8 +108,9 @@ fn open_tcp(host: &str, left: Duration) -> io::Result<TcpStream> {
 }
 
 pub(super) fn time_value(time: Duration) -> TimeVal {
-    // The deadline is seconds away, so both fit; zero would mean for ever.
-    TimeVal::new(time.as_secs().try_into().unwrap_or(1), time.subsec_micros().max(1).into())
+    // A minute is more than any deadline and fits also where a time has 32 bits; zero would mean for ever.
+    const LONGEST: i64 = 60_000_000;
+    TimeVal::microseconds(i64::try_from(time.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST))
 }
 
 impl Channel {

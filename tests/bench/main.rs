@@ -2,8 +2,8 @@
 //!
 //! `bench drain SOCKET` asks a charon for its SAs and throws the answer away; `pipe BYTES` sends bytes through a pipe;
 //! `read FILE` reads and throws away, `load FILE` reads and keeps; `memchr FILE` looks for every line's end; `parse FILE`
-//! reads a status file's entries. Each prints how many seconds it took. `serve LISTEN CONFIG PROC` is the daemon with
-//! its sockets read from another `/proc`.
+//! reads a status file's entries. Each prints how many seconds it took, and how many of them on a CPU.
+//! `serve LISTEN CONFIG PROC` is the daemon with its sockets read from another `/proc`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs::{self, File};
@@ -19,6 +19,8 @@ use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::http::{self, Limits};
 use gateway_exporter::openvpn::status::{Document, parse};
 use gateway_exporter::strongswan::vici;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 /// What one call asks the system for.
 const BLOCK: usize = 64 * 1024;
@@ -39,25 +41,51 @@ fn main() -> io::Result<()> {
         ["serve", listen, config, proc] => return serve(listen, config, proc),
         _ => panic!("usage: bench drain|pipe|read|load|memchr|parse|serve …"),
     };
-    println!("{:.6}", taken.as_secs_f64());
+    println!("{:.6} {:.6}", taken.wall.as_secs_f64(), taken.cpu.as_secs_f64());
     Ok(())
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
-    let started = Instant::now();
+/// How long something took, and how much of that this thread was on a CPU.
+#[derive(Clone, Copy)]
+struct Taken {
+    wall: Duration,
+    cpu: Duration,
+}
+
+struct Stopwatch(Instant, Duration);
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self(Instant::now(), cpu())
+    }
+
+    fn stop(self) -> Taken {
+        Taken { wall: self.0.elapsed(), cpu: cpu() - self.1 }
+    }
+}
+
+/// The time that this thread was on a CPU so far.
+fn cpu() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("a thread's usage");
+    Duration::from_micros((usage.user_time() + usage.system_time()).num_microseconds().unsigned_abs())
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Taken, T) {
+    let watch = Stopwatch::start();
     let result = work();
-    (started.elapsed(), result)
+    (watch.stop(), result)
 }
 
 /// The best of several times over bytes that are in memory already.
-fn over(bytes: &[u8], work: impl Fn(&[u8]) -> usize) -> Duration {
-    (0..5).map(|_| timed(|| black_box(work(black_box(bytes)))).0).min().unwrap_or_default()
+fn over(bytes: &[u8], work: impl Fn(&[u8]) -> usize) -> Taken {
+    let times = (0..5).map(|_| timed(|| black_box(work(black_box(bytes)))).0);
+    times.reduce(|a, b| Taken { wall: a.wall.min(b.wall), cpu: a.cpu.min(b.cpu) }).expect("five")
 }
 
 /// From the first question to the end of the list, every byte read and none looked at but the lengths of the packets.
-fn drain(socket: &str) -> io::Result<Duration> {
+fn drain(socket: &str) -> io::Result<Taken> {
     let mut stream = UnixStream::connect(socket)?;
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     stream.write_all(&vici::register("list-sa"))?;
     stream.read_exact(&mut [0; 5])?;
     stream.write_all(&vici::command("list-sas", &[("noblock", "yes")]))?;
@@ -69,7 +97,7 @@ fn drain(socket: &str) -> io::Result<Duration> {
         let mut at = skip.min(filled);
         while let Some(head) = buffer[..filled].get(at..at + 5) {
             if head[4] == 1 {
-                return Ok(started.elapsed());
+                return Ok(watch.stop());
             }
             at += 4 + u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         }
@@ -80,29 +108,27 @@ fn drain(socket: &str) -> io::Result<Duration> {
     }
 }
 
-/// From the first byte written to the last one read.
-fn pipe(bytes: u64) -> io::Result<Duration> {
+/// From the first byte written to the last one read; on a CPU, the writer alone.
+fn pipe(bytes: u64) -> io::Result<Taken> {
     let (reader, mut writer) = io::pipe()?;
-    let started = Instant::now();
-    let writing = thread::spawn(move || {
-        let block = vec![b'x'; BLOCK];
-        let mut left = bytes;
-        while left > 0 {
-            let count = left.min(BLOCK as u64);
-            writer.write_all(&block[..count as usize])?;
-            left -= count;
-        }
-        io::Result::Ok(())
-    });
-    assert_eq!(discard(reader)?, bytes);
-    writing.join().expect("no panic")?;
-    Ok(started.elapsed())
+    let reading = thread::spawn(move || discard(reader));
+    let watch = Stopwatch::start();
+    let block = vec![b'x'; BLOCK];
+    let mut left = bytes;
+    while left > 0 {
+        let count = left.min(BLOCK as u64);
+        writer.write_all(&block[..count as usize])?;
+        left -= count;
+    }
+    drop(writer);
+    assert_eq!(reading.join().expect("no panic")?, bytes);
+    Ok(watch.stop())
 }
 
-fn read(file: &str) -> io::Result<Duration> {
-    let started = Instant::now();
+fn read(file: &str) -> io::Result<Taken> {
+    let watch = Stopwatch::start();
     discard(File::open(file)?)?;
-    Ok(started.elapsed())
+    Ok(watch.stop())
 }
 
 fn discard(mut source: impl Read) -> io::Result<u64> {

@@ -229,8 +229,9 @@ fn the_kernel_answers_what_its_tables_print() {
         }
     }
     let link = Link::new();
-    let (asked, _) = collected(Path::new("/proc"), rules.clone());
-    let (printed, _) = collected(&link.0, rules);
+    let both = || (collected(Path::new("/proc"), rules.clone()).0, collected(&link.0, rules.clone()).0);
+    // Other tests open and close sockets meanwhile, now and then on one of these ports.
+    let (asked, printed) = (0..20).map(|_| both()).find(|(asked, printed)| asked == printed).unwrap_or_else(both);
     assert_eq!(asked, printed);
     assert!(asked.matches("} 1\n").count() >= 20, "{asked}");
     drop((far, near));

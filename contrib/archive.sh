@@ -1,0 +1,32 @@
+# shellcheck shell=sh
+# What archives of every kind share: the version, one time for all files, and bytes that depend on nothing else.
+
+version() {
+    sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1
+}
+
+# The time that files in archives bear: of the commit, unless SOURCE_DATE_EPOCH says another.
+SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}"
+export SOURCE_DATE_EPOCH
+
+# put MODE SOURCE DESTINATION
+put() {
+    install -D -m "$1" "$2" "$3"
+}
+
+# pack FOLDER FILE [MEMBER...]: a tar archive of a folder that says nothing of who made it, when and where.
+pack() {
+    folder="$1" file="$2"
+    shift 2
+    [ $# -gt 0 ] || set -- .
+    find "$folder" -type d -exec chmod 755 {} +
+    tar --format=gnu --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
+        -C "$folder" -cf - "$@" | gzip -9n >"$file"
+}
+
+# binary TARGET: the path of its binary, which is built where it is missing.
+binary() {
+    path="target/cross/bin/$1/gateway-exporter"
+    [ -x "$path" ] || contrib/cross.sh "$1" >&2
+    echo "$path"
+}

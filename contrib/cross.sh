@@ -1,0 +1,59 @@
+#!/bin/sh
+# Builds static musl binaries: contrib/cross.sh [TARGET...], where none is all. See contrib/targets.sh for the names.
+#
+# The binary of TARGET is target/cross/bin/TARGET/gateway-exporter afterwards. The same sources give the same bytes in
+# any folder and on any machine with these versions of compiler and linker. With --symbols first, the binary keeps its
+# symbols and is put into target/cross/symbols/TARGET instead.
+set -eu
+cd "$(dirname "$0")/.."
+. contrib/targets.sh
+
+tools="$(contrib/toolchain.sh)"
+build=target/cross
+cargo_home="${CARGO_HOME:-$HOME/.cargo}"
+export GATEWAY_EXPORTER_REVISION="${GATEWAY_EXPORTER_REVISION-$(contrib/revision.sh)}"
+export CARGO_ZIGBUILD_PYTHON_PATH="$tools/python3"
+
+# -Zbuild-std is why a stable compiler is told that it is not: Debian has no std for routers. std without backtraces
+# is a third smaller; a panic still says what and where.
+#   link-self-contained=no    the C runtime comes from zig, not from a sysroot of rustup
+#   relocation-model=static   a static-pie dies at start on mipsel
+#   force-unwind-tables=no    nothing unwinds, since a panic ends the process
+#   remap-path-prefix         paths of this machine stay out of the binary
+compile() {
+    env -u RUSTC -u RUSTC_WRAPPER -u CARGO -u RUSTUP_TOOLCHAIN -u CARGO_BUILD_TARGET -u CARGO_TARGET_DIR \
+        PATH="$tools:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 \
+        RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=static -Cforce-unwind-tables=no \
+            -Clink-arg=$build/unwind/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
+        cargo-zigbuild rustc --locked --profile router --bin gateway-exporter --target "$1" --target-dir "$build" \
+        -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size -- -Cstrip="$2"
+}
+
+unwinder() {
+    object="$build/unwind/$1.o"
+    mkdir -p "$build/unwind"
+    # shellcheck disable=SC2046 # a list of words
+    "$tools/cargo-zigbuild" zig cc -- -target $(target_field "$1" 3) -Os -ffunction-sections -c -o "$object" contrib/unwind.c
+}
+
+# lld keeps a table for debuggers in MIPS binaries, a sixth of the file, that no strip knows to remove.
+slim() {
+    case "$1" in
+        mips-*) mips-linux-gnu-objcopy -R .pdr -R .mdebug.abi32 -R .comment "$2" ;;
+        mipsel-*) mipsel-linux-gnu-objcopy -R .pdr -R .mdebug.abi32 -R .comment "$2" ;;
+    esac
+}
+
+folder=bin strip=symbols
+[ "${1-}" != --symbols ] || { shift && folder=symbols strip=none; }
+[ $# -gt 0 ] || eval "set -- $(targets | awk '{ printf "%s ", $1 }')"
+for name in "$@"; do
+    target="$(target_field "$name" 1)"
+    unwinder "$target"
+    compile "$target" "$strip"
+    binary="$build/$folder/$target/gateway-exporter"
+    mkdir -p "${binary%/*}"
+    cp "$build/$target/router/gateway-exporter" "$binary"
+    slim "$target" "$binary"
+    echo "$binary: $(stat -c %s "$binary") bytes"
+done

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Makes the archives of a release in dist/: contrib/dist.sh [TARGET...], where none is all, and SHA256SUMS for them.
+# Two runs of the same commit in two folders give the same bytes.
+set -eu
+cd "$(dirname "$0")/.."
+. contrib/targets.sh
+. contrib/archive.sh
+
+version="$(version)"
+stage="$(mktemp -d)"
+trap 'rm -rf "$stage"' EXIT
+[ $# -gt 0 ] || eval "set -- $(targets | awk '{ printf "%s ", $1 }')"
+
+rm -rf dist
+mkdir -p dist
+for target in "$@"; do
+    target="$(target_field "$target" 1)"
+    contrib/cross.sh "$target" >&2
+    name="gateway-exporter-$version-$target"
+    put 755 "$(binary "$target")" "$stage/$name/gateway-exporter"
+    for file in README.md CHANGELOG.md LICENSE; do
+        [ ! -e "$file" ] || put 644 "$file" "$stage/$name/$file"
+    done
+    put 644 contrib/gateway-exporter.yaml "$stage/$name/gateway-exporter.yaml"
+    put 644 contrib/systemd/gateway-exporter.service "$stage/$name/systemd/gateway-exporter.service"
+    put 755 contrib/openrc/gateway-exporter "$stage/$name/openrc/gateway-exporter"
+    pack "$stage" "dist/$name.tar.gz" "$name"
+done
+
+# The sources, for OpenWrt's build system: what is committed, and nothing else.
+if git rev-parse --git-dir >/dev/null 2>&1; then
+    git archive --format=tar --prefix="gateway-exporter-$version/" HEAD | gzip -9n >"dist/gateway-exporter-$version.tar.gz"
+fi
+cd dist
+sha256sum ./*.tar.gz | sed 's| \./| |' >SHA256SUMS
+cat SHA256SUMS

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Makes an OpenWrt package without OpenWrt's build system: contrib/ipk.sh [ARCHITECTURE...], as `opkg print-architecture`
+# says it on the router (mipsel_24kc, aarch64_cortex-a53); none is one for each target.
+#
+# The binary is static, so that one package serves every release of OpenWrt with opkg.
+set -eu
+cd "$(dirname "$0")/.."
+. contrib/targets.sh
+. contrib/archive.sh
+
+stage="$(mktemp -d)"
+trap 'rm -rf "$stage"' EXIT
+
+target_of() {
+    targets | awk -v name="$1" '{ n = split($6, names, ","); for (i = 1; i <= n; i++) if (names[i] == name) { print $1; found = 1 } }
+        END { exit !found }' || {
+        echo "$1: no target makes this architecture; these are: $(targets | awk '{ printf "%s ", $6 }' | tr , ' ')" >&2
+        return 1
+    }
+}
+
+script() {
+    cat <<-SCRIPT
+	#!/bin/sh
+	[ "\${IPKG_NO_SCRIPT}" != 1 ] || exit 0
+	[ -s "\${IPKG_INSTROOT}/lib/functions.sh" ] || exit 0
+	. "\${IPKG_INSTROOT}/lib/functions.sh"
+	default_$1 "\$0" "\$@"
+	SCRIPT
+}
+
+[ $# -gt 0 ] || eval "set -- $(targets | awk '{ sub(",.*", "", $6); printf "%s ", $6 }')"
+mkdir -p dist
+for architecture in "$@"; do
+    target="$(target_of "$architecture")"
+    rm -rf "${stage:?}"/*
+    data="$stage/data" control="$stage/control"
+    mkdir -p "$control"
+    put 755 "$(binary "$target")" "$data/usr/bin/gateway-exporter"
+    put 755 openwrt/files/gateway-exporter.init "$data/etc/init.d/gateway-exporter"
+    put 600 openwrt/files/gateway-exporter.config "$data/etc/config/gateway-exporter"
+    put 644 openwrt/files/gateway-exporter.keep "$data/lib/upgrade/keep.d/gateway-exporter"
+    cat >"$control/control" <<-CONTROL
+	Package: gateway-exporter
+	Version: $(version)-r1
+	Section: net
+	Architecture: $architecture
+	Installed-Size: $(du -sb "$data" | cut -f 1)
+	License: MIT
+	Require-User: gateway-exporter:gateway-exporter
+	Description:  Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN and
+	 the sockets that should be there.
+	CONTROL
+    echo /etc/config/gateway-exporter >"$control/conffiles"
+    script postinst >"$control/postinst"
+    script prerm >"$control/prerm"
+    chmod 644 "$control"/*
+    chmod 755 "$control/postinst" "$control/prerm"
+    echo 2.0 >"$stage/debian-binary"
+    pack "$data" "$stage/data.tar.gz"
+    pack "$control" "$stage/control.tar.gz"
+    package="dist/gateway-exporter_$(version)-r1_$architecture.ipk"
+    pack "$stage" "$package" ./debian-binary ./data.tar.gz ./control.tar.gz
+    echo "$package: $(stat -c %s "$package") bytes"
+done

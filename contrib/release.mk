@@ -1,0 +1,39 @@
+# What is built for others: static binaries, archives, packages. Included by the Makefile.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+TARGET ?=
+ARCH ?=
+
+cross: ## static musl binaries for routers, in target/cross/bin (TARGET=mipsel for one)
+	contrib/cross.sh $(TARGET)
+
+cross-test: ## runs them under qemu against the fixtures (TARGET=mips for one)
+	tests/cross/run.sh $(TARGET)
+
+size: ## how big they are, which crates weigh most, idle memory; fails over budget
+	contrib/size.sh $(TARGET)
+
+dist: ## release archives with SHA256SUMS, in dist
+	contrib/dist.sh $(TARGET)
+
+ipk: ## OpenWrt packages for opkg, in dist (ARCH=mipsel_24kc for one)
+	contrib/ipk.sh $(ARCH)
+
+deb: ## Debian package, in dist (TARGET=aarch64 for another machine)
+	contrib/deb.sh $(TARGET)
+
+packages-test: ## installs and starts the packages in empty roots, and OpenWrt's init script
+	tests/packages/run.sh
+
+install: ## this machine's build under PREFIX=/usr/local, with a service where systemd is
+	cargo build --release --locked
+	install -D -m 755 target/release/gateway-exporter $(DESTDIR)$(PREFIX)/bin/gateway-exporter
+	test -e $(DESTDIR)/etc/gateway-exporter.yaml || \
+		install -D -m 644 contrib/gateway-exporter.yaml $(DESTDIR)/etc/gateway-exporter.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/gateway-exporter|$(PREFIX)/bin/gateway-exporter|' contrib/systemd/gateway-exporter.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
+
+.PHONY: cross cross-test size dist ipk deb packages-test install

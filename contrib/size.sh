@@ -1,0 +1,75 @@
+#!/bin/sh
+# Prints how big the binaries are, which crates weigh most, and what an idle daemon holds of the memory; fails where a
+# budget is exceeded: contrib/size.sh [TARGET...], where none is all that are built.
+set -eu
+cd "$(dirname "$0")/.."
+. contrib/targets.sh
+
+FILE_BUDGET=716800 # 700 KiB
+IDLE_BUDGET=1228   # 1.2 MiB, in KiB
+
+missed=0
+[ $# -gt 0 ] || eval "set -- $(targets | awk '{ printf "%s ", $1 }')"
+
+printf '%-32s %9s %9s\n' target bytes gzipped
+for target in "$@"; do
+    target="$(target_field "$target" 1)"
+    binary="target/cross/bin/$target/gateway-exporter"
+    [ -e "$binary" ] || { printf '%-32s %9s\n' "$target" 'not built'; continue; }
+    size="$(stat -c %s "$binary")"
+    verdict=''
+    [ "$size" -le "$FILE_BUDGET" ] || { verdict="over the budget of $FILE_BUDGET"; missed=1; }
+    printf '%-32s %9s %9s %s\n' "$target" "$size" "$(gzip -9nc "$binary" | wc -c)" "$verdict"
+done
+
+# crates TARGET: the symbols of the binary, added up by the first crate that their names speak of.
+crates() {
+    contrib/cross.sh --symbols "$1" >/dev/null
+    printf '\n%s, bytes by crate:\n' "$1"
+    nm -S -C "target/cross/symbols/$1/gateway-exporter" | LC_ALL=C awk '
+        function value(hex,    i, n) {
+            for (i = 1; i <= length(hex); i++) n = n * 16 + index("0123456789abcdef", substr(hex, i, 1)) - 1
+            return n
+        }
+        NF > 3 && $3 ~ /^[tTrRdDwWV]$/ {
+            size = value($2)
+            name = $0
+            sub(/^[^ ]+ [^ ]+ [^ ]+ /, "", name)
+            crate = "C library"
+            while (match(name, /[a-z_][a-z_0-9]*::/)) {
+                word = substr(name, RSTART, RLENGTH - 2)
+                if (crate == "C library" || crate ~ /^(core|alloc|std)$/ && name ~ /^</) crate = word
+                if (word !~ /^(core|alloc|std)$/) { crate = word; break }
+                if (name !~ /^[<&]/) break
+                name = substr(name, RSTART + RLENGTH)
+                sub(/^[a-z_0-9:]*/, "", name)
+            }
+            sum[crate] += size
+        }
+        END { for (crate in sum) printf "%9d %s\n", sum[crate], crate }' | sort -rn | head -n 16
+}
+
+# Idle: started, found nothing to watch, asked nothing.
+idle() {
+    [ "$(uname -m)" = x86_64 ] && [ -x target/cross/bin/x86_64-unknown-linux-musl/gateway-exporter ] || return 0
+    folder="$(mktemp -d)"
+    printf 'sockets:\n  - name: any\n    status: listen\n' >"$folder/config.yaml"
+    target/cross/bin/x86_64-unknown-linux-musl/gateway-exporter --web.listen-address=127.0.0.1:0 \
+        --config.file="$folder/config.yaml" 2>"$folder/log" &
+    daemon=$!
+    sleep 2
+    resident="$(awk '/^VmRSS/ { print $2 }' "/proc/$daemon/status")"
+    kill "$daemon"
+    wait "$daemon" || { cat "$folder/log" >&2; missed=1; }
+    rm -rf "$folder"
+    printf '\nx86_64 idle: %s KiB resident\n' "${resident:-?}"
+    [ "${resident:-$IDLE_BUDGET}" -le "$IDLE_BUDGET" ] || { echo "over the budget of $IDLE_BUDGET KiB"; missed=1; }
+}
+
+for target in x86_64-unknown-linux-musl mips-unknown-linux-musl; do
+    case " $* " in
+        *" $target "* | *" $(target_field "$target" 2) "*) crates "$target" ;;
+    esac
+done
+idle
+exit "$missed"

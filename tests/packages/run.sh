@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs the packages into empty roots, starts what they installed, and removes them: tests/packages/run.sh [PART...]
+# with the parts scripts, openwrt, debian and archives; none is all. Needs root, for the roots and a network of its own.
+set -eu
+cd "$(dirname "$0")/../.."
+
+PARTS='scripts openwrt debian archives'
+PACKAGES='busybox-static shellcheck debootstrap iproute2'
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo 'SKIPPED: the tests of the packages need root for the roots that they install into' >&2
+    [ -z "${CI-}" ]
+    exit
+fi
+if ! command -v busybox shellcheck debootstrap ip >/dev/null; then
+    # shellcheck disable=SC2086 # a list of words
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends $PACKAGES; } >/dev/null ||
+        { echo "needs: apt-get install $PACKAGES" >&2; exit 1; }
+fi
+
+# Built here, where the network still is the machine's.
+cargo build --quiet --locked --example replay
+contrib/cross.sh x86_64 >/dev/null
+contrib/ipk.sh x86_64
+contrib/deb.sh x86_64
+
+KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm.tar"
+case " ${*:-debian} " in
+    *' debian '*)
+        [ -e "$KEPT" ] || {
+            root="$(mktemp -d)"
+            debootstrap --variant=minbase --include=adduser bookworm "$root" >/dev/null
+            tar -C "$root" --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' -cf "$KEPT.new" .
+            mv "$KEPT.new" "$KEPT"
+            rm -rf "$root"
+        }
+        ;;
+esac
+
+WORK="$(mktemp -d)"
+export WORK
+trap 'rm -rf "$WORK"' EXIT
+[ $# -gt 0 ] || eval "set -- $PARTS"
+for part in "$@"; do
+    echo "# $part"
+    case "$part" in
+        openwrt | debian) unshare --mount --net --pid --fork --mount-proc "tests/packages/$part.sh" ;;
+        *) "tests/packages/$part.sh" ;;
+    esac
+done

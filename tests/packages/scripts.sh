@@ -1,0 +1,36 @@
+#!/bin/sh
+# The scripts themselves: no complaint of shellcheck, no fault in the unit, and the example is a valid configuration.
+set -eu
+. tests/packages/check.sh
+
+shellcheck -x contrib/*.sh contrib/debian/p* contrib/openrc/gateway-exporter openwrt/files/gateway-exporter.init \
+    openwrt/test.sh tests/packages/*.sh tests/packages/openwrt/opkg tests/cross/run.sh
+ok 'shellcheck has nothing to say'
+
+binary=target/cross/bin/x86_64-unknown-linux-musl/gateway-exporter
+"$binary" --check-config --config.file=contrib/gateway-exporter.yaml 2>/dev/null || fail 'the example is refused'
+sed 's/^#\([a-z]\|  \)/\1/' contrib/gateway-exporter.yaml >"$WORK/all.yaml"
+said="$("$binary" --check-config --config.file="$WORK/all.yaml" 2>&1)" || fail "the example without its # is refused: $said"
+same 'the example names every source' 'strongswan ipsec openvpn sockets' \
+    "$(echo "$said" | sed -n 's/.*watching \([a-z]*\):.*/\1/p' | uniq | tr '\n' ' ' | sed 's/ $//')"
+ok 'the example configuration is valid, with and without its comments'
+
+if command -v systemd-analyze >/dev/null; then
+    said="$(systemd-analyze security --offline=true contrib/systemd/gateway-exporter.service 2>&1)" || true
+    echo "$said" | grep -q 'exposure level.*: [0-2]\.[0-9] OK' || fail "the unit: $(echo "$said" | tail -n 1)"
+    sed "s|/usr/bin/gateway-exporter|$PWD/$binary|; s|^ExecReload=kill|ExecReload=/bin/kill|" \
+        contrib/systemd/gateway-exporter.service >"$WORK/gateway-exporter.service"
+    said="$(systemd-analyze verify --man=no "$WORK/gateway-exporter.service" 2>&1 | grep gateway-exporter || true)"
+    same 'the unit has no fault' '' "$said"
+    ok 'the unit is hardened and without a fault'
+fi
+
+version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+mkdir -p "$WORK/bin"
+cp "$binary" "$WORK/bin/"
+PATH="$WORK/bin:$PATH" openwrt/test.sh gateway-exporter "$version" >/dev/null 2>&1 || fail "OpenWrt's test of the package"
+if PATH="$WORK/bin:$PATH" openwrt/test.sh gateway-exporter 99.99 >/dev/null 2>&1; then
+    fail "OpenWrt's test is content with another version"
+fi
+same "the version of OpenWrt's package" "$version" "$(sed -n 's/^PKG_VERSION:=//p' openwrt/Makefile)"
+ok "OpenWrt's test of the package"
