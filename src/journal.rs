@@ -37,10 +37,10 @@ pub(crate) fn start(level: LevelFilter) {
 }
 
 /// A whole line, so that it reaches the standard error in one write and no other comes between its parts.
-/// What a peer chose can be in a message: it neither ends the line nor reaches the controls of a terminal.
 fn line(record: &Record<'_>, with_time: bool) -> String {
-    let message = printable(&record.args().to_string().replace('\n', " "));
-    let message = format!("[{}] {message}\n", record.level());
+    // What a peer chose can be in a message: it stays in its line and out of the terminal's controls.
+    let text = printable(&record.args().to_string().replace('\n', " "));
+    let message = format!("[{}] {text}\n", record.level());
     match clock::local(clock::now()).filter(|_| with_time) {
         Some(time) => format!("{time} {message}"),
         None => message,
@@ -57,6 +57,8 @@ mod tests {
             line(&Record::builder().level(log::Level::Warn).args(format_args!("it's {}", "down")).build(), with_time)
         };
         assert_eq!(record(false), "[WARN] it's down\n");
+        let evil = Record::builder().level(log::Level::Warn).args(format_args!("a\n\u{1b}[31mb\u{202e}")).build();
+        assert_eq!(line(&evil, false), "[WARN] a \u{fffd}[31mb\u{fffd}\n");
         let line = record(true);
         assert!(line.starts_with("20") && line.get(19..) == Some(" [WARN] it's down\n"), "{line:?}");
     }
