@@ -1015,7 +1015,10 @@ mod tests {
         let evil = "\u{1b}[2J\u{202e}\r\u{9b}\"\\\n\tü".as_bytes();
         let (lines, _) = clients(Terms::default(), &[(evil, 1), (b"\xff\"", 2)]);
         let bad = '\u{fffd}';
-        assert_eq!(lines[0], format!(r#"client_bytes_total{{client="{bad}[2J{bad}{bad}{bad}\"\\{bad}{bad}ü_udp"}} 1"#));
+        assert_eq!(
+            lines[0],
+            format!(r#"client_bytes_total{{client="{bad}[2J{bad}{bad}{bad}\"\\\nTABü_udp"}} 1"#).replace("TAB", "\t")
+        );
         assert_eq!(lines[1], format!(r#"client_bytes_total{{client="{bad}\"_udp"}} 2"#));
         let mut line = Vec::new();
         escape(Text::new(b"two\nlines\tand \"quotes\"\x07"), &mut line);

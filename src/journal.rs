@@ -62,4 +62,13 @@ mod tests {
         let line = record(true);
         assert!(line.starts_with("20") && line.get(19..) == Some(" [WARN] it's down\n"), "{line:?}");
     }
+
+    #[test]
+    fn a_message_neither_ends_its_line_nor_moves_the_cursor() {
+        let text = line(
+            &Record::builder().level(log::Level::Info).args(format_args!("a\n[WARN] b\u{1b}[2J\r")).build(),
+            false,
+        );
+        assert_eq!(text, "[INFO] a [WARN] b\u{fffd}[2J\u{fffd}\n");
+    }
 }

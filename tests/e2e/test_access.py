@@ -212,7 +212,7 @@ class Networks(Access):
 
     def test_an_interface_without_an_address_is_said(self):
         gateway = self.lab.host("gw")
-        gateway.run("ip", "link", "add", "empty0", "type", "dummy")
+        gateway.run("ip", "link", "add", "empty0", "type", "veth", "peer", "name", "empty1")
         for place, complaint in (
             ("empty0:9234", "empty0:9234: the interface has no address"),
             ("absent0:9234", "absent0:9234: neither an interface of this machine nor a host of that name"),
@@ -292,7 +292,7 @@ class Privacy(Access):
         self.assertLessEqual(count, 110)
         self.assertGreater(exporter.value("gateway_exporter_series_dropped", collector="openvpn"), 300)
         self.assertEqual(families["ovpn_sessions_total"].samples, {(): 250})
-        self.assertEqual(families["probe_success"].samples[(("version", "OpenVPN 2.6.3"),)], 1)
+        self.assertEqual(list(families["probe_success"].samples.values()), [1])
 
     def test_evil_names_break_nothing(self):
         evil = ['"', "\\", "<b>x</b>", "\u202eabc", "\x1b[2J", "\x9b31m", "a" * 60000 + "1", "a" * 60000 + "2"]
