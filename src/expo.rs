@@ -424,6 +424,11 @@ impl Exposition {
         self.dropped
     }
 
+    /// How much memory it holds, in bytes, about.
+    pub fn size(&self) -> usize {
+        self.tables.iter().map(Rows::size).fold(0, usize::saturating_add)
+    }
+
     /// The text, written as it is read.
     pub fn encode(self) -> Encoder {
         Encoder { blocks: blocks(&self.tables), tables: self.tables, block: 0, row: 0, ready: Vec::new(), taken: 0 }
@@ -462,6 +467,14 @@ impl Rows {
         self.index.insert(hash, number);
         self.values.extend(values);
         self.values.get(start..).unwrap_or_default().iter().flatten().count()
+    }
+
+    fn size(&self) -> usize {
+        let each = |count: usize, size: usize| count.saturating_mul(size);
+        let index = each(self.index.slots.capacity(), size_of::<Option<Slot>>());
+        let ends = each(self.ends.capacity(), size_of::<usize>());
+        let values = each(self.values.capacity(), size_of::<Option<Value>>());
+        self.labels.capacity().saturating_add(index).saturating_add(ends).saturating_add(values)
     }
 
     /// Merges values into a row, and says how many series are new.
