@@ -1,6 +1,6 @@
 """Totals that don't lie: while SAs are rekeyed and clients reconnect, a real Prometheus counts what really passed.
 
-TOTALS_SECONDS says how long each run is (20; 300 for a proof).
+TOTALS_SECONDS says how long each run is (12; 300 for a proof).
 """
 
 import os
@@ -14,7 +14,7 @@ from host import Lab, wait_for
 from openvpn import Site, await_rewrite
 from prometheus import Prometheus
 
-SECONDS = int(os.environ.get("TOTALS_SECONDS", "20"))
+SECONDS = int(os.environ.get("TOTALS_SECONDS", "12"))
 # A rekey every few seconds in a short run, every 20 s in a long one.
 REKEY = max(3, min(20, SECONDS // 5))
 RECONNECT = 10
@@ -38,6 +38,11 @@ print("sent", rate * seconds * size)
 def device_bytes(host, device, way):
     """What the kernel counted on a device."""
     return int(host.run("cat", f"/sys/class/net/{device}/statistics/{way}_bytes"))
+
+
+def received(site):
+    """The bytes that came out of the tunnel at one end, as the kernel counted them."""
+    return device_bytes(site.host, "ipsec0", "rx")
 
 
 class Totals(unittest.TestCase):
@@ -71,7 +76,7 @@ class Totals(unittest.TestCase):
         connect(left, right, "branch", ("lan",), esp=ESP_PFS, child_extra=soon)
         self.watch(f"vici_socket: '{left.charon.uri}'\n")
         first = self.ask("max(strongswan_ike_children)"), self.children()
-        before = {way: device_bytes(left.host, "ipsec0", way) for way in ("rx", "tx")}
+        before = received(left), received(right), device_bytes(left.host, "ipsec0", "tx")
         # Three times as much goes out as comes in, so that nobody can take one for the other.
         for near, far, source, target, rate in (
             (left, right, "10.1.1.1", "10.2.1.1", RATE * 3), (right, left, "10.2.1.1", "10.1.1.1", RATE),
@@ -82,12 +87,16 @@ class Totals(unittest.TestCase):
         for near in (left, right):
             self.assertEqual(near.sender.wait(SECONDS + 30), 0)
         time.sleep(3)
-        passed = {way: device_bytes(left.host, "ipsec0", way) - before[way] for way in ("rx", "tx")}
-        self.assertGreaterEqual(passed["tx"], 3 * RATE * SIZE * (SECONDS - 1))
+        # What left through the device and did not arrive was dropped in between: charon's ESP in user space has no SA
+        # to send it by for a moment of each rekey.
+        came, went, offered = received(left) - before[0], received(right) - before[1], \
+            device_bytes(left.host, "ipsec0", "tx") - before[2]
+        print(f"offered {offered}, arrived {went}", file=sys.stderr)
+        self.assertGreaterEqual(went, 0.9 * 3 * RATE * SIZE * SECONDS)
         self.assertGreater(self.children() - first[1], 2, "rekeyed more than twice")
         for family in ("strongswan_bytes", "strongswan_tunnel_bytes"):
-            self.assert_counted(f"{family}_out_total", passed["tx"], 3 * RATE * SIZE)
-            self.assert_counted(f"{family}_in_total", passed["rx"], RATE * SIZE)
+            self.assert_counted(f"{family}_out_total", went, 3 * RATE * SIZE)
+            self.assert_counted(f"{family}_in_total", came, RATE * SIZE)
 
     def children(self):
         """The number of the newest CHILD_SA."""
