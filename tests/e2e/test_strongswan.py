@@ -1,8 +1,10 @@
 """strongSwan over VICI, between real charons: what the exporter says is what `swanctl --list-sas` says."""
 
+import calendar
 import concurrent.futures
 import datetime
 import json
+import re
 import signal
 import socket
 import threading
@@ -11,7 +13,7 @@ import unittest
 
 import names
 from charon import (
-    ESP_PFS, Charon, Site, connect, ikev1, ipv6, road_warriors, sites, traffic, wired_pair,
+    ESP_PFS, Charon, Site, certified, connect, ikev1, ipv6, road_warriors, sites, traffic, wired_pair,
 )
 from exporter import Exporter, inside, read_exposition, series
 from host import Lab, stop, wait_for
@@ -375,6 +377,53 @@ class RoadWarriors(Case):
         rows = self.assert_sessions(self.exporter, self.charon)
         self.assertEqual(sorted(row["remoteid"] for row in rows), ["carol@example.org"] * 2 + ["dave@example.org"])
         self.assertEqual({row["remotets"] for row in rows}, {"10.3.0.1/32", "10.3.0.2/32", "10.3.0.3/32"})
+
+
+class Inside(Case):
+    """A gateway with certificates, a pool and counters."""
+
+    @classmethod
+    def prepare(cls):
+        cls.near, cls.far, cls.warriors = certified(cls.lab)
+        cls.exporter = watch(cls.lab, cls.near.charon)
+
+    def samples(self, name):
+        return self.exporter.metrics()[name].samples
+
+    def test_certificates_are_swanctls(self):
+        text = self.near.charon.swanctl("--list-certs", "--utc")
+        expected = {"not_before": {}, "not_after": {}}
+        for part in text.split("List of X.509 ")[1:]:
+            kind = "ca" if part.startswith("CA ") else "end-entity"
+            for words in CERTIFICATE.finditer(part):
+                labels = {"kind": kind, "serial": words["serial"].replace(":", ""), "subject": words["subject"]}
+                # swanctl has question marks for what is not ASCII.
+                labels["subject"] = labels["subject"].replace("Caf??, S??hne", "Café, Söhne")
+                for end, samples in expected.items():
+                    samples[series(labels)] = calendar.timegm(time.strptime(words[end], "%b %d %H:%M:%S UTC %Y"))
+        self.assertEqual(len(expected["not_after"]), 5)
+        for end, samples in expected.items():
+            self.assertEqual(self.samples(f"strongswan_certificate_{end}_timestamp_seconds"), samples)
+
+    def test_pools_are_swanctls(self):
+        text = self.near.charon.swanctl("--list-pools")
+        online, offline, size = re.search(r"^road .* (\d+) / (\d+) / (\d+)$", text, re.MULTILINE).groups()
+        self.assertEqual((online, offline), ("2", "1"))
+        leases = {series({"pool": "road", "state": "online"}): 2, series({"pool": "road", "state": "offline"}): 1}
+        self.assertEqual(self.samples("strongswan_pool_leases"), leases)
+        self.assertEqual(self.samples("strongswan_pool_addresses"), {series({"pool": "road"}): int(size)})
+
+    def test_charon_started_when_swanctl_says(self):
+        since = re.search(r"since (.*)", self.near.charon.swanctl("--stats"))[1]
+        # The exporter takes charon's date for one of its own zone.
+        moment = calendar.timegm(time.strptime(since, "%b %d %H:%M:%S %Y")) - ZONE_OFFSET.total_seconds()
+        self.assertEqual(self.samples("strongswan_start_time_seconds"), {(): moment})
+
+
+CERTIFICATE = re.compile(
+    r'  subject:  "(?P<subject>.*)"\n.*\n  validity:  not before (?P<not_before>.*), .*\n'
+    r" +not after  (?P<not_after>.*), .*\n  serial: +(?P<serial>\S+)"
+)
 
 
 class Ipv6(Case):
