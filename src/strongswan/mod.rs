@@ -255,9 +255,12 @@ impl Charon {
 
     fn expose_events(&mut self, out: &mut Exposition) -> Result<(), Error> {
         if out.wants(Group::Events) {
-            self.ask("get-counters", &[("all", "yes")], |message| {
-                inside::events(message).for_each(|event| metrics::expose_event(&event, out));
-            })?;
+            // The sum of all is an answer of its own, and has what came before a connection was found.
+            for arguments in [&[][..], &[("all", "yes")]] {
+                self.ask("get-counters", arguments, |message| {
+                    inside::events(message).for_each(|event| metrics::expose_event(&event, out));
+                })?;
+            }
         }
         Ok(())
     }

@@ -138,6 +138,7 @@ def said(charon, full):
         }
         if full:
             files["get-pools.vici"] = vici.ask("get-pools")
+            files["get-counters-sums.vici"] = vici.ask("get-counters")
             files["get-counters.vici"] = vici.ask("get-counters", all="yes")
             files["list-certs.vici"] = vici.stream("list-certs", "list-cert", type="X509", flag="ANY")
     return {name: b"".join(answer) for name, answer in files.items()}
@@ -153,7 +154,7 @@ def capture(charon, full):
             with charon.vici() as vici:
                 stats = b"".join(vici.ask("stats"))
             text += charon.swanctl("--stats") + charon.swanctl("--list-pools", "--leases")
-            text += charon.swanctl("--counters", "--all") + charon.swanctl("--list-certs", "--utc")
+            text += charon.swanctl("--counters") + charon.swanctl("--counters", "--all") + charon.swanctl("--list-certs", "--utc")
         if said(charon, full) == before:
             return {**before, **({"stats.vici": stats} if full else {}), "swanctl.txt": text.encode()}
     raise TimeoutError("charon never said the same thing twice")

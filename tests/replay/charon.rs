@@ -17,6 +17,7 @@ pub(crate) struct Replay {
     stats: Option<Vec<u8>>,
     pools: Option<Vec<u8>>,
     counters: Option<Vec<u8>>,
+    sums: Option<Vec<u8>>,
     busy: usize,
 }
 
@@ -38,6 +39,7 @@ impl Replay {
             stats: capture("stats.vici").ok(),
             pools: capture("get-pools.vici").ok(),
             counters: capture("get-counters.vici").ok(),
+            sums: capture("get-counters-sums.vici").ok(),
             busy: 0,
         })
     }
@@ -83,9 +85,14 @@ impl Replay {
         if request.starts_with(b"list-certs") {
             return self.certificates.as_deref().map(answer);
         }
-        [(&b"stats"[..], &self.stats), (b"get-pools", &self.pools), (b"get-counters", &self.counters)]
-            .into_iter()
-            .find_map(|(name, answer)| answer.clone().filter(|_| request.starts_with(name)))
+        [
+            (&b"stats"[..], &self.stats),
+            (b"get-pools", &self.pools),
+            (b"get-counters\x03", &self.counters),
+            (b"get-counters", &self.sums),
+        ]
+        .into_iter()
+        .find_map(|(name, answer)| answer.clone().filter(|_| request.starts_with(name)))
     }
 
     /// Whether it knows that event.
