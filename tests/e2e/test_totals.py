@@ -60,15 +60,15 @@ class Totals(unittest.TestCase):
         ((_, value),) = self.prometheus.await_rows(expression)
         return float(value)
 
-    def assert_counted(self, family, expected, rate):
-        """The growth of the one series of a family is what was counted elsewhere, within a second's worth."""
+    def assert_counted(self, family, expected, slack):
+        """The growth of the one series of a family is what was counted elsewhere, within `slack` bytes."""
         window = f"{family}[{SECONDS + 120}s]"
         grown = self.ask(f"max_over_time({window}) - min_over_time({window})")
         said = f"{family}: Prometheus {grown:.0f}, counted {expected}, {SECONDS} s"
         print(said, file=sys.stderr)
-        self.assertLessEqual(abs(grown - expected), rate, said)
+        self.assertLessEqual(abs(grown - expected), slack, said)
         self.assertEqual(self.ask(f"resets({window})"), 0, family)
-        self.assertLessEqual(abs(self.ask(f"increase({window})") - expected), 0.1 * expected + rate, said)
+        self.assertLessEqual(abs(self.ask(f"increase({window})") - expected), 0.1 * expected + slack, said)
 
     def test_child_sas_that_are_rekeyed(self):
         left, right = sites(self.lab, ["10.1.1.0/24"], ["10.2.1.0/24"])
@@ -93,9 +93,12 @@ class Totals(unittest.TestCase):
             device_bytes(left.host, "ipsec0", "tx") - before[2]
         print(f"offered {offered}, arrived {went}", file=sys.stderr)
         self.assertGreaterEqual(went, 0.9 * 3 * RATE * SIZE * SECONDS)
-        self.assertGreater(self.children() - first[1], 2, "rekeyed more than twice")
+        rekeys = self.children() - first[1]
+        self.assertGreater(rekeys, 2)
+        # What comes in is exact. What goes out between the last scrape and a rekey is not seen: measured, 598 of 87000
+        # packets in 290 s with a rekey every 20 s.
         for family in ("strongswan_bytes", "strongswan_tunnel_bytes"):
-            self.assert_counted(f"{family}_out_total", went, 3 * RATE * SIZE)
+            self.assert_counted(f"{family}_out_total", went, (1 + rekeys) * 3 * RATE * SIZE)
             self.assert_counted(f"{family}_in_total", came, RATE * SIZE)
 
     def children(self):
