@@ -638,6 +638,7 @@ mod tests {
             socket: crate::source::socket::Address::Unix(name.into()),
             gateway: "gateway".into(),
             identity: crate::strongswan::sa::Identity::default(),
+            certificate_interval: Duration::ZERO,
             most_clients: 1,
         };
         let found = Arc::new(Mutex::new(None));

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -35,6 +36,9 @@ const MOST_CLIENTS: usize = 10_000;
 
 /// The most series of one source.
 const MOST_SERIES: usize = 200_000;
+
+/// How long charon's certificates are remembered: they change seldom, and there may be many.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
@@ -100,6 +104,7 @@ struct FileMetrics {
     without: Option<Vec<String>>,
     client: Option<String>,
     max_clients: Option<usize>,
+    certificate_interval: Option<u32>,
 }
 
 /// One entry of `openvpn`.
@@ -162,6 +167,7 @@ impl Config {
                 socket: Address::Unix(socket),
                 gateway: gateway.clone(),
                 identity: Identity::default(),
+                certificate_interval: CERTIFICATE_INTERVAL,
                 most_clients: MOST_CLIENTS,
             }),
             ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
@@ -241,10 +247,12 @@ impl File {
         let (identities, key_file) = identities(self.identities.as_deref(), self.identities_key_file)?;
         let most_series = Some(self.max_series.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
         let most_clients = metrics.max_clients.unwrap_or(MOST_CLIENTS);
+        let seconds = metrics.certificate_interval.map(|seconds| Duration::from_secs(seconds.into()));
+        let certificate_interval = seconds.unwrap_or(CERTIFICATE_INTERVAL);
         Ok(Config {
             strongswan: socket.map(|socket| {
                 let gateway = gateway.clone();
-                strongswan::Settings { socket, gateway, identity, most_clients }
+                strongswan::Settings { socket, gateway, identity, certificate_interval, most_clients }
             }),
             ipsec: ipsec.then(|| ipsec_settings(self.ipsec_config, self.ipsec_command, surroundings)),
             openvpn: (!servers.is_empty()).then(|| openvpn::Settings {
@@ -504,6 +512,16 @@ mod tests {
         assert_eq!(terms("identities: plain").identities, Identities::Plain);
         let locked = parse("identities: hashed\nidentities_key_file: /k\n");
         assert_eq!((locked.terms.identities, locked.key_file), (Identities::Off, Some("/k".into())));
+    }
+
+    #[test]
+    fn certificates_are_asked_for_as_seldom_as_was_said() {
+        for (metrics, expected) in [("{}", 3600), ("{certificate_interval: 60}", 60), ("{certificate_interval: 0}", 0)]
+        {
+            let config = parse(&format!("vici_socket: /x\nmetrics: {metrics}\n"));
+            assert_eq!(config.strongswan.expect("strongSwan").certificate_interval, Duration::from_secs(expected));
+        }
+        assert!(complaint("metrics: {certificate_interval: -1}").contains("certificate_interval"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! What charon says of itself: `stats`, `get-pools` and `get-counters`, as views on the answers.
+//! What charon says of itself: `stats`, `get-pools`, `get-counters` and `list-certs`, as views on the answers.
 //!
 //! Keys are described in strongSwan's VICI README. What an answer leaves out is absent here.
 
 use super::vici::{Element, Elements, Message};
+use super::x509::Certificate;
 use crate::text::Text;
 
 /// The priorities of charon's jobs.
@@ -117,6 +118,17 @@ pub fn events(message: Message<'_>) -> impl Iterator<Item = Event<'_>> {
         }
         _ => None,
     })
+}
+
+/// The certificate in an event `list-cert`, and its kind; absent where it is none that is understood.
+pub fn certificate(message: Message<'_>) -> Option<(&'static str, Certificate<'_>)> {
+    let kind = match message.value("flag")?.bytes() {
+        b"CA" => "ca",
+        b"AA" => "aa",
+        b"OCSP" => "ocsp",
+        _ => "end-entity",
+    };
+    Some((kind, Certificate::parse(message.value("data")?.bytes())?))
 }
 
 impl<'a> Walk<'a> {

@@ -388,6 +388,45 @@ impl Table for Events {
     const GROUP: Option<Group> = Some(Group::Events);
 }
 
+/// A certificate that charon has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// `ca`, `end-entity`, `aa` or `ocsp`.
+    pub kind: &'static str,
+    /// Its serial number, in hexadecimal.
+    pub serial: String,
+    /// Whom it is for.
+    pub subject: String,
+    /// Unix time from which it is valid.
+    pub not_before: Option<i64>,
+    /// Unix time until which it is valid.
+    pub not_after: Option<i64>,
+}
+
+impl Table for Certified {
+    type Row<'a> = &'a Self;
+    const LABELS: &'static [Label<Self>] = &[
+        label("kind", |row, out| out.text(row.kind.into())),
+        label("serial", |row, out| out.text(row.serial.as_str().into())),
+        label("subject", |row, out| out.text(row.subject.as_str().into())),
+    ];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge(
+            "strongswan_certificate_not_after_timestamp_seconds",
+            "Unix time until which the certificate is valid.",
+            Twin::Lowest,
+            |row| row.not_after.map(Value::from),
+        ),
+        gauge(
+            "strongswan_certificate_not_before_timestamp_seconds",
+            "Unix time from which the certificate is valid.",
+            Twin::Highest,
+            |row| row.not_before.map(Value::from),
+        ),
+    ];
+    const GROUP: Option<Group> = Some(Group::Certificates);
+}
+
 /// The connections that are loaded, what should be up, and what is.
 #[derive(Default)]
 pub struct Configured {
@@ -478,6 +517,7 @@ pub fn catalogue() -> impl Iterator<Item = Listed> {
         .chain(describe::<PoolSize>())
         .chain(describe::<Leases>())
         .chain(describe::<Events>())
+        .chain(describe::<Certified>())
 }
 
 /// Exposes the totals of clients and tunnels.
@@ -524,6 +564,11 @@ pub fn expose_pool(pool: &Pool<'_>, out: &mut Exposition) {
 /// Exposes how often something happened.
 pub fn expose_event(event: &Event<'_>, out: &mut Exposition) {
     out.add::<Events>(event);
+}
+
+/// Exposes a certificate; one that charon has twice is one.
+pub fn expose_certificate(certificate: &Certified, out: &mut Exposition) {
+    out.add::<Certified>(&certificate);
 }
 
 /// Exposes one IKE_SA with its CHILD_SAs.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use self::books::Books;
 use self::inside::Stats;
+use self::metrics::Certified;
 use self::sa::{Connection, Identity, IkeSa};
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::collector::{Collector, Deadline, Error, Report, Turn};
@@ -21,6 +22,7 @@ pub mod metrics;
 pub mod sa;
 pub mod sessions;
 pub mod vici;
+pub mod x509;
 
 /// The pauses before the list is asked for again while charon is busy with one of its IKE_SAs: a
 /// step of a rekey takes some milliseconds.
@@ -32,6 +34,9 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(80),
 ];
 
+/// The most certificates that are kept; a gateway has some, and one for each peer that it has seen lately.
+const MOST_CERTIFICATES: usize = 10_000;
+
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -41,6 +46,8 @@ pub struct Settings {
     pub gateway: String,
     /// Which identity tells clients apart.
     pub identity: Identity,
+    /// How long charon is not asked for its certificates again.
+    pub certificate_interval: Duration,
     /// The most clients, and tunnels, whose totals are kept when they are gone.
     pub most_clients: usize,
 }
@@ -48,7 +55,16 @@ pub struct Settings {
 /// The collector.
 pub struct StrongSwan {
     settings: Settings,
-    books: Turn<Books>,
+    memory: Turn<Memory>,
+}
+
+/// What is remembered between scrapes.
+#[derive(Default)]
+struct Memory {
+    books: Books,
+    certificates: Vec<Certified>,
+    /// When charon was asked for them.
+    asked: Option<Instant>,
 }
 
 /// A conversation with charon.
@@ -72,8 +88,9 @@ struct List<T> {
 impl StrongSwan {
     /// A collector for one charon.
     pub fn new(settings: Settings) -> Self {
-        let books = Turn::new(Books::new(settings.identity, settings.most_clients));
-        Self { settings, books }
+        let books = Books::new(settings.identity, settings.most_clients);
+        let memory = Turn::new(Memory { books, ..Memory::default() });
+        Self { settings, memory }
     }
 
     fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
@@ -83,9 +100,10 @@ impl StrongSwan {
         };
         // One scrape at a time: what an earlier look saw must not be booked after a later one.
         let thing = self.settings.socket.to_string();
-        let mut books = self.books.take(deadline, &thing).map_err(|error| down(error, out))?;
+        let mut memory = self.memory.take(deadline, &thing).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
+        let Memory { books, certificates, asked } = &mut *memory;
         let mut configured = metrics::Configured::default();
         let now = clock::now();
         books.begin();
@@ -106,19 +124,26 @@ impl StrongSwan {
         books.end(now);
         metrics::expose_count(total, &mut all);
         configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
-        metrics::expose_books(&books, &mut all);
+        metrics::expose_books(books, &mut all);
         if let Some(stats) = stats {
             metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut all);
         }
         charon.expose_pools(&mut all)?;
         charon.expose_events(&mut all)?;
+        if all.wants(Group::Certificates) {
+            if asked.is_none_or(|asked| asked.elapsed() >= self.settings.certificate_interval) {
+                *certificates = charon.certificates()?;
+                *asked = Some(Instant::now());
+            }
+            certificates.iter().for_each(|certificate| metrics::expose_certificate(certificate, &mut all));
+        }
         out.absorb(all);
         Ok(())
     }
 
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         // One at a time here, too: a crowd must not have each a list of its own in memory.
-        let _turn = self.books.take(deadline, &self.settings.socket.to_string())?;
+        let _turn = self.memory.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let now = clock::now();
         let list = charon.sas(Vec::new, |rows, ike| {
@@ -232,11 +257,34 @@ impl Charon {
 
     fn expose_events(&mut self, out: &mut Exposition) -> Result<(), Error> {
         if out.wants(Group::Events) {
-            self.ask("get-counters", &[("all", "yes")], |message| {
-                inside::events(message).for_each(|event| metrics::expose_event(&event, out));
-            })?;
+            // The sum of all is an answer of its own, and has what came before a connection was found.
+            for arguments in [&[][..], &[("all", "yes")]] {
+                self.ask("get-counters", arguments, |message| {
+                    inside::events(message).for_each(|event| metrics::expose_event(&event, out));
+                })?;
+            }
         }
         Ok(())
+    }
+
+    /// All certificates that charon has, its peers' included; none where it does not tell.
+    fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
+        let mut all = Vec::new();
+        let listed = self.stream("list-certs", "list-cert", &[("type", "X509"), ("flag", "ANY")], |message| {
+            if let Some((kind, certificate)) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
+                all.push(Certified {
+                    kind,
+                    serial: certificate.serial.to_string(),
+                    subject: certificate.subject.to_string(),
+                    not_before: clock::utc(certificate.not_before),
+                    not_after: clock::utc(certificate.not_after),
+                });
+            }
+        });
+        match listed {
+            Ok(()) | Err(Error::Refused { .. }) => Ok(all),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs a command that answers by events, and hands each to `each`.

@@ -120,6 +120,7 @@ fn strongswan(count: usize) -> Count {
         gateway: "gw".into(),
         identity: Identity::default(),
         most_clients: 10_000,
+        certificate_interval: Duration::from_secs(3600),
     };
     let collector = StrongSwan::new(settings);
     // The first scrape opens an account for each client, which stays.

@@ -8,7 +8,7 @@ import os
 import sys
 
 from charon import (
-    EVENT, GATEWAY, ROAD_POOL, Charon, Site, Warrior, branches, decode, ikev1, ipv6, proves, road_connection, road_gateway,
+    EVENT, GATEWAY, ROAD_POOL, Charon, Site, Warrior, branches, certified, decode, ikev1, ipv6, proves, road_connection, road_gateway,
     road_warriors, secret, segments, settle, site_to_site, swanctl_conf, traffic,
 )
 from host import Lab, wait_for
@@ -103,6 +103,15 @@ def aead(lab):
     return left.charon
 
 
+def inside(lab):
+    """All that charon says of itself beside its SAs; the case alone has those answers."""
+    near, far, warriors = certified(lab)
+    traffic(far.host, near.host, "10.1.1.1", 2500, source="10.2.1.1")
+    warriors[0].sends(near.host, 1200)
+    settle(AGES)
+    return near.charon
+
+
 CASES = {
     "two-children": two_children,
     "same-identity-twice": same_identity_twice,
@@ -112,33 +121,49 @@ CASES = {
     "nothing-up": nothing_up,
     "nothing-loaded": nothing_loaded,
     "aead": aead,
+    "inside": inside,
 }
 
+# The cases that keep these answers too; in the others charon is one that does not know the question.
+FULL = ("inside",)
 
-def said(charon):
+
+def said(charon, full):
     """What charon says now, by the name of the file that keeps it."""
     with charon.vici() as vici:
-        return {
-            "version.vici": b"".join(vici.ask("version")),
-            "list-sas.vici": b"".join(vici.stream("list-sas", "list-sa", noblock="yes")),
-            "list-conns.vici": b"".join(vici.stream("list-conns", "list-conn")),
+        files = {
+            "version.vici": vici.ask("version"),
+            "list-sas.vici": vici.stream("list-sas", "list-sa", noblock="yes"),
+            "list-conns.vici": vici.stream("list-conns", "list-conn"),
         }
+        if full:
+            files["get-pools.vici"] = vici.ask("get-pools")
+            files["get-counters-sums.vici"] = vici.ask("get-counters")
+            files["get-counters.vici"] = vici.ask("get-counters", all="yes")
+            files["list-certs.vici"] = vici.stream("list-certs", "list-cert", type="X509", flag="ANY")
+    return {name: b"".join(answer) for name, answer in files.items()}
 
 
-def capture(charon):
+def capture(charon, full):
     """The bytes and the text of one moment: taken again until the bytes before and after the text are equal."""
     for _ in range(50):
-        before = said(charon)
+        before = said(charon, full)
         text = charon.swanctl("--list-sas") + charon.swanctl("--list-conns")
-        if said(charon) == before:
-            return {**before, "swanctl.txt": text.encode()}
+        if full:
+            # Memory and run time are in it, so no two of these are equal.
+            with charon.vici() as vici:
+                stats = b"".join(vici.ask("stats"))
+            text += charon.swanctl("--stats") + charon.swanctl("--list-pools", "--leases")
+            text += charon.swanctl("--counters") + charon.swanctl("--counters", "--all") + charon.swanctl("--list-certs", "--utc")
+        if said(charon, full) == before:
+            return {**before, **({"stats.vici": stats} if full else {}), "swanctl.txt": text.encode()}
     raise TimeoutError("charon never said the same thing twice")
 
 
 def main(names):
     for name in names or CASES:
         with Lab() as lab:
-            files = capture(CASES[name](lab))
+            files = capture(CASES[name](lab), name in FULL)
         folder = os.path.join(FIXTURES, name)
         os.makedirs(folder, exist_ok=True)
         for file, data in files.items():

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import time
 
+from credentials import Authority, Credentials
 from host import run, stop, wait_for
 
 DAEMON = "/usr/lib/ipsec/charon"
@@ -35,7 +36,7 @@ charon {{
   }}
 }}
 swanctl {{
-  load = random
+  load = random openssl pem pkcs1 pkcs8 x509
 }}
 """
 
@@ -84,9 +85,11 @@ class Charon:
     def swanctl(self, *arguments):
         return self.host.run("swanctl", *arguments, "--uri", self.uri, env=self.environment)
 
-    def load(self, text):
-        """Replaces all connections, pools and secrets by those of this swanctl.conf."""
-        path = self.lab.write(f"{self.host.name}/swanctl.conf", text, mode=0o600)
+    def load(self, text, credentials=None):
+        """Replaces all connections, pools and secrets by those of this swanctl.conf, and certificates and keys by those
+        of this folder."""
+        folder = credentials.name if credentials else self.host.name
+        path = self.lab.write(f"{folder}/swanctl.conf", text, mode=0o600)
         self.swanctl("--load-all", "--clear", "--file", path)
 
     def initiate(self, child):
@@ -546,6 +549,44 @@ def ikev1(lab):
 def ikev1_gateway_conf(branch):
     road = road_connection(proves("psk", id="%any"), proves("xauth"), version=1, ike=IKE_V1)
     return swanctl_conf(branch + road, secret("any") + secret("login", "carol", kind="xauth"), ROAD_POOL)
+
+
+def certified(lab):
+    """A gateway with a branch, both with certificates, and three users on addresses of a pool, of whom one has left.
+
+    The gateway knows two authorities and a certificate of its own that nobody asks for.
+    """
+    gateway = road_gateway(lab)
+    charon, spoke = Charon(gateway), Warrior(lab, gateway, 0)
+    authority = Authority(lab, "/C=DE/O=Example Works/CN=Root", key="rsa", serial="0x9f8e7d6c5b4a39281706f5e4d3c2b1a0")
+    older = Authority(lab, "/O=Example Works/CN=Root of 2050", "older", days=30 * 365, serial="7")
+    ours, theirs = Credentials(lab, "gateway-swanctl"), Credentials(lab, "branch-swanctl")
+    for folder in (ours, theirs):
+        folder.trust(authority)
+    ours.trust(older)
+    authority.issue(ours, "gw", "/C=DE/O=Example Works/OU=Net+OU=Ops/CN=gw.example.org", "gw.example.org", serial="0x80")
+    authority.issue(ours, "spare", "/O=Café, Söhne/CN=spare", "spare.example.org", key="rsa", serial="0x1001")
+    authority.issue(theirs, "branch", "/O=Example Works/CN=branch.example.org", "branch.example.org", serial="0xabcdef")
+    near = Site(gateway, GATEWAY, "gw.example.org", ["10.1.1.0/24"], charon)
+    far = Site(spoke.host, spoke.address, "branch.example.org", ["10.2.1.0/24"], spoke.charon)
+    users = ["carol@example.org", "dave@example.org", "erin@example.org"]
+    road = road_connection(proves("eap-md5", id="%any", eap_id="%any"))
+    secrets = secret("gw", "gw.example.org") + "".join(secret(f"u{n}", user, kind="eap") for n, user in enumerate(users))
+    charon.load(swanctl_conf(certified_connection(near, far, "gw") + road, secrets, ROAD_POOL), ours)
+    far.charon.load(swanctl_conf(certified_connection(far, near, "branch"), ""), theirs)
+    far.charon.initiate("lan")
+    warriors = [Warrior(lab, gateway, number + 1) for number in range(len(users))]
+    for warrior, user in zip(warriors, users):
+        warrior.dial(user, user)
+    warriors[-1].charon.swanctl("--terminate", "--ike", "home")
+    return near, far, warriors
+
+
+def certified_connection(near, far, certificate):
+    """The tunnel of two sites that prove their names by certificates."""
+    ends = [proves("pubkey", id=near.identity, certs=f"{certificate}.pem")], [proves("pubkey", id=far.identity)]
+    lan = child("lan", near.networks[0], far.networks[0])
+    return connection("branch", (near.address, far.address), *ends, lan)
 
 
 def settle(seconds=1.0):

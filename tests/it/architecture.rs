@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 10] = [
+const PARSERS: [&str; 12] = [
     "strongswan/vici.rs",
+    "strongswan/inside.rs",
+    "strongswan/x509.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
     "ipsec/libreswan.rs",

@@ -61,7 +61,12 @@ impl Case {
 
     /// Compares the sample lines with `expected.prom`, or writes that file where `BLESS=1` is set.
     pub(crate) fn expect_samples(&self, exposition: Exposition) {
-        self.expect("expected.prom", &samples(exposition));
+        self.expect_sample_lines(&samples(exposition));
+    }
+
+    /// The same for lines that were looked at already.
+    pub(crate) fn expect_sample_lines(&self, lines: &str) {
+        self.expect("expected.prom", lines);
     }
 
     /// Compares the sessions with `expected.json`, one object a line, or writes it where `BLESS=1` is set.

@@ -1,6 +1,6 @@
 //! charon's answers, from captures to text and JSON.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -8,16 +8,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::expo::{Exposition, Group, Groups, Terms};
 use gateway_exporter::source::clock;
 use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::inside::{self, Stats};
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics, sessions};
 
 use crate::charon::Replay;
-use crate::fixture::{Case, NOW, case, cases, text, torment};
+use crate::fixture::{self, Case, NOW, case, cases, samples, text, torment};
 
 const CAPTURES: [&str; 3] = ["version.vici", "list-conns.vici", "list-sas.vici"];
 
@@ -47,7 +48,17 @@ impl Drop for Socket {
 }
 
 fn collector(socket: Address) -> StrongSwan {
-    StrongSwan::new(Settings { socket, gateway: "gateway".into(), identity: Identity::Remote, most_clients: 100 })
+    StrongSwan::new(settings(socket))
+}
+
+fn settings(socket: Address) -> Settings {
+    Settings {
+        socket,
+        gateway: "gateway".into(),
+        identity: Identity::Remote,
+        certificate_interval: Duration::from_secs(3600),
+        most_clients: 100,
+    }
 }
 
 fn collect(collector: &StrongSwan, milliseconds: u64) -> Report {
@@ -83,7 +94,91 @@ fn captures_become_the_expected_text() {
         let report = collect(&socket.collector(), 5000);
         server.join().unwrap();
         assert_eq!(report.targets[0].1, Ok(()), "{}", case.name);
-        case.expect_samples(report.exposition);
+        case.expect_sample_lines(&started_in_utc(&case, samples(report.exposition)));
+    }
+}
+
+/// charon says in local time when it started, so that family differs between machines; the captures were made in UTC.
+fn started_in_utc(case: &Case, samples: String) -> String {
+    let mut since = None;
+    if case.path("stats.vici").exists() {
+        events(case, "stats.vici", |packet| {
+            let Packet::Response(message) = packet else { panic!("{}: no response", case.name) };
+            since = Some(Stats::parse(message).since.expect("a date"));
+        });
+    }
+    let Some(since) = since else { return samples };
+    let line = |moment: i64| format!("strongswan_start_time_seconds {moment}\n");
+    let local = line(clock::unix(since).expect("a moment"));
+    assert!(samples.contains(&local), "{}: no {local}{samples}", case.name);
+    samples.replace(&local, &line(fixture::utc(since).expect("a moment")))
+}
+
+#[test]
+fn certificates_are_asked_for_once_in_their_interval() {
+    let case = case("strongswan", "inside");
+    for (interval, asked) in [(3600, 1), (0, 3)] {
+        let socket = Socket::new(&format!("certificates-{interval}"));
+        let listener = socket.listen();
+        let replay = Replay::read(&case.path(".")).unwrap();
+        let server = thread::spawn(move || {
+            (0..3).filter(|_| Spied::answer(&replay, listener.accept().unwrap().0, b"list-certs")).count()
+        });
+        let collector = StrongSwan::new(Settings {
+            certificate_interval: Duration::from_secs(interval),
+            ..settings(Address::Unix(socket.0.clone()))
+        });
+        for _ in 0..3 {
+            let text = text(collect(&collector, 5000).exposition);
+            assert_eq!(text.matches("\nstrongswan_certificate_not_after_timestamp_seconds{").count(), 5, "{text}");
+        }
+        assert_eq!(server.join().unwrap(), asked, "{interval}");
+    }
+}
+
+#[test]
+fn what_is_left_out_is_not_asked_for() {
+    let case = case("strongswan", "inside");
+    let socket = Socket::new("without-certificates");
+    let listener = socket.listen();
+    let replay = Replay::read(&case.path(".")).unwrap();
+    let server = thread::spawn(move || Spied::answer(&replay, listener.accept().unwrap().0, b"list-certs"));
+    let mut report = Report::on(Terms { without: Groups::default().with(Group::Certificates), ..Terms::default() });
+    socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
+    assert!(!server.join().unwrap());
+    assert!(!text(report.exposition).contains("strongswan_certificate_"));
+}
+
+/// A client's end that keeps what was asked.
+struct Spied<'a, T> {
+    stream: T,
+    heard: &'a mut Vec<u8>,
+}
+
+impl<T: Read + Write> Spied<'_, T> {
+    /// Answers one client, and says whether it asked with that word.
+    fn answer(replay: &Replay, stream: T, word: &[u8]) -> bool {
+        let mut heard = Vec::new();
+        replay.answer(Spied { stream, heard: &mut heard }).unwrap();
+        heard.windows(word.len()).any(|window| window == word)
+    }
+}
+
+impl<T: Read> Read for Spied<'_, T> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.stream.read(out)?;
+        self.heard.extend_from_slice(&out[..count]);
+        Ok(count)
+    }
+}
+
+impl<T: Write> Write for Spied<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -176,6 +271,27 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     metrics::expose_books(&books, &mut out);
                 }
                 tunnels.expose(Some(&metrics::Sessions::default()), &mut out);
+                crate::reader::read(&text(out));
+            });
+        }
+    }
+}
+
+#[test]
+fn broken_answers_about_charon_itself_give_valid_text() {
+    let case = case("strongswan", "inside");
+    for file in ["stats.vici", "get-pools.vici", "get-counters.vici", "get-counters-sums.vici", "list-certs.vici"] {
+        for segment in segments(&case.bytes(file)) {
+            torment(segment, |broken| {
+                let Ok(Packet::Event(_, message) | Packet::Response(message)) = parse(broken) else { return };
+                let mut out = Exposition::default();
+                let stats = Stats::parse(message);
+                metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut out);
+                inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
+                inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
+                if let Some((_, certificate)) = inside::certificate(message) {
+                    assert!(!certificate.serial.to_string().is_empty());
+                }
                 crate::reader::read(&text(out));
             });
         }

@@ -1,6 +1,7 @@
-//! A charon that answers from a capture: `version`, `list-sas` and `list-conns` as a real one did.
+//! A charon that answers from a capture: `version`, `list-sas` and `list-conns` as a real one did, and whatever else
+//! the capture has.
 //!
-//! Whatever else it is asked, it answers as charon answers what it does not know.
+//! What it has not, it answers as charon answers what it does not know.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,6 +13,11 @@ pub(crate) struct Replay {
     version: Vec<u8>,
     sas: Vec<Vec<u8>>,
     connections: Vec<Vec<u8>>,
+    certificates: Option<Vec<Vec<u8>>>,
+    stats: Option<Vec<u8>>,
+    pools: Option<Vec<u8>>,
+    counters: Option<Vec<u8>>,
+    sums: Option<Vec<u8>>,
     busy: usize,
 }
 
@@ -22,13 +28,18 @@ const ONE_IKE_SA: &[u8] = b"\0\0\0\x14\x01\x01\x06ikesas\x03\x05total\0\x011\x02
 const NO_IKE_SA: &[u8] = b"\0\0\0\x01\x01";
 
 impl Replay {
-    /// Reads `version.vici`, `list-sas.vici` and `list-conns.vici` in a folder.
+    /// Reads `version.vici`, `list-sas.vici` and `list-conns.vici` in a folder, and the others that are there.
     pub(crate) fn read(folder: &Path) -> io::Result<Self> {
         let capture = |name: &str| fs::read(folder.join(name));
         Ok(Self {
             version: capture("version.vici")?,
             sas: segments(&capture("list-sas.vici")?),
             connections: segments(&capture("list-conns.vici")?),
+            certificates: capture("list-certs.vici").ok().map(|capture| segments(&capture)),
+            stats: capture("stats.vici").ok(),
+            pools: capture("get-pools.vici").ok(),
+            counters: capture("get-counters.vici").ok(),
+            sums: capture("get-counters-sums.vici").ok(),
             busy: 0,
         })
     }
@@ -60,11 +71,33 @@ impl Replay {
                 }
                 Some(0) if known("list-sas") => stream.write_all(&answer(&self.sas))?,
                 Some(0) if known("list-conns") => stream.write_all(&answer(&self.connections))?,
-                Some(0) => stream.write_all(b"\0\0\0\x01\x02")?,
-                Some(3 | 4) if known("list-sa") || known("list-conn") => stream.write_all(b"\0\0\0\x01\x05")?,
+                Some(0) => stream.write_all(self.other(name).as_deref().unwrap_or(b"\0\0\0\x01\x02"))?,
+                Some(3 | 4) if self.sends(name) => stream.write_all(b"\0\0\0\x01\x05")?,
                 _ => stream.write_all(b"\0\0\0\x01\x06")?,
             }
         }
+    }
+}
+
+impl Replay {
+    /// The answer to a command that a capture may leave out.
+    fn other(&self, request: &[u8]) -> Option<Vec<u8>> {
+        if request.starts_with(b"list-certs") {
+            return self.certificates.as_deref().map(answer);
+        }
+        [
+            (&b"stats"[..], &self.stats),
+            (b"get-pools", &self.pools),
+            (b"get-counters\x03", &self.counters),
+            (b"get-counters", &self.sums),
+        ]
+        .into_iter()
+        .find_map(|(name, answer)| answer.clone().filter(|_| request.starts_with(name)))
+    }
+
+    /// Whether it knows that event.
+    fn sends(&self, event: &[u8]) -> bool {
+        event == b"list-sa" || event == b"list-conn" || event == b"list-cert" && self.certificates.is_some()
     }
 }
 
