@@ -103,41 +103,30 @@ impl StrongSwan {
         let mut memory = self.memory.take(deadline, &thing).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
-        let Memory { books, certificates, asked } = &mut *memory;
-        let mut configured = metrics::Configured::default();
-        let now = clock::now();
-        books.begin();
-        charon.stream("list-conns", "list-conn", &[], |message| {
-            if let Some(connection) = Connection::parse(message) {
-                configured.load(&connection);
-                books.load(&connection);
-            }
-        })?;
-        // Half a list makes wrong sums: what streams in counts once all of it is here.
-        let start = || (out.like(), metrics::Sessions::default());
-        let List { all: (mut all, sessions), listed, total, stats } = charon.sas(start, |(all, sessions), ike| {
-            configured.see(ike);
-            sessions.see(ike);
-            books.see(ike, now);
-            metrics::expose_ike(ike, all);
-        })?;
-        books.end(now);
-        metrics::expose_count(total, &mut all);
-        configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
-        metrics::expose_books(books, &mut all);
+        let stats = charon.read_sas(&mut memory.books, out)?;
+        self.read_inside(&mut charon, stats, &mut memory, out)
+    }
+
+    /// What charon says of itself. Each answer stands, also where a later one is missing.
+    fn read_inside(
+        &self,
+        charon: &mut Charon,
+        stats: Option<Stats>,
+        memory: &mut Memory,
+        out: &mut Exposition,
+    ) -> Result<(), Error> {
         if let Some(stats) = stats {
-            metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut all);
+            metrics::expose_stats(&stats, stats.since.and_then(clock::unix), out);
         }
-        charon.expose_pools(&mut all)?;
-        charon.expose_events(&mut all)?;
-        if all.wants(Group::Certificates) {
-            if asked.is_none_or(|asked| asked.elapsed() >= self.settings.certificate_interval) {
-                *certificates = charon.certificates()?;
-                *asked = Some(Instant::now());
+        charon.expose_pools(out)?;
+        charon.expose_events(out)?;
+        if out.wants(Group::Certificates) {
+            if memory.asked.is_none_or(|asked| asked.elapsed() >= self.settings.certificate_interval) {
+                memory.certificates = charon.certificates()?;
+                memory.asked = Some(Instant::now());
             }
-            certificates.iter().for_each(|certificate| metrics::expose_certificate(certificate, &mut all));
+            memory.certificates.iter().for_each(|certificate| metrics::expose_certificate(certificate, out));
         }
-        out.absorb(all);
         Ok(())
     }
 
@@ -197,6 +186,32 @@ impl Charon {
                 return Ok(());
             }
         }
+    }
+
+    /// Exposes the connections, their tunnels and the SAs, all of them or none: half a list makes wrong sums.
+    fn read_sas(&mut self, books: &mut Books, out: &mut Exposition) -> Result<Option<Stats>, Error> {
+        let mut configured = metrics::Configured::default();
+        let now = clock::now();
+        books.begin();
+        self.stream("list-conns", "list-conn", &[], |message| {
+            if let Some(connection) = Connection::parse(message) {
+                configured.load(&connection);
+                books.load(&connection);
+            }
+        })?;
+        let start = || (out.like(), metrics::Sessions::default());
+        let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
+            configured.see(ike);
+            sessions.see(ike);
+            books.see(ike, now);
+            metrics::expose_ike(ike, all);
+        })?;
+        books.end(now);
+        metrics::expose_count(total, &mut all);
+        configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
+        metrics::expose_books(books, &mut all);
+        out.absorb(all);
+        Ok(stats)
     }
 
     /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are
