@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use gateway_exporter::expo::{Exposition, Family, Label, Table, Twin, Value, counter, gauge, label};
-use gateway_exporter::text::Text;
+use gateway_exporter::text::{Text, is_disruptive};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../judge.rs"]
@@ -36,5 +36,12 @@ fuzz_target!(|rows: Vec<(Vec<u8>, Vec<u8>, u64)>| {
         .filter(|sample| sample.name == "any_total")
         .map(|sample| ((value(sample, "a"), value(sample, "b")), sample.value.parse().expect("a number")))
         .collect();
-    assert_eq!(said, sums);
+    // What would disturb a terminal is replaced, and what is long is cut: then two names may become one.
+    let plain = |bytes: &[u8]| {
+        let text = Text::new(bytes).to_string();
+        text.len() <= 1000 && !text.chars().any(|c| is_disruptive(c) && !matches!(c, '\n' | '\t'))
+    };
+    if rows.iter().all(|(a, b, _)| plain(a) && plain(b)) {
+        assert_eq!(said, sums);
+    }
 });

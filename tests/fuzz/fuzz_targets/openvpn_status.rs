@@ -19,6 +19,6 @@ fuzz_target!(|file: &[u8]| {
     sessions::list(&reading, "gateway", &mut rows);
     expose(&[reading], &mut Memory::new(10), Now { seconds: 1_795_180_825, unix: |_| None }, &mut out);
     session::json(&rows);
-    page::sessions(Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics" }, &rows, &[]);
+    page::sessions(Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true }, &rows, &[]);
     judge::read(out);
 });
