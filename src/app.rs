@@ -67,7 +67,7 @@ struct Watch {
     discover: Option<Box<Discover>>,
 }
 
-type Collectors = Arc<[Box<dyn Collector>]>;
+type Collectors = Arc<[Arc<dyn Collector>]>;
 
 /// What every target did when it was last tried.
 type States = BTreeMap<(&'static str, String), State>;
@@ -118,7 +118,7 @@ impl App {
     pub fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
         *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
         let mut watch = lock(&self.watch);
-        *watch = Watch::new(config, discover);
+        *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
         lock(&self.states).retain(|(name, _), _| watch.collectors.iter().any(|collector| collector.name() == *name));
     }
 
@@ -306,16 +306,18 @@ impl App {
 
 impl Watch {
     fn new(config: Config, discover: Option<Box<Discover>>) -> Self {
-        Self { collectors: collectors(&config), config, discover }
+        Self { collectors: collectors(&config, None), config, discover }
     }
 
     /// The collectors, after a look for sources that are new on this machine.
     fn current(&mut self) -> Collectors {
         if let Some(discover) = &self.discover {
-            let new = self.config.absorb(discover());
+            let mut config = self.config.clone();
+            let new = config.absorb(discover());
             if !new.is_empty() {
                 log::info!("found on this machine: {}", new.join(", "));
-                self.collectors = collectors(&self.config);
+                self.collectors = collectors(&config, Some(self));
+                self.config = config;
             }
         }
         Arc::clone(&self.collectors)
@@ -361,23 +363,31 @@ pub fn catalogue() -> String {
     text
 }
 
-fn collectors(config: &Config) -> Collectors {
-    let mut all: Vec<Box<dyn Collector>> = Vec::new();
+/// The collectors of a configuration. One whose settings are as they were before stays, with the
+/// totals that it remembers.
+fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
+    let kept = |name: &str, is_same: fn(&Config, &Config) -> bool| {
+        let before = before.filter(|before| is_same(&before.config, config))?;
+        before.collectors.iter().find(|collector| collector.name() == name).cloned()
+    };
+    let mut all: Vec<Arc<dyn Collector>> = Vec::new();
     if let Some(settings) = &config.strongswan {
-        all.push(Box::new(StrongSwan::new(settings.clone())));
+        let kept = kept("strongswan", |before, now| before.strongswan == now.strongswan);
+        all.push(kept.unwrap_or_else(|| Arc::new(StrongSwan::new(settings.clone()))));
     }
     if let Some(settings) = &config.ipsec {
-        all.push(Box::new(Ipsec::new(settings.clone())));
+        all.push(Arc::new(Ipsec::new(settings.clone())));
     }
     if let Some(settings) = &config.openvpn {
-        all.push(Box::new(OpenVpn::new(settings.clone())));
+        let kept = kept("openvpn", |before, now| before.openvpn == now.openvpn);
+        all.push(kept.unwrap_or_else(|| Arc::new(OpenVpn::new(settings.clone()))));
     }
     if let Some(settings) = &config.sockets {
-        all.push(Box::new(Sockets::new(settings.clone())));
+        all.push(Arc::new(Sockets::new(settings.clone())));
     }
     // Where IPsec is watched, the kernel's half of it is.
     let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
-    all.extend(kernel.map(|kernel| Box::new(kernel) as Box<dyn Collector>));
+    all.extend(kernel.map(|kernel| Arc::new(kernel) as Arc<dyn Collector>));
     all.into()
 }
 
@@ -462,11 +472,11 @@ mod tests {
         }
     }
 
-    fn stub(name: &'static str, error: Option<Error>, sleep: u64) -> Box<dyn Collector> {
-        Box::new(Stub { name, error: Mutex::new(error), sleep: Duration::from_millis(sleep) })
+    fn stub(name: &'static str, error: Option<Error>, sleep: u64) -> Arc<dyn Collector> {
+        Arc::new(Stub { name, error: Mutex::new(error), sleep: Duration::from_millis(sleep) })
     }
 
-    fn app(collectors: Vec<Box<dyn Collector>>) -> App {
+    fn app(collectors: Vec<Arc<dyn Collector>>) -> App {
         let app = App::new(Config::default(), None, "/metrics".into());
         lock(&app.watch).collectors = collectors.into();
         app
@@ -650,6 +660,20 @@ mod tests {
         assert!(get(&app, "/metrics").1.contains("probe_success{version=\"\"} 0\n"));
         *lock(&found) = None;
         assert!(get(&app, "/metrics").1.contains("probe_success{version=\"\"} 0\n"), "found once, watched for good");
+    }
+
+    #[test]
+    fn a_reload_keeps_what_a_source_remembers_unless_its_settings_changed() {
+        let config = |text: &str| Config::parse(text, &crate::config::Surroundings::default()).expect("valid");
+        let app = App::new(config("vici_socket: /a\novpnudpstatus: /b\n"), None, "/metrics".into());
+        let named = |name: &str| {
+            let collectors = Arc::clone(&lock(&app.watch).collectors);
+            collectors.iter().find(|collector| collector.name() == name).map(Arc::clone).expect("watched")
+        };
+        let (charon, openvpn) = (named("strongswan"), named("openvpn"));
+        app.reload(config("vici_socket: /a\novpnudpstatus: /c\n"), None);
+        assert!(Arc::ptr_eq(&charon, &named("strongswan")), "its totals would fall");
+        assert!(!Arc::ptr_eq(&openvpn, &named("openvpn")), "it reads another file");
     }
 
     #[test]

@@ -200,11 +200,6 @@ pub fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// Where a link points, as bytes.
-pub fn link(path: &Path) -> Option<PathBuf> {
-    fs::read_link(path).ok()
-}
-
 /// The names in a folder, sorted; none where it can't be read.
 pub fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
