@@ -201,10 +201,8 @@ impl Charon {
         })?;
         let start = || (out.like(), metrics::Sessions::default());
         let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
-            configured.see(ike);
             sessions.see(ike);
-            books.see(ike, now);
-            metrics::expose_ike(ike, all);
+            metrics::see(ike, now, &mut configured, books, all);
         })?;
         books.end(now);
         metrics::expose_count(total, &mut all);

@@ -22,10 +22,8 @@ fuzz_target!(|segment: &[u8]| {
         books.load(&connection);
     }
     if let Some(ike) = IkeSa::parse(message) {
-        configured.see(&ike);
         seen.see(&ike);
-        books.see(&ike, 1);
-        metrics::expose_ike(&ike, &mut out);
+        metrics::see(&ike, 1, &mut configured, &mut books, &mut out);
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
     books.end(1);
