@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Report};
 use crate::config::Config;
-use crate::expo::{self, Exposition, Group, Listed, Terms};
+use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
 use crate::http::{Reply, Request};
 use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
@@ -343,15 +343,16 @@ impl Scrapes {
 /// The catalogue of all families as Markdown: a heading and a table for each source.
 pub fn catalogue() -> String {
     let mut text = String::new();
-    let sources: [(&str, Vec<Listed>); 6] = [
-        ("strongswan", strongswan::metrics::catalogue().collect()),
-        ("ipsec", ipsec::metrics::catalogue().collect()),
-        ("openvpn", openvpn::metrics::catalogue().collect()),
-        ("sockets", sockets::metrics::catalogue().collect()),
-        ("kernel", kernel::metrics::catalogue().collect()),
-        ("the exporter", own::catalogue().collect()),
+    let sources: [(&str, &[&dyn Shape]); 6] = [
+        ("strongswan", strongswan::metrics::TABLES),
+        ("ipsec", ipsec::metrics::TABLES),
+        ("openvpn", openvpn::metrics::TABLES),
+        ("sockets", sockets::metrics::TABLES),
+        ("kernel", kernel::metrics::TABLES),
+        ("the exporter", own::TABLES),
     ];
-    for (source, mut families) in sources {
+    for (source, tables) in sources {
+        let mut families: Vec<_> = tables.iter().flat_map(|table| expo::list(*table)).collect();
         families.sort_by_key(|family| family.name);
         let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
         for Listed { name, kind, labels, help, group } in families {

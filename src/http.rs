@@ -14,7 +14,7 @@ mod listen;
 mod workers;
 
 use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub enum Body {
     /// Sent with its length.
     Whole(Cow<'static, [u8]>),
     /// Sent as it is read. An error while reading cuts the connection, so that the peer does not take it for the end.
-    Stream(Box<dyn Read + Send>),
+    Stream(Box<dyn BufRead + Send>),
 }
 
 impl Reply {
@@ -82,7 +82,7 @@ impl Reply {
     }
 
     /// 200 with a body that is made while it is sent.
-    pub fn stream(content_type: &'static str, body: impl Read + Send + 'static) -> Self {
+    pub fn stream(content_type: &'static str, body: impl BufRead + Send + 'static) -> Self {
         Self::new(200, content_type, Body::Stream(Box::new(body)))
     }
 

@@ -3,7 +3,7 @@
 //! Their own way of writing bodies closes a chunked one as if it were whole when reading it fails, holds all of a
 //! stream for HTTP/1.0 in memory, and can't say `Connection: close`.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 use super::head::{Refusal, Version};
 use super::{Body, Limits, Reply};
 
-const BUFFER: usize = 16 * 1024;
+/// What is sent at a time: a piece of a stream with what frames it.
+const BUFFER: usize = 34 * 1024;
 
 /// A socket that takes bytes until a deadline, however slowly the peer reads.
 pub(super) struct Wire<'a> {
@@ -60,7 +61,7 @@ pub(super) fn write(out: impl Write, reply: Reply, version: Version, with_body: 
     match reply.body {
         _ if !with_body => {}
         Body::Whole(bytes) => out.write_all(&bytes)?,
-        Body::Stream(stream) => write_stream(&mut out, stream, version)?,
+        Body::Stream(mut stream) => write_stream(&mut out, &mut *stream, version)?,
     }
     out.flush()
 }
@@ -109,21 +110,23 @@ impl Refusal {
     }
 }
 
-fn write_stream(out: &mut impl Write, mut stream: impl Read, version: Version) -> io::Result<()> {
-    if version == Version::Http10 {
-        return io::copy(&mut stream, out).map(drop);
-    }
-    let mut buffer = vec![0; BUFFER];
+fn write_stream(out: &mut impl Write, stream: &mut dyn BufRead, version: Version) -> io::Result<()> {
+    let is_chunked = version != Version::Http10;
     loop {
-        let read = match stream.read(&mut buffer) {
+        let chunk = match stream.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => result?,
         };
-        let chunk = buffer.get(..read).unwrap_or_default();
-        write!(out, "{read:x}\r\n")?;
+        let length = chunk.len();
+        if is_chunked {
+            write!(out, "{length:x}\r\n")?;
+        }
         out.write_all(chunk)?;
-        out.write_all(b"\r\n")?;
-        if read == 0 {
+        if is_chunked {
+            out.write_all(b"\r\n")?;
+        }
+        stream.consume(length);
+        if length == 0 {
             return Ok(());
         }
     }
@@ -162,6 +165,7 @@ fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufReader;
 
     fn printed(reply: Reply, version: Version, with_body: bool) -> String {
         let mut out = Vec::new();
@@ -184,7 +188,7 @@ mod tests {
                 }
             }
         }
-        Reply::stream("text/x", Parts(parts.iter()))
+        Reply::stream("text/x", BufReader::new(Parts(parts.iter())))
     }
 
     #[test]

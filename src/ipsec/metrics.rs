@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::conf::Tunnel;
 use super::status::{Status, Traffic};
-use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, counter, describe, gauge, label};
+use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, counter, gauge, label, table};
 use crate::text::Text;
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
@@ -68,9 +68,7 @@ impl Table for Tunnels {
 }
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Tunnels>()
-}
+pub const TABLES: &[&dyn Shape] = &[table::<Tunnels>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {

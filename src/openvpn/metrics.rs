@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Protocol;
 use super::memory::Memory;
 use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
-use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
 use crate::ledger::Account;
 use crate::text::Text;
 
@@ -156,14 +156,8 @@ fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
 }
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Probe>()
-        .chain(describe::<Info>())
-        .chain(describe::<Sessions>())
-        .chain(describe::<Person>())
-        .chain(describe::<Server>())
-        .chain(describe::<Link>())
-}
+pub const TABLES: &[&dyn Shape] =
+    &[table::<Probe>(), table::<Info>(), table::<Sessions>(), table::<Person>(), table::<Server>(), table::<Link>()];
 
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
@@ -192,7 +186,7 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
     out.add::<Probe>(&(gathered.version.unwrap_or_default(), gathered.readable));
     if gathered.servers {
         out.add::<Sessions>(&gathered.sessions);
-        memory.clients().iter().for_each(|account| out.add::<Person>(&account));
+        memory.clients().iter().for_each(|account| out.add_row::<Person>(&account, true));
     }
 }
 

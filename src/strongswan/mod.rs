@@ -201,8 +201,7 @@ impl Charon {
         })?;
         let start = || (out.like(), metrics::Sessions::default());
         let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
-            sessions.see(ike);
-            metrics::see(ike, now, &mut configured, books, all);
+            metrics::see(ike, now, &mut configured, sessions, books, all);
         })?;
         books.end(now);
         metrics::expose_count(total, &mut all);

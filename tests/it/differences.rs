@@ -35,7 +35,8 @@ fn child(keys: &[(&str, &str)]) -> String {
     let Ok(Packet::Response(message)) = parse(&segment) else { panic!("a message") };
     let mut out = Exposition::default();
     let ike = IkeSa::parse(message).unwrap();
-    metrics::see(&ike, 0, &mut metrics::Configured::default(), &mut Books::default(), &mut out);
+    let (mut configured, mut sessions) = (metrics::Configured::default(), metrics::Sessions::default());
+    metrics::see(&ike, 0, &mut configured, &mut sessions, &mut Books::default(), &mut out);
     samples(out)
 }
 

@@ -105,7 +105,7 @@ fn every_table_is_in_the_catalogue() {
             code.split("impl Table for ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
         assert!(!tables.is_empty(), "{source}");
         for table in tables {
-            assert!(code.contains(&format!("describe::<{table}>()")), "{source}: {table}");
+            assert!(code.contains(&format!("table::<{table}>()")), "{source}: {table}");
         }
     }
 }

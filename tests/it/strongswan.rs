@@ -264,7 +264,7 @@ fn broken_segments_are_refused_or_give_valid_text() {
                 }
                 if let Some(ike) = IkeSa::parse(message) {
                     let mut books = Books::new(Identity::User, 10);
-                    metrics::see(&ike, 0, &mut tunnels, &mut books, &mut out);
+                    metrics::see(&ike, 0, &mut tunnels, &mut metrics::Sessions::default(), &mut books, &mut out);
                     sessions::list(&ike, "", "gateway", &mut Vec::new());
                     metrics::expose_books(&books, &mut out);
                 }

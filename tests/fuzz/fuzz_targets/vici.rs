@@ -22,8 +22,7 @@ fuzz_target!(|segment: &[u8]| {
         books.load(&connection);
     }
     if let Some(ike) = IkeSa::parse(message) {
-        seen.see(&ike);
-        metrics::see(&ike, 1, &mut configured, &mut books, &mut out);
+        metrics::see(&ike, 1, &mut configured, &mut seen, &mut books, &mut out);
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
     books.end(1);
