@@ -117,6 +117,11 @@ impl Ledger {
         self.places = places.collect();
     }
 
+    /// How many sessions are known.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Every account and what all its sessions came to, in the order in which they were first seen.
     pub fn totals(&self) -> impl Iterator<Item = (&str, Traffic)> {
         self.accounts.iter().map(|account| (&*account.name, account.total))

@@ -95,10 +95,9 @@ class Totals(unittest.TestCase):
         self.assertGreaterEqual(went, 0.9 * 3 * RATE * SIZE * SECONDS)
         rekeys = self.children() - first[1]
         self.assertGreater(rekeys, 2)
-        # What comes in is exact. What goes out between the last scrape and a rekey is not seen: measured, 598 of 87000
-        # packets in 290 s with a rekey every 20 s.
+        # Only what goes out in the last tenth of a second before a rekey that this side began is not seen.
         for family in ("strongswan_bytes", "strongswan_tunnel_bytes"):
-            self.assert_counted(f"{family}_out_total", went, (1 + rekeys) * 3 * RATE * SIZE)
+            self.assert_counted(f"{family}_out_total", went, 3 * RATE * SIZE)
             self.assert_counted(f"{family}_in_total", came, RATE * SIZE)
 
     def children(self):

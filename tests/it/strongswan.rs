@@ -267,7 +267,8 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     metrics::expose_ike(&ike, &mut out);
                     sessions::list(&ike, "", "gateway", &mut Vec::new());
                     let mut books = Books::new(Identity::User, 10);
-                    books.see(&ike, 0);
+                    books.greet(&ike);
+                    ike.children().chain(ike.rekeyed()).for_each(|child| books.see(&ike, &child, 0));
                     metrics::expose_books(&books, &mut out);
                 }
                 tunnels.expose(Some(&metrics::Sessions::default()), &mut out);

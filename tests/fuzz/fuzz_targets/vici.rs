@@ -24,7 +24,8 @@ fuzz_target!(|segment: &[u8]| {
     if let Some(ike) = IkeSa::parse(message) {
         configured.see(&ike);
         seen.see(&ike);
-        books.see(&ike, 1);
+        books.greet(&ike);
+        ike.children().chain(ike.rekeyed()).for_each(|child| books.see(&ike, &child, 1));
         metrics::expose_ike(&ike, &mut out);
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
