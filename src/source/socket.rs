@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -175,16 +177,24 @@ impl Channel {
         }
     }
 
-    /// Waits until there is something to fill from, for ever or until `deadline`; whether there is.
-    pub fn wait(&mut self, deadline: Deadline) -> Result<bool, Error> {
-        self.deadline = deadline;
-        if self.taken < self.ahead.len() {
-            return Ok(true);
+    /// Waits until there is something to fill from, or `deadline` has passed; whether there is.
+    ///
+    /// A receive timeout would come an eighth too late: the kernel rounds long ones up.
+    pub fn wait(&self, deadline: Deadline) -> Result<bool, Error> {
+        while self.taken >= self.ahead.len() {
+            let Ok(left) = deadline.left(&self.thing) else { return Ok(false) };
+            let fd = match &self.stream {
+                Stream::Unix(stream) => stream.as_fd(),
+                Stream::Tcp(stream) => stream.as_fd(),
+            };
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], left) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(Error::io(&self.thing, &error.into())),
+            }
         }
-        match self.read_ahead() {
-            Err(Error::TimedOut { .. }) => Ok(false),
-            result => result.map(|()| true),
-        }
+        Ok(true)
     }
 
     /// Another deadline for what comes.

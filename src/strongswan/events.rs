@@ -40,8 +40,8 @@ const LATE: i64 = -2;
 /// With more CHILD_SAs than this a look would cost charon too much.
 const MOST_CHILDREN: usize = 256;
 
-/// The part of all time, as 1 in so many, that looks may take.
-const SHARE: u32 = 100;
+/// The part of the time, as 1 in so many, that looks may take while a rekey is due.
+const SHARE: u32 = 10;
 
 /// Listens as long as there is a charon to listen to.
 #[derive(Default)]
@@ -215,7 +215,7 @@ mod tests {
     fn slow_looks_are_seldom() {
         let mut looks = Looks::new();
         looks.begin();
-        looks.began = Instant::now().checked_sub(Duration::from_millis(50));
+        looks.began = Instant::now().checked_sub(Duration::from_millis(500));
         looks.see(&child("INSTALLED", 1));
         looks.end();
         assert_about(looks.due.saturating_duration_since(Instant::now()).as_secs_f64(), 5.05);
