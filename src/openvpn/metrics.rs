@@ -1,16 +1,13 @@
 //! What OpenVPN's status files mean to Prometheus.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 use super::Protocol;
 use super::memory::Memory;
 use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
-use crate::expo::{
-    Exposition, Family, Group, Label, LabelValue, Listed, Table, Twin, Value, counter, describe, gauge, label,
-};
-use crate::ledger::Traffic;
-use crate::text::{Text, clip};
+use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::ledger::Account;
+use crate::text::Text;
 
 /// One status file.
 pub struct Reading<'a> {
@@ -63,39 +60,29 @@ impl Table for Sessions {
         &[gauge("ovpn_sessions_total", "Total number of active sessions", Twin::Sum, |count| Some((*count).into()))];
 }
 
-struct ClientTraffic;
+/// A client: what all sessions of its name came to, and those of now.
+struct Person;
 
-impl Table for ClientTraffic {
-    type Row<'a> = (&'a str, Traffic);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| client(row.0, out))];
+impl Table for Person {
+    type Row<'a> = &'a Account;
+    const LABELS: &'static [Label<Self>] = &[label("client", |account, out| {
+        let (identity, protocol) = account.name.rsplit_once('_').unwrap_or((&account.name, ""));
+        out.identity(identity.into());
+        out.text("_".into());
+        out.text(protocol.into());
+    })];
     const FAMILIES: &'static [Family<Self>] = &[
-        counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
-        counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
-    ];
-    const GROUP: Option<Group> = Some(Group::Clients);
-}
-
-/// The name of an account: its identity, `_`, and its protocol.
-fn client(account: &str, out: &mut LabelValue<'_>) {
-    let (identity, protocol) = account.rsplit_once('_').unwrap_or((account, ""));
-    out.identity(identity.into());
-    out.text("_".into());
-    out.text(protocol.into());
-}
-
-struct ClientSession;
-
-impl Table for ClientSession {
-    type Row<'a> = (&'a str, Option<i64>);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| client(row.0, out))];
-    const FAMILIES: &'static [Family<Self>] = &[
+        counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.total.bytes_in.into())),
+        counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.total.bytes_out.into())),
         gauge(
             "ovpn_client_connected_timestamp_seconds",
             "Unix time at which the client's oldest session began.",
             Twin::Lowest,
-            |row| row.1.map(Value::from),
+            |row| row.since.map(Value::from),
         ),
-        gauge("ovpn_client_sessions", "Sessions of the client.", Twin::Sum, |_| Some(1u64.into())),
+        gauge("ovpn_client_sessions", "Sessions of the client.", Twin::Sum, |row| {
+            Some(row.sessions).filter(|sessions| *sessions > 0).map(Value::from)
+        }),
     ];
     const GROUP: Option<Group> = Some(Group::Clients);
 }
@@ -173,8 +160,7 @@ pub fn catalogue() -> impl Iterator<Item = Listed> {
     describe::<Probe>()
         .chain(describe::<Info>())
         .chain(describe::<Sessions>())
-        .chain(describe::<ClientTraffic>())
-        .chain(describe::<ClientSession>())
+        .chain(describe::<Person>())
         .chain(describe::<Server>())
         .chain(describe::<Link>())
 }
@@ -206,7 +192,7 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
     out.add::<Probe>(&(gathered.version.unwrap_or_default(), gathered.readable));
     if gathered.servers {
         out.add::<Sessions>(&gathered.sessions);
-        memory.clients().for_each(|row| out.add::<ClientTraffic>(&row));
+        memory.clients().iter().for_each(|account| out.add::<Person>(&account));
     }
 }
 
@@ -217,7 +203,6 @@ struct Gathered<'a> {
     servers: bool,
     sessions: u64,
     version: Option<Text<'a>>,
-    name: String,
 }
 
 impl<'a> Gathered<'a> {
@@ -237,7 +222,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, reading, memory, now, out);
+                        self.client(&client, reading, memory, now);
                     }
                 }
                 Entry::Route(_) => routes = routes.saturating_add(1),
@@ -250,24 +235,11 @@ impl<'a> Gathered<'a> {
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(
-        &mut self,
-        client: &Client<'_>,
-        reading: &Reading<'_>,
-        memory: &mut Memory,
-        now: Now,
-        out: &mut Exposition,
-    ) {
+    fn client(&mut self, client: &Client<'_>, reading: &Reading<'_>, memory: &mut Memory, now: Now) {
         let Some(identity) = client.identity() else { return };
         self.sessions = self.sessions.saturating_add(1);
-        self.name.clear();
-        let identity = clip(String::from_utf8_lossy(identity.bytes()));
-        // Writing to a String can't fail.
-        let _ = write!(self.name, "{identity}_{}", reading.protocol.word());
-        memory.see(&self.name, reading.server, client, now.seconds);
-        if out.wants(Group::Clients) {
-            out.add::<ClientSession>(&(&self.name, moment(client.since, now)));
-        }
+        let since = moment(client.since, now);
+        memory.see(reading.server, reading.protocol, identity, client, since, now.seconds);
     }
 }
 

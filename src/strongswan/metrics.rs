@@ -467,13 +467,11 @@ impl Configured {
         self.connections.push(name);
     }
 
-    /// Notes the children of an IKE_SA that carry traffic.
-    pub fn see(&mut self, ike: &IkeSa<'_>) {
-        let Some(children) = self.up.get_mut(ike.name.bytes()) else { return };
-        for child in ike.children().filter(ChildSa::is_up) {
-            if let Some(up) = children.get_mut(child.name.bytes()) {
-                *up = true;
-            }
+    /// Notes a child of an IKE_SA, if it carries traffic.
+    fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>) {
+        let children = self.up.get_mut(ike.name.bytes()).filter(|_| child.is_up());
+        if let Some(up) = children.and_then(|children| children.get_mut(child.name.bytes())) {
+            *up = true;
         }
     }
 
@@ -571,20 +569,15 @@ pub fn expose_certificate(certificate: &Certified, out: &mut Exposition) {
     out.add::<Certified>(&certificate);
 }
 
-/// Exposes one IKE_SA with its CHILD_SAs.
-pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
+/// Books and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them.
+pub fn see(ike: &IkeSa<'_>, now: i64, configured: &mut Configured, books: &mut Books, out: &mut Exposition) {
+    books.greet(ike);
     let mut children: u64 = 0;
     for child in ike.children() {
         children = children.saturating_add(1);
-        let row = ChildRow { ike, child };
-        out.add::<ChildTraffic>(&row);
-        out.add::<Child>(&row);
-        if !row.child.proposal.encryption.is_empty() {
-            out.add::<ChildEncryption>(&row);
-        }
-        if !row.child.proposal.integrity.is_empty() {
-            out.add::<ChildIntegrity>(&row);
-        }
+        configured.see(ike, &child);
+        books.see(ike, &child, now);
+        expose_child(&ChildRow { ike, child }, out);
     }
     out.add::<Ike>(&(ike, children));
     if !ike.proposal.encryption.is_empty() {
@@ -592,5 +585,16 @@ pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
     }
     if !ike.proposal.integrity.is_empty() {
         out.add::<IkeIntegrity>(ike);
+    }
+}
+
+fn expose_child(row: &ChildRow<'_>, out: &mut Exposition) {
+    out.add::<ChildTraffic>(row);
+    out.add::<Child>(row);
+    if !row.child.proposal.encryption.is_empty() {
+        out.add::<ChildEncryption>(row);
+    }
+    if !row.child.proposal.integrity.is_empty() {
+        out.add::<ChildIntegrity>(row);
     }
 }

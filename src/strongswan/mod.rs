@@ -208,12 +208,8 @@ impl Charon {
         })?;
         let start = || (out.like(), metrics::Sessions::default());
         let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
-            configured.see(ike);
             sessions.see(ike);
-            let mut books = lock(books);
-            books.greet(ike);
-            ike.children().for_each(|child| books.see(ike, &child, now));
-            metrics::expose_ike(ike, all);
+            metrics::see(ike, now, &mut configured, &mut lock(books), all);
         })?;
         lock(books).end(now);
         metrics::expose_count(total, &mut all);

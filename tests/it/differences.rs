@@ -12,6 +12,7 @@ use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::source::socket::Address;
+use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics};
@@ -33,7 +34,8 @@ fn child(keys: &[(&str, &str)]) -> String {
     (0..3).for_each(|_| put(Element::SectionEnd));
     let Ok(Packet::Response(message)) = parse(&segment) else { panic!("a message") };
     let mut out = Exposition::default();
-    metrics::expose_ike(&IkeSa::parse(message).unwrap(), &mut out);
+    let ike = IkeSa::parse(message).unwrap();
+    metrics::see(&ike, 0, &mut metrics::Configured::default(), &mut Books::default(), &mut out);
     samples(out)
 }
 

@@ -65,7 +65,7 @@ fn the_strongswan_exporters_metrics_sample() {
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
     strongswan(|ike| {
         count += 1;
-        ike.children().for_each(|child| books.see(&ike, &child, NOW));
+        metrics::see(&ike, NOW, &mut metrics::Configured::default(), &mut books, &mut Exposition::default());
     });
     metrics::expose_count(count, &mut out);
     metrics::expose_books(&books, &mut out);

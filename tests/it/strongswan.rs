@@ -263,12 +263,10 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     tunnels.load(&connection);
                 }
                 if let Some(ike) = IkeSa::parse(message) {
-                    tunnels.see(&ike);
-                    metrics::expose_ike(&ike, &mut out);
-                    sessions::list(&ike, "", "gateway", &mut Vec::new());
                     let mut books = Books::new(Identity::User, 10);
-                    books.greet(&ike);
-                    ike.children().chain(ike.rekeyed()).for_each(|child| books.see(&ike, &child, 0));
+                    metrics::see(&ike, 0, &mut tunnels, &mut books, &mut out);
+                    ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
+                    sessions::list(&ike, "", "gateway", &mut Vec::new());
                     metrics::expose_books(&books, &mut out);
                 }
                 tunnels.expose(Some(&metrics::Sessions::default()), &mut out);

@@ -22,11 +22,9 @@ fuzz_target!(|segment: &[u8]| {
         books.load(&connection);
     }
     if let Some(ike) = IkeSa::parse(message) {
-        configured.see(&ike);
         seen.see(&ike);
-        books.greet(&ike);
-        ike.children().chain(ike.rekeyed()).for_each(|child| books.see(&ike, &child, 1));
-        metrics::expose_ike(&ike, &mut out);
+        metrics::see(&ike, 1, &mut configured, &mut books, &mut out);
+        ike.rekeyed().for_each(|child| books.hear(&ike, &child, 1));
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
     books.end(1);
