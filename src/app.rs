@@ -1,5 +1,6 @@
 //! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic;
@@ -380,8 +381,11 @@ fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
         all.push(Arc::new(Ipsec::new(settings.clone())));
     }
     if let Some(settings) = &config.openvpn {
-        let kept = kept("openvpn", |before, now| before.openvpn == now.openvpn);
-        all.push(kept.unwrap_or_else(|| Arc::new(OpenVpn::new(settings.clone()))));
+        // Servers that were watched before keep what is remembered of them, whatever comes or goes beside them.
+        let before = before.into_iter().flat_map(|before| before.collectors.iter());
+        let before = before.map(|collector| collector.as_ref() as &dyn Any).find_map(<dyn Any>::downcast_ref);
+        let renewed = before.map(|before: &OpenVpn| before.renewed(settings.clone()));
+        all.push(Arc::new(renewed.unwrap_or_else(|| OpenVpn::new(settings.clone()))));
     }
     if let Some(settings) = &config.sockets {
         all.push(Arc::new(Sockets::new(settings.clone())));
@@ -675,6 +679,27 @@ mod tests {
         app.reload(config("vici_socket: /a\novpnudpstatus: /c\n"), None);
         assert!(Arc::ptr_eq(&charon, &named("strongswan")), "its totals would fall");
         assert!(!Arc::ptr_eq(&openvpn, &named("openvpn")), "it reads another file");
+    }
+
+    #[test]
+    fn an_openvpn_server_beside_new_ones_keeps_its_totals() {
+        let path = std::env::temp_dir().join(format!("gwx-app-{}.udp.status", std::process::id()));
+        let config = |text: String| Config::parse(&text, &crate::config::Surroundings::default()).expect("valid");
+        let alone = format!("ovpnudpstatus: {}\n", path.display());
+        let app = App::new(config(alone.clone()), None, "/metrics".into());
+        let seen = || get(&app, "/metrics").1.contains("ovpn_bytes_in_total{client=\"ann_udp\"} 700\n");
+        let status = |client: &str| {
+            let text = format!(
+                "TITLE,OpenVPN\nTIME,x,1\nHEADER,CLIENT_LIST,Common Name,Real Address,Bytes Received,Bytes Sent\n{client}END\n"
+            );
+            std::fs::write(&path, text).expect("a status file");
+        };
+        status("CLIENT_LIST,ann,192.0.2.7:1194,700,70\n");
+        assert!(seen());
+        status("");
+        app.reload(config(alone + "ovpntcpstatus: /no/such/status\n"), None);
+        assert!(seen(), "ann left, and another server came: what she had stays");
+        std::fs::remove_file(&path).expect("it was there");
     }
 
     #[test]

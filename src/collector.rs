@@ -1,5 +1,6 @@
 //! What a house must offer: its name, what it watches, and how to collect it in time.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -10,7 +11,7 @@ use crate::expo::{Exposition, Terms};
 use crate::session::Session;
 
 /// One watched source.
-pub trait Collector: Send + Sync {
+pub trait Collector: Any + Send + Sync {
     /// The one word for this source: config, `collect[]`, labels and logs use it.
     fn name(&self) -> &'static str;
 

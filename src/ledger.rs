@@ -154,6 +154,11 @@ impl Ledger {
         self.forget(limit, ties);
     }
 
+    /// How many sessions are known.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Every account, in the order in which they were first seen.
     pub fn accounts(&self) -> &[Account] {
         &self.accounts

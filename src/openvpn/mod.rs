@@ -4,6 +4,7 @@
 //! say what it means, and this file reads.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ pub struct Settings {
 /// The collector.
 pub struct OpenVpn {
     settings: Settings,
-    memory: Turn<Memory>,
+    memory: Arc<Turn<Memory>>,
 }
 
 /// A status file, read or not.
@@ -104,8 +105,16 @@ impl StatusFile<'_> {
 impl OpenVpn {
     /// A collector for these servers.
     pub fn new(settings: Settings) -> Self {
-        let memory = Turn::new(Memory::new(settings.most_clients));
+        let memory = Arc::new(Turn::new(Memory::new(settings.most_clients)));
         Self { settings, memory }
+    }
+
+    /// A collector for these servers that remembers what this one does, unless it may remember more or less.
+    pub fn renewed(&self, settings: Settings) -> Self {
+        if settings.most_clients != self.settings.most_clients {
+            return Self::new(settings);
+        }
+        Self { settings, memory: Arc::clone(&self.memory) }
     }
 
     /// Reads every file and notes how each answered.

@@ -70,7 +70,7 @@ impl Table for Sockets {
 
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "connection_table_sockets",
-        "Sockets in the kernel's table of a protocol, by state.",
+        "Sockets in the kernel's table of a protocol, for each state that a rule names.",
         Twin::First,
         |row| Some(row.count.into()),
     )];

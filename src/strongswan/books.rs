@@ -15,12 +15,17 @@ pub struct Books {
     clients: Ledger,
     tunnels: Ledger,
     identity: Identity,
+    /// So many sessions may be known before what is heard between two looks is no longer booked.
+    limit: usize,
 }
+
+/// How many sessions may be heard of between two looks: nobody may ever look again.
+const MOST_HEARD: usize = 10_000;
 
 impl Books {
     /// Books that keep at most `most` clients, and as many tunnels, that are there no more.
     pub fn new(identity: Identity, most: usize) -> Self {
-        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity }
+        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity, limit: MOST_HEARD }
     }
 
     /// Begins a look at all SAs.
@@ -55,10 +60,18 @@ impl Books {
         self.tunnels.see(key, traffic, None, now, || format!("{}{BETWEEN}{}", ike.name, child.name).into());
     }
 
+    /// Books the same between two looks.
+    pub fn hear(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
+        if self.tunnels.sessions() < self.limit {
+            self.see(ike, child, now);
+        }
+    }
+
     /// Ends the look.
     pub fn end(&mut self, now: i64) {
         self.clients.end(now);
         self.tunnels.end(now);
+        self.limit = self.tunnels.sessions().saturating_add(MOST_HEARD);
     }
 
     /// Every client and its totals, in the order in which they were first seen.

@@ -1,12 +1,14 @@
 //! strongSwan, asked over charon's VICI socket.
 //!
 //! Every scrape opens a connection of its own, so a charon that hangs costs that scrape and
-//! not the next. SAs are exposed while they stream in, one segment in memory at a time.
+//! not the next; the first is kept for charon's events. SAs are exposed while they stream in, one segment in memory at a time.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::books::Books;
+use self::events::Listener;
 use self::inside::Stats;
 use self::metrics::Certified;
 use self::sa::{Connection, Identity, IkeSa};
@@ -17,6 +19,7 @@ use crate::source::clock;
 use crate::source::socket::{self, Address, Channel};
 
 pub mod books;
+mod events;
 pub mod inside;
 pub mod metrics;
 pub mod sa;
@@ -56,12 +59,13 @@ pub struct Settings {
 pub struct StrongSwan {
     settings: Settings,
     memory: Turn<Memory>,
+    books: Arc<Mutex<Books>>,
+    listener: Listener,
 }
 
 /// What is remembered between scrapes.
 #[derive(Default)]
 struct Memory {
-    books: Books,
     certificates: Vec<Certified>,
     /// When charon was asked for them.
     asked: Option<Instant>,
@@ -89,8 +93,8 @@ impl StrongSwan {
     /// A collector for one charon.
     pub fn new(settings: Settings) -> Self {
         let books = Books::new(settings.identity, settings.most_clients);
-        let memory = Turn::new(Memory { books, ..Memory::default() });
-        Self { settings, memory }
+        let (books, memory) = (Arc::new(Mutex::new(books)), Turn::new(Memory::default()));
+        Self { settings, memory, books, listener: Listener::default() }
     }
 
     fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
@@ -103,8 +107,10 @@ impl StrongSwan {
         let mut memory = self.memory.take(deadline, &thing).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
-        let stats = charon.read_sas(&mut memory.books, out)?;
-        self.read_inside(&mut charon, stats, &mut memory, out)
+        let stats = charon.read_sas(&self.books, out)?;
+        self.read_inside(&mut charon, stats, &mut memory, out)?;
+        self.listener.keep(charon, &self.books);
+        Ok(())
     }
 
     /// What charon says of itself. Each answer stands, also where a later one is missing.
@@ -189,24 +195,25 @@ impl Charon {
     }
 
     /// Exposes the connections, their tunnels and the SAs, all of them or none: half a list makes wrong sums.
-    fn read_sas(&mut self, books: &mut Books, out: &mut Exposition) -> Result<Option<Stats>, Error> {
+    fn read_sas(&mut self, books: &Mutex<Books>, out: &mut Exposition) -> Result<Option<Stats>, Error> {
         let mut configured = metrics::Configured::default();
         let now = clock::now();
-        books.begin();
+        // Held for a moment only: charon's events are booked meanwhile.
+        lock(books).begin();
         self.stream("list-conns", "list-conn", &[], |message| {
             if let Some(connection) = Connection::parse(message) {
                 configured.load(&connection);
-                books.load(&connection);
+                lock(books).load(&connection);
             }
         })?;
         let start = || (out.like(), metrics::Sessions::default());
         let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
-            metrics::see(ike, now, &mut configured, sessions, books, all);
+            metrics::see(ike, now, &mut configured, sessions, &mut lock(books), all);
         })?;
-        books.end(now);
+        lock(books).end(now);
         metrics::expose_count(total, &mut all);
         configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
-        metrics::expose_books(books, &mut all);
+        metrics::expose_books(&lock(books), &mut all);
         out.absorb(all);
         Ok(stats)
     }
@@ -347,6 +354,11 @@ impl Charon {
     fn refused(&self, request: &str, why: &str) -> Error {
         Error::Refused { thing: self.channel.thing().into(), why: format!("{request}: {why}") }
     }
+}
+
+/// What was booked before a panic still stands: every entry is a single step.
+fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a command failed, if it did.

@@ -23,6 +23,7 @@ fuzz_target!(|segment: &[u8]| {
     }
     if let Some(ike) = IkeSa::parse(message) {
         metrics::see(&ike, 1, &mut configured, &mut seen, &mut books, &mut out);
+        ike.rekeyed().for_each(|child| books.hear(&ike, &child, 1));
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
     books.end(1);
