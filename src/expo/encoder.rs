@@ -7,7 +7,7 @@ use super::rows::{Rows, settle};
 use super::table::{Desc, Value};
 
 /// How much text an [`Encoder`] keeps ready at a time.
-const CHUNK: usize = 32 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// Writes an exposition's text piece by piece, as [`Read`] asks for it.
 pub struct Encoder {

@@ -136,8 +136,7 @@ fn shorten(begin: usize, out: &mut Vec<u8>) -> bool {
 /// Writes a text so that it disturbs nobody; says whether it did not have to be changed for that.
 fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
     let bytes = text.bytes();
-    // Looks at every byte before it decides, which the compiler turns into wide instructions.
-    if !bytes.iter().fold(false, |odd, byte| odd | !matches!(byte, b' '..=b'~') | matches!(byte, b'\\' | b'"')) {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
         return true;
     }
@@ -148,6 +147,20 @@ fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
         }
     }
     false
+}
+
+/// Whether all of it is printable ASCII without quotes and backslashes: eight bytes at a time, since most values are
+/// short, and this is asked of each label of each row.
+fn is_plain(bytes: &[u8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = EACH << 7;
+    // Exact for "any byte is less than `limit`", as long as no byte is above 127, which is odd as well.
+    let less = |word: u64, limit: u64| word.wrapping_sub(EACH.wrapping_mul(limit)) & !word & HIGH;
+    let is = |word: u64, byte: u8| less(word ^ EACH.wrapping_mul(byte.into()), 1);
+    let odd = |word: u64| less(word, b' '.into()) | is(word, b'"') | is(word, b'\\') | is(word, 0x7f) | word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().all(|word| odd(u64::from_ne_bytes(*word)) == 0)
+        && rest.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
 }
 
 fn escape_characters(text: &str, out: &mut Vec<u8>) {
@@ -166,6 +179,20 @@ fn escape_characters(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_byte_is_plain_or_not_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let expected = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+            for at in 0..20 {
+                for filler in [b' ', b'!', b'~', b'a'] {
+                    let mut text = [filler; 20];
+                    text[at] = byte;
+                    assert_eq!(is_plain(&text), expected, "{text:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_a_quoted_value_may_not_hold_is_escaped_or_replaced() {

@@ -3,7 +3,7 @@
 //! Their own way of writing bodies closes a chunked one as if it were whole when reading it fails, holds all of a
 //! stream for HTTP/1.0 in memory, and can't say `Connection: close`.
 
-use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,6 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use super::head::{Refusal, Version};
 use super::{Body, Limits, Reply};
-
-/// What is sent at a time: a piece of a stream with what frames it.
-const BUFFER: usize = 34 * 1024;
 
 /// A socket that takes bytes until a deadline, however slowly the peer reads.
 pub(super) struct Wire<'a> {
@@ -42,6 +39,11 @@ impl Write for Wire<'_> {
         self.stream.write(bytes)
     }
 
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write_vectored(parts)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -55,15 +57,13 @@ impl Read for Wire<'_> {
 }
 
 /// Writes the reply; `with_body` is false for HEAD. After an error the peer must not take it for whole: [`reset`].
-pub(super) fn write(out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(BUFFER, out);
-    out.write_all(&print_head(&reply, version)?)?;
+pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
+    let head = print_head(&reply, version)?;
     match reply.body {
-        _ if !with_body => {}
-        Body::Whole(bytes) => out.write_all(&bytes)?,
-        Body::Stream(mut stream) => write_stream(&mut out, &mut *stream, version)?,
+        Body::Whole(bytes) if with_body => write_parts(&mut out, &head, &bytes),
+        Body::Stream(mut stream) if with_body => write_stream(&mut out, head, &mut *stream, version),
+        _ => out.write_all(&head),
     }
-    out.flush()
 }
 
 /// The bytes of the door's own answer.
@@ -110,26 +110,47 @@ impl Refusal {
     }
 }
 
-fn write_stream(out: &mut impl Write, stream: &mut dyn BufRead, version: Version) -> io::Result<()> {
-    let is_chunked = version != Version::Http10;
+/// Sends a stream piece by piece, each with what frames it, and with the head before the first.
+fn write_stream(
+    out: &mut impl Write,
+    mut before: Vec<u8>,
+    stream: &mut dyn BufRead,
+    version: Version,
+) -> io::Result<()> {
     loop {
-        let chunk = match stream.fill_buf() {
+        let piece = match stream.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => result?,
         };
-        let length = chunk.len();
-        if is_chunked {
-            write!(out, "{length:x}\r\n")?;
+        let length = piece.len();
+        if version != Version::Http10 {
+            write!(before, "{length:x}\r\n")?;
         }
-        out.write_all(chunk)?;
-        if is_chunked {
-            out.write_all(b"\r\n")?;
-        }
+        write_parts(out, &before, piece)?;
         stream.consume(length);
+        before.clear();
+        if version != Version::Http10 {
+            before.extend_from_slice(b"\r\n");
+        }
         if length == 0 {
-            return Ok(());
+            return out.write_all(&before);
         }
     }
+}
+
+/// Writes both in one call where the system takes them: a piece is not copied to stand behind its frame.
+fn write_parts(out: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let mut parts = &mut [IoSlice::new(head), IoSlice::new(body)][..];
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match out.write_vectored(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {

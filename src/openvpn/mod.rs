@@ -30,7 +30,7 @@ const REST: Duration = Duration::from_millis(20);
 const TRIES: u32 = 12;
 
 /// The protocol of a server, as the `client` label and the JSON say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `tcp`
     Tcp,
