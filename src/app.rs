@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collector::{Collector, Deadline, Report};
-use crate::config::Config;
+use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::config::{Config, LOOKED_FOR};
+use crate::doctor::{self, Finding};
 use crate::expo::{self, Exposition, Group, Listed, Terms};
 use crate::http::{Reply, Request};
 use crate::ipsec::{self, Ipsec};
@@ -19,6 +20,7 @@ use crate::page::{self, Frame};
 use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
+use crate::source::scene::Scene;
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
 use crate::users::{Users, Verdict};
@@ -56,6 +58,8 @@ pub struct App {
     users: Mutex<Arc<Users>>,
     telemetry_path: String,
     states: Mutex<States>,
+    notices: Mutex<Notices>,
+    door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
     room: Arc<Room>,
 }
@@ -72,9 +76,12 @@ type Collectors = Arc<[Arc<dyn Collector>]>;
 /// What every target did when it was last tried.
 type States = BTreeMap<(&'static str, String), State>;
 
+/// What every source noticed when it was last asked for its metrics.
+type Notices = BTreeMap<&'static str, Vec<Notice>>;
+
 #[derive(Clone, Debug)]
 struct State {
-    trouble: Option<String>,
+    trouble: Option<Error>,
     since: i64,
 }
 
@@ -109,6 +116,8 @@ impl App {
             watch: Mutex::new(Watch::new(config, discover)),
             telemetry_path,
             states: Mutex::default(),
+            notices: Mutex::default(),
+            door: Mutex::default(),
             scrapes: Mutex::default(),
             room: Room::new(ROOM),
         }
@@ -119,7 +128,38 @@ impl App {
         *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
         let mut watch = lock(&self.watch);
         *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
-        lock(&self.states).retain(|(name, _), _| watch.collectors.iter().any(|collector| collector.name() == *name));
+        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
+        lock(&self.states).retain(|(name, _), _| is_watched(name));
+        lock(&self.notices).retain(|name, _| is_watched(name));
+    }
+
+    /// Notes what was found out about where it is listened.
+    pub fn note_door(&self, findings: Vec<Finding>) {
+        *lock(&self.door) = findings;
+    }
+
+    /// What is wrong with the configuration although it is valid, which shows before any source is asked.
+    pub fn flaws(&self) -> Vec<Finding> {
+        let watch = lock(&self.watch);
+        let rules = watch.config.sockets.iter().flat_map(|settings| &settings.rules);
+        let notices = rules.filter_map(|rule| sockets::never(rule, &BTreeMap::new()));
+        notices.map(|notice| doctor::notice("sockets", &notice)).collect()
+    }
+
+    /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
+    pub fn examine(&self) -> Vec<Finding> {
+        let collectors = lock(&self.watch).current();
+        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
+        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE));
+        self.findings().into_iter().map(|(finding, _)| finding).collect()
+    }
+
+    /// One scrape without a request, and whether every target answered.
+    pub fn once(&self) -> (Reply, bool) {
+        let collectors = lock(&self.watch).current();
+        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
+        let reply = self.expose(&all, Deadline::within(PATIENCE), false);
+        (reply, lock(&self.states).values().all(|state| state.trouble.is_none()))
     }
 
     /// What is watched, a line for each source.
@@ -176,42 +216,75 @@ impl App {
 
     fn scrape(&self, request: &Request, with_own: bool) -> Reply {
         lock(&self.scrapes).begin();
-        let reply = self.with_collectors(request, |collectors| {
-            let mut all = Exposition::default();
-            own::expose_build(&mut all);
-            let mut places = Vec::new();
-            for round in self.gather(collectors, Wish::Metrics, deadline(request)) {
-                let Some(place) = round.place else { return full() };
-                places.push(place);
-                for (target, result) in &round.report.targets {
-                    own::expose_target(round.name, target, result.is_ok(), &mut all);
-                }
-                own::expose_duration(round.name, round.taken, &mut all);
-                own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
-                all.absorb(round.report.exposition);
-            }
-            if with_own {
-                own::expose_usage(&usage::read(), &mut all);
-                lock(&self.scrapes).expose(&mut all);
-            }
-            Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
-        });
+        let reply = self.with_collectors(request, |collectors| self.expose(collectors, deadline(request), with_own));
         lock(&self.scrapes).end(reply.status());
         reply
     }
 
+    fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
+        let mut all = Exposition::default();
+        own::expose_build(&mut all);
+        let mut places = Vec::new();
+        for round in self.gather(collectors, Wish::Metrics, deadline) {
+            let Some(place) = round.place else { return full() };
+            places.push(place);
+            for (target, result) in &round.report.targets {
+                own::expose_target(round.name, target, result.is_ok(), &mut all);
+            }
+            own::expose_duration(round.name, round.taken, &mut all);
+            own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
+            all.absorb(round.report.exposition);
+        }
+        if with_own {
+            own::expose_usage(&usage::read(), &mut all);
+            lock(&self.scrapes).expose(&mut all);
+        }
+        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
+    }
+
     fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
         self.gather(collectors, Wish::Metrics, deadline(request));
-        let targets: Vec<_> = lock(&self.states)
-            .iter()
-            .map(|((collector, name), state)| page::Target {
-                collector,
-                name: name.clone(),
-                trouble: state.trouble.clone(),
-                since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
-            })
-            .collect();
-        html(page::landing(self.frame(&self.gateway()), &targets))
+        let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
+        let findings = self.findings().into_iter();
+        let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
+        html(page::landing(self.frame(&self.gateway()), &findings))
+    }
+
+    /// What was found out when every target was last tried, by source, and since when it is so where that is known.
+    fn findings(&self) -> Vec<(Finding, Option<i64>)> {
+        let (states, notices) = (lock(&self.states).clone(), lock(&self.notices).clone());
+        let noticed = |source: &str, thing: &str| {
+            notices.get(source).is_some_and(|all| all.iter().any(|notice| notice.thing() == thing))
+        };
+        let mut findings = Vec::new();
+        for ((source, target), State { trouble, since }) in &states {
+            // What was noticed of a target that answers says more.
+            if trouble.is_some() || !noticed(source, target) {
+                let scene = trouble.as_ref().map(|error| Scene::around(source, target, error)).unwrap_or_default();
+                findings.push((doctor::target(source, target, trouble.as_ref(), &scene), Some(*since)));
+            }
+        }
+        for (source, all) in &notices {
+            let is_down =
+                |thing: &str| states.get(&(*source, thing.to_owned())).is_some_and(|state| state.trouble.is_some());
+            let news = all.iter().filter(|notice| !is_down(notice.thing()));
+            findings.extend(news.map(|notice| (doctor::notice(source, notice), None)));
+        }
+        findings.extend(self.absent().into_iter().chain(lock(&self.door).clone()).map(|finding| (finding, None)));
+        findings.sort_by_key(|(finding, _)| finding.source);
+        findings
+    }
+
+    /// The sources that were looked for on this machine and are not there.
+    fn absent(&self) -> Vec<Finding> {
+        let watch = lock(&self.watch);
+        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
+        let missing = LOOKED_FOR.iter().filter(|(source, _)| watch.discover.is_some() && !is_watched(source));
+        let finding = |(source, tried): &(&'static str, &str)| {
+            let error = Error::NotFound { thing: (*tried).into() };
+            doctor::absent(source, tried, &Scene::around(source, tried, &error))
+        };
+        missing.map(finding).collect()
     }
 
     /// Calls `answer` with the sessions of all sources, and why some of them could not be read.
@@ -280,12 +353,14 @@ impl App {
         let mut states = lock(&self.states);
         for Round { name, report, .. } in rounds {
             if wish == Wish::Metrics {
+                let before = lock(&self.notices).insert(name, report.notices.clone()).unwrap_or_default();
+                log_notices(name, &report.notices, &before);
                 states.retain(|(collector, target), _| {
                     collector != name || report.targets.iter().any(|(reported, _)| reported == target)
                 });
             }
             for (target, result) in &report.targets {
-                let trouble = result.as_ref().err().map(ToString::to_string);
+                let trouble = result.as_ref().err().cloned();
                 let known = states.get(&(*name, target.clone()));
                 if known.is_some_and(|state| state.trouble == trouble) {
                     continue;
@@ -389,6 +464,17 @@ fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
     let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
     all.extend(kernel.map(|kernel| Arc::new(kernel) as Arc<dyn Collector>));
     all.into()
+}
+
+/// Logs what was not noticed before, where it can mean that something is down.
+fn log_notices(source: &'static str, notices: &[Notice], before: &[Notice]) {
+    let is_new = |notice: &&Notice| before.iter().all(|known| known.thing() != notice.thing());
+    for notice in notices.iter().filter(is_new) {
+        if let Notice::Stale { .. } | Notice::NoMatch { .. } = notice {
+            let Finding { thing, words, .. } = doctor::notice(source, notice);
+            log::warn!("{source}: {thing}: {words}");
+        }
+    }
 }
 
 /// The answer where too many large ones are under way.
@@ -638,7 +724,7 @@ mod tests {
         assert_eq!(lock(&app.states)[&key].since, 7);
         lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
         let (_, page) = get(&app, "/");
-        assert!(page.contains("Everything answers<"), "{page}");
+        assert!(page.contains("All is well<"), "{page}");
         assert!(lock(&app.states)[&key].since > 7);
     }
 

@@ -43,6 +43,13 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
 
+/// Where sources are looked for while none is configured.
+pub const LOOKED_FOR: [(&str, &str); 3] = [
+    ("ipsec", "/etc/ipsec.conf and ipsec in PATH"),
+    ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
+    ("strongswan", VICI),
+];
+
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -532,6 +539,13 @@ mod tests {
         assert_eq!(ipsec.config, PathBuf::from("/flag"));
         assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
         assert!(Config::parse("", &surroundings).expect("valid").ipsec.is_some());
+    }
+
+    #[test]
+    fn the_places_that_are_looked_at_are_said() {
+        let tried = |source| LOOKED_FOR.iter().find(|(name, _)| *name == source).expect("a source").1;
+        assert_eq!(tried("openvpn"), STATUS_FILES.join(", "));
+        assert!(tried("ipsec").starts_with(IPSEC_CONF));
     }
 
     #[test]

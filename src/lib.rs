@@ -21,6 +21,7 @@ pub mod bcrypt;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod doctor;
 pub mod expo;
 pub mod http;
 pub mod identities;

@@ -11,7 +11,7 @@ use self::inside::Stats;
 use self::metrics::Certified;
 use self::sa::{Connection, Identity, IkeSa};
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
-use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
 use crate::expo::{Exposition, Group};
 use crate::source::clock;
 use crate::source::socket::{self, Address, Channel};
@@ -36,6 +36,9 @@ const PAUSES: [Duration; 5] = [
 
 /// The most certificates that are kept; a gateway has some, and one for each peer that it has seen lately.
 const MOST_CERTIFICATES: usize = 10_000;
+
+/// The command for charon's counters.
+const COUNTERS: &str = "get-counters";
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ struct Charon {
     channel: Channel,
     deadline: Deadline,
     segment: Vec<u8>,
+    /// Whether this charon does not know the command for its counters, a plugin of its own.
+    lacks_counters: bool,
 }
 
 /// What came of a list of all IKE_SAs.
@@ -93,7 +98,8 @@ impl StrongSwan {
         Self { settings, memory }
     }
 
-    fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
+    fn read_metrics(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
+        let out = &mut report.exposition;
         let down = |error, out: &mut Exposition| {
             metrics::expose_down(out);
             error
@@ -104,7 +110,11 @@ impl StrongSwan {
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
         let stats = charon.read_sas(&mut memory.books, out)?;
-        self.read_inside(&mut charon, stats, &mut memory, out)
+        let result = self.read_inside(&mut charon, stats, &mut memory, out);
+        if charon.lacks_counters {
+            report.notices.push(Notice::Unknown { thing, command: COUNTERS });
+        }
+        result
     }
 
     /// What charon says of itself. Each answer stands, also where a later one is missing.
@@ -153,7 +163,7 @@ impl Collector for StrongSwan {
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
-        let result = self.read_metrics(deadline, &mut report.exposition);
+        let result = self.read_metrics(deadline, report);
         report.target(self.settings.socket.to_string(), result);
     }
 
@@ -174,7 +184,7 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new() })
+        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new(), lacks_counters: false })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
@@ -255,7 +265,10 @@ impl Charon {
             match self.packet(command) {
                 Ok(Packet::Response(message)) => return Ok(refusal(message).is_none().then(|| read(message))),
                 Ok(_) => {}
-                Err(Error::Refused { .. }) => return Ok(None),
+                Err(Error::Refused { .. }) => {
+                    self.lacks_counters |= command == COUNTERS;
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -274,9 +287,12 @@ impl Charon {
         if out.wants(Group::Events) {
             // The sum of all is an answer of its own, and has what came before a connection was found.
             for arguments in [&[][..], &[("all", "yes")]] {
-                self.ask("get-counters", arguments, |message| {
+                self.ask(COUNTERS, arguments, |message| {
                     inside::events(message).for_each(|event| metrics::expose_event(&event, out));
                 })?;
+                if self.lacks_counters {
+                    break;
+                }
             }
         }
         Ok(())

@@ -29,6 +29,8 @@ EVIL = (
     "{{7*7}} ${7*7}",
     "x" * 64,
 )
+# The files of these tests are old.
+FRESH = "stale_after: 4000000000"
 # Their order as text is not their order as numbers.
 BYTES = (9, 10, 100, 1023, 1024, 99_999, 1_048_576, 20_000_000, 3_000_000_000, 2**63)
 
@@ -67,13 +69,14 @@ class Pages(unittest.TestCase):
             cls.lab,
             f"server_name: gw.example.org\nvici_socket: {cls.charon.socket}\n"
             f"ipsec_config: {FIXTURES}/ipsec/site-to-site/ipsec.conf\nipsec_command: [{command}]\n"
-            f"ovpnudpstatus: {cls.crowd}\novpntcpstatus: {cls.gone}\n"
+            f"openvpn:\n  - {{status: {cls.crowd}, {FRESH}}}\n  - {{status: {cls.gone}}}\n"
             f"sockets:\n  - {{name: ssh, port: {there.getsockname()[1]}, status: listen}}\n",
         )
         rows = list(zip(EVIL, BYTES))
-        cls.awkward = Exporter(cls.lab, f"ovpnudpstatus: {cls.lab.write('evil.status', status(rows))}\n", name="evil")
+        evil = cls.lab.write("evil.status", status(rows))
+        cls.awkward = Exporter(cls.lab, f"openvpn: [{{status: {evil}, {FRESH}}}]\n", name="evil")
         nothing = cls.lab.write("nothing.status", status(()))
-        cls.empty = Exporter(cls.lab, f"ovpnudpstatus: {nothing}\n", name="empty")
+        cls.empty = Exporter(cls.lab, f"openvpn: [{{status: {nothing}, {FRESH}}}]\n", name="empty")
         cls.browser = Browser(cls.lab)
 
     def setUp(self):
@@ -157,7 +160,8 @@ class Pages(unittest.TestCase):
         text = self.browser.text()
         for words in (
             "strongswan", self.charon.socket, "ipsec", "site-to-site/ipsec.conf", "openvpn", self.crowd, self.gone,
-            "not found", f"1 of {7 + os.path.exists('/proc/net/xfrm_stat')} can't be read", "sockets", "/proc/net/tcp",
+            "not found: OpenVPN has not written it", "To do: start OpenVPN, with status " + self.gone,
+            f"1 of {8 + os.path.exists('/proc/net/xfrm_stat')} down", "sockets", "/proc/net/tcp", "only this machine may ask",
         ):
             self.assertIn(words.lower(), text.lower())
         since = self.browser.execute("return document.body.textContent.match(/since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")
