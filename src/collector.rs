@@ -52,7 +52,7 @@ pub enum Notice {
         /// The pattern.
         thing: String,
     },
-    /// A daemon does not know a command, for want of a plugin.
+    /// A daemon does not do a command, for want of a plugin.
     Unknown {
         /// The daemon's address.
         thing: String,

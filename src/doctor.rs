@@ -105,7 +105,7 @@ pub fn notice(source: &'static str, notice: &Notice) -> Finding {
         Notice::Unknown { thing, command } => (
             Verdict::Care,
             thing,
-            format!("charon answers, but it does not know {command}"),
+            format!("charon answers, but not to {command}"),
             "load its plugin counters, or leave them out: metrics: {without: [events]}".into(),
         ),
         Notice::Never { thing, flaw } => {
@@ -116,13 +116,12 @@ pub fn notice(source: &'static str, notice: &Notice) -> Finding {
 }
 
 /// What was found out about a source that is not on this machine, where nothing is configured; `tried` says where it
-/// was looked for.
+/// was looked for. A charon without the socket may be meant for the `ipsec` command, so that it is no trouble either.
 pub fn absent(source: &'static str, tried: &str, scene: &Scene) -> Finding {
     let mut finding = Finding { verdict: Verdict::Absent, source, thing: tried.into(), ..Finding::default() };
     finding.words = "not on this machine".into();
     if source == "strongswan" && (scene.charon || scene.elsewhere.is_some()) {
         (finding.words, finding.remedy) = no_socket(scene);
-        finding.verdict = Verdict::Care;
     }
     finding
 }
@@ -582,7 +581,7 @@ mod tests {
             (
                 Notice::Unknown { thing: thing(), command: "get-counters" },
                 Verdict::Care,
-                "charon answers, but it does not know get-counters",
+                "charon answers, but not to get-counters",
             ),
             (Notice::Never { thing: thing(), flaw }, Verdict::Bad, "this rule can never match: it is never"),
         ] {
@@ -623,12 +622,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_no_trouble_unless_charon_runs() {
+    fn what_is_absent_is_no_trouble_and_says_where_charon_is() {
         let found = absent("openvpn", "/a, /b", &scene());
         assert_eq!((found.verdict, found.remedy.as_str()), (Verdict::Absent, ""));
         assert_eq!(absent("strongswan", CHARON, &scene()).verdict, Verdict::Absent);
         let found = absent("strongswan", CHARON, &Scene { charon: true, ..scene() });
-        assert!(found.verdict == Verdict::Care && found.words.contains("vici"), "{found}");
+        assert!(found.words.contains("vici") && found.remedy.contains("vici_socket"), "{found}");
     }
 
     #[test]

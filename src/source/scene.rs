@@ -72,10 +72,11 @@ impl Scene {
     }
 }
 
-/// Whether a process of one of these names can be seen.
+/// Whether a process of one of these names can be seen in our network.
 fn runs(names: &[&str]) -> bool {
     let is_one = |found: Vec<String>| found.iter().any(|name| names.contains(&name.as_str()));
-    process::list(Path::new("/proc")).is_ok_and(|mut all| all.any(|process| process.names().is_ok_and(is_one)))
+    process::list(Path::new("/proc"))
+        .is_ok_and(|mut all| all.any(|process| process.names().is_ok_and(is_one) && process.shares_network()))
 }
 
 fn elsewhere(target: &str) -> Option<String> {

@@ -75,7 +75,7 @@ struct Charon {
     channel: Channel,
     deadline: Deadline,
     segment: Vec<u8>,
-    /// Whether this charon does not know the command for its counters, a plugin of its own.
+    /// Whether this charon has no counters: they are a plugin of their own.
     lacks_counters: bool,
 }
 
@@ -263,7 +263,12 @@ impl Charon {
         self.channel.send(&vici::command(command, arguments))?;
         loop {
             match self.packet(command) {
-                Ok(Packet::Response(message)) => return Ok(refusal(message).is_none().then(|| read(message))),
+                Ok(Packet::Response(message)) => {
+                    let Some(why) = refusal(message) else { return Ok(Some(read(message))) };
+                    // In charon's words: "no counters available (plugin missing?)".
+                    self.lacks_counters |= command == COUNTERS && why.contains("plugin");
+                    return Ok(None);
+                }
                 Ok(_) => {}
                 Err(Error::Refused { .. }) => {
                     self.lacks_counters |= command == COUNTERS;
