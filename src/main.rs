@@ -115,7 +115,7 @@ fn check(flags: &Flags, watched: Watched) -> App {
 
 /// Reads the key for clients' names, where there is one.
 fn unlocked(mut watched: Watched) -> Result<Watched, String> {
-    watched.config.unlock().map_err(|error| error.to_string())?;
+    watched.config.unlock().map_err(|error| format!("identities_key_file: {error}"))?;
     Ok(watched)
 }
 
@@ -178,8 +178,7 @@ fn open_doors(entrance: &Entrance, web: &Web) -> Vec<Finding> {
 
 /// Why an address can't be listened on, and what to do.
 fn shut(error: &Error) -> String {
-    let Finding { thing, words, remedy, .. } = doctor::shut_door(error.thing(), error, http::is_ours(error.thing()));
-    format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
+    said(doctor::shut_door(error.thing(), error, http::is_ours(error.thing())))
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.
@@ -272,9 +271,22 @@ fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
 
 /// Reads a file of ours; the error names it.
 fn read_as<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
-    let complain = |complaint: String| format!("{}: {complaint}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| complain(error.to_string()))?;
-    parse(&text).map_err(complain)
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => format!("{name}: not a text in UTF-8"),
+        _ => unreadable(&name, &Error::io(&name, &error)),
+    })?;
+    parse(&text).map_err(|complaint| format!("{name}: {complaint}"))
+}
+
+/// Why a file of ours can't be read, and what to do.
+fn unreadable(name: &str, error: &Error) -> String {
+    said(doctor::target("", name, Some(error), &Scene::around("", name, error)))
+}
+
+/// A finding in one line.
+fn said(Finding { thing, words, remedy, .. }: Finding) -> String {
+    format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
 }
 
 /// Reads a password, from a terminal twice and unseen, and prints its hash.
@@ -327,8 +339,9 @@ fn announce(app: &App, origin: &str) {
     for line in &watched {
         log::info!("watching {line} ({origin})");
     }
-    for Finding { source, thing, words, remedy, .. } in app.flaws() {
-        log::warn!("{source}: {thing}: {words}; {remedy}");
+    for flaw in app.flaws() {
+        let source = flaw.source;
+        log::warn!("{source}: {}", said(flaw));
     }
     if watched.is_empty() {
         log::warn!("nothing to watch was found on this machine yet; looking again at every scrape");

@@ -105,7 +105,7 @@ fn every_outside_thing_is_known_to_one_place() {
     for (thing, home) in [
         ("tiny_http", "http/"),
         ("httparse", "http/"),
-        ("serde_yaml", "config.rs"),
+        ("serde_yaml", "config"),
         ("serde_json", "session.rs"),
         ("pico_args", "cli.rs"),
         ("regex_lite", "sockets/watch.rs"),
