@@ -77,7 +77,7 @@ type Collectors = Arc<[Arc<dyn Collector>]>;
 type States = BTreeMap<(&'static str, String), State>;
 
 /// What every source noticed when it was last asked for its metrics.
-type Notices = BTreeMap<&'static str, Vec<Notice>>;
+type Notices = Vec<(&'static str, Notice)>;
 
 #[derive(Clone, Debug)]
 struct State {
@@ -130,7 +130,7 @@ impl App {
         *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
         let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
         lock(&self.states).retain(|(name, _), _| is_watched(name));
-        lock(&self.notices).retain(|name, _| is_watched(name));
+        lock(&self.notices).retain(|(name, _)| is_watched(name));
     }
 
     /// Notes what was found out about where it is listened.
@@ -252,26 +252,30 @@ impl App {
 
     /// What was found out when every target was last tried, by source, and since when it is so where that is known.
     fn findings(&self) -> Vec<(Finding, Option<i64>)> {
-        let (states, notices) = (lock(&self.states).clone(), lock(&self.notices).clone());
-        let noticed = |source: &str, thing: &str| {
-            notices.get(source).is_some_and(|all| all.iter().any(|notice| notice.thing() == thing))
-        };
+        let notices = lock(&self.notices).clone();
+        let states = lock(&self.states);
+        let states: Vec<_> =
+            states.iter().map(|((source, target), state)| (*source, target.clone(), state.clone())).collect();
         let mut findings = Vec::new();
-        for ((source, target), State { trouble, since }) in &states {
-            // What was noticed of a target that answers says more.
-            if trouble.is_some() || !noticed(source, target) {
-                let scene = trouble.as_ref().map(|error| Scene::around(source, target, error)).unwrap_or_default();
-                findings.push((doctor::target(source, target, trouble.as_ref(), &scene), Some(*since)));
-            }
+        for (source, target, State { trouble, since }) in states {
+            let noticed = notices.iter().find(|(name, notice)| *name == source && notice.thing() == target);
+            let finding = match (&trouble, noticed) {
+                (None, Some(_)) => continue,
+                (None, None) => doctor::target(source, &target, None, &Scene::default()),
+                (Some(error), _) => {
+                    doctor::target(source, &target, Some(error), &Scene::around(source, &target, error))
+                }
+            };
+            findings.push((finding, Some(since)));
         }
-        for (source, all) in &notices {
-            let is_down =
-                |thing: &str| states.get(&(*source, thing.to_owned())).is_some_and(|state| state.trouble.is_some());
-            let news = all.iter().filter(|notice| !is_down(notice.thing()));
-            findings.extend(news.map(|notice| (doctor::notice(source, notice), None)));
+        // What was noticed of a target that is down says less.
+        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.thing == notice.thing());
+        let news = notices.iter().filter(|(_, notice)| !is_down(notice));
+        let news: Vec<_> = news.map(|(source, notice)| doctor::notice(source, notice)).collect();
+        for finding in news.into_iter().chain(self.absent()).chain(lock(&self.door).clone()) {
+            let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
+            findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
         }
-        findings.extend(self.absent().into_iter().chain(lock(&self.door).clone()).map(|finding| (finding, None)));
-        findings.sort_by_key(|(finding, _)| finding.source);
         findings
     }
 
@@ -347,14 +351,27 @@ impl App {
         rounds
     }
 
+    /// Notes what a source noticed, and logs what is new where it can mean that something is down.
+    fn note_notices(&self, source: &'static str, notices: &[Notice]) {
+        let mut known = lock(&self.notices);
+        for notice in notices {
+            let is_new = !known.iter().any(|(name, before)| *name == source && before.thing() == notice.thing());
+            if let (true, Notice::Stale { .. } | Notice::NoMatch { .. }) = (is_new, notice) {
+                let Finding { thing, words, .. } = doctor::notice(source, notice);
+                log::warn!("{source}: {thing}: {words}");
+            }
+        }
+        known.retain(|(name, _)| *name != source);
+        known.extend(notices.iter().map(|notice| (source, notice.clone())));
+    }
+
     /// Notes how every target did, and logs what changed: once, not at every scrape.
     fn note(&self, rounds: &[Round], wish: Wish) {
         let now = clock::now();
         let mut states = lock(&self.states);
         for Round { name, report, .. } in rounds {
             if wish == Wish::Metrics {
-                let before = lock(&self.notices).insert(name, report.notices.clone()).unwrap_or_default();
-                log_notices(name, &report.notices, &before);
+                self.note_notices(name, &report.notices);
                 states.retain(|(collector, target), _| {
                     collector != name || report.targets.iter().any(|(reported, _)| reported == target)
                 });
@@ -464,17 +481,6 @@ fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
     let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
     all.extend(kernel.map(|kernel| Arc::new(kernel) as Arc<dyn Collector>));
     all.into()
-}
-
-/// Logs what was not noticed before, where it can mean that something is down.
-fn log_notices(source: &'static str, notices: &[Notice], before: &[Notice]) {
-    let is_new = |notice: &&Notice| before.iter().all(|known| known.thing() != notice.thing());
-    for notice in notices.iter().filter(is_new) {
-        if let Notice::Stale { .. } | Notice::NoMatch { .. } = notice {
-            let Finding { thing, words, .. } = doctor::notice(source, notice);
-            log::warn!("{source}: {thing}: {words}");
-        }
-    }
 }
 
 /// The answer where too many large ones are under way.

@@ -3,6 +3,7 @@
 //! Pure. The errors and notices of a round of the collectors come in, with what the machine says around them, and
 //! findings go out; `--doctor` prints them and the landing page shows them.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
@@ -27,6 +28,9 @@ pub enum Verdict {
     Bad,
 }
 
+/// Words that are mostly written here.
+pub type Words = Cow<'static, str>;
+
 /// What was found out about one thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
@@ -37,9 +41,9 @@ pub struct Finding {
     /// The socket, file, command, rule or address.
     pub thing: String,
     /// What was found.
-    pub words: String,
+    pub words: Words,
     /// What to do; empty where there is nothing to do.
-    pub remedy: String,
+    pub remedy: Words,
 }
 
 impl Verdict {
@@ -81,7 +85,7 @@ pub fn summary(findings: &[Finding]) -> (Verdict, String) {
 /// What was found out about a target of a source.
 pub fn target(source: &'static str, thing: &str, error: Option<&Error>, scene: &Scene) -> Finding {
     let (verdict, words, remedy) = match error {
-        None => (Verdict::Good, "answers".into(), String::new()),
+        None => (Verdict::Good, "answers".into(), "".into()),
         Some(error) => {
             let (words, remedy) = explain(source, thing, error, scene);
             (Verdict::Bad, words, remedy)
@@ -96,7 +100,7 @@ pub fn notice(source: &'static str, notice: &Notice) -> Finding {
         Notice::Stale { thing, age } => (
             Verdict::Bad,
             thing,
-            format!("stale, not written for {}: OpenVPN has ended, or it hangs", span(*age)),
+            format!("stale, not written for {}: OpenVPN has ended, or it hangs", span(*age)).into(),
             "systemctl status 'openvpn*'; where it is written seldom, stale_after says how old it may be".into(),
         ),
         Notice::NoMatch { thing } => {
@@ -105,11 +109,11 @@ pub fn notice(source: &'static str, notice: &Notice) -> Finding {
         Notice::Unknown { thing, command } => (
             Verdict::Care,
             thing,
-            format!("charon answers, but not to {command}"),
+            format!("charon answers, but not to {command}").into(),
             "load its plugin counters, or leave them out: metrics: {without: [events]}".into(),
         ),
         Notice::Never { thing, flaw } => {
-            (Verdict::Bad, thing, format!("this rule can never match: {}", flaw.why), flaw.remedy.into())
+            (Verdict::Bad, thing, format!("this rule can never match: {}", flaw.why).into(), flaw.remedy.into())
         }
     };
     Finding { verdict, source, thing: thing.clone(), words, remedy }
@@ -160,7 +164,7 @@ pub fn shut_door(address: &str, error: &Error, is_ours: bool) -> Finding {
 }
 
 /// Why a target could not be read, and what to do.
-fn explain(source: &str, target: &str, error: &Error, scene: &Scene) -> (String, String) {
+fn explain(source: &str, target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
     let why = why(error);
     if matches!(error, Error::Denied { .. }) && (source != "ipsec" || error.thing() == target) {
         return denied(source, target, scene);
@@ -173,7 +177,7 @@ fn explain(source: &str, target: &str, error: &Error, scene: &Scene) -> (String,
         "ipsec" => ipsec(target, error, scene),
         "openvpn" => openvpn(target, error),
         "sockets" if !target.starts_with('/') => {
-            ("the rules with that host are not known".into(), format!("getent hosts {}", quoted(target)))
+            ("the rules with that host are not known".into(), format!("getent hosts {}", quoted(target)).into())
         }
         _ => Default::default(),
     };
@@ -187,9 +191,9 @@ fn why(error: &Error) -> String {
     rest.unwrap_or(text)
 }
 
-fn no_socket(scene: &Scene) -> (String, String) {
+fn no_socket(scene: &Scene) -> (Words, Words) {
     match (&scene.elsewhere, scene.charon) {
-        (Some(path), _) => (format!("not found, but {path} is there"), format!("write vici_socket: {path}")),
+        (Some(path), _) => (format!("not found, but {path} is there").into(), format!("write vici_socket: {path}").into()),
         (None, true) => (
             "not found, though charon is running: its plugin vici is not loaded, or its socket is elsewhere".into(),
             "install the plugin (Debian: strongswan-swanctl, OpenWrt: strongswan-mod-vici) and restart charon, or write \
@@ -202,7 +206,7 @@ fn no_socket(scene: &Scene) -> (String, String) {
 
 const START_CHARON: &str = "systemctl start strongswan (or strongswan-starter; on OpenWrt /etc/init.d/swanctl start)";
 
-fn charon(error: &Error, scene: &Scene) -> (String, String) {
+fn charon(error: &Error, scene: &Scene) -> (Words, Words) {
     match error {
         Error::Deaf { .. } if !scene.charon => {
             ("charon is gone and left its socket behind".into(), START_CHARON.into())
@@ -218,22 +222,22 @@ fn charon(error: &Error, scene: &Scene) -> (String, String) {
     }
 }
 
-fn ipsec(target: &str, error: &Error, scene: &Scene) -> (String, String) {
+fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
     let command = error.thing();
     match error {
         Error::NotFound { .. } if command == target => (
-            String::new(),
+            "".into(),
             "write ipsec_config as it is called here; a gateway with swanctl.conf has none, and strongswan is its source".into(),
         ),
         Error::NotFound { .. } if command.contains('/') => ("there is no such command".into(), IPSEC_COMMAND.into()),
-        Error::NotFound { .. } => (format!("{command} is not in PATH, which is {}", scene.path), IPSEC_COMMAND.into()),
+        Error::NotFound { .. } => (format!("{command} is not in PATH, which is {}", scene.path).into(), IPSEC_COMMAND.into()),
         // What the command ends with where charon does not run, as init scripts do.
         Error::Refused { why, .. } if why == "exit status: 3" => ("charon is not running".into(), "ipsec start".into()),
         Error::Refused { .. } | Error::TimedOut { .. } if scene.user != "root" => (
-            String::new(),
-            format!("run {target} by hand as {}; where only root may, add --enable.sudo and a rule in sudoers", scene.user),
+            "".into(),
+            format!("run {target} by hand as {}; where only root may, add --enable.sudo and a rule in sudoers", scene.user).into(),
         ),
-        Error::Refused { .. } | Error::TimedOut { .. } => (String::new(), format!("run {target} by hand")),
+        Error::Refused { .. } | Error::TimedOut { .. } => ("".into(), format!("run {target} by hand").into()),
         Error::Malformed { .. } if command.contains(' ') => {
             ("neither strongSwan nor libreswan prints that".into(), IPSEC_COMMAND.into())
         }
@@ -243,7 +247,7 @@ fn ipsec(target: &str, error: &Error, scene: &Scene) -> (String, String) {
 
 const IPSEC_COMMAND: &str = "install it (Debian: strongswan-starter or libreswan), or say where it is: ipsec_command: [/usr/sbin/ipsec, statusall]";
 
-fn openvpn(target: &str, error: &Error) -> (String, String) {
+fn openvpn(target: &str, error: &Error) -> (Words, Words) {
     match error {
         Error::NotFound { .. } => ("OpenVPN has not written it".into(), start_openvpn(target)),
         Error::Malformed { expected: "END", .. } => {
@@ -257,22 +261,23 @@ fn openvpn(target: &str, error: &Error) -> (String, String) {
     }
 }
 
-fn start_openvpn(file: &str) -> String {
-    format!("start OpenVPN, with status {file} in its configuration")
+fn start_openvpn(file: &str) -> Words {
+    format!("start OpenVPN, with status {file} in its configuration").into()
 }
 
 /// Who refuses whom, and the command that helps.
-fn denied(source: &str, target: &str, scene: &Scene) -> (String, String) {
+fn denied(source: &str, target: &str, scene: &Scene) -> (Words, Words) {
     let Scene { user, group, barrier, .. } = scene;
     if source == "sockets" {
-        let words = format!("permission denied: {user} may not see the processes of others");
+        let words = format!("permission denied: {user} may not see the processes of others").into();
         return (words, "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE".into());
     }
     let Some(Barrier { path, owner, group: theirs, mode, needed }) = barrier else {
-        return (format!("permission denied to {user}"), String::new());
+        return (format!("permission denied to {user}").into(), "".into());
     };
     let place = if path == target { "it" } else { path };
-    let words = format!("permission denied to {user}: {place} belongs to {owner} and group {theirs}, mode {mode:04o}");
+    let words =
+        format!("permission denied to {user}: {place} belongs to {owner} and group {theirs}, mode {mode:04o}").into();
     let letters = match needed {
         1 => "x",
         6 => "rw",
@@ -281,14 +286,14 @@ fn denied(source: &str, target: &str, scene: &Scene) -> (String, String) {
     let remedy = if user == "root" {
         "root is kept out by something else: a sandbox, AppArmor or SELinux (dmesg says)".into()
     } else if theirs != "root" && (mode >> 3) & needed == *needed {
-        format!("usermod -aG {theirs} {user}, and start it again")
+        format!("usermod -aG {theirs} {user}, and start it again").into()
     } else {
         let path = quoted(path);
         let lasting = match source {
-            "strongswan" => format!("; to last, charon {{ group = {group} }} in strongswan.conf"),
-            _ => String::new(),
+            "strongswan" => format!("; to last, charon {{ group = {group} }} in strongswan.conf").into(),
+            _ => Words::default(),
         };
-        format!("chgrp {group} {path} && chmod g+{letters} {path}{lasting}")
+        format!("chgrp {group} {path} && chmod g+{letters} {path}{lasting}").into()
     };
     (words, remedy)
 }
@@ -313,8 +318,8 @@ fn reach(address: IpAddr) -> Reach {
     }
 }
 
-fn joined(words: String, more: &str) -> String {
-    if more.is_empty() { words } else { format!("{words}: {more}") }
+fn joined(words: String, more: &str) -> Words {
+    if more.is_empty() { words.into() } else { format!("{words}: {more}").into() }
 }
 
 /// A word for a shell.
@@ -410,7 +415,7 @@ mod tests {
             ),
         ] {
             let found = super::target(source, target, Some(&Error::Denied { thing: target.into() }), &scene);
-            assert_eq!((found.words.as_str(), found.remedy.as_str()), (words, remedy), "{source} {target}");
+            assert_eq!((&*found.words, &*found.remedy), (words, remedy), "{source} {target}");
             assert_eq!(found.verdict, Verdict::Bad);
         }
     }
@@ -586,7 +591,7 @@ mod tests {
             (Notice::Never { thing: thing(), flaw }, Verdict::Bad, "this rule can never match: it is never"),
         ] {
             let found = super::notice("openvpn", &notice);
-            assert_eq!((found.verdict, found.words.as_str(), found.thing.as_str()), (verdict, words, "x"));
+            assert_eq!((found.verdict, &*found.words, found.thing.as_str()), (verdict, words, "x"));
             assert!(!found.remedy.is_empty());
         }
         for (seconds, words) in [(-5, "-5 seconds"), (119, "119 seconds"), (120, "2 minutes"), (200_000, "2 days")] {
@@ -618,13 +623,13 @@ mod tests {
         let denied = shut_door(":1", &Error::Denied { thing: ":1".into() }, false);
         assert_eq!(denied.words, "permission denied: a port below 1024 needs a right");
         let odd = shut_door(":1", &Error::Io { thing: ":1".into(), why: "odd".into() }, false);
-        assert_eq!((odd.words.as_str(), odd.verdict), ("odd", Verdict::Bad));
+        assert_eq!((&*odd.words, odd.verdict), ("odd", Verdict::Bad));
     }
 
     #[test]
     fn what_is_absent_is_no_trouble_and_says_where_charon_is() {
         let found = absent("openvpn", "/a, /b", &scene());
-        assert_eq!((found.verdict, found.remedy.as_str()), (Verdict::Absent, ""));
+        assert_eq!((found.verdict, &*found.remedy), (Verdict::Absent, ""));
         assert_eq!(absent("strongswan", CHARON, &scene()).verdict, Verdict::Absent);
         let found = absent("strongswan", CHARON, &Scene { charon: true, ..scene() });
         assert!(found.words.contains("vici") && found.remedy.contains("vici_socket"), "{found}");

@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_landing_page_says_what_is_wrong_and_since_when() {
-        let finding = |verdict, thing: &str, words: &str, remedy: &str| {
+        let finding = |verdict, thing: &str, words: &'static str, remedy: &'static str| {
             let (thing, words, remedy) = (thing.into(), words.into(), remedy.into());
             (Finding { verdict, source: "openvpn", thing, words, remedy }, "2026-11-20 13:20:25".to_owned())
         };

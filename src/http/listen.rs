@@ -15,7 +15,6 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 use super::door::{Order, Orders};
 use super::{Limits, Networks, Respond};
 use crate::collector::Error;
-use crate::text::Text;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
 /// be more than what the C library calls the most, 128 with musl.
@@ -157,7 +156,8 @@ fn answers(address: SocketAddr) -> io::Result<bool> {
     stream.write_all(b"GET /-/healthy HTTP/1.0\r\n\r\n")?;
     let mut head = [0; 256];
     let read = stream.read(&mut head)?;
-    Ok(Text::new(head.get(..read).unwrap_or_default()).contains("\r\nServer: gateway-exporter\r\n"))
+    let ours = b"\r\nServer: gateway-exporter\r\n";
+    Ok(head.get(..read).unwrap_or_default().windows(ours.len()).any(|bytes| bytes == ours))
 }
 
 /// Whether `address` is written as one that can be listened on; the error says what is wrong with it.

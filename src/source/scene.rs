@@ -80,17 +80,12 @@ fn runs(names: &[&str]) -> bool {
 }
 
 fn elsewhere(target: &str) -> Option<String> {
-    let same = fs::canonicalize(target).ok();
-    let other =
-        |path: &&&str| file::is_socket(Path::new(path)) && (same.is_none() || fs::canonicalize(path).ok() != same);
-    VICI.iter().find(other).map(|path| (*path).to_owned())
+    VICI.iter().find(|path| **path != target && file::is_socket(Path::new(path))).map(|path| (*path).to_owned())
 }
 
 /// The first folder on the way that can't be searched, or the file itself where it can't be opened.
 fn barrier(path: &Path) -> Option<Barrier> {
-    let mut way: Vec<&Path> = path.ancestors().skip(1).collect();
-    way.reverse();
-    let closed = way.into_iter().find(|folder| access(*folder, AccessFlags::X_OK).is_err());
+    let closed = path.ancestors().skip(1).filter(|folder| access(*folder, AccessFlags::X_OK).is_err()).last();
     let (place, needed) = match closed {
         Some(folder) => (folder, 1),
         None if file::is_socket(path) => (path, 6),
