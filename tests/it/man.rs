@@ -39,6 +39,8 @@ fn the_man_page_is_sound() {
         }
     }
     if let Some((said, complaints)) = read("mandoc", &["-T", "lint", "-W", "warning"]) {
-        assert_eq!((said.as_str(), complaints.as_str()), ("", ""));
+        // A page of a build has no date of its own.
+        let said: Vec<&str> = said.lines().filter(|line| !line.contains("missing date")).collect();
+        assert!(said.is_empty() && complaints.is_empty(), "{said:?} {complaints}");
     }
 }

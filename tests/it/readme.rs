@@ -7,8 +7,11 @@ use std::path::Path;
 
 use gateway_exporter::app::catalogue;
 use gateway_exporter::cli::{self, Command};
+use gateway_exporter::collector::Error;
 use gateway_exporter::config::{Config, Surroundings};
+use gateway_exporter::doctor;
 use gateway_exporter::expo::Group;
+use gateway_exporter::source::scene::{Barrier, Scene};
 use gateway_exporter::strongswan::sa::Identity;
 
 fn file(path: &str) -> String {
@@ -57,6 +60,24 @@ fn the_example_of_access_is_valid() {
     assert_eq!((config.web.listen.len(), config.web.users.len()), (3, 1));
     assert!(config.web.users["prometheus"].is_of(b"abc"));
     assert!(config.web.allow.is_some() && config.web.hides_sessions && config.key_file.is_some());
+}
+
+#[test]
+fn the_doctor_says_what_the_readme_shows() {
+    let file = "/run/openvpn/office.status";
+    let barrier =
+        Barrier { path: "/run/openvpn".into(), owner: "root".into(), group: "root".into(), mode: 0o750, needed: 1 };
+    let scene = Scene { user: "prom".into(), group: "prom".into(), barrier: Some(barrier), ..Scene::default() };
+    let findings = [
+        doctor::target("openvpn", file, Some(&Error::Denied { thing: file.into() }), &scene),
+        doctor::target("strongswan", "/var/run/charon.vici", None, &scene),
+        doctor::open_door("[::]:9234".parse().unwrap(), false),
+    ];
+    assert!(
+        section("Doctor").contains(&format!("```\n{}```\n", doctor::print(&findings))),
+        "{}",
+        doctor::print(&findings)
+    );
 }
 
 #[test]
