@@ -17,8 +17,10 @@ pub(super) fn located(text: &str, complaint: String) -> String {
 pub(super) fn plain(error: &serde_yaml::Error) -> String {
     let mut text = error.to_string();
     for (theirs, ours) in WORDS {
-        if let Some((before, after)) = text.split_once(theirs) {
-            text = [before, ours, after].concat();
+        if let Some(at) = text.as_bytes().windows(theirs.len()).position(|words| words == theirs.as_bytes()) {
+            let after = text.split_off(at);
+            text += ours;
+            text += after.get(theirs.len()..).unwrap_or_default();
         }
     }
     match error.location() {
