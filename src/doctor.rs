@@ -193,7 +193,9 @@ fn why(error: &Error) -> String {
 
 fn no_socket(scene: &Scene) -> (Words, Words) {
     match (&scene.elsewhere, scene.charon) {
-        (Some(path), _) => (format!("not found, but {path} is there").into(), format!("write vici_socket: {path}").into()),
+        (Some(path), _) => {
+            (format!("not found, but {path} is there").into(), format!("write vici_socket: {path}").into())
+        }
         (None, true) => (
             "not found, though charon is running: its plugin vici is not loaded, or its socket is elsewhere".into(),
             "install the plugin (Debian: strongswan-swanctl, OpenWrt: strongswan-mod-vici) and restart charon, or write \
@@ -227,17 +229,22 @@ fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
     match error {
         Error::NotFound { .. } if command == target => (
             "".into(),
-            "write ipsec_config as it is called here; a gateway with swanctl.conf has none, and strongswan is its source".into(),
+            "write ipsec_config as it is called here; with swanctl.conf there is none, and strongswan is the source"
+                .into(),
         ),
         Error::NotFound { .. } if command.contains('/') => ("there is no such command".into(), IPSEC_COMMAND.into()),
-        Error::NotFound { .. } => (format!("{command} is not in PATH, which is {}", scene.path).into(), IPSEC_COMMAND.into()),
+        Error::NotFound { .. } => {
+            (format!("{command} is not in PATH, which is {}", scene.path).into(), IPSEC_COMMAND.into())
+        }
         // What the command ends with where charon does not run, as init scripts do.
         Error::Refused { why, .. } if why == "exit status: 3" => ("charon is not running".into(), "ipsec start".into()),
-        Error::Refused { .. } | Error::TimedOut { .. } if scene.user != "root" => (
-            "".into(),
-            format!("run {target} by hand as {}; where only root may, add --enable.sudo and a rule in sudoers", scene.user).into(),
-        ),
-        Error::Refused { .. } | Error::TimedOut { .. } => ("".into(), format!("run {target} by hand").into()),
+        Error::Refused { .. } | Error::TimedOut { .. } => {
+            let sudo = match scene.user.as_str() {
+                "root" => "",
+                _ => "; where only root may, add --enable.sudo and a rule in sudoers",
+            };
+            ("".into(), format!("run {target} by hand as {}{sudo}", scene.user).into())
+        }
         Error::Malformed { .. } if command.contains(' ') => {
             ("neither strongSwan nor libreswan prints that".into(), IPSEC_COMMAND.into())
         }
@@ -245,7 +252,8 @@ fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
     }
 }
 
-const IPSEC_COMMAND: &str = "install it (Debian: strongswan-starter or libreswan), or say where it is: ipsec_command: [/usr/sbin/ipsec, statusall]";
+const IPSEC_COMMAND: &str = "install it (Debian: strongswan-starter or libreswan), or say where it is: \
+                             ipsec_command: [/usr/sbin/ipsec, statusall]";
 
 fn openvpn(target: &str, error: &Error) -> (Words, Words) {
     match error {

@@ -14,7 +14,8 @@
 //!
 //! Start with [`openvpn`], the simplest house, then [`expo`], which makes wrong output unsayable;
 //! the rest follows the same pattern. [`app`] puts the houses side by side, [`http`] is the door,
-//! and [`source`] is the only place that knows the operating system.
+//! [`doctor`] has the words for what is wrong, and [`source`] is the only place that knows the
+//! operating system.
 
 pub mod app;
 pub mod bcrypt;

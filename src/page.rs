@@ -49,8 +49,10 @@ section{background:var(--card);border:1px solid var(--line);border-radius:.7rem;
 h2{font-size:1.05rem;margin:0 0 .25rem}p{margin:.2rem 0}\
 ul{list-style:none;margin:0;padding:0}section li{display:grid;grid-template-columns:4.6rem 1fr auto;gap:.1rem .7rem;\
 align-items:baseline;padding:.5rem 0;border-top:1px solid var(--line)}section li:first-child{border-top:0}\
-li .chip{justify-self:start}code{font:.93em ui-monospace,monospace}section li div>span,section li small{display:block}.down{color:var(--bad)}.check{color:var(--wait)}\
-[hidden]{display:none!important}.bar{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.4rem;margin:0 0 1rem;font-size:.93rem}\
+li .chip{justify-self:start}code{font:.93em ui-monospace,monospace}section li div>span,\
+section li small{display:block}.down{color:var(--bad)}.check{color:var(--wait)}\
+[hidden]{display:none!important}.bar{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.4rem;\
+margin:0 0 1rem;font-size:.93rem}\
 input[type=search]{font:inherit;color:inherit;background:var(--card);border:1px solid var(--soft);border-radius:.4rem;\
 padding:.25rem .6rem;width:16rem;max-width:60vw}input:focus-visible{outline:2px solid var(--link);outline-offset:2px}\
 .alert{color:var(--bad);background:var(--bad-bg);border-radius:.7rem;padding:.7rem 1.2rem;margin:0 0 1rem}\
@@ -86,12 +88,14 @@ const BAR: &str = "<p class=\"bar\" hidden><label>Filter <input type=\"search\" 
 /// ten seconds the page takes over what has changed, unless it is in the background or text in it is selected. Without
 /// scripts the page stands as it came.
 const SCRIPT: &str = "\
-(function(){var d=document,bar=d.querySelector('.bar'),box=bar.querySelectorAll('input'),said=bar.querySelector('span'),\
+(function(){var d=document,bar=d.querySelector('.bar'),box=bar.querySelectorAll('input'),\
+said=bar.querySelector('span'),\
 chip=d.querySelector('h1+span'),at=-1,up=true;\
 function all(s,f){Array.prototype.forEach.call(d.querySelectorAll(s),f)}\
 function key(r){var c=r.cells[at];return c.dataset.sort||(c.querySelector('bdi')||c).textContent}\
 function sort(){var b=d.querySelector('tbody');if(!b||at<0)return;\
-all('thead th',function(th,i){i===at?th.setAttribute('aria-sort',up?'ascending':'descending'):th.removeAttribute('aria-sort')});\
+all('thead th',function(th,i){i===at?th.setAttribute('aria-sort',\
+up?'ascending':'descending'):th.removeAttribute('aria-sort')});\
 Array.from(b.rows).sort(function(x,y){return (up?1:-1)*key(x).localeCompare(key(y),undefined,{numeric:true})})\
 .forEach(function(r){b.appendChild(r)})}\
 function filter(){var w=box[0].value.toLowerCase().split(' '),n=0,m=0;\

@@ -3,8 +3,8 @@
 //! The YAML parser says it only of what it can't read. What is found here is as exact as one key in each line allows:
 //! of a section that is written in one line it is that line.
 
-/// A complaint that begins with its key (`sockets[1].srcPort: …`), with the line of that key in `text`, or of the entry
-/// around it. A key that is not found has none.
+/// A complaint that begins with its key (`sockets[1].srcPort: …`), with the line of that key in `text`, or of the
+/// entry around it. A key that is not found has none.
 pub(super) fn located(text: &str, complaint: String) -> String {
     let key = complaint.split_once(": ").map_or("", |(key, _)| key);
     match line_of(text, key) {

@@ -16,6 +16,9 @@ const VICI: [&str; 3] = ["/var/run/charon.vici", "/run/strongswan/charon.vici", 
 /// What charon's process is called: started by `ipsec` or an init script, or by systemd.
 const CHARON: [&str; 2] = ["charon", "charon-systemd"];
 
+/// The most processes that are looked at.
+const MOST_PROCESSES: usize = 65_536;
+
 /// The most of `/etc/passwd` and `/etc/group` that is read.
 const LIMIT: usize = 256 * 1024;
 
@@ -75,8 +78,10 @@ impl Scene {
 /// Whether a process of one of these names can be seen in our network.
 fn runs(names: &[&str]) -> bool {
     let is_one = |found: Vec<String>| found.iter().any(|name| names.contains(&name.as_str()));
-    process::list(Path::new("/proc"))
-        .is_ok_and(|mut all| all.any(|process| process.names().is_ok_and(is_one) && process.shares_network()))
+    process::list(Path::new("/proc")).is_ok_and(|all| {
+        let mut all = all.take(MOST_PROCESSES);
+        all.any(|process| process.names().is_ok_and(is_one) && process.shares_network())
+    })
 }
 
 fn elsewhere(target: &str) -> Option<String> {
