@@ -141,8 +141,8 @@ impl App {
     /// What is wrong with the configuration although it is valid, which shows before any source is asked.
     pub fn flaws(&self) -> Vec<Finding> {
         let watch = lock(&self.watch);
-        let rules = watch.config.sockets.iter().flat_map(|settings| &settings.rules);
-        let notices = rules.filter_map(|rule| sockets::never(rule, &BTreeMap::new()));
+        let Some(settings) = &watch.config.sockets else { return Vec::new() };
+        let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &BTreeMap::new()));
         notices.map(|notice| doctor::notice("sockets", &notice)).collect()
     }
 
@@ -253,11 +253,10 @@ impl App {
     /// What was found out when every target was last tried, by source, and since when it is so where that is known.
     fn findings(&self) -> Vec<(Finding, Option<i64>)> {
         let notices = lock(&self.notices).clone();
-        let states = lock(&self.states);
-        let states: Vec<_> =
-            states.iter().map(|((source, target), state)| (*source, target.clone(), state.clone())).collect();
+        // No lock is held while the scene is looked at.
+        let states = lock(&self.states).clone();
         let mut findings = Vec::new();
-        for (source, target, State { trouble, since }) in states {
+        for ((source, target), State { trouble, since }) in states {
             let noticed = notices.iter().find(|(name, notice)| *name == source && notice.thing() == target);
             let finding = match (&trouble, noticed) {
                 (None, Some(_)) => continue,
@@ -272,7 +271,8 @@ impl App {
         let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.thing == notice.thing());
         let news = notices.iter().filter(|(_, notice)| !is_down(notice));
         let news: Vec<_> = news.map(|(source, notice)| doctor::notice(source, notice)).collect();
-        for finding in news.into_iter().chain(self.absent()).chain(lock(&self.door).clone()) {
+        let door = lock(&self.door).clone();
+        for finding in news.into_iter().chain(self.absent()).chain(door) {
             let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
             findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
         }
@@ -766,6 +766,17 @@ mod tests {
         app.reload(config("vici_socket: /a\novpnudpstatus: /c\n"), None);
         assert!(Arc::ptr_eq(&charon, &named("strongswan")), "its totals would fall");
         assert!(!Arc::ptr_eq(&openvpn, &named("openvpn")), "it reads another file");
+    }
+
+    #[test]
+    fn the_landing_page_and_a_reload_do_not_wait_for_each_other() {
+        let config =
+            || Config::parse("ovpnudpstatus: /no/such\n", &crate::config::Surroundings::default()).expect("valid");
+        let app = App::new(config(), None, "/metrics".into());
+        thread::scope(|threads| {
+            threads.spawn(|| (0..500).for_each(|_| app.reload(config(), None)));
+            (0..500).for_each(|_| assert_eq!(get(&app, "/").0, 200));
+        });
     }
 
     #[test]

@@ -157,11 +157,14 @@ fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
     }
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
     let app = app(flags, watched);
-    let opened = web.listen.iter().flat_map(|address| match Entrance::open(slice::from_ref(address)) {
-        Ok(entrance) => open_doors(&entrance, &web),
-        Err(error) => vec![doctor::shut_door(address, &error, http::is_ours(address))],
-    });
-    app.note_door(opened.collect());
+    let mut door = Vec::new();
+    for address in &web.listen {
+        match Entrance::open(slice::from_ref(address)) {
+            Ok(entrance) => door.append(&mut open_doors(&entrance, &web)),
+            Err(error) => door.push(doctor::shut_door(address, &error, http::is_ours(address))),
+        }
+    }
+    app.note_door(door);
     let findings = app.examine();
     say(&format!("gateway-exporter {}, as {}, {origin}\n\n", own::VERSION, Scene::here().user));
     say(&doctor::print(&findings));
