@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export GATEWAY_EXPORTER_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help run test check unit e2e capture setup-build setup-test
+.PHONY: help run test check unit e2e capture man setup-build setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ e2e: ## the binary between real daemons (as root); E2E=test_openvpn runs one fil
 
 capture: ## make the fixtures' captures anew from real daemons (as root)
 	for source in strongswan ipsec openvpn sockets; do python3 tests/e2e/capture_$$source.py; done
+
+man: setup-build ## the man page, in dist
+	mkdir -p dist
+	cargo run --locked --quiet --example man >dist/gateway-exporter.8
 
 setup-build:
 	@tests/setup.sh build

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collector::{Collector, Deadline, Report};
-use crate::config::Config;
+use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::config::{Config, LOOKED_FOR};
+use crate::doctor::{self, Finding};
 use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
 use crate::http::{Reply, Request};
 use crate::ipsec::{self, Ipsec};
@@ -20,6 +21,7 @@ use crate::page::{self, Frame};
 use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
+use crate::source::scene::Scene;
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
 use crate::users::{Users, Verdict};
@@ -57,6 +59,8 @@ pub struct App {
     users: Mutex<Arc<Users>>,
     telemetry_path: String,
     states: Mutex<States>,
+    notices: Mutex<Notices>,
+    door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
     room: Arc<Room>,
 }
@@ -73,9 +77,12 @@ type Collectors = Arc<[Arc<dyn Collector>]>;
 /// What every target did when it was last tried.
 type States = BTreeMap<(&'static str, String), State>;
 
+/// What every source noticed when it was last asked for its metrics.
+type Notices = Vec<(&'static str, Notice)>;
+
 #[derive(Clone, Debug)]
 struct State {
-    trouble: Option<String>,
+    trouble: Option<Error>,
     since: i64,
 }
 
@@ -110,6 +117,8 @@ impl App {
             watch: Mutex::new(Watch::new(config, discover)),
             telemetry_path,
             states: Mutex::default(),
+            notices: Mutex::default(),
+            door: Mutex::default(),
             scrapes: Mutex::default(),
             room: Room::new(ROOM),
         }
@@ -120,7 +129,38 @@ impl App {
         *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
         let mut watch = lock(&self.watch);
         *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
-        lock(&self.states).retain(|(name, _), _| watch.collectors.iter().any(|collector| collector.name() == *name));
+        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
+        lock(&self.states).retain(|(name, _), _| is_watched(name));
+        lock(&self.notices).retain(|(name, _)| is_watched(name));
+    }
+
+    /// Notes what was found out about where it is listened.
+    pub fn note_door(&self, findings: Vec<Finding>) {
+        *lock(&self.door) = findings;
+    }
+
+    /// What is wrong with the configuration although it is valid, which shows before any source is asked.
+    pub fn flaws(&self) -> Vec<Finding> {
+        let watch = lock(&self.watch);
+        let Some(settings) = &watch.config.sockets else { return Vec::new() };
+        let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &BTreeMap::new()));
+        notices.map(|notice| doctor::notice("sockets", &notice)).collect()
+    }
+
+    /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
+    pub fn examine(&self) -> Vec<Finding> {
+        let collectors = lock(&self.watch).current();
+        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
+        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE));
+        self.findings().into_iter().map(|(finding, _)| finding).collect()
+    }
+
+    /// One scrape without a request, and whether every target answered.
+    pub fn once(&self) -> (Reply, bool) {
+        let collectors = lock(&self.watch).current();
+        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
+        let reply = self.expose(&all, Deadline::within(PATIENCE), false);
+        (reply, lock(&self.states).values().all(|state| state.trouble.is_none()))
     }
 
     /// What is watched, a line for each source.
@@ -177,42 +217,79 @@ impl App {
 
     fn scrape(&self, request: &Request, with_own: bool) -> Reply {
         lock(&self.scrapes).begin();
-        let reply = self.with_collectors(request, |collectors| {
-            let mut all = Exposition::default();
-            own::expose_build(&mut all);
-            let mut places = Vec::new();
-            for round in self.gather(collectors, Wish::Metrics, deadline(request)) {
-                let Some(place) = round.place else { return full() };
-                places.push(place);
-                for (target, result) in &round.report.targets {
-                    own::expose_target(round.name, target, result.is_ok(), &mut all);
-                }
-                own::expose_duration(round.name, round.taken, &mut all);
-                own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
-                all.absorb(round.report.exposition);
-            }
-            if with_own {
-                own::expose_usage(&usage::read(), &mut all);
-                lock(&self.scrapes).expose(&mut all);
-            }
-            Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
-        });
+        let reply = self.with_collectors(request, |collectors| self.expose(collectors, deadline(request), with_own));
         lock(&self.scrapes).end(reply.status());
         reply
     }
 
+    fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
+        let mut all = Exposition::default();
+        own::expose_build(&mut all);
+        let mut places = Vec::new();
+        for round in self.gather(collectors, Wish::Metrics, deadline) {
+            let Some(place) = round.place else { return full() };
+            places.push(place);
+            for (target, result) in &round.report.targets {
+                own::expose_target(round.name, target, result.is_ok(), &mut all);
+            }
+            own::expose_duration(round.name, round.taken, &mut all);
+            own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
+            all.absorb(round.report.exposition);
+        }
+        if with_own {
+            own::expose_usage(&usage::read(), &mut all);
+            lock(&self.scrapes).expose(&mut all);
+        }
+        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
+    }
+
     fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
         self.gather(collectors, Wish::Metrics, deadline(request));
-        let targets: Vec<_> = lock(&self.states)
-            .iter()
-            .map(|((collector, name), state)| page::Target {
-                collector,
-                name: name.clone(),
-                trouble: state.trouble.clone(),
-                since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
-            })
-            .collect();
-        html(page::landing(self.frame(&self.gateway()), &targets))
+        let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
+        let findings = self.findings().into_iter();
+        let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
+        html(page::landing(self.frame(&self.gateway()), &findings))
+    }
+
+    /// What was found out when every target was last tried, by source, and since when it is so where that is known.
+    fn findings(&self) -> Vec<(Finding, Option<i64>)> {
+        let notices = lock(&self.notices).clone();
+        // No lock is held while the scene is looked at.
+        let states = lock(&self.states).clone();
+        let mut findings = Vec::new();
+        for ((source, target), State { trouble, since }) in states {
+            let noticed = notices.iter().find(|(name, notice)| *name == source && notice.thing() == target);
+            let finding = match (&trouble, noticed) {
+                (None, Some(_)) => continue,
+                (None, None) => doctor::target(source, &target, None, &Scene::default()),
+                (Some(error), _) => {
+                    doctor::target(source, &target, Some(error), &Scene::around(source, &target, error))
+                }
+            };
+            findings.push((finding, Some(since)));
+        }
+        // What was noticed of a target that is down says less.
+        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.thing == notice.thing());
+        let news = notices.iter().filter(|(_, notice)| !is_down(notice));
+        let news: Vec<_> = news.map(|(source, notice)| doctor::notice(source, notice)).collect();
+        let door = lock(&self.door).clone();
+        for finding in news.into_iter().chain(self.absent()).chain(door) {
+            let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
+            findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
+        }
+        findings
+    }
+
+    /// The sources that were looked for on this machine and are not there.
+    fn absent(&self) -> Vec<Finding> {
+        let watch = lock(&self.watch);
+        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
+        let missing = LOOKED_FOR.iter().filter(|(source, _)| watch.discover.is_some() && !is_watched(source));
+        let finding = |(source, tried): &(&'static str, &str)| {
+            let error = Error::NotFound { thing: (*tried).into() };
+            doctor::absent(source, tried, &Scene::around(source, tried, &error))
+        };
+        missing.map(finding).collect()
     }
 
     /// Calls `answer` with the sessions of all sources, and why some of them could not be read.
@@ -275,18 +352,33 @@ impl App {
         rounds
     }
 
+    /// Notes what a source noticed, and logs what is new where it can mean that something is down.
+    fn note_notices(&self, source: &'static str, notices: &[Notice]) {
+        let mut known = lock(&self.notices);
+        for notice in notices {
+            let is_new = !known.iter().any(|(name, before)| *name == source && before.thing() == notice.thing());
+            if let (true, Notice::Stale { .. } | Notice::NoMatch { .. }) = (is_new, notice) {
+                let Finding { thing, words, .. } = doctor::notice(source, notice);
+                log::warn!("{source}: {thing}: {words}");
+            }
+        }
+        known.retain(|(name, _)| *name != source);
+        known.extend(notices.iter().map(|notice| (source, notice.clone())));
+    }
+
     /// Notes how every target did, and logs what changed: once, not at every scrape.
     fn note(&self, rounds: &[Round], wish: Wish) {
         let now = clock::now();
         let mut states = lock(&self.states);
         for Round { name, report, .. } in rounds {
             if wish == Wish::Metrics {
+                self.note_notices(name, &report.notices);
                 states.retain(|(collector, target), _| {
                     collector != name || report.targets.iter().any(|(reported, _)| reported == target)
                 });
             }
             for (target, result) in &report.targets {
-                let trouble = result.as_ref().err().map(ToString::to_string);
+                let trouble = result.as_ref().err().cloned();
                 let known = states.get(&(*name, target.clone()));
                 if known.is_some_and(|state| state.trouble == trouble) {
                     continue;
@@ -643,7 +735,7 @@ mod tests {
         assert_eq!(lock(&app.states)[&key].since, 7);
         lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
         let (_, page) = get(&app, "/");
-        assert!(page.contains("Everything answers<"), "{page}");
+        assert!(page.contains("All is well<"), "{page}");
         assert!(lock(&app.states)[&key].since > 7);
     }
 
@@ -700,6 +792,17 @@ mod tests {
         app.reload(config(alone + "ovpntcpstatus: /no/such/status\n"), None);
         assert!(seen(), "ann left, and another server came: what she had stays");
         std::fs::remove_file(&path).expect("it was there");
+    }
+
+    #[test]
+    fn the_landing_page_and_a_reload_do_not_wait_for_each_other() {
+        let config =
+            || Config::parse("ovpnudpstatus: /no/such\n", &crate::config::Surroundings::default()).expect("valid");
+        let app = App::new(config(), None, "/metrics".into());
+        thread::scope(|threads| {
+            threads.spawn(|| (0..500).for_each(|_| app.reload(config(), None)));
+            (0..500).for_each(|_| assert_eq!(get(&app, "/").0, 200));
+        });
     }
 
     #[test]

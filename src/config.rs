@@ -1,7 +1,7 @@
 //! The configuration: what was written ([`File`]) and what is meant ([`Config`]).
 //!
-//! A file of any of the five originals is valid, and one file may hold them all. The only file
-//! that knows serde_yaml.
+//! A file of any of the five originals is valid, and one file may hold them all. Only this file and
+//! `place` below it know serde_yaml.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::place::{located, plain};
 use self::web::FileWeb;
 pub use self::web::Web;
 use crate::bcrypt::Hash;
@@ -23,6 +24,7 @@ use crate::source::socket::Address;
 use crate::strongswan::sa::Identity;
 use crate::{ipsec, openvpn, sockets, strongswan};
 
+mod place;
 mod web;
 
 /// Where charon's socket is unless something else is said.
@@ -42,6 +44,13 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
+
+/// Where sources are looked for while none is configured.
+pub const LOOKED_FOR: [(&str, &str); 3] = [
+    ("ipsec", "/etc/ipsec.conf and ipsec in PATH"),
+    ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
+    ("strongswan", VICI),
+];
 
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +87,7 @@ pub struct Surroundings {
 
 /// What was written. Every key is optional, and one that we don't know is an error.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values, as in `vici_socket: /var/run/charon.vici`")]
 struct File {
     vici_socket: Option<String>,
     server_name: Option<String>,
@@ -99,7 +108,7 @@ struct File {
 
 /// The section `metrics`: how much detail is exposed.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values")]
 struct FileMetrics {
     without: Option<Vec<String>>,
     client: Option<String>,
@@ -109,7 +118,7 @@ struct FileMetrics {
 
 /// One entry of `openvpn`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values")]
 struct FileServer {
     status: PathBuf,
     name: Option<String>,
@@ -119,7 +128,7 @@ struct FileServer {
 
 /// One entry of `sockets`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values")]
 struct FileRule {
     name: Option<Scalar>,
     #[serde(alias = "srcHost")]
@@ -138,17 +147,17 @@ struct FileRule {
 
 /// A value that may be written as a number or as text: `22`, `"22"`.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a word or a number")]
 enum Scalar {
     Number(u64),
     Text(String),
 }
 
 impl Config {
-    /// What a file means; the complaint names the key and, where the file can't be read, the line.
+    /// What a file means; the complaint names the key and the line.
     pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, String> {
-        let file: Option<File> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        file.unwrap_or_default().meaning(surroundings)
+        let file: Option<File> = serde_yaml::from_str(text).map_err(|error| plain(&error))?;
+        file.unwrap_or_default().meaning(surroundings).map_err(|complaint| located(text, complaint))
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -184,8 +193,8 @@ impl Config {
 
     /// The users of Prometheus' web configuration file.
     pub fn web_file(text: &str) -> Result<BTreeMap<String, Hash>, String> {
-        let file: Option<web::Toolkit> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        file.unwrap_or_default().users()
+        let file: Option<web::Toolkit> = serde_yaml::from_str(text).map_err(|error| plain(&error))?;
+        file.unwrap_or_default().users().map_err(|complaint| located(text, complaint))
     }
 
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
@@ -332,21 +341,23 @@ fn ipsec_settings(
 }
 
 fn servers(tcp: Option<PathBuf>, udp: Option<PathBuf>, list: Vec<FileServer>) -> Result<Vec<openvpn::Server>, String> {
-    let named = [(tcp, openvpn::Protocol::Tcp), (udp, openvpn::Protocol::Udp)];
-    let mut servers: Vec<_> = named
-        .into_iter()
-        .filter_map(|(status, protocol)| {
-            Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol), stale_after: None })
-        })
-        .collect();
+    let is_path = |status: &PathBuf, key: &str| match status.as_os_str().is_empty() {
+        true => Err(format!("{key}: a status file without a path")),
+        false => Ok(()),
+    };
+    let mut servers = Vec::new();
+    let named = [("ovpntcpstatus", tcp, openvpn::Protocol::Tcp), ("ovpnudpstatus", udp, openvpn::Protocol::Udp)];
+    for (key, status, protocol) in named {
+        let Some(status) = status else { continue };
+        is_path(&status, key)?;
+        servers.push(openvpn::Server { name: None, status, protocol: Some(protocol), stale_after: None });
+    }
     for (index, FileServer { status, name, protocol, stale_after }) in list.into_iter().enumerate() {
+        is_path(&status, &format!("openvpn[{index}].status"))?;
         let protocol = protocol.map(|word| protocol_of(&word, index)).transpose()?;
         servers.push(openvpn::Server { name, status, protocol, stale_after: stale_after.map(i64::from) });
     }
-    match servers.iter().position(|server| server.status.as_os_str().is_empty()) {
-        Some(_) => Err("openvpn: a status file without a path".into()),
-        None => Ok(servers),
-    }
+    Ok(servers)
 }
 
 /// `tcp` or `udp`, with or without what OpenVPN's own `proto` may add (`tcp4-server`).
@@ -444,7 +455,8 @@ mod tests {
                 "openvpn:\n  - {status: /a, protocol: sctp}",
                 "openvpn[0].protocol: \"sctp\" is neither \"tcp\" nor \"udp\"",
             ),
-            ("ovpntcpstatus: \"\"", "openvpn: a status file without a path"),
+            ("ovpntcpstatus: \"\"", "ovpntcpstatus: a status file without a path"),
+            ("openvpn: [{status: \"\"}]", "openvpn[0].status: a status file without a path"),
             ("ipsec_command: []", "ipsec_command: no command"),
             ("metrics: {client: cn}", "metrics.client: \"cn\" is neither \"remote-id\" nor \"user\""),
             (
@@ -464,7 +476,10 @@ mod tests {
             ("identities: hashed", "identities: hashed names need a key, and identities_key_file does not say where"),
             ("identities_key_file: /k", "identities_key_file: the key is for identities: hashed"),
         ] {
-            assert_eq!(complaint(text), expected);
+            let said = complaint(text);
+            let (words, place) = said.rsplit_once(" at line ").expect(text);
+            assert_eq!(words, expected);
+            assert_eq!(place.parse(), Ok(text.lines().count()), "{said}: the last line");
         }
         assert!(complaint("openvpn:\n  - {name: a}").contains("missing field `status`"));
     }
@@ -532,6 +547,13 @@ mod tests {
         assert_eq!(ipsec.config, PathBuf::from("/flag"));
         assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
         assert!(Config::parse("", &surroundings).expect("valid").ipsec.is_some());
+    }
+
+    #[test]
+    fn the_places_that_are_looked_at_are_said() {
+        let tried = |source| LOOKED_FOR.iter().find(|(name, _)| *name == source).expect("a source").1;
+        assert_eq!(tried("openvpn"), STATUS_FILES.join(", "));
+        assert!(tried("ipsec").starts_with(IPSEC_CONF));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use allow::Networks;
 pub use basic::Credentials;
-pub use listen::{Entrance, bind, check};
+pub use listen::{Entrance, bind, check, is_ours};
 
 /// How to answer: called on the request's own thread.
 pub type Respond = dyn Fn(&Request) -> Reply + Send + Sync;

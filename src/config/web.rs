@@ -26,7 +26,7 @@ pub struct Web {
 
 /// The section `web`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values")]
 pub(super) struct FileWeb {
     listen: Option<Vec<String>>,
     allow: Option<Vec<String>>,
@@ -36,7 +36,7 @@ pub(super) struct FileWeb {
 
 /// Prometheus' web configuration file.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values")]
 pub(super) struct Toolkit {
     basic_auth_users: Option<BTreeMap<String, String>>,
     tls_server_config: Option<IgnoredAny>,
@@ -44,7 +44,7 @@ pub(super) struct Toolkit {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys with values")]
 struct HttpServer {
     /// Not spoken without TLS, so there is nothing to switch.
     #[serde(rename = "http2")]

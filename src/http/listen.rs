@@ -1,7 +1,7 @@
 //! Where to listen: `:port` for every address of the machine, `host:port`, `[address]:port`, `interface:port`.
 
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ const RECEIVE_BUFFER: usize = int(16 * 1024);
 
 /// How long the door may take to hear an order.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long somebody else who listens may take to say who it is.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// nix hands the kernel a usize where it reads an int: its first half, on a 64-bit MIPS that is big-endian.
 const fn int(value: usize) -> usize {
@@ -142,6 +145,21 @@ pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
     Ok(entrance.open.into_iter().filter_map(|(_, listener)| Arc::into_inner(listener)).collect())
 }
 
+/// Whether what listens on `address` already is a gateway-exporter.
+pub fn is_ours(address: &str) -> bool {
+    meaning(address).is_ok_and(|places| places.iter().any(|place| answers(place.address).unwrap_or(false)))
+}
+
+fn answers(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&address, GLANCE)?;
+    stream.set_read_timeout(Some(GLANCE))?;
+    stream.write_all(b"GET /-/healthy HTTP/1.0\r\n\r\n")?;
+    let mut head = [0; 256];
+    let read = stream.read(&mut head)?;
+    let ours = b"\r\nServer: gateway-exporter\r\n";
+    Ok(head.get(..read).unwrap_or_default().windows(ours.len()).any(|bytes| bytes == ours))
+}
+
 /// Whether `address` is written as one that can be listened on; the error says what is wrong with it.
 pub fn check(address: &str) -> Result<(), String> {
     match address.rsplit_once(':') {
@@ -236,7 +254,6 @@ fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
 
     #[test]
     fn a_port_alone_is_every_address() {

@@ -162,11 +162,13 @@ pub const TABLES: &[&dyn Shape] =
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
 /// Where no file could be read only the servers' states are said, and `probe_success 0`. A client
-/// that has not authenticated yet is no session and has no series.
-pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) {
+/// that has not authenticated yet is no session and has no series. Gives the stale ones: the place in `readings`, and
+/// the age in seconds.
+pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) -> Vec<(usize, i64)> {
     let mut gathered = Gathered::default();
+    let mut stale = Vec::new();
     memory.begin();
-    for reading in readings {
+    for (place, reading) in readings.iter().enumerate() {
         let row = match reading.file.map(parse) {
             Some(Document::Server(_)) => gathered.server(reading, memory, now, out),
             Some(Document::Statistics(statistics)) => {
@@ -176,10 +178,10 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
             }
             Some(Document::Unknown) | None => ServerRow::default(),
         };
-        let fresh = row
-            .updated
-            .is_none_or(|updated| memory.is_fresh(reading.server, updated, now.seconds, reading.stale_after));
-        let up = reading.file.is_some() && !reading.torn && fresh;
+        let mut fresh = |updated: &i64| memory.is_fresh(reading.server, *updated, now.seconds, reading.stale_after);
+        let late = row.updated.filter(|updated| !fresh(updated));
+        stale.extend(late.map(|updated| (place, now.seconds.saturating_sub(updated))));
+        let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
     memory.end(now.seconds);
@@ -188,6 +190,7 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
         out.add::<Sessions>(&gathered.sessions);
         memory.clients().iter().for_each(|account| out.add_row::<Person>(&account, true));
     }
+    stale
 }
 
 /// What the files come to so far.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use self::memory::Memory;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
-use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
 use crate::source::{clock, file};
 
 pub mod memory;
@@ -83,6 +83,7 @@ pub struct OpenVpn {
 /// A status file, read or not.
 struct StatusFile<'s> {
     server: &'s Server,
+    path: PathBuf,
     label: String,
     bytes: Option<Vec<u8>>,
     protocol: Protocol,
@@ -121,7 +122,11 @@ impl OpenVpn {
     fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
         let mut files = Vec::new();
         for server in &self.settings.servers {
-            for path in paths(&server.status) {
+            let paths = paths(&server.status);
+            if paths.is_empty() {
+                report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
+            }
+            for path in paths {
                 let (bytes, state) = match read_status(&path, deadline) {
                     Ok((bytes, complaint)) => (Some(bytes), complaint.map_or(Ok(()), Err)),
                     Err(error) => (None, Err(error)),
@@ -130,7 +135,7 @@ impl OpenVpn {
                 report.target(path.display().to_string(), state);
                 let protocol = server.protocol.unwrap_or_else(|| guess(&path));
                 let label = server.name.clone().unwrap_or_else(|| name(&path));
-                files.push(StatusFile { server, label, bytes, protocol, torn });
+                files.push(StatusFile { server, path, label, bytes, protocol, torn });
             }
         }
         files
@@ -156,7 +161,11 @@ impl Collector for OpenVpn {
         let files = self.read(deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
         let now = Now { seconds: clock::now(), unix: clock::unix };
-        metrics::expose(&readings, &mut memory, now, &mut report.exposition);
+        let stale = metrics::expose(&readings, &mut memory, now, &mut report.exposition);
+        let notice = |(place, age): (usize, i64)| {
+            files.get(place).map(|file| Notice::Stale { thing: file.path.display().to_string(), age })
+        };
+        report.notices.extend(stale.into_iter().filter_map(notice));
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {

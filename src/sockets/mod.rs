@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collector::{Collector, Deadline, Error, Report};
+use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::source::{file, netlink, socket};
 
 use census::Census;
@@ -142,6 +142,7 @@ impl Collector for Sockets {
                 names.insert(name, addresses);
             }
         }
+        report.notices.extend(self.settings.rules.iter().filter_map(|rule| never(rule, &names)));
         let mut tally = Tally::new(&self.settings.rules, &names);
         self.read_tables(deadline, &mut tally, report);
         if let Some(claims) = tally.claims() {
@@ -150,6 +151,11 @@ impl Collector for Sockets {
         }
         tally.findings().for_each(|finding| metrics::expose(finding, &mut report.exposition));
     }
+}
+
+/// The notice that a rule can't match, where it can't.
+pub fn never(rule: &Rule, names: &Names) -> Option<Notice> {
+    rule.flaw(names).map(|flaw| Notice::Never { thing: rule.name().into(), flaw })
 }
 
 /// Counts the sockets that the kernel lists; after an error some may have been counted.

@@ -216,3 +216,24 @@ fn a_tunnel_that_is_rekeyed_is_up() {
 fn no_session_is_an_empty_list() {
     assert_eq!(json(&[]), b"[]");
 }
+
+#[test]
+fn a_dry_run_ends_with_0_when_all_is_well() {
+    let folder = std::env::temp_dir().join(format!("gwx-dry-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("config.yaml");
+    let dry_run = |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway-exporter"));
+        let output = { command }.arg("--dry-run").arg("-c").arg(&config).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let status = folder.join("status");
+    std::fs::write(&status, self::status(&["a 1.1.1.1:1 10 20 a"])).unwrap();
+    let (code, text) = dry_run(&format!("ovpnudpstatus: {}\n", status.display()));
+    assert!(code == Some(0) && text.contains("\novpn_bytes_in_total{client=\"a_udp\"} 10\n"), "{code:?}: {text}");
+    let (code, text) = dry_run("ovpnudpstatus: /no/such\n");
+    assert!(code == Some(1) && text.contains("probe_success{version=\"\"} 0"), "{code:?}: {text}");
+    assert_eq!(dry_run("ovpnudpstatuz: /no/such\n"), (Some(2), String::new()));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

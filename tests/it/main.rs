@@ -11,6 +11,7 @@ mod http;
 mod ipsec;
 mod kernel;
 mod libreswan;
+mod man;
 mod openvpn;
 mod originals;
 mod reader;
