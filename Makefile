@@ -39,4 +39,4 @@ setup-build:
 setup-test:
 	@tests/setup.sh build test
 
--include contrib/release.mk tests/bench/bench.mk tests/fuzz/fuzz.mk tests/e2e/soak.mk
+-include contrib/release.mk tests/bench/bench.mk tests/fuzz/fuzz.mk tests/e2e/soak.mk tests/fleet/fleet.mk
