@@ -11,6 +11,9 @@ cross: ## static musl binaries for routers, in target/cross/bin (TARGET=mipsel f
 cross-test: ## runs them under qemu against the fixtures (TARGET=mips for one)
 	tests/cross/run.sh $(TARGET)
 
+routers: ## three of them built and run, sizes, packages: what `make test` has of this
+	tests/cross/short.sh
+
 size: ## how big they are, which crates weigh most, idle memory; fails over budget
 	contrib/size.sh $(TARGET)
 
@@ -38,4 +41,4 @@ install: ## this machine's build under PREFIX=/usr/local, with a service where s
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
 
-.PHONY: cross cross-test size dist ipk deb packages-test install
+.PHONY: cross cross-test routers size dist ipk deb packages-test install

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints how big the binaries are, which crates weigh most, and what an idle daemon holds of the memory; fails where a
-# budget is exceeded: contrib/size.sh [TARGET...], where none is all that are built.
+# budget is exceeded: contrib/size.sh [--brief] [TARGET...], where none is all that are built. Brief is without crates,
+# which ask for a build with symbols.
 set -eu
 cd "$(dirname "$0")/.."
 . contrib/targets.sh
@@ -8,7 +9,8 @@ cd "$(dirname "$0")/.."
 FILE_BUDGET=716800 # 700 KiB
 IDLE_BUDGET=1228   # 1.2 MiB, in KiB
 
-missed=0
+missed=0 detailed='x86_64-unknown-linux-musl mips-unknown-linux-musl'
+[ "${1-}" != --brief ] || { shift && detailed=''; }
 [ $# -gt 0 ] || eval "set -- $(targets | awk '{ printf "%s ", $1 }')"
 
 printf '%-32s %9s %9s\n' target bytes gzipped
@@ -66,7 +68,7 @@ idle() {
     [ "${resident:-$IDLE_BUDGET}" -le "$IDLE_BUDGET" ] || { echo "over the budget of $IDLE_BUDGET KiB"; missed=1; }
 }
 
-for target in x86_64-unknown-linux-musl mips-unknown-linux-musl; do
+for target in $detailed; do
     case " $* " in
         *" $target "* | *" $(target_field "$target" 2) "*) crates "$target" ;;
     esac

@@ -1,16 +1,13 @@
 //! The configuration: what was written ([`File`]) and what is meant ([`Config`]).
 //!
-//! A file of any of the five originals is valid, and one file may hold them all. Only this file and
-//! `place` below it know serde_yaml.
+//! A file of any of the five originals is valid, and one file may hold them all.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use self::place::{located, plain};
+use self::place::located;
+use self::section::Section;
 use self::web::FileWeb;
 pub use self::web::Web;
 use crate::bcrypt::Hash;
@@ -25,7 +22,9 @@ use crate::strongswan::sa::Identity;
 use crate::{ipsec, openvpn, sockets, strongswan};
 
 mod place;
+mod section;
 mod web;
+mod yaml;
 
 /// Where charon's socket is unless something else is said.
 const VICI: &str = "/var/run/charon.vici";
@@ -86,39 +85,34 @@ pub struct Surroundings {
 }
 
 /// What was written. Every key is optional, and one that we don't know is an error.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values, as in `vici_socket: /var/run/charon.vici`")]
+#[derive(Debug, Default)]
 struct File {
     vici_socket: Option<String>,
     server_name: Option<String>,
-    #[serde(alias = "ovpn_tcp_status")]
     ovpntcpstatus: Option<PathBuf>,
-    #[serde(alias = "ovpn_udp_status")]
     ovpnudpstatus: Option<PathBuf>,
-    openvpn: Option<Vec<FileServer>>,
+    openvpn: Vec<FileServer>,
     ipsec_config: Option<PathBuf>,
     ipsec_command: Option<Vec<String>>,
-    sockets: Option<Vec<FileRule>>,
-    metrics: Option<FileMetrics>,
+    sockets: Vec<Spec>,
+    metrics: FileMetrics,
     max_series: Option<usize>,
     identities: Option<String>,
     identities_key_file: Option<PathBuf>,
-    web: Option<FileWeb>,
+    web: FileWeb,
 }
 
 /// The section `metrics`: how much detail is exposed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values")]
+#[derive(Debug, Default)]
 struct FileMetrics {
-    without: Option<Vec<String>>,
+    without: Vec<String>,
     client: Option<String>,
     max_clients: Option<usize>,
     certificate_interval: Option<u32>,
 }
 
 /// One entry of `openvpn`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values")]
+#[derive(Debug)]
 struct FileServer {
     status: PathBuf,
     name: Option<String>,
@@ -126,38 +120,10 @@ struct FileServer {
     stale_after: Option<u32>,
 }
 
-/// One entry of `sockets`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values")]
-struct FileRule {
-    name: Option<Scalar>,
-    #[serde(alias = "srcHost")]
-    host: Option<Scalar>,
-    #[serde(alias = "srcPort")]
-    port: Option<Scalar>,
-    #[serde(rename = "dstHost")]
-    dst_host: Option<Scalar>,
-    #[serde(rename = "dstPort")]
-    dst_port: Option<Scalar>,
-    protocol: Option<Scalar>,
-    #[serde(alias = "processName")]
-    process: Option<Scalar>,
-    status: Option<Scalar>,
-}
-
-/// A value that may be written as a number or as text: `22`, `"22"`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a word or a number")]
-enum Scalar {
-    Number(u64),
-    Text(String),
-}
-
 impl Config {
     /// What a file means; the complaint names the key and the line.
     pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, String> {
-        let file: Option<File> = serde_yaml::from_str(text).map_err(|error| plain(&error))?;
-        file.unwrap_or_default().meaning(surroundings).map_err(|complaint| located(text, complaint))
+        File::read(text)?.meaning(surroundings).map_err(|complaint| located(text, complaint))
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -193,8 +159,7 @@ impl Config {
 
     /// The users of Prometheus' web configuration file.
     pub fn web_file(text: &str) -> Result<BTreeMap<String, Hash>, String> {
-        let file: Option<web::Toolkit> = serde_yaml::from_str(text).map_err(|error| plain(&error))?;
-        file.unwrap_or_default().users().map_err(|complaint| located(text, complaint))
+        web::toolkit(Section::of(yaml::parse(text)?, "")?).map_err(|complaint| located(text, complaint))
     }
 
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
@@ -242,16 +207,37 @@ impl Surroundings {
 }
 
 impl File {
+    fn read(text: &str) -> Result<Self, String> {
+        let mut file = Section::of(yaml::parse(text)?, "")?;
+        let read = Self {
+            vici_socket: file.text("vici_socket")?,
+            server_name: file.text("server_name")?,
+            ovpntcpstatus: file.text_of(["ovpntcpstatus", "ovpn_tcp_status"])?.map(PathBuf::from),
+            ovpnudpstatus: file.text_of(["ovpnudpstatus", "ovpn_udp_status"])?.map(PathBuf::from),
+            openvpn: file.sections("openvpn", FileServer::read)?,
+            ipsec_config: file.text("ipsec_config")?.map(PathBuf::from),
+            ipsec_command: file.texts("ipsec_command")?,
+            sockets: file.sections("sockets", spec)?,
+            metrics: file.section("metrics", FileMetrics::read)?,
+            max_series: file.number("max_series")?,
+            identities: file.text("identities")?,
+            identities_key_file: file.text("identities_key_file")?.map(PathBuf::from),
+            web: file.section("web", FileWeb::read)?,
+        };
+        file.end()?;
+        Ok(read)
+    }
+
     fn meaning(self, surroundings: &Surroundings) -> Result<Config, String> {
         let gateway = self.server_name.unwrap_or_else(|| surroundings.hostname.clone());
         let ipsec = self.ipsec_config.is_some() || self.ipsec_command.is_some() || surroundings.asks_for_ipsec();
         if self.ipsec_command.as_ref().is_some_and(|words| words.iter().all(String::is_empty)) {
             return Err("ipsec_command: no command".into());
         }
-        let servers = servers(self.ovpntcpstatus, self.ovpnudpstatus, self.openvpn.unwrap_or_default())?;
-        let rules = rules(self.sockets.unwrap_or_default())?;
+        let servers = servers(self.ovpntcpstatus, self.ovpnudpstatus, self.openvpn)?;
+        let rules = rules(&self.sockets)?;
         let socket = self.vici_socket.map(|text| address(&text)).transpose()?;
-        let metrics = self.metrics.unwrap_or_default();
+        let metrics = self.metrics;
         let identity = metrics.client.as_deref().map_or(Ok(Identity::default()), identity)?;
         let (identities, key_file) = identities(self.identities.as_deref(), self.identities_key_file)?;
         let most_series = Some(self.max_series.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
@@ -270,21 +256,48 @@ impl File {
                 most_clients,
             }),
             sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
-            terms: Terms { without: groups(&metrics.without.unwrap_or_default())?, most_series, identities },
+            terms: Terms { without: groups(&metrics.without)?, most_series, identities },
             key_file,
-            web: self.web.unwrap_or_default().meaning()?,
+            web: self.web.meaning()?,
             gateway,
         })
     }
 }
 
-impl fmt::Display for Scalar {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(out),
-            Self::Text(text) => text.fmt(out),
-        }
+impl FileMetrics {
+    fn read(section: &mut Section) -> Result<Self, String> {
+        Ok(Self {
+            without: section.texts("without")?.unwrap_or_default(),
+            client: section.text("client")?,
+            max_clients: section.number("max_clients")?,
+            certificate_interval: section.number("certificate_interval")?,
+        })
     }
+}
+
+impl FileServer {
+    fn read(section: &mut Section) -> Result<Self, String> {
+        Ok(Self {
+            status: section.text("status")?.ok_or_else(|| section.missing("status"))?.into(),
+            name: section.text("name")?,
+            protocol: section.text("protocol")?,
+            stale_after: section.number("stale_after")?,
+        })
+    }
+}
+
+/// One entry of `sockets`.
+fn spec(section: &mut Section) -> Result<Spec, String> {
+    Ok(Spec {
+        name: section.text("name")?,
+        srchost: section.text_of(["host", "srcHost"])?,
+        srcport: section.text_of(["port", "srcPort"])?,
+        dsthost: section.text("dstHost")?,
+        dstport: section.text("dstPort")?,
+        protocol: section.text("protocol")?,
+        process: section.text_of(["process", "processName"])?,
+        status: section.text("status")?,
+    })
 }
 
 fn address(text: &str) -> Result<Address, String> {
@@ -369,22 +382,9 @@ fn protocol_of(word: &str, index: usize) -> Result<openvpn::Protocol, String> {
     }
 }
 
-fn rules(list: Vec<FileRule>) -> Result<Vec<Rule>, String> {
-    let rule = |(index, rule): (usize, FileRule)| {
-        let text = |scalar: Option<Scalar>| scalar.map(|scalar| scalar.to_string());
-        let spec = Spec {
-            name: text(rule.name),
-            srchost: text(rule.host),
-            srcport: text(rule.port),
-            dsthost: text(rule.dst_host),
-            dstport: text(rule.dst_port),
-            protocol: text(rule.protocol),
-            process: text(rule.process),
-            status: text(rule.status),
-        };
-        Rule::new(&spec).map_err(|complaint| format!("sockets[{index}].{complaint}"))
-    };
-    list.into_iter().enumerate().map(rule).collect()
+fn rules(list: &[Spec]) -> Result<Vec<Rule>, String> {
+    let rule = |(index, spec)| Rule::new(spec).map_err(|complaint| format!("sockets[{index}].{complaint}"));
+    list.iter().enumerate().map(rule).collect()
 }
 
 #[cfg(test)]

@@ -1,45 +1,20 @@
 //! Where in a file a key stands, so that every complaint can name the line.
 //!
-//! The YAML parser says it only of what it can't read. What is found here is as exact as one key in each line allows:
-//! of a section that is written in one line it is that line.
+//! The reader says it of what it can't read; this is for what is read and means nothing. What is found here is as
+//! exact as one key in each line allows: of a section that is written in one line it is that line.
 
 /// A complaint that begins with its key (`sockets[1].srcPort: …`), with the line of that key in `text`, or of the
-/// entry around it. A key that is not found has none.
+/// entry around it. A key that is not found has none, and a complaint that names a line keeps it.
 pub(super) fn located(text: &str, complaint: String) -> String {
+    if complaint.contains(" at line ") {
+        return complaint;
+    }
     let key = complaint.split_once(": ").map_or("", |(key, _)| key);
     match line_of(text, key) {
         Some(line) => format!("{complaint} at line {line}"),
         None => complaint,
     }
 }
-
-/// What the YAML parser says, in words for people who don't know its types, and always with the line.
-pub(super) fn plain(error: &serde_yaml::Error) -> String {
-    let mut text = error.to_string();
-    for (theirs, ours) in WORDS {
-        if let Some(at) = text.as_bytes().windows(theirs.len()).position(|words| words == theirs.as_bytes()) {
-            let after = text.split_off(at);
-            text += ours;
-            text += after.get(theirs.len()..).unwrap_or_default();
-        }
-    }
-    match error.location() {
-        // Theirs does not say it of the first line.
-        Some(place) if place.line() == 1 && place.column() == 1 => text + " at line 1",
-        _ => text,
-    }
-}
-
-/// Their words and ours, each put in its place one after the other.
-const WORDS: [(&str, &str); 7] = [
-    ("invalid type: sequence", "this is a list"),
-    ("invalid type: map", "this is a section"),
-    ("invalid type: ", "this is "),
-    ("expected a sequence", "expected a list"),
-    ("expected usize", "expected a whole number"),
-    ("expected u32", "expected a whole number"),
-    ("found character that cannot start any token", "a tab, or a sign that must stand in quotes"),
-];
 
 /// A line that has something: its number from 1, how far it is indented, and what stands there.
 struct Line<'t> {

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
+use super::section::Section;
 use crate::bcrypt::Hash;
 use crate::http::{self, Networks};
 
@@ -25,58 +23,51 @@ pub struct Web {
 }
 
 /// The section `web`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values")]
+#[derive(Debug, Default)]
 pub(super) struct FileWeb {
-    listen: Option<Vec<String>>,
+    listen: Vec<String>,
     allow: Option<Vec<String>>,
-    basic_auth_users: Option<BTreeMap<String, String>>,
+    basic_auth_users: Vec<(String, String)>,
     sessions: Option<bool>,
 }
 
-/// Prometheus' web configuration file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values")]
-pub(super) struct Toolkit {
-    basic_auth_users: Option<BTreeMap<String, String>>,
-    tls_server_config: Option<IgnoredAny>,
-    http_server_config: Option<HttpServer>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "keys with values")]
-struct HttpServer {
-    /// Not spoken without TLS, so there is nothing to switch.
-    #[serde(rename = "http2")]
-    _http2: Option<bool>,
-    headers: Option<IgnoredAny>,
-}
-
 impl FileWeb {
+    pub(super) fn read(section: &mut Section) -> Result<Self, String> {
+        Ok(Self {
+            listen: section.texts("listen")?.unwrap_or_default(),
+            allow: section.texts("allow")?,
+            basic_auth_users: section.named("basic_auth_users")?,
+            sessions: section.switch("sessions")?,
+        })
+    }
+
     pub(super) fn meaning(self) -> Result<Web, String> {
-        let listen = self.listen.unwrap_or_default();
+        let listen = self.listen;
         for (index, address) in listen.iter().enumerate() {
             http::check(address).map_err(|complaint| format!("web.listen[{index}]: {complaint}"))?;
         }
         let allow = self.allow.as_deref().map(networks).transpose()?;
-        let users = users(self.basic_auth_users.unwrap_or_default(), "web.")?;
+        let users = users(self.basic_auth_users, "web.")?;
         Ok(Web { listen, allow, users, hides_sessions: self.sessions == Some(false) })
     }
 }
 
-impl Toolkit {
-    /// The users; what would be wrong to pass over is an error.
-    pub(super) fn users(self) -> Result<BTreeMap<String, Hash>, String> {
-        if self.tls_server_config.is_some() {
-            return Err(
-                "tls_server_config: this build has no TLS; put a reverse proxy in front, or leave it out".into()
-            );
-        }
-        if self.http_server_config.is_some_and(|config| config.headers.is_some()) {
-            return Err("http_server_config.headers: no headers can be added".into());
-        }
-        users(self.basic_auth_users.unwrap_or_default(), "")
+/// The users of Prometheus' web configuration file; what would be wrong to pass over is an error.
+pub(super) fn toolkit(mut file: Section) -> Result<BTreeMap<String, Hash>, String> {
+    let written = file.named("basic_auth_users")?;
+    if file.take("tls_server_config").is_some() {
+        return Err("tls_server_config: this build has no TLS; put a reverse proxy in front, or leave it out".into());
     }
+    file.section("http_server_config", |section| {
+        // Not spoken without TLS, so there is nothing to switch.
+        section.switch("http2")?;
+        match section.take("headers") {
+            Some(_) => Err("http_server_config.headers: no headers can be added".into()),
+            None => Ok(()),
+        }
+    })?;
+    file.end()?;
+    users(written, "")
 }
 
 fn networks(list: &[String]) -> Result<Networks, String> {
@@ -87,7 +78,7 @@ fn networks(list: &[String]) -> Result<Networks, String> {
         .map_err(|text| format!("web.allow: {text:?} is neither an address nor a network as 192.0.2.0/24"))
 }
 
-fn users(written: BTreeMap<String, String>, section: &str) -> Result<BTreeMap<String, Hash>, String> {
+fn users(written: Vec<(String, String)>, section: &str) -> Result<BTreeMap<String, Hash>, String> {
     let user = |(name, hash): (String, String)| match Hash::parse(&hash) {
         _ if name.is_empty() || name.contains(':') => {
             Err(format!("{section}basic_auth_users: {name:?} can't be a user's name"))

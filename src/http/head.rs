@@ -136,9 +136,15 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Prometheus writes seconds as Go's `'f'` does: digits, and more behind a point. The library's way to read any number
+/// is 13 KB.
 fn parse_seconds(value: &[u8]) -> Option<Duration> {
-    let seconds = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let time = is_number.then(|| Some(Duration::new(whole.parse().ok()?, nanoseconds)))?;
+    time.filter(|time| !time.is_zero())
 }
 
 #[cfg(test)]
@@ -205,8 +211,23 @@ mod tests {
             parse(head.as_bytes()).unwrap().unwrap().request.timeout
         };
         assert_eq!(timeout("10"), Some(Duration::from_secs(10)));
-        assert_eq!(timeout("1e-3"), Some(Duration::from_millis(1)));
-        for value in ["", "x", "0", "-1", "NaN", "inf", "1e400", "1e30", "1,5", "\u{e9}"] {
+        assert_eq!(timeout("0.0010000001"), Some(Duration::from_millis(1)));
+        for value in [
+            "",
+            "x",
+            "0",
+            "-1",
+            "NaN",
+            "inf",
+            "1e400",
+            "1e3",
+            "+1",
+            "1.+1",
+            ".",
+            "99999999999999999999",
+            "1,5",
+            "\u{e9}",
+        ] {
             assert_eq!(timeout(value), None, "{value}");
         }
     }

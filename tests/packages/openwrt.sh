@@ -100,6 +100,7 @@ collector() {
     grep -q "^gateway_exporter_target_up{collector=\"$1\"" "$WORK/answer" || fail "$1 is not watched"
 }
 
+echo 'note: Debian 12, PyPI and npm have neither opkg nor apk-tools: a stand-in of ours installs, and no .apk is made'
 make_root
 cp "dist/gateway-exporter_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-r1_x86_64.ipk" "$ROOT/tmp/package.ipk"
 in_root /bin/opkg install /tmp/package.ipk

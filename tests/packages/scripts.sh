@@ -4,7 +4,7 @@ set -eu
 . tests/packages/check.sh
 
 shellcheck -x contrib/*.sh contrib/debian/p* contrib/openrc/gateway-exporter openwrt/files/gateway-exporter.init \
-    openwrt/test.sh tests/packages/*.sh tests/packages/openwrt/opkg tests/cross/run.sh
+    openwrt/test.sh tests/packages/*.sh tests/packages/openwrt/opkg tests/cross/*.sh
 ok 'shellcheck has nothing to say'
 
 binary=target/cross/bin/x86_64-unknown-linux-musl/gateway-exporter
