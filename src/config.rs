@@ -3,7 +3,6 @@
 //! A file of any of the five originals is valid, and one file may hold them all. The only file
 //! that knows serde_yaml.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use self::web::FileWeb;
-pub use self::web::Web;
-use crate::bcrypt::Hash;
+pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::expo::{Group, Groups, Terms};
 use crate::identities::Identities;
@@ -182,10 +180,10 @@ impl Config {
         }
     }
 
-    /// The users of Prometheus' web configuration file.
-    pub fn web_file(text: &str) -> Result<BTreeMap<String, Hash>, String> {
+    /// Prometheus' web configuration file.
+    pub fn web_file(text: &str) -> Result<WebFile, String> {
         let file: Option<web::Toolkit> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        file.unwrap_or_default().users()
+        file.unwrap_or_default().meaning()
     }
 
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
@@ -489,10 +487,10 @@ mod tests {
     fn prometheus_own_web_file_is_read() {
         let users =
             Config::web_file(&format!("basic_auth_users:\n  ann: {HASH}\nhttp_server_config: {{http2: false}}\n"));
-        assert_eq!(users.expect("users").len(), 1);
-        assert!(Config::web_file("# nothing\n").expect("no users").is_empty());
+        assert_eq!(users.expect("users").users.len(), 1);
+        assert!(Config::web_file("# nothing\n").expect("no users").users.is_empty());
         for (text, complaint) in [
-            ("tls_server_config: {cert_file: a}", "tls_server_config: this build has no TLS"),
+            ("tls_server_config: {cert_file: a}", "tls_server_config: missing field `key_file`"),
             ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added"),
             ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: what is written there is no bcrypt hash"),
             ("basic_auth_user: {}", "unknown field `basic_auth_user`"),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use gateway_exporter::app::{App, Discover, catalogue};
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags};
-use gateway_exporter::config::{Config, Surroundings};
-use gateway_exporter::http::{Entrance, Limits};
+use gateway_exporter::config::{self, Config, Surroundings, Web, WebFile};
+use gateway_exporter::http::{Entrance, Guard, Limits, Tls};
 use gateway_exporter::own;
 use gateway_exporter::source::{c, command, file};
 use log::LevelFilter;
@@ -74,6 +74,7 @@ fn run(flags: &Flags) -> Result<(), String> {
     if !flags.dry_run {
         config.unlock().map_err(|error| error.to_string())?;
     }
+    let guard = read_guard(&web)?;
     let app = Arc::new(App::new(config, discover, flags.telemetry_path.clone()));
     announce(&app, &origin);
     if flags.dry_run {
@@ -82,9 +83,9 @@ fn run(flags: &Flags) -> Result<(), String> {
     let mut entrance = Entrance::open(&web.listen).map_err(|error| error.to_string())?;
     let answering = Arc::clone(&app);
     entrance
-        .serve(web.allow, Limits::default(), Arc::new(move |request| answering.answer(request)))
+        .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
-    announce_door(&entrance, &web.listen);
+    announce_door(&entrance, &web);
     heed(&signals, flags, &app, &mut entrance)
 }
 
@@ -116,10 +117,10 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> 
 fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
     let read = read_config(flags).and_then(|mut watched| {
         watched.config.unlock().map_err(|error| error.to_string())?;
-        Ok(watched)
+        Ok((read_guard(&watched.config.web)?, watched))
     });
-    let Watched { config, discover, origin } = match read {
-        Ok(watched) => watched,
+    let (guard, Watched { config, discover, origin }) = match read {
+        Ok(read) => read,
         Err(complaint) => {
             log::error!("{complaint}; what was watched before is still watched");
             return Ok(());
@@ -129,14 +130,14 @@ fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), Strin
     app.reload(config, discover);
     announce(app, &origin);
     let before = entrance.addresses();
-    if let Err(error) = entrance.change(&web.listen, web.allow) {
+    if let Err(error) = entrance.change(&web.listen, guard) {
         log::error!("{error}");
     }
     if entrance.is_closed() {
         return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
     }
     if entrance.addresses() != before {
-        announce_door(entrance, &web.listen);
+        announce_door(entrance, &web);
     }
     Ok(())
 }
@@ -150,6 +151,9 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
         None => Config { gateway: surroundings.hostname.clone(), ..Config::parse("", &Surroundings::default())? },
         Some(path) => read_as(path, |text| Config::parse(text, &surroundings))?,
     };
+    if let (Some(files), Some(path)) = (&mut config.web.tls, &file) {
+        config::anchor(files, path);
+    }
     set_access(&mut config, flags)?;
     if !config.is_empty() {
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
@@ -161,10 +165,17 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
     Ok(Watched { config, discover: Some(Box::new(discover)), origin: "found on this machine".into() })
 }
 
+/// The certificates are read anew at every reload.
+fn read_guard(web: &Web) -> Result<Guard, String> {
+    Ok(Guard { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
+}
+
 /// What the flags say about access wins over the file.
 fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
     if let Some(path) = &flags.web_config {
-        let users = read_as(path, Config::web_file)?;
+        let WebFile { users, mut tls } = read_as(path, Config::web_file)?;
+        tls.iter_mut().for_each(|files| config::anchor(files, path));
+        config.web.tls = tls.or(config.web.tls.take());
         if !users.is_empty() {
             config.web.users = users;
         }
@@ -240,9 +251,10 @@ fn announce(app: &App, origin: &str) {
     }
 }
 
-fn announce_door(entrance: &Entrance, meant: &[String]) {
+fn announce_door(entrance: &Entrance, web: &Web) {
     let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
-    log::info!("listening on {} ({})", meant.join(", "), addresses.join(", "));
+    let protocol = if web.tls.is_some() { " with TLS" } else { "" };
+    log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
 }
 
 fn hostname() -> String {

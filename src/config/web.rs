@@ -4,12 +4,13 @@
 //! <https://prometheus.io/docs/prometheus/latest/configuration/https/>.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::bcrypt::Hash;
-use crate::http::{self, Networks};
+use crate::http::{self, ClientAuth, Networks, TlsFiles};
 
 /// What is meant: where to listen, and who may ask for what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,17 @@ pub struct Web {
     pub users: BTreeMap<String, Hash>,
     /// Whether the session pages are off.
     pub hides_sessions: bool,
+    /// Plain HTTP where absent.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What Prometheus' web configuration file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebFile {
+    /// As in [`Web`].
+    pub users: BTreeMap<String, Hash>,
+    /// As in [`Web`].
+    pub tls: Option<TlsFiles>,
 }
 
 /// The section `web`.
@@ -32,6 +44,7 @@ pub(super) struct FileWeb {
     allow: Option<Vec<String>>,
     basic_auth_users: Option<BTreeMap<String, String>>,
     sessions: Option<bool>,
+    tls_server_config: Option<FileTls>,
 }
 
 /// Prometheus' web configuration file.
@@ -39,8 +52,18 @@ pub(super) struct FileWeb {
 #[serde(deny_unknown_fields)]
 pub(super) struct Toolkit {
     basic_auth_users: Option<BTreeMap<String, String>>,
-    tls_server_config: Option<IgnoredAny>,
+    tls_server_config: Option<FileTls>,
     http_server_config: Option<HttpServer>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTls {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+    client_ca_file: Option<PathBuf>,
+    client_auth_type: Option<String>,
+    min_version: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,22 +83,58 @@ impl FileWeb {
         }
         let allow = self.allow.as_deref().map(networks).transpose()?;
         let users = users(self.basic_auth_users.unwrap_or_default(), "web.")?;
-        Ok(Web { listen, allow, users, hides_sessions: self.sessions == Some(false) })
+        let tls = self.tls_server_config.map(|tls| tls.meaning("web.")).transpose()?;
+        Ok(Web { listen, allow, users, hides_sessions: self.sessions == Some(false), tls })
     }
 }
 
 impl Toolkit {
-    /// The users; what would be wrong to pass over is an error.
-    pub(super) fn users(self) -> Result<BTreeMap<String, Hash>, String> {
-        if self.tls_server_config.is_some() {
-            return Err(
-                "tls_server_config: this build has no TLS; put a reverse proxy in front, or leave it out".into()
-            );
-        }
+    /// What would be wrong to pass over is an error.
+    pub(super) fn meaning(self) -> Result<WebFile, String> {
         if self.http_server_config.is_some_and(|config| config.headers.is_some()) {
             return Err("http_server_config.headers: no headers can be added".into());
         }
-        users(self.basic_auth_users.unwrap_or_default(), "")
+        let users = users(self.basic_auth_users.unwrap_or_default(), "")?;
+        Ok(WebFile { users, tls: self.tls_server_config.map(|tls| tls.meaning("")).transpose()? })
+    }
+}
+
+impl FileTls {
+    fn meaning(self, section: &str) -> Result<TlsFiles, String> {
+        let wrong = |why: String| format!("{section}tls_server_config{why}");
+        if !cfg!(feature = "tls") {
+            return Err(wrong(": built without TLS; `cargo build --features tls` has it, or a reverse proxy".into()));
+        }
+        let auth = match self.client_auth_type.as_deref() {
+            None | Some("" | "NoClientCert") => None,
+            Some("RequireAndVerifyClientCert") => Some(ClientAuth::Required),
+            Some("VerifyClientCertIfGiven") => Some(ClientAuth::IfGiven),
+            Some(other) => {
+                let known = "NoClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert";
+                return Err(wrong(format!(".client_auth_type: {other:?} is none of {known}")));
+            }
+        };
+        let only_tls13 = match self.min_version.as_deref() {
+            None | Some("TLS12") => false,
+            Some("TLS13") => true,
+            Some(other) => return Err(wrong(format!(".min_version: {other:?} is neither TLS12 nor TLS13"))),
+        };
+        let client_ca = match (self.client_ca_file, auth) {
+            (None, None) => None,
+            (Some(path), Some(auth)) => Some((path, auth)),
+            (None, Some(_)) => return Err(wrong(": client_auth_type needs client_ca_file".into())),
+            (Some(_), None) => return Err(wrong(": client_ca_file needs client_auth_type".into())),
+        };
+        Ok(TlsFiles { certificate: self.cert_file, key: self.key_file, client_ca, only_tls13 })
+    }
+}
+
+/// Paths are taken from the folder of the file that names them, as Prometheus does.
+pub fn anchor(files: &mut TlsFiles, file: &Path) {
+    let Some(folder) = file.parent() else { return };
+    let client_ca = files.client_ca.as_mut().map(|(path, _)| path);
+    for path in [&mut files.certificate, &mut files.key].into_iter().chain(client_ca) {
+        *path = folder.join(&*path);
     }
 }
 

@@ -15,19 +15,19 @@ scrape_configs:
 """
 
 
-def job(name, target, path, parameters=None):
+def job(name, target, path, parameters=None, more=""):
     return f"""\
   - job_name: '{name}'
     metrics_path: '{path}'
     params: {json.dumps(parameters or {})}
     static_configs:
       - targets: ['{target}']
-"""
+{more}"""
 
 
 class Prometheus:
-    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third), with its data in the
-    scratch folder; it ends with the lab."""
+    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third and more
+    settings of the job as a fourth), with its data in the scratch folder; it ends with the lab."""
 
     def __init__(self, lab, jobs, host=None, name="prometheus"):
         self.lab, self.host = lab, host

@@ -27,6 +27,6 @@ fuzz_target!(|file: &[u8]| {
         session::json(&rows);
     } else {
         let frame = Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true };
-        page::sessions(frame, &rows, &[]);
+        page::sessions(frame, &rows, &[], 0);
     }
 });
