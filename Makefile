@@ -13,16 +13,19 @@ run: setup-build ## build, and serve demo data and this machine's sockets on :92
 	cargo build --release --locked --bin gateway-exporter --example replay
 	tests/replay/demo.sh
 
-test: setup-test check unit e2e routers ## install what is missing (as root) and run every test
+test: setup-test check unit fuzz e2e routers ## install what is missing (as root) and run every test
 
 check: ## format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features tls -- -D warnings
 
 unit: ## unit and integration tests
 	cargo test --locked
 
 e2e: ## the binary between real daemons (as root); E2E=test_openvpn runs one file
+	cargo build --locked --bin gateway-exporter --features tls
+	mv -f target/debug/gateway-exporter target/debug/gateway-exporter-tls
 	cargo build --locked --bin gateway-exporter --example replay
 	python3 tests/e2e/run.py $(E2E)
 

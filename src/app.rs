@@ -44,6 +44,9 @@ const ROOM: usize = 64 * 1024 * 1024;
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
 
+/// The header of a list of sessions that is cut: how many more there are.
+const UNLISTED: &str = "X-Sessions-Left-Out";
+
 /// Where a supervisor asks whether the process answers: without a password, and without asking any source.
 const HEALTHY: &str = "/-/healthy";
 
@@ -106,6 +109,8 @@ struct Round {
     report: Report,
     taken: Duration,
     place: Option<Place>,
+    /// Sessions that are more than `max_series`.
+    unlisted: usize,
 }
 
 impl App {
@@ -188,13 +193,14 @@ impl App {
             "/prom" => self.scrape(request, true),
             "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
             "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, request, |sessions, _| {
-                    private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)))
+                self.with_sessions(collectors, request, |sessions, _, unlisted| {
+                    let reply = private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)));
+                    if unlisted > 0 { reply.with_count(UNLISTED, unlisted) } else { reply }
                 })
             }),
             "/static" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, request, |sessions, troubles| {
-                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles))
+                self.with_sessions(collectors, request, |sessions, troubles, unlisted| {
+                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
                 })
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
@@ -292,23 +298,24 @@ impl App {
         missing.map(finding).collect()
     }
 
-    /// Calls `answer` with the sessions of all sources, and why some of them could not be read.
+    /// Calls `answer` with the sessions of all sources, why some could not be read, and how many are left out.
     fn with_sessions(
         &self,
         collectors: &[&dyn Collector],
         request: &Request,
-        answer: impl FnOnce(&[Session], &[String]) -> Reply,
+        answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
     ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
         let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
-        let (mut sessions, mut troubles, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for Round { report: Report { sessions: more, targets, .. }, place, .. } in rounds {
+        let (mut sessions, mut troubles, mut places, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0_usize);
+        for Round { report: Report { sessions: more, targets, .. }, place, unlisted, .. } in rounds {
             let Some(place) = place else { return full() };
             places.push(place);
+            left_out = left_out.saturating_add(unlisted);
             sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        answer(&sessions, &troubles).keeping(places)
+        answer(&sessions, &troubles, left_out).keeping(places)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -501,11 +508,15 @@ fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadli
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
     }
+    let most = terms.most_series.unwrap_or(usize::MAX);
+    let unlisted = report.sessions.len().saturating_sub(most);
+    report.sessions.truncate(most);
+    report.sessions.shrink_to_fit();
     let place = room.take(report.size());
     if place.is_none() {
         (report.exposition, report.sessions) = Default::default();
     }
-    Round { name: collector.name(), report, taken: started.elapsed(), place }
+    Round { name: collector.name(), report, taken: started.elapsed(), place, unlisted }
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.
@@ -664,7 +675,7 @@ mod tests {
             for password in [None, Some("wrong")] {
                 let reply = ask(path, password);
                 assert_eq!(reply.status(), 401, "{path}");
-                assert!(reply.headers().contains(&("WWW-Authenticate", REALM)), "{path}");
+                assert!(reply.headers().any(|header| header == ("WWW-Authenticate", REALM)), "{path}");
             }
         }
         assert_eq!(ask("/metrics", Some("secret")).status(), 200);
@@ -700,9 +711,9 @@ mod tests {
         let app = app(vec![]);
         for (path, has_policy) in [("/", true), ("/static", true), ("/sessions", false)] {
             let reply = app.answer(&request(path));
-            assert!(reply.headers().contains(&("Cache-Control", "no-store")), "{path}");
-            assert!(reply.headers().contains(&("X-Content-Type-Options", "nosniff")), "{path}");
-            assert_eq!(reply.headers().iter().any(|(name, _)| *name == "Content-Security-Policy"), has_policy);
+            assert!(reply.headers().any(|header| header == ("Cache-Control", "no-store")), "{path}");
+            assert!(reply.headers().any(|header| header == ("X-Content-Type-Options", "nosniff")), "{path}");
+            assert_eq!(reply.headers().any(|(name, _)| name == "Content-Security-Policy"), has_policy);
         }
     }
 
@@ -713,6 +724,20 @@ mod tests {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
         assert_eq!(get(&app, "/m").0, 200);
+    }
+
+    #[test]
+    fn sessions_are_no_more_than_series() {
+        let app = app(vec![stub("a", None, 0), stub("b", None, 0)]);
+        let left_out = || {
+            let reply = app.answer(&request("/sessions"));
+            reply.headers().find(|(name, _)| *name == UNLISTED).map(|(_, count)| count.to_owned())
+        };
+        assert_eq!(left_out(), None);
+        lock(&app.watch).config.terms.most_series = Some(0);
+        assert_eq!(left_out().as_deref(), Some("2"));
+        assert_eq!(get(&app, "/sessions").1, "[]");
+        assert!(get(&app, "/static").1.contains("<li>2 more are left out: max_series</li>"));
     }
 
     #[test]

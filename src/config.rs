@@ -2,15 +2,13 @@
 //!
 //! A file of any of the five originals is valid, and one file may hold them all.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::place::located;
 use self::section::Section;
 use self::web::FileWeb;
-pub use self::web::Web;
-use crate::bcrypt::Hash;
+pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::expo::{Group, Groups, Terms};
 use crate::identities::Identities;
@@ -157,8 +155,8 @@ impl Config {
         }
     }
 
-    /// The users of Prometheus' web configuration file.
-    pub fn web_file(text: &str) -> Result<BTreeMap<String, Hash>, String> {
+    /// Prometheus' web configuration file.
+    pub fn web_file(text: &str) -> Result<WebFile, String> {
         web::toolkit(Section::of(yaml::parse(text)?, "")?).map_err(|complaint| located(text, complaint))
     }
 
@@ -504,10 +502,10 @@ mod tests {
     fn prometheus_own_web_file_is_read() {
         let users =
             Config::web_file(&format!("basic_auth_users:\n  ann: {HASH}\nhttp_server_config: {{http2: false}}\n"));
-        assert_eq!(users.expect("users").len(), 1);
-        assert!(Config::web_file("# nothing\n").expect("no users").is_empty());
+        assert_eq!(users.expect("users").users.len(), 1);
+        assert!(Config::web_file("# nothing\n").expect("no users").users.is_empty());
         for (text, complaint) in [
-            ("tls_server_config: {cert_file: a}", "tls_server_config: this build has no TLS"),
+            ("tls_server_config: {cert_file: a}", "tls_server_config: missing field `key_file`"),
             ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added"),
             ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: what is written there is no bcrypt hash"),
             ("basic_auth_user: {}", "unknown field `basic_auth_user`"),

@@ -11,9 +11,9 @@ use gateway_exporter::app::{App, Discover, catalogue};
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::collector::Error;
-use gateway_exporter::config::{Config, Surroundings, Web};
+use gateway_exporter::config::{self, Config, Surroundings, Web, WebFile};
 use gateway_exporter::doctor::{self, Finding, Verdict};
-use gateway_exporter::http::{self, Entrance, Limits};
+use gateway_exporter::http::{self, Entrance, Guard, Limits, Tls};
 use gateway_exporter::own;
 use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
@@ -85,8 +85,9 @@ fn say(text: &str) -> ExitCode {
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let watched = read_config(flags).map_err(|complaint| Failure(WRONG, complaint))?;
+    let guard = read_guard(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
     match &flags.task {
-        Task::Serve => serve(flags, watched),
+        Task::Serve => serve(flags, watched, guard),
         Task::Check => {
             check(flags, watched);
             Ok(ExitCode::SUCCESS)
@@ -119,7 +120,7 @@ fn unlocked(mut watched: Watched) -> Result<Watched, String> {
     Ok(watched)
 }
 
-fn serve(flags: &Flags, watched: Watched) -> Result<ExitCode, Failure> {
+fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
     let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
@@ -128,7 +129,7 @@ fn serve(flags: &Flags, watched: Watched) -> Result<ExitCode, Failure> {
     let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
     let answering = Arc::clone(&app);
     entrance
-        .serve(web.allow.clone(), Limits::default(), Arc::new(move |request| answering.answer(request)))
+        .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
     announce_door(&app, &entrance, &web);
     heed(&signals, flags, &app, &mut entrance)?;
@@ -210,9 +211,10 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> 
 
 /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
 fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
-    let read = read_config(flags).and_then(unlocked);
-    let Watched { config, discover, origin } = match read {
-        Ok(watched) => watched,
+    let read =
+        read_config(flags).and_then(unlocked).and_then(|watched| Ok((read_guard(&watched.config.web)?, watched)));
+    let (guard, Watched { config, discover, origin }) = match read {
+        Ok(read) => read,
         Err(complaint) => {
             log::error!("{complaint}; what was watched before is still watched");
             return Ok(());
@@ -222,7 +224,7 @@ fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), Strin
     app.reload(config, discover);
     announce(app, &origin);
     let before = entrance.addresses();
-    if let Err(error) = entrance.change(&web.listen, web.allow.clone()) {
+    if let Err(error) = entrance.change(&web.listen, guard) {
         log::error!("{}", shut(&error));
     }
     if entrance.is_closed() {
@@ -244,6 +246,9 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
         None => Config { gateway: surroundings.hostname.clone(), ..Config::parse("", &Surroundings::default())? },
         Some(path) => read_as(path, |text| Config::parse(text, &surroundings))?,
     };
+    if let (Some(files), Some(path)) = (&mut config.web.tls, &file) {
+        config::anchor(files, path);
+    }
     set_access(&mut config, flags)?;
     if !config.is_empty() {
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
@@ -255,10 +260,17 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
     Ok(Watched { config, discover: Some(Box::new(discover)), origin: "found on this machine".into() })
 }
 
+/// The certificates are read anew at every reload.
+fn read_guard(web: &Web) -> Result<Guard, String> {
+    Ok(Guard { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
+}
+
 /// What the flags say about access wins over the file.
 fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
     if let Some(path) = &flags.web_config {
-        let users = read_as(path, Config::web_file)?;
+        let WebFile { users, mut tls } = read_as(path, Config::web_file)?;
+        tls.iter_mut().for_each(|files| config::anchor(files, path));
+        config.web.tls = tls.or(config.web.tls.take());
         if !users.is_empty() {
             config.web.users = users;
         }
@@ -354,7 +366,8 @@ fn announce(app: &App, origin: &str) {
 fn announce_door(app: &App, entrance: &Entrance, web: &Web) {
     app.note_door(open_doors(entrance, web));
     let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
-    log::info!("listening on {} ({})", web.listen.join(", "), addresses.join(", "));
+    let protocol = if web.tls.is_some() { " with TLS" } else { "" };
+    log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
 }
 
 fn hostname() -> String {

@@ -157,15 +157,18 @@ pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
 }
 
 /// The session table; sorts when a head is clicked, where scripts run.
-pub fn sessions(frame: Frame<'_>, sessions: &[Session], troubles: &[String]) -> String {
+pub fn sessions(frame: Frame<'_>, sessions: &[Session], troubles: &[String], unlisted: usize) -> String {
     let mut out = String::new();
     let count = format!("{} session{}", sessions.len(), if sessions.len() == 1 { "" } else { "s" });
     open(frame, &Head { about: "sessions", width: "", path: "/static", summary: ("chip", &count) }, &mut out);
     out.push_str("<div id=\"news\">");
-    if !troubles.is_empty() {
+    if !troubles.is_empty() || unlisted > 0 {
         out.push_str("<ul class=\"alert\">");
         for trouble in troubles {
             let _ = write!(out, "<li>{}</li>", Html(trouble));
+        }
+        if unlisted > 0 {
+            let _ = write!(out, "<li>{unlisted} more are left out: max_series</li>");
         }
         out.push_str("</ul>");
     }
@@ -377,7 +380,7 @@ mod tests {
             remedy: evil.into(),
         };
         let frame = Frame { gateway: evil, version: evil, telemetry_path: evil, has_sessions: true };
-        for page in [sessions(frame, &[session], &[evil.into()]), landing(frame, &[(finding, evil.into())])] {
+        for page in [sessions(frame, &[session], &[evil.into()], 0), landing(frame, &[(finding, evil.into())])] {
             assert!(!page.contains("<script>alert"), "{page}");
             assert!(!page.contains(['\u{202e}', '\u{0}']), "{page}");
             assert!(
@@ -416,7 +419,7 @@ mod tests {
             assert_eq!(size(bytes), expected);
         }
         let session = Session { bytesin: "1536".into(), ..Session::default() };
-        assert!(sessions(FRAME, &[session], &[]).contains("title=\"1536\"><div><bdi>1.5 KiB<"));
+        assert!(sessions(FRAME, &[session], &[], 0).contains("title=\"1536\"><div><bdi>1.5 KiB<"));
     }
 
     #[test]
@@ -429,7 +432,7 @@ mod tests {
             packetsout: "8".into(),
             ..Session::default()
         };
-        let page = sessions(FRAME, &[charon], &[]);
+        let page = sessions(FRAME, &[charon], &[], 0);
         for words in
             ["<bdi>office[1]<", "<bdi>10.2.0.0/16 10.3.0.0/16<", "<bdi>local 10.1.0.0/16<", ">1 packet<", ">8 packets<"]
         {
@@ -444,7 +447,7 @@ mod tests {
             packetsout: "0".into(),
             ..Session::default()
         };
-        let page = sessions(FRAME, &[client], &[]);
+        let page = sessions(FRAME, &[client], &[], 0);
         assert!(page.contains("<bdi>client 3, peer 4<") && page.contains("<bdi>[2001:db8::1]:1194<"), "{page}");
         assert!(!page.contains(" packet") && !page.contains(">local "), "{page}");
     }
@@ -452,12 +455,12 @@ mod tests {
     #[test]
     fn the_page_one_is_on_is_marked() {
         assert!(landing(FRAME, &[]).contains("<a href=\"/\" aria-current=\"page\">Overview</a>"));
-        assert!(sessions(FRAME, &[], &[]).contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>"));
+        assert!(sessions(FRAME, &[], &[], 0).contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>"));
     }
 
     #[test]
     fn no_session_is_said() {
-        let page = sessions(FRAME, &[], &[]);
+        let page = sessions(FRAME, &[], &[], 0);
         assert!(page.contains("No session.") && page.contains("0 sessions<") && !page.contains("<table"), "{page}");
     }
 }

@@ -102,6 +102,7 @@ impl Refusal {
             Self::Forbidden => Reply::text(403, "your address may not ask here\n"),
             Self::Malformed => Reply::text(400, "this is not an HTTP request\n"),
             Self::Method => Reply::text(405, "only GET and HEAD\n").with("Allow", "GET, HEAD"),
+            Self::Plain => Reply::text(400, "this port speaks TLS: https, not http\n"),
             Self::TooSlow => Reply::text(408, "the request took too long\n"),
             Self::TooLong => Reply::text(431, "the head of the request is too long\n"),
             Self::Full => Reply::text(503, "busy, try again\n").with("Retry-After", "1"),
@@ -164,12 +165,12 @@ fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
     // A length is said however long the body is; tiny_http would cut it into chunks.
     let mut response =
         Response::empty(StatusCode(reply.status)).with_data(io::empty(), length).with_chunked_threshold(usize::MAX);
-    for (name, value) in [("Server", "gateway-exporter")].iter().chain(&reply.headers) {
+    for (name, value) in [("Server", "gateway-exporter")].into_iter().chain(reply.headers()) {
         // Their types let line ends through.
         if value.contains(['\r', '\n']) {
             continue;
         }
-        if let Ok(header) = Header::from_bytes(*name, *value) {
+        if let Ok(header) = Header::from_bytes(name, value) {
             response.add_header(header);
         }
     }

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
 use super::door::{Order, Orders};
-use super::{Limits, Networks, Respond};
+use super::{Guard, Limits, Respond};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -61,30 +61,30 @@ impl Entrance {
         Ok(entrance)
     }
 
-    /// Serves them, as [`super::serve`] does; without `allow` everybody may ask.
-    pub fn serve(&mut self, allow: Option<Networks>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+    /// Serves them, as [`super::serve`] does; `guard` says who may ask.
+    pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ring.set_nonblocking(true)?;
         let (sender, list) = mpsc::channel();
-        super::start(self.order(allow), Some(Orders { bell, list }), limits, respond)?;
+        super::start(self.order(guard), Some(Orders { bell, list }), limits, respond)?;
         self.orders = Some((ring, sender));
         Ok(())
     }
 
     /// Listens elsewhere from now on. What is meant before and after stays open all the while; where an address
     /// can't be had the others are listened on all the same, and the error names the first of those that can't.
-    pub fn change(&mut self, addresses: &[String], allow: Option<Networks>) -> Result<(), Error> {
+    pub fn change(&mut self, addresses: &[String], guard: Guard) -> Result<(), Error> {
         let meanings = meanings(addresses)?;
         let is_meant = |place: &Place| meanings.iter().any(|(_, places)| places.contains(place));
         // A new socket may need the place of one that goes: that one is closed first.
         self.open.retain(|(place, _)| is_meant(place));
-        self.tell(allow.clone());
+        self.tell(guard.clone());
         let mut result = Ok(());
         for (name, places) in &meanings {
             result = result.and(self.add(name, places.clone()));
         }
-        self.tell(allow);
+        self.tell(guard);
         result
     }
 
@@ -98,15 +98,15 @@ impl Entrance {
         self.open.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect()
     }
 
-    fn order(&self, allow: Option<Networks>) -> Order {
-        Order { listeners: self.open.iter().map(|(_, listener)| Arc::clone(listener)).collect(), allow }
+    fn order(&self, guard: Guard) -> Order {
+        Order { listeners: self.open.iter().map(|(_, listener)| Arc::clone(listener)).collect(), guard }
     }
 
     /// Tells the door, and waits until it has heard.
-    fn tell(&self, allow: Option<Networks>) {
+    fn tell(&self, guard: Guard) {
         let Some((bell, orders)) = &self.orders else { return };
         let (done, heard) = mpsc::channel();
-        if orders.send((self.order(allow), done)).is_ok() {
+        if orders.send((self.order(guard), done)).is_ok() {
             // A full pipe has rung already.
             let _ = (&*bell).write(&[0]);
             let _ = heard.recv_timeout(PATIENCE);

@@ -17,19 +17,20 @@ scrape_configs:
 """
 
 
-def job(name, target, path, parameters=None):
+def job(name, target, path, parameters=None, more=""):
     return f"""\
   - job_name: '{name}'
     metrics_path: '{path}'
     params: {json.dumps(parameters or {})}
     static_configs:
       - targets: ['{target}']
-"""
+{more}"""
 
 
 class Prometheus:
-    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third) and files of rules, or for a
-    whole configuration; its data is in the scratch folder, and it ends with the lab."""
+    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third and more settings of the job
+    as a fourth) and files of rules, or for a whole configuration; its data is in the scratch folder, and it ends with
+    the lab."""
 
     def __init__(self, lab, jobs, host=None, name="prometheus", rules=(), config=None):
         self.lab, self.host = lab, host

@@ -32,5 +32,5 @@ fuzz_target!(|segment: &[u8]| {
     metrics::expose_stats(&Stats::parse(message), None, &mut out);
     inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
     inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
-    judge::read(out);
+    judge::check(out);
 });
