@@ -2,7 +2,6 @@
 //!
 //! A file of any of the five originals is valid, and one file may hold them all.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -149,7 +148,7 @@ impl Config {
     }
 
     /// The users of Prometheus' web configuration file.
-    pub fn web_file(text: &str) -> Result<BTreeMap<String, Hash>, String> {
+    pub fn web_file(text: &str) -> Result<Vec<(String, Hash)>, String> {
         web::toolkit(Section::of(yaml::parse(text)?, "")?)
     }
 
@@ -481,7 +480,7 @@ mod tests {
         assert_eq!(web.listen, [":9234", "[::1]:9235", "br-lan:9236"]);
         let allow = web.allow.expect("networks");
         assert!(allow.contains([192, 0, 2, 9].into()) && !allow.contains([192, 0, 3, 9].into()));
-        assert!(web.hides_sessions && web.users.contains_key("ann"));
+        assert!(web.hides_sessions && web.users.iter().any(|(name, _)| name == "ann"));
         assert_eq!(parse("web: {sessions: true}").web, Web::default());
     }
 

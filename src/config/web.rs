@@ -3,8 +3,6 @@
 //! That file's format is the one of all Prometheus exporters:
 //! <https://prometheus.io/docs/prometheus/latest/configuration/https/>.
 
-use std::collections::BTreeMap;
-
 use super::section::Section;
 use crate::bcrypt::Hash;
 use crate::http::{self, Networks};
@@ -17,7 +15,7 @@ pub struct Web {
     /// The networks that may ask; all where absent.
     pub allow: Option<Networks>,
     /// The users and the hashes of their passwords; without any, nobody is asked for one.
-    pub users: BTreeMap<String, Hash>,
+    pub users: Vec<(String, Hash)>,
     /// Whether the session pages are off.
     pub hides_sessions: bool,
 }
@@ -53,7 +51,7 @@ impl FileWeb {
 }
 
 /// The users of Prometheus' web configuration file; what would be wrong to pass over is an error.
-pub(super) fn toolkit(mut file: Section) -> Result<BTreeMap<String, Hash>, String> {
+pub(super) fn toolkit(mut file: Section) -> Result<Vec<(String, Hash)>, String> {
     let written = file.named("basic_auth_users")?;
     if file.take("tls_server_config").is_some() {
         return Err("tls_server_config: this build has no TLS; put a reverse proxy in front, or leave it out".into());
@@ -78,7 +76,7 @@ fn networks(list: &[String]) -> Result<Networks, String> {
         .map_err(|text| format!("web.allow: {text:?} is neither an address nor a network as 192.0.2.0/24"))
 }
 
-fn users(written: Vec<(String, String)>, section: &str) -> Result<BTreeMap<String, Hash>, String> {
+fn users(written: Vec<(String, String)>, section: &str) -> Result<Vec<(String, Hash)>, String> {
     let user = |(name, hash): (String, String)| match Hash::parse(&hash) {
         _ if name.is_empty() || name.contains(':') => {
             Err(format!("{section}basic_auth_users: {name:?} can't be a user's name"))
