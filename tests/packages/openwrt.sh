@@ -33,6 +33,7 @@ make_root() {
     echo 'root:x:0:' >"$ROOT/etc/group"
     echo 'CET-1CEST,M3.5.0,M10.5.0/3' >"$ROOT/tmp/TZ"
     mknod -m 666 "$ROOT/dev/null" c 1 3
+    mknod -m 666 "$ROOT/dev/urandom" c 1 9
 }
 
 in_root() {

@@ -11,7 +11,7 @@ binary=target/cross/bin/x86_64-unknown-linux-musl/gateway-exporter
 "$binary" --check-config --config.file=contrib/gateway-exporter.yaml 2>/dev/null || fail 'the example is refused'
 sed 's/^#\([a-z]\|  \)/\1/' contrib/gateway-exporter.yaml >"$WORK/all.yaml"
 said="$("$binary" --check-config --config.file="$WORK/all.yaml" 2>&1)" || fail "the example without its # is refused: $said"
-same 'the example names every source' 'strongswan ipsec openvpn sockets' \
+same 'the example names every source' 'strongswan ipsec openvpn sockets kernel' \
     "$(echo "$said" | sed -n 's/.*watching \([a-z]*\):.*/\1/p' | uniq | tr '\n' ' ' | sed 's/ $//')"
 ok 'the example configuration is valid, with and without its comments'
 
