@@ -665,7 +665,7 @@ mod tests {
     #[test]
     fn only_users_may_ask_where_there_are_some() {
         let mut config = Config::default();
-        config.web.users.insert("ann".into(), crate::bcrypt::Hash::new(b"secret", 4, [1; 16]));
+        config.web.users.push(("ann".into(), crate::bcrypt::Hash::new(b"secret", 4, [1; 16])));
         let app = App::new(config, None, "/metrics".into());
         let ask = |path: &str, password: Option<&str>| {
             let credentials = password.map(|password| Credentials { user: "ann".into(), password: password.into() });

@@ -323,16 +323,14 @@ fn peer(session: &Session) -> String {
 /// A number of bytes as a person reads it: `1.2 MiB`.
 fn size(bytes: &str) -> String {
     let Some(number) = Text::from(bytes).number() else { return bytes.to_owned() };
-    let mut value = number as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = larger;
-    }
-    if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") }
+    // 1 KiB has 10 bits, 1 MiB 20.
+    let units = [(50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let Some((bits, unit)) = units.into_iter().find(|(bits, _)| number >> bits > 0) else {
+        return format!("{number} B");
+    };
+    // From 1024ths of the unit to tenths, rounded.
+    let tenths = ((number >> (bits - 10)).saturating_mul(10).saturating_add(512)) >> 10;
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 /// Text for a page: escaped, and without characters that reorder or hide what stands beside them.

@@ -3,7 +3,6 @@
 //! A password costs one bcrypt the first time; after that a keyed hash of it is known, so that a weak CPU does
 //! not work at every scrape. Wrong passwords cost one each: only one is computed at a time and few wait for it.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Names and the hashes of their passwords; without any, everybody may ask.
 #[derive(Debug)]
 pub struct Users {
-    hashes: BTreeMap<String, Hash>,
+    hashes: Vec<(String, Hash)>,
     /// Of each user the password that was right last, as a keyed hash.
-    verified: Mutex<BTreeMap<String, u64>>,
+    verified: Mutex<Vec<(String, u64)>>,
     key: Key,
     waiting: Mutex<Vec<IpAddr>>,
     turn: Turn<()>,
@@ -51,7 +50,7 @@ struct Place<'a> {
 
 impl Users {
     /// These users.
-    pub fn new(hashes: BTreeMap<String, Hash>) -> Self {
+    pub fn new(hashes: Vec<(String, Hash)>) -> Self {
         let secret = RandomState::new();
         let [a, b, c, d, e, f, g, h] = secret.hash_one(0).to_le_bytes();
         let [i, j, k, l, m, n, o, p] = secret.hash_one(1).to_le_bytes();
@@ -67,7 +66,9 @@ impl Users {
     /// Whether a peer may ask with these credentials. A user that does not exist takes as long as one that does.
     pub fn judge(&self, credentials: Option<&Credentials>, peer: IpAddr) -> Verdict {
         // The costliest hash stands in for those of users that don't exist.
-        let Some(stranger) = self.hashes.values().max_by_key(|hash| hash.cost()) else { return Verdict::Welcome };
+        let Some(stranger) = self.hashes.iter().map(|(_, hash)| hash).max_by_key(|hash| hash.cost()) else {
+            return Verdict::Welcome;
+        };
         let Some(Credentials { user, password }) = credentials else { return Verdict::Stranger };
         let tag = self.tag(user, password);
         if self.was_right(user, tag) {
@@ -79,17 +80,19 @@ impl Users {
         if self.was_right(user, tag) {
             return Verdict::Welcome;
         }
-        let known = self.hashes.get(user);
+        let known = self.hashes.iter().find(|(name, _)| name == user).map(|(_, hash)| hash);
         let is_right = known.unwrap_or(stranger).is_of(password);
         if known.is_none() || !is_right {
             return Verdict::Stranger;
         }
-        lock(&self.verified).insert(user.clone(), tag);
+        let mut verified = lock(&self.verified);
+        verified.retain(|(name, _)| name != user);
+        verified.push((user.clone(), tag));
         Verdict::Welcome
     }
 
     fn was_right(&self, user: &str, tag: u64) -> bool {
-        lock(&self.verified).get(user) == Some(&tag)
+        lock(&self.verified).iter().any(|(name, known)| name == user && *known == tag)
     }
 
     fn tag(&self, user: &str, password: &[u8]) -> u64 {
@@ -160,7 +163,7 @@ mod tests {
             assert_eq!(users.judge(Some(&credentials(user, password)), HERE), expected, "{user} {password}");
         }
         assert_eq!(users.judge(None, HERE), Verdict::Stranger);
-        assert_eq!(Users::new(BTreeMap::new()).judge(None, HERE), Verdict::Welcome);
+        assert_eq!(Users::new(Vec::new()).judge(None, HERE), Verdict::Welcome);
     }
 
     #[test]

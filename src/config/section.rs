@@ -68,8 +68,8 @@ impl Section {
     pub(super) fn switch(&mut self, key: &'static str) -> Result<Option<bool>, String> {
         let Some(node) = self.take(key) else { return Ok(None) };
         match node.value {
-            Value::Plain(word) if matches!(word.as_str(), "true" | "True" | "TRUE") => Ok(Some(true)),
-            Value::Plain(word) if matches!(word.as_str(), "false" | "False" | "FALSE") => Ok(Some(false)),
+            Value::Plain(word) | Value::Quoted(word) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Value::Plain(word) | Value::Quoted(word) if word.eq_ignore_ascii_case("false") => Ok(Some(false)),
             _ => Err(format!("{}: expected true or false at line {}", self.path(key), node.line)),
         }
     }

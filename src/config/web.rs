@@ -3,7 +3,6 @@
 //! That file's format is the one of all Prometheus exporters:
 //! <https://prometheus.io/docs/prometheus/latest/configuration/https/>.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::section::Section;
@@ -18,7 +17,7 @@ pub struct Web {
     /// The networks that may ask; all where absent.
     pub allow: Option<Networks>,
     /// The users and the hashes of their passwords; without any, nobody is asked for one.
-    pub users: BTreeMap<String, Hash>,
+    pub users: Vec<(String, Hash)>,
     /// Whether the session pages are off.
     pub hides_sessions: bool,
     /// Plain HTTP where absent.
@@ -29,7 +28,7 @@ pub struct Web {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebFile {
     /// As in [`Web`].
-    pub users: BTreeMap<String, Hash>,
+    pub users: Vec<(String, Hash)>,
     /// As in [`Web`].
     pub tls: Option<TlsFiles>,
 }
@@ -155,7 +154,7 @@ fn networks(list: &[String]) -> Result<Networks, String> {
         .map_err(|text| format!("web.allow: {text:?} is neither an address nor a network as 192.0.2.0/24"))
 }
 
-fn users(written: Vec<(String, String)>, section: &str) -> Result<BTreeMap<String, Hash>, String> {
+fn users(written: Vec<(String, String)>, section: &str) -> Result<Vec<(String, Hash)>, String> {
     let user = |(name, hash): (String, String)| match Hash::parse(&hash) {
         _ if name.is_empty() || name.contains(':') => {
             Err(format!("{section}basic_auth_users: {name:?} can't be a user's name"))

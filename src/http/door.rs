@@ -3,12 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -37,10 +36,10 @@ pub(super) struct Order {
     pub(super) guard: Guard,
 }
 
-/// Later orders, each with whom to tell when it is carried out; `bell` has a byte for each.
+/// The next order, until it is carried out; a byte comes through `bell` for each, and goes back when it was heard.
 pub(super) struct Orders {
     pub(super) bell: UnixStream,
-    pub(super) list: Receiver<(Order, Sender<()>)>,
+    pub(super) next: Arc<Mutex<Option<Order>>>,
 }
 
 pub(super) struct Door {
@@ -179,15 +178,18 @@ impl Door {
 
     /// Takes over what was ordered meanwhile.
     fn obey(&mut self) {
-        let Some(Orders { bell, list }) = &self.orders else { return };
+        let Some(Orders { bell, next }) = &self.orders else { return };
         let rung = (&*bell).read(&mut [0; 64]);
-        while let Ok((order, done)) = list.try_recv() {
+        // Kept until the order is carried out: whoever finds it gone may rely on that.
+        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(order) = next.take() {
             self.listeners = order.listeners;
             self.guard = order.guard;
             self.paused = None;
-            // Whoever ordered it may have stopped waiting.
-            let _ = done.send(());
         }
+        drop(next);
+        // Whoever ordered it may have stopped waiting.
+        let _ = (&*bell).write(&[0]);
         if matches!(rung, Ok(0)) {
             self.orders = None;
         }

@@ -4,8 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::ifaddrs;
@@ -48,8 +47,8 @@ pub struct Entrance {
     orders: Option<Bell>,
 }
 
-/// Where orders for the door go, and what is rung for each.
-type Bell = (UnixStream, Sender<(Order, Sender<()>)>);
+/// What is rung for an order to the door, and where the order lies.
+type Bell = (UnixStream, Arc<Mutex<Option<Order>>>);
 
 impl Entrance {
     /// Listens on every address that these mean ([`bind`]); one that is meant twice is one.
@@ -65,10 +64,11 @@ impl Entrance {
     pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
-        ring.set_nonblocking(true)?;
-        let (sender, list) = mpsc::channel();
-        super::start(self.order(guard), Some(Orders { bell, list }), limits, respond)?;
-        self.orders = Some((ring, sender));
+        ring.set_read_timeout(Some(PATIENCE))?;
+        let next = Arc::default();
+        let orders = Orders { bell, next: Arc::clone(&next) };
+        super::start(self.order(guard), Some(orders), limits, respond)?;
+        self.orders = Some((ring, next));
         Ok(())
     }
 
@@ -104,12 +104,13 @@ impl Entrance {
 
     /// Tells the door, and waits until it has heard.
     fn tell(&self, guard: Guard) {
-        let Some((bell, orders)) = &self.orders else { return };
-        let (done, heard) = mpsc::channel();
-        if orders.send((self.order(guard), done)).is_ok() {
-            // A full pipe has rung already.
-            let _ = (&*bell).write(&[0]);
-            let _ = heard.recv_timeout(PATIENCE);
+        let Some((bell, next)) = &self.orders else { return };
+        let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
+        *lock() = Some(self.order(guard));
+        let mut is_told = (&*bell).write(&[0]).is_ok();
+        // What comes back may be the late answer to an earlier order.
+        while is_told && lock().is_some() {
+            is_told = matches!((&*bell).read(&mut [0]), Ok(1));
         }
     }
 

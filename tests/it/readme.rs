@@ -58,7 +58,7 @@ fn the_example_of_metrics_is_valid() {
 fn the_example_of_access_is_valid() {
     let config = Config::parse(yaml(&section("Access")), &Surroundings::default()).unwrap();
     assert_eq!((config.web.listen.len(), config.web.users.len()), (3, 1));
-    assert!(config.web.users["prometheus"].is_of(b"abc"));
+    assert!(config.web.users.iter().any(|(name, hash)| name == "prometheus" && hash.is_of(b"abc")));
     assert!(config.web.allow.is_some() && config.web.hides_sessions && config.key_file.is_some());
 }
 

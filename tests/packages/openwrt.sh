@@ -33,6 +33,7 @@ make_root() {
     echo 'root:x:0:' >"$ROOT/etc/group"
     echo 'CET-1CEST,M3.5.0,M10.5.0/3' >"$ROOT/tmp/TZ"
     mknod -m 666 "$ROOT/dev/null" c 1 3
+    mknod -m 666 "$ROOT/dev/urandom" c 1 9
 }
 
 in_root() {
@@ -205,12 +206,22 @@ config gateway-exporter 'main'
 	list ipsec_command 'ipsec'
 	list ipsec_command "two words: it's"
 	option web_telemetry_path '/vpn'
+	option web_config_file '/etc/users.yaml'
+	option web_sessions 'false'
+	list web_allow '192.0.2.0/24'
+	list web_allow '::1'
+	list metrics_without 'sas'
+	option metrics_max_clients '50'
+	option max_series '20000'
+	option identities 'hashed'
+	option identities_key_file '/etc/exporter.key'
 	option debug '1'
 config openvpn 'office'
 config openvpn
 	option name 'home - [x]'
 	option status '/mnt/a b/*.status'
 	option protocol 'udp'
+	option stale_after '60'
 UCI
 start
 same 'awkward values' "vici_socket: 'tcp://127.0.0.1:4502'
@@ -224,9 +235,26 @@ openvpn:
   - status: '/mnt/a b/*.status'
     name: 'home - [x]'
     protocol: 'udp'
-server_name: 'it''s # a: \"name\"'" "$(yaml)"
+    stale_after: '60'
+server_name: 'it''s # a: \"name\"'
+max_series: '20000'
+identities: 'hashed'
+identities_key_file: '/etc/exporter.key'
+metrics:
+  max_clients: '50'
+  without:
+  - 'sas'
+web:
+  sessions: 'false'
+  allow:
+  - '192.0.2.0/24'
+  - '::1'" "$(yaml)"
+same 'the key' '600 32' "$(stat -c '%a ' "$ROOT/etc/exporter.key")$(wc -c <"$ROOT/etc/exporter.key")"
+same 'what the jail shows of them' '/etc/exporter.key /etc/users.yaml' \
+    "$(told mount | cut -d ' ' -f 2 | grep -E 'key$|users' | tr '\n' ' ' | sed 's/ $//')"
 same 'IPv6, path' '--web.listen-address=[2001:db8::2]:9999 --web.telemetry-path=/vpn' "$(told command | cut -d ' ' -f 3,4)"
-same 'debug' 'append command --debug' "$(told append)"
+same 'users, debug' 'append command --web.config.file=/etc/users.yaml
+append command --debug' "$(told append)"
 same 'started' 0 "$status"
 
 cat >"$ROOT$UCI" <<'UCI'

@@ -7,11 +7,17 @@ shellcheck -x contrib/*.sh contrib/debian/p* contrib/openrc/gateway-exporter ope
     openwrt/test.sh tests/packages/*.sh tests/packages/openwrt/opkg tests/cross/*.sh
 ok 'shellcheck has nothing to say'
 
+# shellcheck disable=SC2013 # names without blanks
+for script in $(grep -l '^#!' contrib/*.sh contrib/debian/* contrib/openrc/* tests/cross/*.sh tests/packages/*.sh openwrt/test.sh); do
+    [ -x "$script" ] || fail "$script: $(git ls-files --stage "$script" | cut -c 1-6), it can't be run"
+done
+ok 'scripts can be run'
+
 binary=target/cross/bin/x86_64-unknown-linux-musl/gateway-exporter
 "$binary" --check-config --config.file=contrib/gateway-exporter.yaml 2>/dev/null || fail 'the example is refused'
 sed 's/^#\([a-z]\|  \)/\1/' contrib/gateway-exporter.yaml >"$WORK/all.yaml"
 said="$("$binary" --check-config --config.file="$WORK/all.yaml" 2>&1)" || fail "the example without its # is refused: $said"
-same 'the example names every source' 'strongswan ipsec openvpn sockets' \
+same 'the example names every source' 'strongswan ipsec openvpn sockets kernel' \
     "$(echo "$said" | sed -n 's/.*watching \([a-z]*\):.*/\1/p' | uniq | tr '\n' ' ' | sed 's/ $//')"
 ok 'the example configuration is valid, with and without its comments'
 
