@@ -737,4 +737,40 @@ mod tests {
         assert_eq!(parse(&deep).expect_err("deep"), "too deep at line 1");
         assert!(parse(&"- ".repeat(100_000)).is_err());
     }
+
+    #[test]
+    fn of_broken_text_nothing_else_is_read_than_serde_yaml_does() {
+        let whole = [
+            "a:\n  - b: 'c'\n    d: \"e\"\n  - f\n",
+            "{a: [b, c], 'd': e}\n",
+            "a: b\n  c\nd:\n- e # f\n- - g\n",
+            "---\na: \"x\\ty\n  z\"\n...\n",
+            "a:\n  b:\n    c: 1\n  d: ~\n# e\n",
+        ];
+        let pieces: Vec<&str> =
+            "\n|  |: |- |'|\"|[|]|{|}|,|#| #|\t|a|b:|\n  |\n- |\\|-|:|...\n|---\n|\r\n|~|1".split('|').collect();
+        let mut seed = 88_172_645_463_325_252_u64;
+        let mut dice = |sides: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 11) as usize % sides
+        };
+        let mut read = 0;
+        for _ in 0..50_000 {
+            let mut text = whole[dice(whole.len())].to_owned();
+            for _ in 0..=dice(4) {
+                let at = dice(text.len());
+                match dice(3) {
+                    0 => _ = text.remove(at),
+                    _ => text.insert_str(at, pieces[dice(pieces.len())]),
+                }
+            }
+            if let (Ok(node), Ok(other)) = (parse(&text), serde_yaml::from_str::<Other>(&text)) {
+                assert!(is_same(&node, &other), "{text:?}\n  we: {node:?}\n  they: {other:?}");
+                read += 1;
+            }
+        }
+        assert!(read > 5_000, "{read} were read by both");
+    }
 }
