@@ -302,9 +302,6 @@ impl Charon {
                 self.ask(COUNTERS, arguments, &mut |message| {
                     inside::events(message).for_each(|event| metrics::expose_event(&event, out));
                 })?;
-                if self.lacks_counters {
-                    break;
-                }
             }
         }
         Ok(())

@@ -117,9 +117,10 @@ class Scraping(unittest.TestCase):
         self.assertEqual(dropped[0][1], "0")
         answered = 'promhttp_metric_handler_requests_total{job="own",code="200"}'
         self.prometheus.await_rows(f"increase({answered}[1m]) > 3")
-        # A machine that stands still for a second makes a source late, which is no mistake.
-        complaints = [line for line in self.exporter.log().splitlines() if "[INFO]" not in line]
-        self.assertEqual([line for line in complaints if "no answer in time" not in line], [])
+        # A machine that stands still for a second makes a source late, which is no mistake; the captures are old.
+        expected = ("[INFO]", "no answer in time", "/status: stale, ")
+        complaints = self.exporter.log().splitlines()
+        self.assertEqual([line for line in complaints if not any(words in line for words in expected)], [])
 
     def test_promtool_has_no_complaint_of_our_own(self):
         for path in ("/metrics", "/prom"):

@@ -213,7 +213,7 @@ class Tls(unittest.TestCase):
         ):
             config = self.lab.write("mistake.yaml", f"web:\n  tls_server_config: {settings}\n{CONFIG}")
             done = subprocess.run([BINARY, "-n", "-c", config], capture_output=True, text=True, timeout=20)
-            self.assertEqual(done.returncode, 1, settings)
+            self.assertEqual(done.returncode, 2, settings)
             self.assertIn(complaint, done.stderr)
 
 
@@ -223,7 +223,7 @@ class Without(unittest.TestCase):
         self.addCleanup(lab.close)
         config = lab.write("config.yaml", "web:\n  tls_server_config: {cert_file: a, key_file: b}\n")
         done = subprocess.run([binary(), "-n", "-c", config], capture_output=True, text=True, timeout=20)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("web.tls_server_config: built without TLS", done.stderr)
 
 
