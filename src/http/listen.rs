@@ -166,6 +166,10 @@ fn meaning(address: &str) -> Result<Vec<Place>, Error> {
         let port = port.parse().map_err(|_| wrong(io::Error::other("not a port")))?;
         return Ok(vec![Place { address: (Ipv6Addr::UNSPECIFIED, port).into(), takes_both: true }]);
     }
+    // An address needs no question to the kernel.
+    if let Ok(address) = address.parse() {
+        return Ok(vec![Place { address, takes_both: false }]);
+    }
     let interface = address.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
     if let Some((name, port)) = interface
         && let Some(found) = addresses_of(name)
