@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export GATEWAY_EXPORTER_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help run test check unit e2e capture setup-build setup-test
+.PHONY: help run test check unit e2e capture man setup-build setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,21 +13,28 @@ run: setup-build ## build, and serve demo data and this machine's sockets on :92
 	cargo build --release --locked --bin gateway-exporter --example replay
 	tests/replay/demo.sh
 
-test: setup-test check unit e2e routers ## install what is missing (as root) and run every test
+test: setup-test check unit fuzz e2e ## install what is missing (as root) and run every test
 
 check: ## format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features tls -- -D warnings
 
 unit: ## unit and integration tests
 	cargo test --locked
 
 e2e: ## the binary between real daemons (as root); E2E=test_openvpn runs one file
+	cargo build --locked --bin gateway-exporter --features tls
+	mv -f target/debug/gateway-exporter target/debug/gateway-exporter-tls
 	cargo build --locked --bin gateway-exporter --example replay
 	python3 tests/e2e/run.py $(E2E)
 
 capture: ## make the fixtures' captures anew from real daemons (as root)
 	for source in strongswan ipsec openvpn sockets; do python3 tests/e2e/capture_$$source.py; done
+
+man: setup-build ## the man page, in dist
+	mkdir -p dist
+	cargo run --locked --quiet --example man >dist/gateway-exporter.8
 
 setup-build:
 	@tests/setup.sh build
@@ -35,4 +42,4 @@ setup-build:
 setup-test:
 	@tests/setup.sh build test
 
--include contrib/release.mk tests/bench/bench.mk tests/fuzz/fuzz.mk tests/e2e/soak.mk
+-include contrib/release.mk tests/bench/bench.mk tests/fuzz/fuzz.mk tests/e2e/soak.mk tests/fleet/fleet.mk

@@ -1,5 +1,6 @@
 //! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic;
@@ -7,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collector::{Collector, Deadline, Report};
-use crate::config::Config;
-use crate::expo::{self, Exposition, Group, Listed, Terms};
+use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::config::{Config, LOOKED_FOR};
+use crate::doctor::{self, Finding};
+use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
 use crate::http::{Reply, Request};
 use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
@@ -19,6 +21,7 @@ use crate::page::{self, Frame};
 use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
+use crate::source::scene::Scene;
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
 use crate::users::{Users, Verdict};
@@ -41,6 +44,9 @@ const ROOM: usize = 64 * 1024 * 1024;
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
 
+/// The header of a list of sessions that is cut: how many more there are.
+const UNLISTED: &str = "X-Sessions-Left-Out";
+
 /// Where a supervisor asks whether the process answers: without a password, and without asking any source.
 const HEALTHY: &str = "/-/healthy";
 
@@ -56,6 +62,8 @@ pub struct App {
     users: Mutex<Arc<Users>>,
     telemetry_path: String,
     states: Mutex<States>,
+    notices: Mutex<Notices>,
+    door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
     room: Arc<Room>,
 }
@@ -72,9 +80,12 @@ type Collectors = Arc<[Arc<dyn Collector>]>;
 /// What every target did when it was last tried.
 type States = BTreeMap<(&'static str, String), State>;
 
+/// What every source noticed when it was last asked for its metrics.
+type Notices = Vec<(&'static str, Notice)>;
+
 #[derive(Clone, Debug)]
 struct State {
-    trouble: Option<String>,
+    trouble: Option<Error>,
     since: i64,
 }
 
@@ -98,6 +109,8 @@ struct Round {
     report: Report,
     taken: Duration,
     place: Option<Place>,
+    /// Sessions that are more than `max_series`.
+    unlisted: usize,
 }
 
 impl App {
@@ -109,6 +122,8 @@ impl App {
             watch: Mutex::new(Watch::new(config, discover)),
             telemetry_path,
             states: Mutex::default(),
+            notices: Mutex::default(),
+            door: Mutex::default(),
             scrapes: Mutex::default(),
             room: Room::new(ROOM),
         }
@@ -119,7 +134,38 @@ impl App {
         *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
         let mut watch = lock(&self.watch);
         *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
-        lock(&self.states).retain(|(name, _), _| watch.collectors.iter().any(|collector| collector.name() == *name));
+        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
+        lock(&self.states).retain(|(name, _), _| is_watched(name));
+        lock(&self.notices).retain(|(name, _)| is_watched(name));
+    }
+
+    /// Notes what was found out about where it is listened.
+    pub fn note_door(&self, findings: Vec<Finding>) {
+        *lock(&self.door) = findings;
+    }
+
+    /// What is wrong with the configuration although it is valid, which shows before any source is asked.
+    pub fn flaws(&self) -> Vec<Finding> {
+        let watch = lock(&self.watch);
+        let Some(settings) = &watch.config.sockets else { return Vec::new() };
+        let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &BTreeMap::new()));
+        notices.map(|notice| doctor::notice("sockets", &notice)).collect()
+    }
+
+    /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
+    pub fn examine(&self) -> Vec<Finding> {
+        let collectors = lock(&self.watch).current();
+        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
+        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE));
+        self.findings().into_iter().map(|(finding, _)| finding).collect()
+    }
+
+    /// One scrape without a request, and whether every target answered.
+    pub fn once(&self) -> (Reply, bool) {
+        let collectors = lock(&self.watch).current();
+        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
+        let reply = self.expose(&all, Deadline::within(PATIENCE), false);
+        (reply, lock(&self.states).values().all(|state| state.trouble.is_none()))
     }
 
     /// What is watched, a line for each source.
@@ -147,13 +193,14 @@ impl App {
             "/prom" => self.scrape(request, true),
             "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
             "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, request, |sessions, _| {
-                    private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)))
+                self.with_sessions(collectors, request, |sessions, _, unlisted| {
+                    let reply = private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)));
+                    if unlisted > 0 { reply.with_count(UNLISTED, unlisted) } else { reply }
                 })
             }),
             "/static" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, request, |sessions, troubles| {
-                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles))
+                self.with_sessions(collectors, request, |sessions, troubles, unlisted| {
+                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
                 })
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
@@ -176,61 +223,99 @@ impl App {
 
     fn scrape(&self, request: &Request, with_own: bool) -> Reply {
         lock(&self.scrapes).begin();
-        let reply = self.with_collectors(request, |collectors| {
-            let mut all = Exposition::default();
-            own::expose_build(&mut all);
-            let mut places = Vec::new();
-            for round in self.gather(collectors, Wish::Metrics, deadline(request)) {
-                let Some(place) = round.place else { return full() };
-                places.push(place);
-                for (target, result) in &round.report.targets {
-                    own::expose_target(round.name, target, result.is_ok(), &mut all);
-                }
-                own::expose_duration(round.name, round.taken, &mut all);
-                own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
-                all.absorb(round.report.exposition);
-            }
-            if with_own {
-                own::expose_usage(&usage::read(), &mut all);
-                lock(&self.scrapes).expose(&mut all);
-            }
-            Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
-        });
+        let reply = self.with_collectors(request, |collectors| self.expose(collectors, deadline(request), with_own));
         lock(&self.scrapes).end(reply.status());
         reply
     }
 
-    fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
-        self.gather(collectors, Wish::Metrics, deadline(request));
-        let targets: Vec<_> = lock(&self.states)
-            .iter()
-            .map(|((collector, name), state)| page::Target {
-                collector,
-                name: name.clone(),
-                trouble: state.trouble.clone(),
-                since: clock::local(state.since).map(|moment| moment.to_string()).unwrap_or_default(),
-            })
-            .collect();
-        html(page::landing(self.frame(&self.gateway()), &targets))
+    fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
+        let mut all = Exposition::default();
+        own::expose_build(&mut all);
+        let mut places = Vec::new();
+        for round in self.gather(collectors, Wish::Metrics, deadline) {
+            let Some(place) = round.place else { return full() };
+            places.push(place);
+            for (target, result) in &round.report.targets {
+                own::expose_target(round.name, target, result.is_ok(), &mut all);
+            }
+            own::expose_duration(round.name, round.taken, &mut all);
+            own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
+            all.absorb(round.report.exposition);
+        }
+        if with_own {
+            own::expose_usage(&usage::read(), &mut all);
+            lock(&self.scrapes).expose(&mut all);
+        }
+        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
     }
 
-    /// Calls `answer` with the sessions of all sources, and why some of them could not be read.
+    fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
+        self.gather(collectors, Wish::Metrics, deadline(request));
+        let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
+        let findings = self.findings().into_iter();
+        let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
+        html(page::landing(self.frame(&self.gateway()), &findings))
+    }
+
+    /// What was found out when every target was last tried, by source, and since when it is so where that is known.
+    fn findings(&self) -> Vec<(Finding, Option<i64>)> {
+        let notices = lock(&self.notices).clone();
+        // No lock is held while the scene is looked at.
+        let states = lock(&self.states).clone();
+        let mut findings = Vec::new();
+        for ((source, target), State { trouble, since }) in states {
+            let noticed = notices.iter().find(|(name, notice)| *name == source && notice.thing() == target);
+            let finding = match (&trouble, noticed) {
+                (None, Some(_)) => continue,
+                (None, None) => doctor::target(source, &target, None, &Scene::default()),
+                (Some(error), _) => {
+                    doctor::target(source, &target, Some(error), &Scene::around(source, &target, error))
+                }
+            };
+            findings.push((finding, Some(since)));
+        }
+        // What was noticed of a target that is down says less.
+        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.thing == notice.thing());
+        let news = notices.iter().filter(|(_, notice)| !is_down(notice));
+        let news: Vec<_> = news.map(|(source, notice)| doctor::notice(source, notice)).collect();
+        let door = lock(&self.door).clone();
+        for finding in news.into_iter().chain(self.absent()).chain(door) {
+            let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
+            findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
+        }
+        findings
+    }
+
+    /// The sources that were looked for on this machine and are not there.
+    fn absent(&self) -> Vec<Finding> {
+        let watch = lock(&self.watch);
+        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
+        let missing = LOOKED_FOR.iter().filter(|(source, _)| watch.discover.is_some() && !is_watched(source));
+        let finding = |(source, tried): &(&'static str, &str)| {
+            let error = Error::NotFound { thing: (*tried).into() };
+            doctor::absent(source, tried, &Scene::around(source, tried, &error))
+        };
+        missing.map(finding).collect()
+    }
+
+    /// Calls `answer` with the sessions of all sources, why some could not be read, and how many are left out.
     fn with_sessions(
         &self,
         collectors: &[&dyn Collector],
         request: &Request,
-        answer: impl FnOnce(&[Session], &[String]) -> Reply,
+        answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
     ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
         let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
-        let (mut sessions, mut troubles, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for Round { report: Report { sessions: more, targets, .. }, place, .. } in rounds {
+        let (mut sessions, mut troubles, mut places, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0_usize);
+        for Round { report: Report { sessions: more, targets, .. }, place, unlisted, .. } in rounds {
             let Some(place) = place else { return full() };
             places.push(place);
+            left_out = left_out.saturating_add(unlisted);
             sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        answer(&sessions, &troubles).keeping(places)
+        answer(&sessions, &troubles, left_out).keeping(places)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -274,18 +359,33 @@ impl App {
         rounds
     }
 
+    /// Notes what a source noticed, and logs what is new where it can mean that something is down.
+    fn note_notices(&self, source: &'static str, notices: &[Notice]) {
+        let mut known = lock(&self.notices);
+        for notice in notices {
+            let is_new = !known.iter().any(|(name, before)| *name == source && before.thing() == notice.thing());
+            if let (true, Notice::Stale { .. } | Notice::NoMatch { .. }) = (is_new, notice) {
+                let Finding { thing, words, .. } = doctor::notice(source, notice);
+                log::warn!("{source}: {thing}: {words}");
+            }
+        }
+        known.retain(|(name, _)| *name != source);
+        known.extend(notices.iter().map(|notice| (source, notice.clone())));
+    }
+
     /// Notes how every target did, and logs what changed: once, not at every scrape.
     fn note(&self, rounds: &[Round], wish: Wish) {
         let now = clock::now();
         let mut states = lock(&self.states);
         for Round { name, report, .. } in rounds {
             if wish == Wish::Metrics {
+                self.note_notices(name, &report.notices);
                 states.retain(|(collector, target), _| {
                     collector != name || report.targets.iter().any(|(reported, _)| reported == target)
                 });
             }
             for (target, result) in &report.targets {
-                let trouble = result.as_ref().err().map(ToString::to_string);
+                let trouble = result.as_ref().err().cloned();
                 let known = states.get(&(*name, target.clone()));
                 if known.is_some_and(|state| state.trouble == trouble) {
                     continue;
@@ -343,15 +443,16 @@ impl Scrapes {
 /// The catalogue of all families as Markdown: a heading and a table for each source.
 pub fn catalogue() -> String {
     let mut text = String::new();
-    let sources: [(&str, Vec<Listed>); 6] = [
-        ("strongswan", strongswan::metrics::catalogue().collect()),
-        ("ipsec", ipsec::metrics::catalogue().collect()),
-        ("openvpn", openvpn::metrics::catalogue().collect()),
-        ("sockets", sockets::metrics::catalogue().collect()),
-        ("kernel", kernel::metrics::catalogue().collect()),
-        ("the exporter", own::catalogue().collect()),
+    let sources: [(&str, &[&dyn Shape]); 6] = [
+        ("strongswan", strongswan::metrics::TABLES),
+        ("ipsec", ipsec::metrics::TABLES),
+        ("openvpn", openvpn::metrics::TABLES),
+        ("sockets", sockets::metrics::TABLES),
+        ("kernel", kernel::metrics::TABLES),
+        ("the exporter", own::TABLES),
     ];
-    for (source, mut families) in sources {
+    for (source, tables) in sources {
+        let mut families: Vec<_> = tables.iter().flat_map(|table| expo::list(*table)).collect();
         families.sort_by_key(|family| family.name);
         let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
         for Listed { name, kind, labels, help, group } in families {
@@ -379,8 +480,11 @@ fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
         all.push(Arc::new(Ipsec::new(settings.clone())));
     }
     if let Some(settings) = &config.openvpn {
-        let kept = kept("openvpn", |before, now| before.openvpn == now.openvpn);
-        all.push(kept.unwrap_or_else(|| Arc::new(OpenVpn::new(settings.clone()))));
+        // Servers that were watched before keep what is remembered of them, whatever comes or goes beside them.
+        let before = before.into_iter().flat_map(|before| before.collectors.iter());
+        let before = before.map(|collector| collector.as_ref() as &dyn Any).find_map(<dyn Any>::downcast_ref);
+        let renewed = before.map(|before: &OpenVpn| before.renewed(settings.clone()));
+        all.push(Arc::new(renewed.unwrap_or_else(|| OpenVpn::new(settings.clone()))));
     }
     if let Some(settings) = &config.sockets {
         all.push(Arc::new(Sockets::new(settings.clone())));
@@ -404,11 +508,15 @@ fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadli
         Wish::Metrics => collector.collect(deadline, &mut report),
         Wish::Sessions => collector.sessions(deadline, &mut report),
     }
+    let most = terms.most_series.unwrap_or(usize::MAX);
+    let unlisted = report.sessions.len().saturating_sub(most);
+    report.sessions.truncate(most);
+    report.sessions.shrink_to_fit();
     let place = room.take(report.size());
     if place.is_none() {
         (report.exposition, report.sessions) = Default::default();
     }
-    Round { name: collector.name(), report, taken: started.elapsed(), place }
+    Round { name: collector.name(), report, taken: started.elapsed(), place, unlisted }
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.
@@ -567,7 +675,7 @@ mod tests {
             for password in [None, Some("wrong")] {
                 let reply = ask(path, password);
                 assert_eq!(reply.status(), 401, "{path}");
-                assert!(reply.headers().contains(&("WWW-Authenticate", REALM)), "{path}");
+                assert!(reply.headers().any(|header| header == ("WWW-Authenticate", REALM)), "{path}");
             }
         }
         assert_eq!(ask("/metrics", Some("secret")).status(), 200);
@@ -603,9 +711,9 @@ mod tests {
         let app = app(vec![]);
         for (path, has_policy) in [("/", true), ("/static", true), ("/sessions", false)] {
             let reply = app.answer(&request(path));
-            assert!(reply.headers().contains(&("Cache-Control", "no-store")), "{path}");
-            assert!(reply.headers().contains(&("X-Content-Type-Options", "nosniff")), "{path}");
-            assert_eq!(reply.headers().iter().any(|(name, _)| *name == "Content-Security-Policy"), has_policy);
+            assert!(reply.headers().any(|header| header == ("Cache-Control", "no-store")), "{path}");
+            assert!(reply.headers().any(|header| header == ("X-Content-Type-Options", "nosniff")), "{path}");
+            assert_eq!(reply.headers().any(|(name, _)| name == "Content-Security-Policy"), has_policy);
         }
     }
 
@@ -616,6 +724,20 @@ mod tests {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
         assert_eq!(get(&app, "/m").0, 200);
+    }
+
+    #[test]
+    fn sessions_are_no_more_than_series() {
+        let app = app(vec![stub("a", None, 0), stub("b", None, 0)]);
+        let left_out = || {
+            let reply = app.answer(&request("/sessions"));
+            reply.headers().find(|(name, _)| *name == UNLISTED).map(|(_, count)| count.to_owned())
+        };
+        assert_eq!(left_out(), None);
+        lock(&app.watch).config.terms.most_series = Some(0);
+        assert_eq!(left_out().as_deref(), Some("2"));
+        assert_eq!(get(&app, "/sessions").1, "[]");
+        assert!(get(&app, "/static").1.contains("<li>2 more are left out: max_series</li>"));
     }
 
     #[test]
@@ -638,7 +760,7 @@ mod tests {
         assert_eq!(lock(&app.states)[&key].since, 7);
         lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
         let (_, page) = get(&app, "/");
-        assert!(page.contains("Everything answers<"), "{page}");
+        assert!(page.contains("All is well<"), "{page}");
         assert!(lock(&app.states)[&key].since > 7);
     }
 
@@ -674,6 +796,38 @@ mod tests {
         app.reload(config("vici_socket: /a\novpnudpstatus: /c\n"), None);
         assert!(Arc::ptr_eq(&charon, &named("strongswan")), "its totals would fall");
         assert!(!Arc::ptr_eq(&openvpn, &named("openvpn")), "it reads another file");
+    }
+
+    #[test]
+    fn an_openvpn_server_beside_new_ones_keeps_its_totals() {
+        let path = std::env::temp_dir().join(format!("gwx-app-{}.udp.status", std::process::id()));
+        let config = |text: String| Config::parse(&text, &crate::config::Surroundings::default()).expect("valid");
+        let alone = format!("ovpnudpstatus: {}\n", path.display());
+        let app = App::new(config(alone.clone()), None, "/metrics".into());
+        let seen = || get(&app, "/metrics").1.contains("ovpn_bytes_in_total{client=\"ann_udp\"} 700\n");
+        let status = |client: &str| {
+            let text = format!(
+                "TITLE,OpenVPN\nTIME,x,1\nHEADER,CLIENT_LIST,Common Name,Real Address,Bytes Received,Bytes Sent\n{client}END\n"
+            );
+            std::fs::write(&path, text).expect("a status file");
+        };
+        status("CLIENT_LIST,ann,192.0.2.7:1194,700,70\n");
+        assert!(seen());
+        status("");
+        app.reload(config(alone + "ovpntcpstatus: /no/such/status\n"), None);
+        assert!(seen(), "ann left, and another server came: what she had stays");
+        std::fs::remove_file(&path).expect("it was there");
+    }
+
+    #[test]
+    fn the_landing_page_and_a_reload_do_not_wait_for_each_other() {
+        let config =
+            || Config::parse("ovpnudpstatus: /no/such\n", &crate::config::Surroundings::default()).expect("valid");
+        let app = App::new(config(), None, "/metrics".into());
+        thread::scope(|threads| {
+            threads.spawn(|| (0..500).for_each(|_| app.reload(config(), None)));
+            (0..500).for_each(|_| assert_eq!(get(&app, "/").0, 200));
+        });
     }
 
     #[test]

@@ -3,59 +3,53 @@
 //! The only file that knows pico-args.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use pico_args::Arguments;
 
 use crate::http;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN and the sockets that should be there.
+/// A flag, as the help, the man page and the parser know it.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// Its other name, without dashes: a letter for most that have one.
+    pub other: Option<&'static str>,
+    /// What its value is called; empty where it takes none.
+    pub value: &'static str,
+    /// What it does, in a few words.
+    pub help: &'static str,
+}
 
-Usage: gateway-exporter [FLAGS]
-
-      --web.listen-address=ADDRESS  Where to listen: :PORT (every address), host:port, [address]:port or
-                                    interface:port; may be given several times [default: :9234]
-      --web.config.file=FILE        Who may ask, as Prometheus' own web configuration file says it
-      --web.telemetry-path=PATH     Where the metrics are [default: /metrics]
-  -c, --config.file=FILE            Configuration; also --config-file [default: exporter.yaml or
-                                    config/config.yml here, or /etc/gateway-exporter.yaml; without
-                                    any, what is found on this machine is watched]
-      --config-path=FILE            Watch the tunnels of this ipsec.conf [default: /etc/ipsec.conf]
-      --enable.sudo                 Run the ipsec command through sudo
-  -n, --dry-run                     Check the configuration, say what would be watched, and end;
-                                    also --check-config
-  -d, --debug                       Log more
-      --hash-password               Read a password, print its hash for basic_auth_users, and end
-      --list-metrics                Print the catalogue of all metrics and end
-      --version                     Print the version and end
-  -h, --help                        Print this and end
-";
-
-/// The flags that take no value.
-const SWITCHES: [&str; 11] = [
-    "enable.sudo",
-    "dry-run",
-    "n",
-    "check-config",
-    "debug",
-    "d",
-    "hash-password",
-    "list-metrics",
-    "version",
-    "help",
-    "h",
+/// All flags, in the order of the help.
+pub const FLAGS: [Flag; 16] = [
+    flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
+    flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
+    flag("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
+    flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
+    flag("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
+    flag("enable.sudo", None, "", "run the ipsec command through sudo"),
+    flag("doctor", None, "", "check every source, say what to do, and end"),
+    flag("check-config", None, "", "check the configuration and end"),
+    flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
+    flag("once", None, "", "print one scrape and end"),
+    flag("output", None, "FILE", "with --once: replace FILE by it"),
+    flag("debug", Some("d"), "", "log more"),
+    flag("hash-password", None, "", "read a password, print its hash, and end"),
+    flag("list-metrics", None, "", "print the catalogue of metrics and end"),
+    flag("version", None, "", "print the version and end"),
+    flag("help", Some("h"), "", "print this and end"),
 ];
 
-/// The flags that take one.
-const VALUES: [&str; 7] =
-    ["web.listen-address", "web.config.file", "web.telemetry-path", "config.file", "config-file", "c", "config-path"];
+/// The second name of `config.file`, which one of the originals has.
+const CONFIG_FILE: &str = "config-file";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Serve, or with `dry_run` only check.
+    /// Serve, or do what [`Flags::task`] says.
     Run(Flags),
     /// Print the help.
     Help,
@@ -65,6 +59,21 @@ pub enum Command {
     ListMetrics,
     /// Print the version.
     Version,
+}
+
+/// What is done with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Serve.
+    Serve,
+    /// Check the configuration.
+    Check,
+    /// Check it, and print one scrape.
+    DryRun,
+    /// Print one scrape, or put it into a file.
+    Once(Option<PathBuf>),
+    /// Check every source.
+    Doctor,
 }
 
 /// The flags that were given, defaults filled in.
@@ -82,8 +91,8 @@ pub struct Flags {
     pub ipsec_config: Option<PathBuf>,
     /// Whether `ipsec` is run through sudo.
     pub sudo: bool,
-    /// Whether to check only.
-    pub dry_run: bool,
+    /// What to do.
+    pub task: Task,
     /// Whether to log more.
     pub debug: bool,
 }
@@ -103,7 +112,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if arguments.contains("--version") {
         return Ok(Command::Version);
     }
-    let flags = flags(&mut arguments).map_err(|error| error.to_string())?;
+    let flags = flags(&mut arguments).map_err(complaint)?;
+    let output = arguments.opt_value_from_os_str("--output", path).map_err(complaint)?;
+    let flags = Flags { task: task(&mut arguments, output)?, ..flags };
     if let Some(left) = arguments.finish().first() {
         return Err(format!("unknown argument {}; --help lists all", left.to_string_lossy()));
     }
@@ -114,6 +125,57 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         http::check(address).map_err(|complaint| format!("--web.listen-address: {complaint}"))?;
     }
     Ok(Command::Run(flags))
+}
+
+/// What `--help` prints: it fits a screen of 24 lines and 80 columns.
+pub fn help() -> String {
+    let mut text = String::from("Tells Prometheus how a VPN gateway is doing.\n\nUsage: gateway-exporter [FLAGS]\n");
+    for Flag { name, other, value, help } in &FLAGS {
+        let letter = other.map_or("   ".into(), |letter| format!("-{letter},"));
+        let name = if value.is_empty() { (*name).into() } else { format!("{name}={value}") };
+        let _ = writeln!(text, " {letter} --{name:<26}  {help}");
+    }
+    text + EXAMPLE
+}
+
+const EXAMPLE: &str = "
+Without --config.file it reads exporter.yaml, config/config.yml or
+/etc/gateway-exporter.yaml; without any, it watches what this machine has.
+
+Example: gateway-exporter -c vpn.yaml --web.listen-address=br-lan:9234
+";
+
+const fn flag(name: &'static str, other: Option<&'static str>, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, other, value, help }
+}
+
+impl Flag {
+    /// Whether it goes by that name, which has no dashes.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.other == Some(name) || (self.other == Some("c") && name == CONFIG_FILE)
+    }
+}
+
+/// What is asked for; of several, what does more.
+fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, String> {
+    let [doctor, once, check] = ["--doctor", "--once", "--check-config"].map(|flag| arguments.contains(flag));
+    let dry_run = arguments.contains(["-n", "--dry-run"]);
+    match output {
+        Some(_) if !once || doctor => Err("--output: goes with --once, and with nothing else".into()),
+        _ if doctor => Ok(Task::Doctor),
+        _ if once => Ok(Task::Once(output)),
+        _ if dry_run => Ok(Task::DryRun),
+        _ if check => Ok(Task::Check),
+        _ => Ok(Task::Serve),
+    }
+}
+
+/// What pico-args says, as the rest of us says it.
+fn complaint(error: pico_args::Error) -> String {
+    match error {
+        pico_args::Error::OptionWithoutAValue(flag) => format!("{flag}: the value is missing"),
+        error => error.to_string(),
+    }
 }
 
 fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
@@ -130,7 +192,7 @@ fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
         config,
         ipsec_config: arguments.opt_value_from_os_str("--config-path", path)?,
         sudo: arguments.contains("--enable.sudo"),
-        dry_run: arguments.contains(["-n", "--dry-run"]) | arguments.contains("--check-config"),
+        task: Task::Serve,
         debug: arguments.contains(["-d", "--debug"]),
     })
 }
@@ -148,12 +210,12 @@ fn normal(argument: OsString) -> Vec<OsString> {
         None => (text.trim_start_matches('-'), None),
     };
     let flag = OsString::from(if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
-    match value {
-        Some("false") if SWITCHES.contains(&name) => vec![],
-        _ if SWITCHES.contains(&name) => vec![flag],
-        Some(value) if VALUES.contains(&name) => vec![flag, value.into()],
-        None if VALUES.contains(&name) => vec![flag],
-        _ => vec![argument],
+    let Some(known) = FLAGS.iter().find(|flag| flag.is(name)) else { return vec![argument] };
+    match (known.value.is_empty(), value) {
+        (true, Some("false")) => vec![],
+        (true, Some("true")) | (_, None) => vec![flag],
+        (false, Some(value)) => vec![flag, value.into()],
+        (true, Some(_)) => vec![argument],
     }
 }
 
@@ -185,7 +247,7 @@ mod tests {
                     config: Some("a.yaml".into()),
                     ipsec_config: Some("/etc/b".into()),
                     sudo: true,
-                    dry_run: true,
+                    task: Task::DryRun,
                     debug: true,
                 };
                 assert_eq!(run(&line), Ok(expected), "{line}");
@@ -195,9 +257,42 @@ mod tests {
             assert_eq!(run(line).map(|flags| flags.config), Ok(Some("a.yaml".into())), "{line}");
         }
         let short = run("-n -d").expect("short flags");
-        assert!(short.dry_run && short.debug && !short.sudo);
+        assert!(short.task == Task::DryRun && short.debug && !short.sudo);
         assert!(run("--enable.sudo=true").expect("Go's spelling").sudo);
         assert!(!run("--enable.sudo=false").expect("Go's spelling").sudo);
+    }
+
+    #[test]
+    fn a_task_is_named_by_its_flag() {
+        for (line, task) in [
+            ("", Task::Serve),
+            ("--check-config", Task::Check),
+            ("-dry-run", Task::DryRun),
+            ("--check-config -n", Task::DryRun),
+            ("--once", Task::Once(None)),
+            ("-once -output=/a.prom", Task::Once(Some("/a.prom".into()))),
+            ("--output /a.prom --once -n", Task::Once(Some("/a.prom".into()))),
+            ("--doctor --once=false", Task::Doctor),
+        ] {
+            assert_eq!(run(line).map(|flags| flags.task), Ok(task), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_screen_and_names_every_flag() {
+        let help = help();
+        assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line}");
+        }
+        for flag in &FLAGS {
+            assert!(help.contains(&format!("--{}", flag.name)), "{}", flag.name);
+            let line = format!("--{} x", flag.name);
+            let read = parse(line.split(' ').take(if flag.value.is_empty() { 1 } else { 2 }).map(OsString::from));
+            let complaint = read.err().unwrap_or_default();
+            assert!(!complaint.contains("unknown argument"), "{complaint}");
+        }
+        assert!(run("--config-file=x").is_ok() && help.contains("Example: gateway-exporter "));
     }
 
     #[test]
@@ -226,7 +321,11 @@ mod tests {
             ("stray", "unknown argument stray; --help lists all"),
             ("--web.telemetry-path=metrics", "--web.telemetry-path: \"metrics\" does not begin with a slash"),
             ("--web.listen-address=:x", "--web.listen-address: \":x\": \"x\" is not a port"),
-            ("--config.file", "the '--config.file' option doesn't have an associated value"),
+            ("--config.file", "--config.file: the value is missing"),
+            ("--web.listen-address", "--web.listen-address: the value is missing"),
+            ("--once=/x.prom", "unknown argument --once=/x.prom; --help lists all"),
+            ("--output /x.prom", "--output: goes with --once, and with nothing else"),
+            ("--once --doctor --output /x.prom", "--output: goes with --once, and with nothing else"),
         ] {
             assert_eq!(run(line), Err(complaint.to_owned()), "{line}");
         }

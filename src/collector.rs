@@ -1,5 +1,6 @@
 //! What a house must offer: its name, what it watches, and how to collect it in time.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -10,7 +11,7 @@ use crate::expo::{Exposition, Terms};
 use crate::session::Session;
 
 /// One watched source.
-pub trait Collector: Send + Sync {
+pub trait Collector: Any + Send + Sync {
     /// The one word for this source: config, `collect[]`, labels and logs use it.
     fn name(&self) -> &'static str;
 
@@ -33,6 +34,60 @@ pub struct Report {
     pub sessions: Vec<Session>,
     /// Every target that was tried, and why it could not be read.
     pub targets: Vec<(String, Result<(), Error>)>,
+    /// What was noticed besides.
+    pub notices: Vec<Notice>,
+}
+
+/// What a source noticed that is no failure to read, and that somebody may want to mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A file that is rewritten all the time was not for so long.
+    Stale {
+        /// The file.
+        thing: String,
+        /// Its age in seconds.
+        age: i64,
+    },
+    /// No file matches a pattern.
+    NoMatch {
+        /// The pattern.
+        thing: String,
+    },
+    /// A daemon does not do a command, for want of a plugin.
+    Unknown {
+        /// The daemon's address.
+        thing: String,
+        /// The command.
+        command: &'static str,
+    },
+    /// A rule that nothing can ever match.
+    Never {
+        /// The rule's name.
+        thing: String,
+        /// Why not.
+        flaw: Flaw,
+    },
+}
+
+impl Notice {
+    /// The file, pattern, address or rule.
+    pub fn thing(&self) -> &str {
+        match self {
+            Self::Stale { thing, .. }
+            | Self::NoMatch { thing }
+            | Self::Unknown { thing, .. }
+            | Self::Never { thing, .. } => thing,
+        }
+    }
+}
+
+/// What is wrong with a rule, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Why nothing can match.
+    pub why: &'static str,
+    /// What to write instead.
+    pub remedy: &'static str,
 }
 
 impl Report {
@@ -152,6 +207,16 @@ pub enum Error {
         /// The path, address or command.
         thing: String,
     },
+    /// Nobody listens there.
+    Deaf {
+        /// The path or address.
+        thing: String,
+    },
+    /// Somebody else listens there.
+    Taken {
+        /// The address.
+        thing: String,
+    },
     /// The system said no for another reason.
     Io {
         /// The path, address or command.
@@ -197,8 +262,25 @@ impl Error {
             io::ErrorKind::NotFound => Self::NotFound { thing },
             io::ErrorKind::PermissionDenied => Self::Denied { thing },
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut { thing },
+            io::ErrorKind::ConnectionRefused => Self::Deaf { thing },
+            io::ErrorKind::AddrInUse => Self::Taken { thing },
             io::ErrorKind::UnexpectedEof => Self::Io { thing, why: "closed by the other side".into() },
             _ => Self::Io { thing, why: lower_first(&plain(error)) },
+        }
+    }
+
+    /// The path, address or command.
+    pub fn thing(&self) -> &str {
+        match self {
+            Self::NotFound { thing }
+            | Self::Denied { thing }
+            | Self::Deaf { thing }
+            | Self::Taken { thing }
+            | Self::Io { thing, .. }
+            | Self::TimedOut { thing }
+            | Self::TooLong { thing, .. }
+            | Self::Malformed { thing, .. }
+            | Self::Refused { thing, .. } => thing,
         }
     }
 }
@@ -224,6 +306,8 @@ impl fmt::Display for Error {
         match self {
             Self::NotFound { thing } => write!(out, "{thing}: not found"),
             Self::Denied { thing } => write!(out, "{thing}: permission denied"),
+            Self::Deaf { thing } => write!(out, "{thing}: connection refused"),
+            Self::Taken { thing } => write!(out, "{thing}: address already in use"),
             Self::Io { thing, why } | Self::Refused { thing, why } => write!(out, "{thing}: {why}"),
             Self::TimedOut { thing } => write!(out, "{thing}: no answer in time"),
             Self::TooLong { thing, limit } => write!(out, "{thing}: more than {limit} bytes"),

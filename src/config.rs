@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::place::located;
 use self::section::Section;
 use self::web::FileWeb;
-pub use self::web::Web;
-use crate::bcrypt::Hash;
+pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::expo::{Group, Groups, Terms};
 use crate::identities::Identities;
@@ -19,6 +19,7 @@ use crate::source::socket::Address;
 use crate::strongswan::sa::Identity;
 use crate::{ipsec, openvpn, sockets, strongswan};
 
+mod place;
 mod section;
 mod web;
 mod yaml;
@@ -40,6 +41,13 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
+
+/// Where sources are looked for while none is configured.
+pub const LOOKED_FOR: [(&str, &str); 3] = [
+    ("ipsec", "/etc/ipsec.conf and ipsec in PATH"),
+    ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
+    ("strongswan", VICI),
+];
 
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
@@ -111,9 +119,9 @@ struct FileServer {
 }
 
 impl Config {
-    /// What a file means; the complaint names the key and, where the file can't be read, the line.
+    /// What a file means; the complaint names the key and the line.
     pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, String> {
-        File::read(text)?.meaning(surroundings)
+        File::read(text)?.meaning(surroundings).map_err(|complaint| located(text, complaint))
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -147,9 +155,9 @@ impl Config {
         }
     }
 
-    /// The users of Prometheus' web configuration file.
-    pub fn web_file(text: &str) -> Result<Vec<(String, Hash)>, String> {
-        web::toolkit(Section::of(yaml::parse(text)?, "")?)
+    /// Prometheus' web configuration file.
+    pub fn web_file(text: &str) -> Result<WebFile, String> {
+        web::toolkit(Section::of(yaml::parse(text)?, "")?).map_err(|complaint| located(text, complaint))
     }
 
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
@@ -344,21 +352,23 @@ fn ipsec_settings(
 }
 
 fn servers(tcp: Option<PathBuf>, udp: Option<PathBuf>, list: Vec<FileServer>) -> Result<Vec<openvpn::Server>, String> {
-    let named = [(tcp, openvpn::Protocol::Tcp), (udp, openvpn::Protocol::Udp)];
-    let mut servers: Vec<_> = named
-        .into_iter()
-        .filter_map(|(status, protocol)| {
-            Some(openvpn::Server { name: None, status: status?, protocol: Some(protocol), stale_after: None })
-        })
-        .collect();
+    let is_path = |status: &PathBuf, key: &str| match status.as_os_str().is_empty() {
+        true => Err(format!("{key}: a status file without a path")),
+        false => Ok(()),
+    };
+    let mut servers = Vec::new();
+    let named = [("ovpntcpstatus", tcp, openvpn::Protocol::Tcp), ("ovpnudpstatus", udp, openvpn::Protocol::Udp)];
+    for (key, status, protocol) in named {
+        let Some(status) = status else { continue };
+        is_path(&status, key)?;
+        servers.push(openvpn::Server { name: None, status, protocol: Some(protocol), stale_after: None });
+    }
     for (index, FileServer { status, name, protocol, stale_after }) in list.into_iter().enumerate() {
+        is_path(&status, &format!("openvpn[{index}].status"))?;
         let protocol = protocol.map(|word| protocol_of(&word, index)).transpose()?;
         servers.push(openvpn::Server { name, status, protocol, stale_after: stale_after.map(i64::from) });
     }
-    match servers.iter().position(|server| server.status.as_os_str().is_empty()) {
-        Some(_) => Err("openvpn: a status file without a path".into()),
-        None => Ok(servers),
-    }
+    Ok(servers)
 }
 
 /// `tcp` or `udp`, with or without what OpenVPN's own `proto` may add (`tcp4-server`).
@@ -443,7 +453,8 @@ mod tests {
                 "openvpn:\n  - {status: /a, protocol: sctp}",
                 "openvpn[0].protocol: \"sctp\" is neither \"tcp\" nor \"udp\"",
             ),
-            ("ovpntcpstatus: \"\"", "openvpn: a status file without a path"),
+            ("ovpntcpstatus: \"\"", "ovpntcpstatus: a status file without a path"),
+            ("openvpn: [{status: \"\"}]", "openvpn[0].status: a status file without a path"),
             ("ipsec_command: []", "ipsec_command: no command"),
             ("metrics: {client: cn}", "metrics.client: \"cn\" is neither \"remote-id\" nor \"user\""),
             (
@@ -463,7 +474,10 @@ mod tests {
             ("identities: hashed", "identities: hashed names need a key, and identities_key_file does not say where"),
             ("identities_key_file: /k", "identities_key_file: the key is for identities: hashed"),
         ] {
-            assert_eq!(complaint(text), expected);
+            let said = complaint(text);
+            let (words, place) = said.rsplit_once(" at line ").expect(text);
+            assert_eq!(words, expected);
+            assert_eq!(place.parse(), Ok(text.lines().count()), "{said}: the last line");
         }
         assert!(complaint("openvpn:\n  - {name: a}").contains("missing field `status`"));
     }
@@ -488,10 +502,10 @@ mod tests {
     fn prometheus_own_web_file_is_read() {
         let users =
             Config::web_file(&format!("basic_auth_users:\n  ann: {HASH}\nhttp_server_config: {{http2: false}}\n"));
-        assert_eq!(users.expect("users").len(), 1);
-        assert!(Config::web_file("# nothing\n").expect("no users").is_empty());
+        assert_eq!(users.expect("users").users.len(), 1);
+        assert!(Config::web_file("# nothing\n").expect("no users").users.is_empty());
         for (text, complaint) in [
-            ("tls_server_config: {cert_file: a}", "tls_server_config: this build has no TLS"),
+            ("tls_server_config: {cert_file: a}", "tls_server_config: missing field `key_file`"),
             ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added"),
             ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: what is written there is no bcrypt hash"),
             ("basic_auth_user: {}", "unknown field `basic_auth_user`"),
@@ -531,6 +545,13 @@ mod tests {
         assert_eq!(ipsec.config, PathBuf::from("/flag"));
         assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
         assert!(Config::parse("", &surroundings).expect("valid").ipsec.is_some());
+    }
+
+    #[test]
+    fn the_places_that_are_looked_at_are_said() {
+        let tried = |source| LOOKED_FOR.iter().find(|(name, _)| *name == source).expect("a source").1;
+        assert_eq!(tried("openvpn"), STATUS_FILES.join(", "));
+        assert!(tried("ipsec").starts_with(IPSEC_CONF));
     }
 
     #[test]

@@ -10,21 +10,57 @@ mod answer;
 mod basic;
 mod door;
 mod head;
+mod line;
 mod listen;
+#[cfg_attr(not(feature = "tls"), path = "http/no_tls.rs")]
+mod tls;
 mod workers;
 
 use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::net::{IpAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use allow::Networks;
 pub use basic::Credentials;
-pub use listen::{Entrance, bind, check};
+pub use listen::{Entrance, bind, check, is_ours};
+pub use tls::Tls;
 
 /// How to answer: called on the request's own thread.
 pub type Respond = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// Whom the door lets in, and how it speaks to them.
+#[derive(Clone, Default)]
+pub struct Guard {
+    /// The networks that may ask; all where absent.
+    pub allow: Option<Networks>,
+    /// Plain HTTP where absent.
+    pub tls: Option<Tls>,
+}
+
+/// The files that TLS needs, all in PEM, and what it is to ask of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, with those between it and its authority.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// The authorities of clients, where clients are asked for certificates.
+    pub client_ca: Option<(PathBuf, ClientAuth)>,
+    /// Whether TLS 1.2 is too old.
+    pub only_tls13: bool,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A certificate, or no answer.
+    Required,
+    /// If they show a certificate, it must be good.
+    IfGiven,
+}
 
 /// What is asked for. The door answers other methods than these itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +95,11 @@ impl Request {
     }
 }
 
-/// What is answered. Header values are constants of the program, so that nothing a peer chose can get into them.
+/// What is answered. Header values are constants of the program and counts, so that nothing a peer chose can get into
+/// them.
 pub struct Reply {
     status: u16,
-    headers: Vec<(&'static str, &'static str)>,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Body,
     kept: Option<Box<dyn Send>>,
 }
@@ -72,7 +109,7 @@ pub enum Body {
     /// Sent with its length.
     Whole(Cow<'static, [u8]>),
     /// Sent as it is read. An error while reading cuts the connection, so that the peer does not take it for the end.
-    Stream(Box<dyn Read + Send>),
+    Stream(Box<dyn BufRead + Send>),
 }
 
 impl Reply {
@@ -82,7 +119,7 @@ impl Reply {
     }
 
     /// 200 with a body that is made while it is sent.
-    pub fn stream(content_type: &'static str, body: impl Read + Send + 'static) -> Self {
+    pub fn stream(content_type: &'static str, body: impl BufRead + Send + 'static) -> Self {
         Self::new(200, content_type, Body::Stream(Box::new(body)))
     }
 
@@ -98,7 +135,14 @@ impl Reply {
     /// One more header. `Connection`, `Date` and what frames the body are the door's.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value));
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// One more header that counts something.
+    #[must_use]
+    pub fn with_count(mut self, name: &'static str, count: usize) -> Self {
+        self.headers.push((name, count.to_string().into()));
         self
     }
 
@@ -115,8 +159,8 @@ impl Reply {
     }
 
     /// The headers that were given, `Content-Type` first.
-    pub fn headers(&self) -> &[(&'static str, &'static str)] {
-        &self.headers
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_ref()))
     }
 
     /// The body, read to its end; for whoever is no socket, such as a test.
@@ -131,7 +175,7 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Body) -> Self {
-        Self { status, headers: vec![("Content-Type", content_type)], body, kept: None }
+        Self { status, headers: vec![("Content-Type", content_type.into())], body, kept: None }
     }
 }
 
@@ -178,7 +222,7 @@ impl Default for Limits {
 /// Serves all `listeners` on a thread of its own, for as long as the process lives.
 /// If that thread or an answering one panics, the process ends: it must not live on deaf.
 pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
-    let order = door::Order { listeners: listeners.into_iter().map(Arc::new).collect(), allow: None };
+    let order = door::Order { listeners: listeners.into_iter().map(Arc::new).collect(), guard: Guard::default() };
     start(order, None, limits, respond)
 }
 

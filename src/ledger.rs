@@ -4,6 +4,7 @@
 //! over what is there now would fall each time, and Prometheus would count all of it again. The
 //! ledger adds up only what each session has more than at the last look.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
@@ -26,28 +27,45 @@ pub struct Traffic {
 
 /// Accounts by their names, and the sessions that were seen lately.
 ///
-/// Both are found by a keyed hash of 64 bits: peers choose names, but not the key.
+/// Both are found by a keyed hash of 64 bits: peers choose names, but not the key. Daemons list their
+/// sessions in much the same order each time, so a session is first looked for behind the last one.
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: Vec<Account>,
-    places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
-    sessions: HashMap<u64, Session, BuildHasherDefault<Hashed>>,
+    accounts_by_name: Places,
+    sessions: Vec<Session>,
+    sessions_by_key: Places,
+    /// Where the next session is likely to be.
+    next: usize,
     hasher: RandomState,
     most: usize,
     round: u32,
 }
 
+/// Positions by hashes.
+type Places = HashMap<u64, usize, BuildHasherDefault<Hashed>>;
+
+/// What all sessions of one name came to.
 #[derive(Debug)]
-struct Account {
-    name: Box<str>,
-    total: Traffic,
+pub struct Account {
+    /// The name.
+    pub name: Box<str>,
+    /// What they count in all, also those that are gone.
+    pub total: Traffic,
+    /// How many of them were seen at this look.
+    pub sessions: u64,
+    /// When the oldest of these began, in seconds since 1970; absent where nothing says it.
+    pub since: Option<i64>,
     round: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
+    key: u64,
     last: Traffic,
     seen: i64,
+    /// Absent where the account was forgotten.
+    account: Option<usize>,
 }
 
 /// Takes a number that is a hash already as it is.
@@ -79,59 +97,131 @@ impl Ledger {
     /// Begins a look at all sessions.
     pub fn begin(&mut self) {
         self.round = self.round.saturating_add(1);
+        self.next = 0;
     }
 
     /// Makes sure that an account is there, and counts it as in use.
-    pub fn open(&mut self, account: &str) {
-        self.book(account, Traffic::default());
+    pub fn open(&mut self, name: &str) {
+        let place = self.account(name);
+        self.book(place, Traffic::default());
     }
 
     /// Books what a session counts at the moment `now`. The key tells it from every other session, also
     /// from later ones: one session's counters don't fall, so what is below the last look adds nothing.
-    pub fn see(&mut self, account: &str, key: impl Hash, counted: Traffic, now: i64) {
-        let session = self.sessions.entry(self.hasher.hash_one(key)).or_default();
+    ///
+    /// Its account is asked for where the session is new; one session's account does not change.
+    pub fn see<'n>(
+        &mut self,
+        key: impl Hash,
+        counted: Traffic,
+        since: Option<i64>,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) {
+        let place = self.session(self.hasher.hash_one(key));
+        let Some(session) = self.sessions.get_mut(place) else { return };
         let more = counted.with(session.last, u64::saturating_sub);
-        *session = Session { last: session.last.with(counted, u64::max), seen: now };
-        self.book(account, more);
+        (session.last, session.seen) = (session.last.with(counted, u64::max), now);
+        let known = session.account;
+        let account = known.unwrap_or_else(|| self.account(&name()));
+        if let (None, Some(session)) = (known, self.sessions.get_mut(place)) {
+            session.account = Some(account);
+        }
+        if let Some(account) = self.book(account, more) {
+            account.sessions = account.sessions.saturating_add(1);
+            account.since = account.since.into_iter().chain(since).min();
+        }
     }
 
     /// Ends the look: forgets sessions that are gone for long, and the oldest of the accounts
     /// without a session where there are too many of them.
     pub fn end(&mut self, now: i64) {
-        self.sessions.retain(|_, session| now.saturating_sub(session.seen) <= REMEMBERED);
-        let round = self.round;
-        let mut idle: Vec<u32> =
-            self.accounts.iter().map(|account| account.round).filter(|seen| *seen < round).collect();
+        let before = self.sessions.len();
+        self.sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
+        if self.sessions.len() < before {
+            self.sessions_by_key = places(self.sessions.iter().map(|session| session.key));
+        }
+        let mut idle: Vec<u32> = Vec::new();
+        for account in self.accounts.iter_mut().filter(|account| account.round < self.round) {
+            idle.push(account.round);
+            (account.sessions, account.since) = (0, None);
+        }
         let Some(excess) = idle.len().checked_sub(self.most).and_then(|excess| excess.checked_sub(1)) else { return };
         idle.sort_unstable();
         let limit = idle.get(excess).copied().unwrap_or_default();
         // Of those that ended together at the limit only as many go as must.
-        let mut ties = idle.iter().take(excess.saturating_add(1)).filter(|seen| **seen == limit).count();
+        let ties = idle.iter().take(excess.saturating_add(1)).filter(|seen| **seen == limit).count();
+        self.forget(limit, ties);
+    }
+
+    /// How many sessions are known.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Every account, in the order in which they were first seen.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Forgets the accounts that were last in use before the look `limit`, and `ties` of those of that look.
+    fn forget(&mut self, limit: u32, mut ties: usize) {
+        let mut kept = 0usize;
+        let mut moved = Vec::with_capacity(self.accounts.len());
         self.accounts.retain(|account| {
             let tie = account.round == limit && ties > 0;
             ties = ties.saturating_sub(usize::from(tie));
-            account.round >= limit && !tie
+            let stays = account.round >= limit && !tie;
+            moved.push(stays.then_some(kept));
+            kept = kept.saturating_add(usize::from(stays));
+            stays
         });
-        let hasher = &self.hasher;
-        let places = self.accounts.iter().enumerate().map(|(place, account)| (hasher.hash_one(&*account.name), place));
-        self.places = places.collect();
-    }
-
-    /// Every account and what all its sessions came to, in the order in which they were first seen.
-    pub fn totals(&self) -> impl Iterator<Item = (&str, Traffic)> {
-        self.accounts.iter().map(|account| (&*account.name, account.total))
-    }
-
-    fn book(&mut self, name: &str, more: Traffic) {
-        let place = *self.places.entry(self.hasher.hash_one(name)).or_insert(self.accounts.len());
-        match self.accounts.get_mut(place) {
-            Some(account) => {
-                account.total = account.total.with(more, u64::saturating_add);
-                account.round = self.round;
-            }
-            None => self.accounts.push(Account { name: name.into(), total: more, round: self.round }),
+        for session in &mut self.sessions {
+            session.account = session.account.and_then(|place| moved.get(place).copied().flatten());
         }
+        self.accounts_by_name = places(self.accounts.iter().map(|account| self.hasher.hash_one(&*account.name)));
     }
+
+    /// The place of a session, entered where it is new.
+    fn session(&mut self, key: u64) -> usize {
+        let place = match self.sessions.get(self.next) {
+            Some(session) if session.key == key => self.next,
+            _ => *self.sessions_by_key.entry(key).or_insert(self.sessions.len()),
+        };
+        if place == self.sessions.len() {
+            self.sessions.push(Session { key, last: Traffic::default(), seen: 0, account: None });
+        }
+        self.next = place.saturating_add(1);
+        place
+    }
+
+    /// The place of an account, opened where it is new.
+    fn account(&mut self, name: &str) -> usize {
+        let place = *self.accounts_by_name.entry(self.hasher.hash_one(name)).or_insert(self.accounts.len());
+        if place == self.accounts.len() {
+            self.accounts.push(Account {
+                name: name.into(),
+                total: Traffic::default(),
+                sessions: 0,
+                since: None,
+                round: self.round,
+            });
+        }
+        place
+    }
+
+    fn book(&mut self, place: usize, more: Traffic) -> Option<&mut Account> {
+        let account = self.accounts.get_mut(place)?;
+        if account.round != self.round {
+            (account.round, account.sessions, account.since) = (self.round, 0, None);
+        }
+        account.total = account.total.with(more, u64::saturating_add);
+        Some(account)
+    }
+}
+
+fn places(hashes: impl Iterator<Item = u64>) -> Places {
+    hashes.enumerate().map(|(place, hash)| (hash, place)).collect()
 }
 
 impl Traffic {
@@ -157,13 +247,13 @@ mod tests {
     fn look(ledger: &mut Ledger, now: i64, sessions: &[(&str, &str, Traffic)]) {
         ledger.begin();
         for (account, key, counted) in sessions {
-            ledger.see(account, key, *counted, now);
+            ledger.see(key, *counted, None, now, || (*account).into());
         }
         ledger.end(now);
     }
 
     fn total(ledger: &Ledger, name: &str) -> Option<Traffic> {
-        ledger.totals().find(|(account, _)| *account == name).map(|(_, total)| total)
+        ledger.accounts().iter().find(|account| *account.name == *name).map(|account| account.total)
     }
 
     #[test]
@@ -213,10 +303,10 @@ mod tests {
         for (now, name) in (0..).zip(["a", "b", "c", "d"]) {
             look(&mut ledger, now, &[(name, name, bytes(1, 0)), ("live", "live", bytes(1, 0))]);
         }
-        let names: Vec<_> = ledger.totals().map(|(name, _)| name.to_owned()).collect();
+        let names: Vec<_> = ledger.accounts().iter().map(|account| &*account.name).collect();
         assert_eq!(names, ["live", "b", "c", "d"], "d is not finished yet");
         look(&mut ledger, 5, &[]);
-        assert_eq!(ledger.totals().count(), 2);
+        assert_eq!(ledger.accounts().len(), 2);
     }
 
     #[test]
@@ -229,7 +319,7 @@ mod tests {
             &[("a", "a", bytes(1, 0)), ("b", "b", bytes(1, 0)), ("c", "c", bytes(1, 0)), ("d", "d", bytes(1, 0))],
         );
         look(&mut ledger, 2, &[]);
-        let names: Vec<_> = ledger.totals().map(|(name, _)| name.to_owned()).collect();
+        let names: Vec<_> = ledger.accounts().iter().map(|account| &*account.name).collect();
         assert_eq!(names, ["b", "c", "d"]);
     }
 
@@ -240,5 +330,40 @@ mod tests {
         ledger.open("ann");
         ledger.end(0);
         assert_eq!(total(&ledger, "ann"), Some(Traffic::default()));
+    }
+    #[test]
+    fn sessions_may_change_places() {
+        let mut ledger = Ledger::new(10);
+        let (a, b, c) = (("a", "a", bytes(1, 0)), ("b", "b", bytes(2, 0)), ("c", "c", bytes(4, 0)));
+        for (now, order) in (0..).zip([vec![a, b, c], vec![c, a, b], vec![b], vec![a, c, b], vec![c, b, a]]) {
+            look(&mut ledger, now, &order);
+        }
+        let totals: Vec<_> = ledger.accounts().iter().map(|account| (&*account.name, account.total.bytes_in)).collect();
+        assert_eq!(totals, [("a", 1), ("b", 2), ("c", 4)]);
+    }
+
+    #[test]
+    fn a_session_outlives_its_forgotten_account() {
+        let mut ledger = Ledger::new(1);
+        look(&mut ledger, 0, &[("a", "a", bytes(5, 0)), ("b", "b", bytes(1, 0)), ("c", "c", bytes(1, 0))]);
+        look(&mut ledger, 1, &[]);
+        assert_eq!(ledger.accounts().len(), 1);
+        look(&mut ledger, 2, &[("a", "a", bytes(7, 0)), ("c", "c", bytes(2, 0))]);
+        assert_eq!(total(&ledger, "a"), Some(bytes(2, 0)), "what it had was forgotten with the account");
+        assert_eq!(total(&ledger, "c"), Some(bytes(2, 0)));
+    }
+
+    #[test]
+    fn an_account_knows_its_sessions_of_this_look() {
+        let mut ledger = Ledger::new(10);
+        let live = |ledger: &Ledger| ledger.accounts().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
+        ledger.begin();
+        for (key, since) in [(1, Some(40)), (2, None), (3, Some(30))] {
+            ledger.see(key, bytes(1, 1), since, 0, || "ann".into());
+        }
+        ledger.end(0);
+        assert_eq!(live(&ledger), [(3, Some(30))]);
+        look(&mut ledger, 1, &[]);
+        assert_eq!(live(&ledger), [(0, None)]);
     }
 }

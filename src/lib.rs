@@ -14,13 +14,15 @@
 //!
 //! Start with [`openvpn`], the simplest house, then [`expo`], which makes wrong output unsayable;
 //! the rest follows the same pattern. [`app`] puts the houses side by side, [`http`] is the door,
-//! and [`source`] is the only place that knows the operating system.
+//! [`doctor`] has the words for what is wrong, and [`source`] is the only place that knows the
+//! operating system.
 
 pub mod app;
 pub mod bcrypt;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod doctor;
 pub mod expo;
 pub mod http;
 pub mod identities;

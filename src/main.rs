@@ -4,14 +4,18 @@ use std::fs;
 use std::io::{self, BufRead as _, IsTerminal, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
+use std::slice;
 use std::sync::Arc;
 
 use gateway_exporter::app::{App, Discover, catalogue};
 use gateway_exporter::bcrypt::{self, Hash};
-use gateway_exporter::cli::{self, Command, Flags};
-use gateway_exporter::config::{Config, Surroundings};
-use gateway_exporter::http::{Entrance, Limits};
+use gateway_exporter::cli::{self, Command, Flags, Task};
+use gateway_exporter::collector::Error;
+use gateway_exporter::config::{self, Config, Surroundings, Web, WebFile};
+use gateway_exporter::doctor::{self, Finding, Verdict};
+use gateway_exporter::http::{self, Entrance, Guard, Limits, Tls};
 use gateway_exporter::own;
+use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
 use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
@@ -35,11 +39,26 @@ struct Watched {
     origin: String,
 }
 
+/// The exit status where a source is down.
+const DOWN: u8 = 1;
+
+/// The exit status where the configuration or the command line is wrong.
+const WRONG: u8 = 2;
+
+/// Why it ends, and the exit status for that.
+struct Failure(u8, String);
+
+impl From<String> for Failure {
+    fn from(complaint: String) -> Self {
+        Self(DOWN, complaint)
+    }
+}
+
 fn main() -> ExitCode {
     c::give_memory_back();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
-        Ok(Command::Help) => return say(cli::HELP),
+        Ok(Command::Help) => return say(&cli::help()),
         Ok(Command::HashPassword) => return hash_password(),
         Ok(Command::ListMetrics) => return say(&catalogue()),
         Ok(Command::Version) => {
@@ -48,17 +67,14 @@ fn main() -> ExitCode {
         }
         Err(complaint) => {
             eprintln!("gateway-exporter: {complaint}");
-            return ExitCode::from(2);
+            return ExitCode::from(WRONG);
         }
     };
-    start_logging(flags.debug);
-    match run(&flags) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(complaint) => {
-            log::error!("{complaint}");
-            ExitCode::FAILURE
-        }
-    }
+    start_logging(&flags);
+    run(&flags).unwrap_or_else(|Failure(status, complaint)| {
+        log::error!("{complaint}");
+        ExitCode::from(status)
+    })
 }
 
 /// Prints to the standard output; a reader that went away is no failure.
@@ -67,25 +83,106 @@ fn say(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(flags: &Flags) -> Result<(), String> {
-    let signals = block_signals()?;
-    let Watched { mut config, discover, origin } = read_config(flags)?;
-    let web = config.web.clone();
-    if !flags.dry_run {
-        config.unlock().map_err(|error| error.to_string())?;
+fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    let watched = read_config(flags).map_err(|complaint| Failure(WRONG, complaint))?;
+    let guard = read_guard(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
+    match &flags.task {
+        Task::Serve => serve(flags, watched, guard),
+        Task::Check => {
+            check(flags, watched);
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::DryRun => scrape(&check(flags, watched), None),
+        Task::Once(output) => {
+            let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
+            scrape(&app(flags, watched), output.as_deref())
+        }
+        Task::Doctor => examine(flags, watched),
     }
-    let app = Arc::new(App::new(config, discover, flags.telemetry_path.clone()));
+}
+
+fn app(flags: &Flags, watched: Watched) -> App {
+    App::new(watched.config, watched.discover, flags.telemetry_path.clone())
+}
+
+/// Says what would be watched; that the configuration can be read is its being valid.
+fn check(flags: &Flags, watched: Watched) -> App {
+    let origin = watched.origin.clone();
+    let app = app(flags, watched);
     announce(&app, &origin);
-    if flags.dry_run {
-        return Ok(());
-    }
-    let mut entrance = Entrance::open(&web.listen).map_err(|error| error.to_string())?;
+    log::info!("the configuration is valid ({origin})");
+    app
+}
+
+/// Reads the key for clients' names, where there is one.
+fn unlocked(mut watched: Watched) -> Result<Watched, String> {
+    watched.config.unlock().map_err(|error| format!("identities_key_file: {error}"))?;
+    Ok(watched)
+}
+
+fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Failure> {
+    let signals = block_signals()?;
+    let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
+    let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
+    let app = Arc::new(app(flags, watched));
+    announce(&app, &origin);
+    let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
     let answering = Arc::clone(&app);
     entrance
-        .serve(web.allow, Limits::default(), Arc::new(move |request| answering.answer(request)))
+        .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
-    announce_door(&entrance, &web.listen);
-    heed(&signals, flags, &app, &mut entrance)
+    announce_door(&app, &entrance, &web);
+    heed(&signals, flags, &app, &mut entrance)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One scrape to the standard output, or into a file; a target that did not answer is said by the exit status.
+fn scrape(app: &App, output: Option<&Path>) -> Result<ExitCode, Failure> {
+    let (reply, is_whole) = app.once();
+    let text = reply.into_bytes().map_err(|error| error.to_string())?;
+    match output {
+        Some(path) => file::replace(path, &text).map_err(|error| format!("--output: {error}"))?,
+        None => match io::stdout().write_all(&text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}"))?,
+            _ => {}
+        },
+    }
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(DOWN) })
+}
+
+/// Says what is right, what is wrong and what to do.
+fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
+    // A key that is not there yet is the daemon's to make.
+    if watched.config.key_file.as_ref().is_some_and(|path| path.exists()) {
+        watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
+    }
+    let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
+    let app = app(flags, watched);
+    let mut door = Vec::new();
+    for address in &web.listen {
+        match Entrance::open(slice::from_ref(address)) {
+            Ok(entrance) => door.append(&mut open_doors(&entrance, &web)),
+            Err(error) => door.push(doctor::shut_door(address, &error, http::is_ours(address))),
+        }
+    }
+    app.note_door(door);
+    let findings = app.examine();
+    say(&format!("gateway-exporter {}, as {}, {origin}\n\n", own::VERSION, Scene::here().user));
+    say(&doctor::print(&findings));
+    Ok(match doctor::summary(&findings).0 {
+        Verdict::Bad => ExitCode::from(DOWN),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn open_doors(entrance: &Entrance, web: &Web) -> Vec<Finding> {
+    let is_guarded = web.allow.is_some() || !web.users.is_empty();
+    entrance.addresses().into_iter().map(|address| doctor::open_door(address, is_guarded)).collect()
+}
+
+/// Why an address can't be listened on, and what to do.
+fn shut(error: &Error) -> String {
+    said(doctor::shut_door(error.thing(), error, http::is_ours(error.thing())))
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.
@@ -114,12 +211,10 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> 
 
 /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
 fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
-    let read = read_config(flags).and_then(|mut watched| {
-        watched.config.unlock().map_err(|error| error.to_string())?;
-        Ok(watched)
-    });
-    let Watched { config, discover, origin } = match read {
-        Ok(watched) => watched,
+    let read =
+        read_config(flags).and_then(unlocked).and_then(|watched| Ok((read_guard(&watched.config.web)?, watched)));
+    let (guard, Watched { config, discover, origin }) = match read {
+        Ok(read) => read,
         Err(complaint) => {
             log::error!("{complaint}; what was watched before is still watched");
             return Ok(());
@@ -129,14 +224,15 @@ fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), Strin
     app.reload(config, discover);
     announce(app, &origin);
     let before = entrance.addresses();
-    if let Err(error) = entrance.change(&web.listen, web.allow) {
-        log::error!("{error}");
+    if let Err(error) = entrance.change(&web.listen, guard) {
+        log::error!("{}", shut(&error));
     }
     if entrance.is_closed() {
         return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
     }
+    app.note_door(open_doors(entrance, &web));
     if entrance.addresses() != before {
-        announce_door(entrance, &web.listen);
+        announce_door(app, entrance, &web);
     }
     Ok(())
 }
@@ -150,6 +246,9 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
         None => Config { gateway: surroundings.hostname.clone(), ..Config::parse("", &Surroundings::default())? },
         Some(path) => read_as(path, |text| Config::parse(text, &surroundings))?,
     };
+    if let (Some(files), Some(path)) = (&mut config.web.tls, &file) {
+        config::anchor(files, path);
+    }
     set_access(&mut config, flags)?;
     if !config.is_empty() {
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
@@ -161,10 +260,17 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
     Ok(Watched { config, discover: Some(Box::new(discover)), origin: "found on this machine".into() })
 }
 
+/// The certificates are read anew at every reload.
+fn read_guard(web: &Web) -> Result<Guard, String> {
+    Ok(Guard { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
+}
+
 /// What the flags say about access wins over the file.
 fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
     if let Some(path) = &flags.web_config {
-        let users = read_as(path, Config::web_file)?;
+        let WebFile { users, mut tls } = read_as(path, Config::web_file)?;
+        tls.iter_mut().for_each(|files| config::anchor(files, path));
+        config.web.tls = tls.or(config.web.tls.take());
         if !users.is_empty() {
             config.web.users = users;
         }
@@ -180,9 +286,22 @@ fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
 
 /// Reads a file of ours; the error names it.
 fn read_as<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
-    let complain = |complaint: String| format!("{}: {complaint}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| complain(error.to_string()))?;
-    parse(&text).map_err(complain)
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => format!("{name}: not a text in UTF-8"),
+        _ => unreadable(&name, &Error::io(&name, &error)),
+    })?;
+    parse(&text).map_err(|complaint| format!("{name}: {complaint}"))
+}
+
+/// Why a file of ours can't be read, and what to do.
+fn unreadable(name: &str, error: &Error) -> String {
+    said(doctor::target("", name, Some(error), &Scene::around("", name, error)))
+}
+
+/// A finding in one line.
+fn said(Finding { thing, words, remedy, .. }: Finding) -> String {
+    format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
 }
 
 /// Reads a password, from a terminal twice and unseen, and prints its hash.
@@ -235,24 +354,35 @@ fn announce(app: &App, origin: &str) {
     for line in &watched {
         log::info!("watching {line} ({origin})");
     }
+    for flaw in app.flaws() {
+        let source = flaw.source;
+        log::warn!("{source}: {}", said(flaw));
+    }
     if watched.is_empty() {
         log::warn!("nothing to watch was found on this machine yet; looking again at every scrape");
     }
 }
 
-fn announce_door(entrance: &Entrance, meant: &[String]) {
+fn announce_door(app: &App, entrance: &Entrance, web: &Web) {
+    app.note_door(open_doors(entrance, web));
     let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
-    log::info!("listening on {} ({})", meant.join(", "), addresses.join(", "));
+    let protocol = if web.tls.is_some() { " with TLS" } else { "" };
+    log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
 }
 
 fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Messages go to the standard error.
+/// Messages go to the standard error; a single scrape says what is down, and the doctor has words of its own.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
-fn start_logging(debug: bool) {
-    journal::start(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+fn start_logging(flags: &Flags) {
+    journal::start(match flags.task {
+        _ if flags.debug => LevelFilter::Debug,
+        Task::Doctor => LevelFilter::Error,
+        Task::Once(_) => LevelFilter::Warn,
+        _ => LevelFilter::Info,
+    });
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         process::abort();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
 use crate::source::usage::Usage;
 
 /// The version that was built.
@@ -126,15 +126,15 @@ impl Table for Process {
 }
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Build>()
-        .chain(describe::<Target>())
-        .chain(describe::<Collector>())
-        .chain(describe::<Dropped>())
-        .chain(describe::<Requests>())
-        .chain(describe::<InFlight>())
-        .chain(describe::<Process>())
-}
+pub const TABLES: &[&dyn Shape] = &[
+    table::<Build>(),
+    table::<Target>(),
+    table::<Collector>(),
+    table::<Dropped>(),
+    table::<Requests>(),
+    table::<InFlight>(),
+    table::<Process>(),
+];
 
 /// Exposes what was built.
 pub fn expose_build(out: &mut Exposition) {

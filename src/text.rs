@@ -16,6 +16,8 @@ pub const LONGEST: usize = 1024;
 /// What follows the beginning of a longer one: an ellipsis, and the hash of the whole in hex.
 const MARK: usize = "…".len() + 16;
 
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// A borrowed piece of input that prints as valid UTF-8.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(&'a [u8]);
@@ -99,6 +101,11 @@ impl<'a> Text<'a> {
             Some(digits) => 0i64.checked_sub_unsigned(digits.number()?),
             None => i64::try_from(self.number()?).ok(),
         }
+    }
+
+    /// 1 to 12 for a month's name as C prints it: `Jan`, `Feb`, …
+    pub fn month(self) -> Option<i64> {
+        (1i64..).zip(MONTHS).find_map(|(number, name)| (self == name).then_some(number))
     }
 
     /// The lines without their ends; `\r\n` ends a line too.

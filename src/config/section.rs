@@ -94,6 +94,12 @@ impl Section {
         whole(Self::of(node, &self.path(key))?, read)
     }
 
+    /// A section that may be missing.
+    pub(super) fn optional<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Option<T>, String> {
+        let path = self.path(key);
+        self.take(key).map(|node| whole(Self::of(node, &path)?, read)).transpose()
+    }
+
     /// A list of sections.
     pub(super) fn sections<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Vec<T>, String> {
         let list = self.list(key)?.unwrap_or_default();

@@ -3,7 +3,7 @@
 //! Their own way of writing bodies closes a chunked one as if it were whole when reading it fails, holds all of a
 //! stream for HTTP/1.0 in memory, and can't say `Connection: close`.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,6 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use super::head::{Refusal, Version};
 use super::{Body, Limits, Reply};
-
-const BUFFER: usize = 16 * 1024;
 
 /// A socket that takes bytes until a deadline, however slowly the peer reads.
 pub(super) struct Wire<'a> {
@@ -41,6 +39,11 @@ impl Write for Wire<'_> {
         self.stream.write(bytes)
     }
 
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write_vectored(parts)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -54,15 +57,13 @@ impl Read for Wire<'_> {
 }
 
 /// Writes the reply; `with_body` is false for HEAD. After an error the peer must not take it for whole: [`reset`].
-pub(super) fn write(out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(BUFFER, out);
-    out.write_all(&print_head(&reply, version)?)?;
+pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
+    let head = print_head(&reply, version)?;
     match reply.body {
-        _ if !with_body => {}
-        Body::Whole(bytes) => out.write_all(&bytes)?,
-        Body::Stream(stream) => write_stream(&mut out, stream, version)?,
+        Body::Whole(bytes) if with_body => write_parts(&mut out, &head, &bytes),
+        Body::Stream(mut stream) if with_body => write_stream(&mut out, head, &mut *stream, version),
+        _ => out.write_all(&head),
     }
-    out.flush()
 }
 
 /// The bytes of the door's own answer.
@@ -101,6 +102,7 @@ impl Refusal {
             Self::Forbidden => Reply::text(403, "your address may not ask here\n"),
             Self::Malformed => Reply::text(400, "this is not an HTTP request\n"),
             Self::Method => Reply::text(405, "only GET and HEAD\n").with("Allow", "GET, HEAD"),
+            Self::Plain => Reply::text(400, "this port speaks TLS: https, not http\n"),
             Self::TooSlow => Reply::text(408, "the request took too long\n"),
             Self::TooLong => Reply::text(431, "the head of the request is too long\n"),
             Self::Full => Reply::text(503, "busy, try again\n").with("Retry-After", "1"),
@@ -109,24 +111,47 @@ impl Refusal {
     }
 }
 
-fn write_stream(out: &mut impl Write, mut stream: impl Read, version: Version) -> io::Result<()> {
-    if version == Version::Http10 {
-        return io::copy(&mut stream, out).map(drop);
-    }
-    let mut buffer = vec![0; BUFFER];
+/// Sends a stream piece by piece, each with what frames it, and with the head before the first.
+fn write_stream(
+    out: &mut impl Write,
+    mut before: Vec<u8>,
+    stream: &mut dyn BufRead,
+    version: Version,
+) -> io::Result<()> {
     loop {
-        let read = match stream.read(&mut buffer) {
+        let piece = match stream.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => result?,
         };
-        let chunk = buffer.get(..read).unwrap_or_default();
-        write!(out, "{read:x}\r\n")?;
-        out.write_all(chunk)?;
-        out.write_all(b"\r\n")?;
-        if read == 0 {
-            return Ok(());
+        let length = piece.len();
+        if version != Version::Http10 {
+            write!(before, "{length:x}\r\n")?;
+        }
+        write_parts(out, &before, piece)?;
+        stream.consume(length);
+        before.clear();
+        if version != Version::Http10 {
+            before.extend_from_slice(b"\r\n");
+        }
+        if length == 0 {
+            return out.write_all(&before);
         }
     }
+}
+
+/// Writes both in one call where the system takes them: a piece is not copied to stand behind its frame.
+fn write_parts(out: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let mut parts = &mut [IoSlice::new(head), IoSlice::new(body)][..];
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match out.write_vectored(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
@@ -140,12 +165,12 @@ fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
     // A length is said however long the body is; tiny_http would cut it into chunks.
     let mut response =
         Response::empty(StatusCode(reply.status)).with_data(io::empty(), length).with_chunked_threshold(usize::MAX);
-    for (name, value) in [("Server", "gateway-exporter")].iter().chain(&reply.headers) {
+    for (name, value) in [("Server", "gateway-exporter")].into_iter().chain(reply.headers()) {
         // Their types let line ends through.
         if value.contains(['\r', '\n']) {
             continue;
         }
-        if let Ok(header) = Header::from_bytes(*name, *value) {
+        if let Ok(header) = Header::from_bytes(name, value) {
             response.add_header(header);
         }
     }
@@ -162,6 +187,7 @@ fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufReader;
 
     fn printed(reply: Reply, version: Version, with_body: bool) -> String {
         let mut out = Vec::new();
@@ -184,7 +210,7 @@ mod tests {
                 }
             }
         }
-        Reply::stream("text/x", Parts(parts.iter()))
+        Reply::stream("text/x", BufReader::new(Parts(parts.iter())))
     }
 
     #[test]

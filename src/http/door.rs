@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::answer;
 use super::head::{self, Refusal};
+use super::line::{Line, would_block};
 use super::workers::{Job, Workers};
-use super::{Limits, Networks};
+use super::{Guard, Limits};
 
 /// How long to leave a listener alone that can't accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -29,10 +30,10 @@ const DEAF: usize = 100;
 /// After this long without another one, trouble is over.
 const CALM: Duration = Duration::from_secs(60);
 
-/// Where to listen, and whom to let in; without `allow` everybody.
+/// Where to listen, and whom to let in.
 pub(super) struct Order {
     pub(super) listeners: Vec<Arc<TcpListener>>,
-    pub(super) allow: Option<Networks>,
+    pub(super) guard: Guard,
 }
 
 /// The next order, until it is carried out; a byte comes through `bell` for each, and goes back when it was heard.
@@ -43,7 +44,7 @@ pub(super) struct Orders {
 
 pub(super) struct Door {
     listeners: Vec<Arc<TcpListener>>,
-    allow: Option<Networks>,
+    guard: Guard,
     orders: Option<Orders>,
     guests: Vec<Guest>,
     workers: Arc<Workers>,
@@ -55,7 +56,7 @@ pub(super) struct Door {
 
 /// A connection without a complete request.
 struct Guest {
-    stream: Arc<TcpStream>,
+    line: Line,
     peer: Peer,
     /// When its stage is over.
     until: Instant,
@@ -67,6 +68,15 @@ enum Stage {
     Reading(Vec<u8>),
     /// Refused; this many more bytes of it are thrown away until it closes.
     Leaving(usize),
+}
+
+/// What a guest's words come to.
+enum Heard {
+    Head(head::Head),
+    Wrong(Refusal),
+    /// Not yet anything.
+    Part,
+    End,
 }
 
 /// Whom a connection counts against: an IPv4 address, or the /64 of an IPv6 one, which is one household.
@@ -125,20 +135,20 @@ pub(super) fn greediest(peers: impl Iterator<Item = Peer>) -> Option<usize> {
 }
 
 impl Guest {
-    fn new(stream: Arc<TcpStream>, peer: Peer, time: Duration, stage: Stage) -> Self {
+    fn new(line: Line, peer: Peer, time: Duration, stage: Stage) -> Self {
         let now = Instant::now();
-        Self { stream, peer, until: now.checked_add(time).unwrap_or(now), stage }
+        Self { line, peer, until: now.checked_add(time).unwrap_or(now), stage }
     }
 }
 
 impl Door {
     pub(super) fn new(order: Order, orders: Option<Orders>, limits: Limits, workers: Arc<Workers>) -> io::Result<Self> {
-        let Order { listeners, allow } = order;
+        let Order { listeners, guard } = order;
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }
         let trouble = Trouble::default();
-        Ok(Self { listeners, allow, orders, guests: Vec::new(), workers, limits, paused: None, trouble })
+        Ok(Self { listeners, guard, orders, guests: Vec::new(), workers, limits, paused: None, trouble })
     }
 
     /// Returns only when waiting for connections fails for good.
@@ -161,7 +171,7 @@ impl Door {
                 self.obey();
             }
             for job in self.workers.relieve() {
-                self.refuse(job.stream, job.peer, Refusal::Full);
+                self.refuse(job.line, job.peer, Refusal::Full);
             }
         }
     }
@@ -174,7 +184,7 @@ impl Door {
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(order) = next.take() {
             self.listeners = order.listeners;
-            self.allow = order.allow;
+            self.guard = order.guard;
             self.paused = None;
         }
         drop(next);
@@ -197,7 +207,7 @@ impl Door {
         let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
         let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
         let listeners = self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), open));
-        let guests = self.guests.iter().map(|guest| PollFd::new(guest.stream.as_fd(), PollFlags::POLLIN));
+        let guests = self.guests.iter().map(|guest| PollFd::new(guest.line.stream.as_fd(), PollFlags::POLLIN));
         let orders = self.orders.iter().map(|orders| PollFd::new(orders.bell.as_fd(), PollFlags::POLLIN));
         let mut fds: Vec<PollFd<'_>> = listeners.chain(guests).chain(orders).collect();
         match poll(&mut fds, timeout) {
@@ -230,42 +240,27 @@ impl Door {
     }
 
     fn attend(&mut self, mut guest: Guest) {
-        let mut buffer = [0; 4096];
-        let room = match &guest.stage {
-            Stage::Reading(head) => self.limits.head_bytes.saturating_sub(head.len()),
-            Stage::Leaving(left) => *left,
-        };
-        let space = buffer.len().min(room);
-        let said = match (&*guest.stream).read(buffer.get_mut(..space).unwrap_or_default()) {
-            Ok(read @ 1..) => buffer.get(..read).unwrap_or_default(),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => &[],
-            _ => return,
-        };
         match &mut guest.stage {
-            Stage::Leaving(left) => *left = left.saturating_sub(said.len()),
-            Stage::Reading(head) => {
-                // Only a line end can complete a head: one that drips is not parsed anew at every drop.
-                let tells = head.is_empty() || said.contains(&b'\n');
-                head.extend_from_slice(said);
-                let parsed = if tells { head::parse(head) } else { Ok(None) };
-                match parsed {
-                    Ok(Some(head)) => return self.pass_on(guest, head),
-                    Ok(None) if head.len() >= self.limits.head_bytes => {
-                        return self.refuse(guest.stream, guest.peer, Refusal::TooLong);
-                    }
-                    Ok(None) => {}
-                    Err(refusal) => return self.refuse(guest.stream, guest.peer, refusal),
+            Stage::Leaving(most) => {
+                if let Some(left) = guest.line.ignore(*most) {
+                    *most = left;
+                    self.keep(guest);
                 }
             }
+            Stage::Reading(head) => match read_head(&mut guest.line, head, self.limits.head_bytes) {
+                Heard::Head(head) => self.pass_on(guest, head),
+                Heard::Wrong(refusal) => self.refuse(guest.line, guest.peer, refusal),
+                Heard::Part => self.keep(guest),
+                Heard::End => {}
+            },
         }
-        self.keep(guest);
     }
 
     fn pass_on(&mut self, guest: Guest, mut head: head::Head) {
         head.request.peer = guest.peer.address();
-        let job = Job { stream: guest.stream, peer: guest.peer, head, since: Instant::now() };
+        let job = Job { line: guest.line, peer: guest.peer, head, since: Instant::now() };
         if let Some(job) = self.workers.take(job) {
-            self.refuse(job.stream, job.peer, Refusal::Full);
+            self.refuse(job.line, job.peer, Refusal::Full);
         }
     }
 
@@ -300,19 +295,19 @@ impl Door {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        if self.allow.as_ref().is_some_and(|allow| !allow.contains(address)) {
-            return self.refuse(stream.into(), peer, Refusal::Forbidden);
+        let Some(line) = Line::new(stream, self.guard.tls.as_ref()) else { return };
+        if self.guard.allow.as_ref().is_some_and(|allow| !allow.contains(address)) {
+            return self.refuse(line, peer, Refusal::Forbidden);
         }
         // In a crowd its head is already there: it need not stand in the way.
-        self.attend(Guest::new(stream.into(), peer, self.limits.head_time, Stage::Reading(Vec::new())));
+        self.attend(Guest::new(line, peer, self.limits.head_time, Stage::Reading(Vec::new())));
     }
 
-    /// Answers without waiting: the empty buffer of a new socket takes it.
-    fn refuse(&mut self, stream: Arc<TcpStream>, peer: Peer, refusal: Refusal) {
+    /// Answers without waiting.
+    fn refuse(&mut self, mut line: Line, peer: Peer, refusal: Refusal) {
         log::debug!("http: {peer}: refused: {refusal:?}");
-        let sent = (&*stream).write(&answer::print_refusal(refusal));
-        if sent.and_then(|_| stream.shutdown(Shutdown::Write)).is_ok() {
-            self.keep(Guest::new(stream, peer, self.limits.linger_time, Stage::Leaving(self.limits.linger_bytes)));
+        if line.take_leave(&answer::print_refusal(refusal)).is_ok() {
+            self.keep(Guest::new(line, peer, self.limits.linger_time, Stage::Leaving(self.limits.linger_bytes)));
         }
     }
 
@@ -334,8 +329,33 @@ impl Door {
         self.guests = guests;
         for guest in over {
             if matches!(guest.stage, Stage::Reading(_)) {
-                self.refuse(guest.stream, guest.peer, Refusal::TooSlow);
+                self.refuse(guest.line, guest.peer, Refusal::TooSlow);
             }
+        }
+    }
+}
+
+/// What is there of a head; `head` has what was there before.
+fn read_head(line: &mut Line, head: &mut Vec<u8>, most: usize) -> Heard {
+    if line.is_mistaken() {
+        return Heard::Wrong(Refusal::Plain);
+    }
+    let mut buffer = [0; 4096];
+    loop {
+        let space = buffer.len().min(most.saturating_sub(head.len()));
+        let said = match line.read(buffer.get_mut(..space).unwrap_or_default()) {
+            Ok(read @ 1..) => buffer.get(..read).unwrap_or_default(),
+            result if would_block(&result) => return Heard::Part,
+            _ => return Heard::End,
+        };
+        // Only a line end can complete a head: one that drips is not parsed anew at every drop.
+        let tells = head.is_empty() || said.contains(&b'\n');
+        head.extend_from_slice(said);
+        match if tells { head::parse(head) } else { Ok(None) } {
+            Ok(Some(head)) => return Heard::Head(head),
+            Ok(None) if head.len() >= most => return Heard::Wrong(Refusal::TooLong),
+            Ok(None) => {}
+            Err(refusal) => return Heard::Wrong(refusal),
         }
     }
 }

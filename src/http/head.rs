@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     Forbidden,
     Malformed,
     Method,
+    /// HTTP without TLS where TLS is spoken.
+    Plain,
     TooSlow,
     TooLong,
     Full,

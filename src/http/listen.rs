@@ -1,7 +1,7 @@
 //! Where to listen: `:port` for every address of the machine, `host:port`, `[address]:port`, `interface:port`.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
 use super::door::{Order, Orders};
-use super::{Limits, Networks, Respond};
+use super::{Guard, Limits, Respond};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -25,6 +25,9 @@ const RECEIVE_BUFFER: usize = int(16 * 1024);
 
 /// How long the door may take to hear an order.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long somebody else who listens may take to say who it is.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// nix hands the kernel a usize where it reads an int: its first half, on a 64-bit MIPS that is big-endian.
 const fn int(value: usize) -> usize {
@@ -57,31 +60,31 @@ impl Entrance {
         Ok(entrance)
     }
 
-    /// Serves them, as [`super::serve`] does; without `allow` everybody may ask.
-    pub fn serve(&mut self, allow: Option<Networks>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+    /// Serves them, as [`super::serve`] does; `guard` says who may ask.
+    pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ring.set_read_timeout(Some(PATIENCE))?;
         let next = Arc::default();
         let orders = Orders { bell, next: Arc::clone(&next) };
-        super::start(self.order(allow), Some(orders), limits, respond)?;
+        super::start(self.order(guard), Some(orders), limits, respond)?;
         self.orders = Some((ring, next));
         Ok(())
     }
 
     /// Listens elsewhere from now on. What is meant before and after stays open all the while; where an address
     /// can't be had the others are listened on all the same, and the error names the first of those that can't.
-    pub fn change(&mut self, addresses: &[String], allow: Option<Networks>) -> Result<(), Error> {
+    pub fn change(&mut self, addresses: &[String], guard: Guard) -> Result<(), Error> {
         let meanings = meanings(addresses)?;
         let is_meant = |place: &Place| meanings.iter().any(|(_, places)| places.contains(place));
         // A new socket may need the place of one that goes: that one is closed first.
         self.open.retain(|(place, _)| is_meant(place));
-        self.tell(allow.clone());
+        self.tell(guard.clone());
         let mut result = Ok(());
         for (name, places) in &meanings {
             result = result.and(self.add(name, places.clone()));
         }
-        self.tell(allow);
+        self.tell(guard);
         result
     }
 
@@ -95,15 +98,15 @@ impl Entrance {
         self.open.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect()
     }
 
-    fn order(&self, allow: Option<Networks>) -> Order {
-        Order { listeners: self.open.iter().map(|(_, listener)| Arc::clone(listener)).collect(), allow }
+    fn order(&self, guard: Guard) -> Order {
+        Order { listeners: self.open.iter().map(|(_, listener)| Arc::clone(listener)).collect(), guard }
     }
 
     /// Tells the door, and waits until it has heard.
-    fn tell(&self, allow: Option<Networks>) {
+    fn tell(&self, guard: Guard) {
         let Some((bell, next)) = &self.orders else { return };
         let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
-        *lock() = Some(self.order(allow));
+        *lock() = Some(self.order(guard));
         let mut is_told = (&*bell).write(&[0]).is_ok();
         // What comes back may be the late answer to an earlier order.
         while is_told && lock().is_some() {
@@ -141,6 +144,21 @@ impl Entrance {
 pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
     let entrance = Entrance::open(&[address.to_owned()])?;
     Ok(entrance.open.into_iter().filter_map(|(_, listener)| Arc::into_inner(listener)).collect())
+}
+
+/// Whether what listens on `address` already is a gateway-exporter.
+pub fn is_ours(address: &str) -> bool {
+    meaning(address).is_ok_and(|places| places.iter().any(|place| answers(place.address).unwrap_or(false)))
+}
+
+fn answers(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&address, GLANCE)?;
+    stream.set_read_timeout(Some(GLANCE))?;
+    stream.write_all(b"GET /-/healthy HTTP/1.0\r\n\r\n")?;
+    let mut head = [0; 256];
+    let read = stream.read(&mut head)?;
+    let ours = b"\r\nServer: gateway-exporter\r\n";
+    Ok(head.get(..read).unwrap_or_default().windows(ours.len()).any(|bytes| bytes == ours))
 }
 
 /// Whether `address` is written as one that can be listened on; the error says what is wrong with it.
@@ -241,7 +259,6 @@ fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
 
     #[test]
     fn a_port_alone_is_every_address() {

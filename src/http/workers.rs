@@ -1,6 +1,7 @@
 //! The threads that answer: one for a request, so many at most, and those that wait for one.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 use super::answer::{self, Wire};
 use super::door::{Peer, Trouble, greediest};
 use super::head::Head;
+use super::line::Line;
 use super::{EndsProcess, Limits, Method, Respond, STACK};
 
 /// A complete request and whom to answer.
 pub(super) struct Job {
-    pub(super) stream: Arc<TcpStream>,
+    pub(super) line: Line,
     pub(super) peer: Peer,
     pub(super) head: Head,
     /// When its head was complete.
@@ -107,8 +109,8 @@ impl Workers {
     fn run(&self) {
         let mut done = None;
         while let Some(job) = self.next(done.as_ref()) {
-            self.serve(&job);
-            done = Some(job.stream);
+            done = Some(Arc::clone(&job.line.stream));
+            self.serve(job);
         }
     }
 
@@ -120,32 +122,33 @@ impl Workers {
         }
         let job = shifts.fairest();
         match &job {
-            Some(Job { stream, peer, .. }) => {
-                shifts.served.push(Served { stream: Arc::clone(stream), peer: *peer, stage: Stage::Making });
+            Some(Job { line, peer, .. }) => {
+                shifts.served.push(Served { stream: Arc::clone(&line.stream), peer: *peer, stage: Stage::Making });
             }
             None => shifts.threads = shifts.threads.saturating_sub(1),
         }
         job
     }
 
-    fn serve(&self, job: &Job) {
+    fn serve(&self, mut job: Job) {
+        let stream = Arc::clone(&job.line.stream);
         // Whoever reset the connection while waiting is not worth a scrape.
-        if !matches!(job.stream.take_error(), Ok(None)) {
+        if !matches!(stream.take_error(), Ok(None)) {
             return;
         }
         let reply = (self.respond)(&job.head.request);
         let with_body = job.head.request.method == Method::Get;
-        self.note(&job.stream, Stage::Writing(Instant::now()));
-        let wire = Wire::new(&job.stream, self.limits.answer_time);
-        let sent = job.stream.set_nonblocking(false);
-        match sent.and_then(|()| answer::write(wire, reply, job.head.version, with_body)) {
+        self.note(&stream, Stage::Writing(Instant::now()));
+        let wire = Wire::new(&stream, self.limits.answer_time);
+        let write = |out: &mut dyn Write| answer::write(out, reply, job.head.version, with_body);
+        match stream.set_nonblocking(false).and_then(|()| job.line.write(wire, write)) {
             Ok(()) => {
-                self.note(&job.stream, Stage::Lingering);
-                answer::linger(&job.stream, &self.limits);
+                self.note(&stream, Stage::Lingering);
+                answer::linger(&stream, &self.limits);
             }
             Err(error) => {
                 log::debug!("http: {}: answer not taken: {error}", job.peer);
-                answer::reset(&job.stream);
+                answer::reset(&stream);
             }
         }
     }
@@ -212,7 +215,7 @@ mod tests {
 
     fn job(peer: [u8; 4], path: &str) -> Job {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let line = Line::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), None).unwrap();
         let request = Request {
             method: Method::Get,
             path: path.into(),
@@ -222,14 +225,14 @@ mod tests {
             peer: A.into(),
         };
         let head = Head { request, version: Version::Http11 };
-        Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }
+        Job { line, peer: Peer::new(peer.into()), head, since: Instant::now() }
     }
 
     fn shifts(waiting: &[([u8; 4], &str)], served: &[([u8; 4], Stage)]) -> Shifts {
         let waiting = waiting.iter().map(|(peer, path)| job(*peer, path)).collect();
         let served = served.iter().map(|(peer, stage)| {
-            let Job { stream, peer, .. } = job(*peer, "");
-            Served { stream, peer, stage: *stage }
+            let Job { line, peer, .. } = job(*peer, "");
+            Served { stream: line.stream, peer, stage: *stage }
         });
         Shifts { waiting, served: served.collect(), ..Shifts::default() }
     }

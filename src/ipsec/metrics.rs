@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::conf::Tunnel;
 use super::status::{Status, Traffic};
-use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, counter, describe, gauge, label};
+use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, counter, gauge, label, table};
 use crate::text::Text;
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
@@ -18,14 +18,13 @@ enum State {
 }
 
 struct Tunnels;
+struct Users;
 
 struct Row<'a> {
     tunnel: Text<'a>,
     user: Option<Text<'a>>,
     state: State,
     traffic: Traffic,
-    /// How many users have rows of their own; absent in those rows, and where users are not named.
-    users: Option<usize>,
 }
 
 impl Table for Tunnels {
@@ -57,9 +56,6 @@ impl Table for Tunnels {
             Twin::Highest,
             |row| Some((row.state as u64).into()),
         ),
-        gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Twin::Highest, |row| {
-            row.users.map(Into::into)
-        }),
         gauge("ipsec_up", "1 when the status of the tunnel could be read.", Twin::Lowest, |row| match row.state {
             State::Ignored => None,
             state => Some((state != State::Unknown).into()),
@@ -67,29 +63,35 @@ impl Table for Tunnels {
     ];
 }
 
-/// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Tunnels>()
+/// A tunnel, and how many users have rows of their own; no row where users are not named.
+impl Table for Users {
+    type Row<'a> = (Text<'a>, usize);
+    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Twin::Highest, |row| Some(row.1.into()))];
 }
+
+/// What this source exposes.
+pub const TABLES: &[&dyn Shape] = &[table::<Tunnels>(), table::<Users>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
     let tally = status.map(|status| Tally::of(tunnels, status));
     for (number, tunnel) in tunnels.iter().enumerate() {
         let name = Text::new(&tunnel.name);
-        let mut add = |user, state, traffic, users| {
-            out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic, users });
-        };
+        let mut add = |user, state, traffic| out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic });
         let count = tally.as_ref().and_then(|tally| tally.tunnels.get(number));
         match count {
-            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default(), None),
-            None => add(None, State::Unknown, Traffic::default(), None),
+            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default()),
+            None => add(None, State::Unknown, Traffic::default()),
             Some(Count { total, users }) => {
                 let counts_packets = status.is_some_and(|status| status.counts_packets);
-                let names_users = tunnel.multi_user && status.is_some_and(|status| status.names_users);
-                add(None, total.state, total.traffic(counts_packets), names_users.then_some(users.len()));
+                add(None, total.state, total.traffic(counts_packets));
                 for (user, sum) in users {
-                    add(Some(*user), sum.state, sum.traffic(counts_packets), None);
+                    add(Some(*user), sum.state, sum.traffic(counts_packets));
+                }
+                if tunnel.multi_user && status.is_some_and(|status| status.names_users) {
+                    out.add::<Users>(&(name, users.len()));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What the kernel's counters look like to Prometheus.
 
-use crate::expo::{Exposition, Family, Label, Listed, Table, counter, describe, label};
+use crate::expo::{Exposition, Family, Label, Shape, Table, counter, label, table};
 
 use super::xfrm::Counter;
 
@@ -19,9 +19,7 @@ impl Table for Errors {
 }
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Errors>()
-}
+pub const TABLES: &[&dyn Shape] = &[table::<Errors>()];
 
 /// Adds every counter.
 pub fn expose(errors: &[Counter<'_>], exposition: &mut Exposition) {

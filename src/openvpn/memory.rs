@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::Protocol;
 use super::status::Client;
-use crate::ledger::{Ledger, Traffic};
+use crate::ledger::{Account, Ledger, Traffic};
+use crate::text::{Text, clip};
 
 /// How often OpenVPN writes its status where nothing else is asked of it, in seconds.
 const USUAL_INTERVAL: i64 = 60;
@@ -36,12 +38,22 @@ impl Memory {
         self.clients.begin();
     }
 
-    /// Books what a session counts for the client `name`.
-    pub fn see(&mut self, name: &str, server: &str, client: &Client<'_>, now: i64) {
+    /// Books what a session of `identity`, which began at `since`, counts at the moment `now`.
+    pub fn see(
+        &mut self,
+        server: &str,
+        protocol: Protocol,
+        identity: Text<'_>,
+        client: &Client<'_>,
+        since: Option<i64>,
+        now: i64,
+    ) {
         let (received, sent) = (client.bytes_received, client.bytes_sent);
         let traffic = Traffic { bytes_in: received, bytes_out: sent, ..Traffic::default() };
-        let key = (server, client.client_id, client.real_address, client.since.text, name);
-        self.clients.see(name, key, traffic, now);
+        let key = (server, protocol, client.client_id, client.real_address, client.since.text, identity);
+        self.clients.see(key, traffic, since, now, || {
+            format!("{}_{}", clip(String::from_utf8_lossy(identity.bytes())), protocol.word()).into()
+        });
     }
 
     /// Ends the look.
@@ -49,9 +61,9 @@ impl Memory {
         self.clients.end(now);
     }
 
-    /// Every client and its totals, in the order in which they were first seen.
-    pub fn clients(&self) -> impl Iterator<Item = (&str, Traffic)> {
-        self.clients.totals()
+    /// Every client, in the order in which they were first seen: its identity, `_`, and its protocol.
+    pub fn clients(&self) -> &[Account] {
+        self.clients.accounts()
     }
 
     /// Whether a file that says it was written at `updated` is fresh at `now`: it may miss two updates.
@@ -94,10 +106,10 @@ mod tests {
             [(0, session("0", 100)), (1, session("0", 150)), (2, session("1", 7)), (3, session("1", 9))]
         {
             memory.begin();
-            memory.see("ann_udp", "office", &client, now);
+            memory.see("office", Protocol::Udp, "ann".into(), &client, None, now);
             memory.end(now);
         }
-        let total = memory.clients().next().expect("a client").1;
-        assert_eq!(total.bytes_in, 159);
+        let [client] = memory.clients() else { panic!("one client") };
+        assert_eq!((&*client.name, client.total.bytes_in), ("ann_udp", 159));
     }
 }

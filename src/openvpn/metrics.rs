@@ -1,16 +1,13 @@
 //! What OpenVPN's status files mean to Prometheus.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 use super::Protocol;
 use super::memory::Memory;
 use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
-use crate::expo::{
-    Exposition, Family, Group, Label, LabelValue, Listed, Table, Twin, Value, counter, describe, gauge, label,
-};
-use crate::ledger::Traffic;
-use crate::text::{Text, clip};
+use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
+use crate::ledger::Account;
+use crate::text::Text;
 
 /// One status file.
 pub struct Reading<'a> {
@@ -63,39 +60,29 @@ impl Table for Sessions {
         &[gauge("ovpn_sessions_total", "Total number of active sessions", Twin::Sum, |count| Some((*count).into()))];
 }
 
-struct ClientTraffic;
+/// A client: what all sessions of its name came to, and those of now.
+struct Person;
 
-impl Table for ClientTraffic {
-    type Row<'a> = (&'a str, Traffic);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| client(row.0, out))];
+impl Table for Person {
+    type Row<'a> = &'a Account;
+    const LABELS: &'static [Label<Self>] = &[label("client", |account, out| {
+        let (identity, protocol) = account.name.rsplit_once('_').unwrap_or((&account.name, ""));
+        out.identity(identity.into());
+        out.text("_".into());
+        out.text(protocol.into());
+    })];
     const FAMILIES: &'static [Family<Self>] = &[
-        counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
-        counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
-    ];
-    const GROUP: Option<Group> = Some(Group::Clients);
-}
-
-/// The name of an account: its identity, `_`, and its protocol.
-fn client(account: &str, out: &mut LabelValue<'_>) {
-    let (identity, protocol) = account.rsplit_once('_').unwrap_or((account, ""));
-    out.identity(identity.into());
-    out.text("_".into());
-    out.text(protocol.into());
-}
-
-struct ClientSession;
-
-impl Table for ClientSession {
-    type Row<'a> = (&'a str, Option<i64>);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| client(row.0, out))];
-    const FAMILIES: &'static [Family<Self>] = &[
+        counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.total.bytes_in.into())),
+        counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.total.bytes_out.into())),
         gauge(
             "ovpn_client_connected_timestamp_seconds",
             "Unix time at which the client's oldest session began.",
             Twin::Lowest,
-            |row| row.1.map(Value::from),
+            |row| row.since.map(Value::from),
         ),
-        gauge("ovpn_client_sessions", "Sessions of the client.", Twin::Sum, |_| Some(1u64.into())),
+        gauge("ovpn_client_sessions", "Sessions of the client.", Twin::Sum, |row| {
+            Some(row.sessions).filter(|sessions| *sessions > 0).map(Value::from)
+        }),
     ];
     const GROUP: Option<Group> = Some(Group::Clients);
 }
@@ -169,24 +156,19 @@ fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
 }
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Probe>()
-        .chain(describe::<Info>())
-        .chain(describe::<Sessions>())
-        .chain(describe::<ClientTraffic>())
-        .chain(describe::<ClientSession>())
-        .chain(describe::<Server>())
-        .chain(describe::<Link>())
-}
+pub const TABLES: &[&dyn Shape] =
+    &[table::<Probe>(), table::<Info>(), table::<Sessions>(), table::<Person>(), table::<Server>(), table::<Link>()];
 
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
 /// Where no file could be read only the servers' states are said, and `probe_success 0`. A client
-/// that has not authenticated yet is no session and has no series.
-pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) {
+/// that has not authenticated yet is no session and has no series. Gives the stale ones: the place in `readings`, and
+/// the age in seconds.
+pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) -> Vec<(usize, i64)> {
     let mut gathered = Gathered::default();
+    let mut stale = Vec::new();
     memory.begin();
-    for reading in readings {
+    for (place, reading) in readings.iter().enumerate() {
         let row = match reading.file.map(parse) {
             Some(Document::Server(_)) => gathered.server(reading, memory, now, out),
             Some(Document::Statistics(statistics)) => {
@@ -196,18 +178,19 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
             }
             Some(Document::Unknown) | None => ServerRow::default(),
         };
-        let fresh = row
-            .updated
-            .is_none_or(|updated| memory.is_fresh(reading.server, updated, now.seconds, reading.stale_after));
-        let up = reading.file.is_some() && !reading.torn && fresh;
+        let mut fresh = |updated: &i64| memory.is_fresh(reading.server, *updated, now.seconds, reading.stale_after);
+        let late = row.updated.filter(|updated| !fresh(updated));
+        stale.extend(late.map(|updated| (place, now.seconds.saturating_sub(updated))));
+        let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
     memory.end(now.seconds);
     out.add::<Probe>(&(gathered.version.unwrap_or_default(), gathered.readable));
     if gathered.servers {
         out.add::<Sessions>(&gathered.sessions);
-        memory.clients().for_each(|row| out.add::<ClientTraffic>(&row));
+        memory.clients().iter().for_each(|account| out.add_row::<Person>(&account, true));
     }
+    stale
 }
 
 /// What the files come to so far.
@@ -217,7 +200,6 @@ struct Gathered<'a> {
     servers: bool,
     sessions: u64,
     version: Option<Text<'a>>,
-    name: String,
 }
 
 impl<'a> Gathered<'a> {
@@ -237,7 +219,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, reading, memory, now, out);
+                        self.client(&client, reading, memory, now);
                     }
                 }
                 Entry::Route(_) => routes = routes.saturating_add(1),
@@ -250,24 +232,11 @@ impl<'a> Gathered<'a> {
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(
-        &mut self,
-        client: &Client<'_>,
-        reading: &Reading<'_>,
-        memory: &mut Memory,
-        now: Now,
-        out: &mut Exposition,
-    ) {
+    fn client(&mut self, client: &Client<'_>, reading: &Reading<'_>, memory: &mut Memory, now: Now) {
         let Some(identity) = client.identity() else { return };
         self.sessions = self.sessions.saturating_add(1);
-        self.name.clear();
-        let identity = clip(String::from_utf8_lossy(identity.bytes()));
-        // Writing to a String can't fail.
-        let _ = write!(self.name, "{identity}_{}", reading.protocol.word());
-        memory.see(&self.name, reading.server, client, now.seconds);
-        if out.wants(Group::Clients) {
-            out.add::<ClientSession>(&(&self.name, moment(client.since, now)));
-        }
+        let since = moment(client.since, now);
+        memory.see(reading.server, reading.protocol, identity, client, since, now.seconds);
     }
 }
 

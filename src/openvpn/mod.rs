@@ -4,13 +4,14 @@
 //! say what it means, and this file reads.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use self::memory::Memory;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
-use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
 use crate::source::{clock, file};
 
 pub mod memory;
@@ -29,7 +30,7 @@ const REST: Duration = Duration::from_millis(20);
 const TRIES: u32 = 12;
 
 /// The protocol of a server, as the `client` label and the JSON say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `tcp`
     Tcp,
@@ -76,12 +77,13 @@ pub struct Settings {
 /// The collector.
 pub struct OpenVpn {
     settings: Settings,
-    memory: Turn<Memory>,
+    memory: Arc<Turn<Memory>>,
 }
 
 /// A status file, read or not.
 struct StatusFile<'s> {
     server: &'s Server,
+    path: PathBuf,
     label: String,
     bytes: Option<Vec<u8>>,
     protocol: Protocol,
@@ -104,15 +106,27 @@ impl StatusFile<'_> {
 impl OpenVpn {
     /// A collector for these servers.
     pub fn new(settings: Settings) -> Self {
-        let memory = Turn::new(Memory::new(settings.most_clients));
+        let memory = Arc::new(Turn::new(Memory::new(settings.most_clients)));
         Self { settings, memory }
+    }
+
+    /// A collector for these servers that remembers what this one does, unless it may remember more or less.
+    pub fn renewed(&self, settings: Settings) -> Self {
+        if settings.most_clients != self.settings.most_clients {
+            return Self::new(settings);
+        }
+        Self { settings, memory: Arc::clone(&self.memory) }
     }
 
     /// Reads every file and notes how each answered.
     fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
         let mut files = Vec::new();
         for server in &self.settings.servers {
-            for path in paths(&server.status) {
+            let paths = paths(&server.status);
+            if paths.is_empty() {
+                report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
+            }
+            for path in paths {
                 let (bytes, state) = match read_status(&path, deadline) {
                     Ok((bytes, complaint)) => (Some(bytes), complaint.map_or(Ok(()), Err)),
                     Err(error) => (None, Err(error)),
@@ -121,7 +135,7 @@ impl OpenVpn {
                 report.target(path.display().to_string(), state);
                 let protocol = server.protocol.unwrap_or_else(|| guess(&path));
                 let label = server.name.clone().unwrap_or_else(|| name(&path));
-                files.push(StatusFile { server, label, bytes, protocol, torn });
+                files.push(StatusFile { server, path, label, bytes, protocol, torn });
             }
         }
         files
@@ -147,7 +161,11 @@ impl Collector for OpenVpn {
         let files = self.read(deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
         let now = Now { seconds: clock::now(), unix: clock::unix };
-        metrics::expose(&readings, &mut memory, now, &mut report.exposition);
+        let stale = metrics::expose(&readings, &mut memory, now, &mut report.exposition);
+        let notice = |(place, age): (usize, i64)| {
+            files.get(place).map(|file| Notice::Stale { thing: file.path.display().to_string(), age })
+        };
+        report.notices.extend(stale.into_iter().filter_map(notice));
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {

@@ -192,17 +192,13 @@ pub fn date(text: Text<'_>) -> String {
 
 /// Year, month, day, hour, minute and second of a date in either form.
 pub fn parts(text: Text<'_>) -> Option<[i64; 6]> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.words();
     let (year, month, day, time) = match [words.next(), words.next(), words.next(), words.next(), words.next()] {
         [Some(day), Some(time), None, ..] => {
             let mut fields = day.fields(b'-').map(Text::signed);
             (fields.next()??, fields.next()??, fields.next()??, time)
         }
-        [_, Some(month), Some(day), Some(time), Some(year)] => {
-            let (month, _) = (1i64..).zip(MONTHS).find(|(_, name)| month == *name)?;
-            (year.signed()?, month, day.signed()?, time)
-        }
+        [_, Some(month), Some(day), Some(time), Some(year)] => (year.signed()?, month.month()?, day.signed()?, time),
         _ => return None,
     };
     let mut clock = time.fields(b':').map(Text::signed);

@@ -1,15 +1,13 @@
 //! What a rule about sockets looks like to Prometheus.
 
-use crate::expo::{Exposition, Family, Label, Listed, Table, Twin, Value, describe, gauge, label};
+use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, Value, gauge, label, table};
 
 use super::census::Census;
 use super::procnet::{self, States};
 use super::watch::{Finding, Labels};
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Connection>().chain(describe::<Sockets>())
-}
+pub const TABLES: &[&dyn Shape] = &[table::<Connection>(), table::<Sockets>()];
 
 /// Adds what was found for one rule; nothing where it is not known.
 pub fn expose(finding: &Finding<'_>, exposition: &mut Exposition) {
@@ -72,7 +70,7 @@ impl Table for Sockets {
 
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "connection_table_sockets",
-        "Sockets in the kernel's table of a protocol, by state.",
+        "Sockets in the kernel's table of a protocol, for each state that a rule names.",
         Twin::First,
         |row| Some(row.count.into()),
     )];

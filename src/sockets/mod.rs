@@ -19,12 +19,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collector::{Collector, Deadline, Error, Report};
+use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::source::{file, netlink, socket};
 
 use census::Census;
 use diag::Message;
-use procnet::{Endian, States, Table};
+use procnet::{Endian, Table};
 use watch::{Lines, Names, Rule, Tally};
 
 /// The most of a table that is read: well over a million sockets.
@@ -67,18 +67,18 @@ impl Sockets {
         self.settings.proc.join(table.path())
     }
 
-    /// Counts a table's sockets; gives how many are in each state, and the states that were looked at.
-    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<(Census, States), Error> {
+    /// Counts a table's sockets; gives how many are in each state, at least in those that rules name.
+    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
         // Elsewhere stand copies of another kernel's tables. A kernel without IPv6 would answer with nothing.
         if self.settings.proc == Path::new("/proc") && file::is_file(&self.path(table)) {
             let before = tally.clone();
             match ask(table, deadline, tally) {
-                Ok(census) => return Ok((census, tally.states(table))),
+                Ok(census) => return Ok(census),
                 Err(error) => log::debug!("{error}; reading {} instead", self.path(table).display()),
             }
             *tally = before;
         }
-        Ok((self.read_table(table, deadline, tally)?, States::ALL))
+        self.read_table(table, deadline, tally)
     }
 
     fn read_table(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
@@ -106,7 +106,8 @@ impl Sockets {
             }
             let result = self.read(table, deadline, tally);
             match &result {
-                Ok((census, seen)) => metrics::expose_census(table, census, *seen, &mut report.exposition),
+                // The same, however it was read: the kernel is not asked for the other states, `/proc` shows them all.
+                Ok(census) => metrics::expose_census(table, census, tally.states(table), &mut report.exposition),
                 // A machine without IPv6 has no tables for it.
                 Err(Error::NotFound { .. }) if !tally.requires(table) => continue,
                 Err(Error::NotFound { .. }) => tally.lack(table),
@@ -141,6 +142,7 @@ impl Collector for Sockets {
                 names.insert(name, addresses);
             }
         }
+        report.notices.extend(self.settings.rules.iter().filter_map(|rule| never(rule, &names)));
         let mut tally = Tally::new(&self.settings.rules, &names);
         self.read_tables(deadline, &mut tally, report);
         if let Some(claims) = tally.claims() {
@@ -149,6 +151,11 @@ impl Collector for Sockets {
         }
         tally.findings().for_each(|finding| metrics::expose(finding, &mut report.exposition));
     }
+}
+
+/// The notice that a rule can't match, where it can't.
+pub fn never(rule: &Rule, names: &Names) -> Option<Notice> {
+    rule.flaw(names).map(|flaw| Notice::Never { thing: rule.name().into(), flaw })
 }
 
 /// Counts the sockets that the kernel lists; after an error some may have been counted.

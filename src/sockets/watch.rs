@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use regex_lite::Regex;
 
+use crate::collector::Flaw;
+
 use super::census::Census;
 use super::procnet::{ESTABLISHED, Endian, Endpoint, Row, States, Table, rows};
 
@@ -16,6 +18,20 @@ const ANY: &str = "*";
 
 /// The most claims that are kept, a few megabytes; rules with more are not known.
 const CLAIM_LIMIT: usize = 256 * 1024;
+
+const NO_PEER: Flaw = Flaw {
+    why: "a socket that listens has no far end, and the rule names one",
+    remedy: "leave dstHost and dstPort out, or write status: established",
+};
+const NO_PORT: Flaw = Flaw { why: "no socket has port 0", remedy: "write its port, or leave port out" };
+const NOT_IPV4: Flaw =
+    Flaw { why: "tcp and udp are for IPv4, and the host has no such address", remedy: "write protocol: tcp6 or udp6" };
+const NOT_IPV6: Flaw =
+    Flaw { why: "tcp6 and udp6 are for IPv6, and the host has no such address", remedy: "write protocol: tcp or udp" };
+const NO_FOLDER: Flaw = Flaw {
+    why: "processes are known by their names, without folders",
+    remedy: "write in process only what stands behind the last slash",
+};
 
 /// What was written for one rule. Nothing, `*` and `any` all match anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -180,6 +196,27 @@ impl Rule {
         self.process.is_some()
     }
 
+    /// What keeps every socket from ever matching the rule, if something does, as far as the addresses of host
+    /// names are known.
+    pub fn flaw(&self, names: &Names) -> Option<Flaw> {
+        let sides = [&self.local, &self.remote];
+        if self.status == Some(Status::Listen) && self.remote.names_a_peer() {
+            return Some(NO_PEER);
+        }
+        if self.local.port == Some(0) {
+            return Some(NO_PORT);
+        }
+        if sides.into_iter().any(|side| side.is_of_other(self.family, names)) {
+            return Some(if self.family == Family::V4 { NOT_IPV4 } else { NOT_IPV6 });
+        }
+        is_path(&self.labels.process).then_some(NO_FOLDER)
+    }
+
+    /// What the rule is called.
+    pub fn name(&self) -> &str {
+        &self.labels.name
+    }
+
     /// Whether sockets that the rule matches may stand in a table.
     pub fn reads(&self, table: Table) -> bool {
         match (self.transport, self.family) {
@@ -210,6 +247,26 @@ impl Rule {
 }
 
 impl Side {
+    /// Whether a socket without a peer can't match; its far end is port 0 of no address.
+    fn names_a_peer(&self) -> bool {
+        let host = match &self.host {
+            Host::Any => false,
+            Host::Address(address) => !address.is_unspecified(),
+            Host::Name(_) => true,
+        };
+        host || self.port.is_some_and(|port| port != 0)
+    }
+
+    /// Whether the host is known to have no address of a family.
+    fn is_of_other(&self, family: Family, names: &Names) -> bool {
+        let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+        match &self.host {
+            Host::Any => false,
+            Host::Address(address) => !fits(address),
+            Host::Name(name) => names.get(name).is_some_and(|found| !found.iter().any(fits)),
+        }
+    }
+
     fn filter<'r>(&'r self, names: &'r Names) -> Option<(Option<&'r [IpAddr]>, Option<u16>)> {
         let addresses = match &self.host {
             Host::Any => None,
@@ -499,6 +556,11 @@ fn host_of(text: &str) -> Option<Host> {
     (named && !last.bytes().all(|byte| byte.is_ascii_digit())).then(|| Host::Name(text.into()))
 }
 
+/// Whether a process pattern is a plain path.
+fn is_path(text: &str) -> bool {
+    text.contains('/') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
+}
+
 fn pattern(text: &str) -> Result<Regex, String> {
     // Alone first: `a)|(b` would be a pattern once it stands in a group.
     Regex::new(text)
@@ -509,6 +571,41 @@ fn pattern(text: &str) -> Result<Regex, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_that_can_never_match_says_why() {
+        let names = Names::from([
+            ("v4.example".into(), vec!["192.0.2.1".parse().unwrap()]),
+            ("v6.example".into(), vec!["2001:db8::1".parse().unwrap()]),
+            ("both.example".into(), vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
+        ]);
+        for (text, flaw) in [
+            ("sport=22 status=listen", None),
+            ("sport=22 status=listen src=192.0.2.1", None),
+            ("status=listen dport=0 dst=0.0.0.0", None),
+            ("status=listen dport=5432", Some(NO_PEER)),
+            ("status=listen dst=192.0.2.1", Some(NO_PEER)),
+            ("status=listen dst=both.example", Some(NO_PEER)),
+            ("status=established dst=192.0.2.1 dport=5432", None),
+            ("sport=0", Some(NO_PORT)),
+            ("src=2001:db8::1", Some(NOT_IPV4)),
+            ("dst=:: protocol=udp", Some(NOT_IPV4)),
+            ("src=::ffff:192.0.2.1", None),
+            ("src=::ffff:192.0.2.1 protocol=tcp6", Some(NOT_IPV6)),
+            ("src=0.0.0.0 protocol=udp6", Some(NOT_IPV6)),
+            ("dst=v4.example", None),
+            ("dst=v6.example", Some(NOT_IPV4)),
+            ("dst=both.example protocol=tcp6", None),
+            ("dst=v4.example protocol=tcp6", Some(NOT_IPV6)),
+            ("dst=not-known.example protocol=tcp6", None),
+            ("process=/usr/sbin/sshd", Some(NO_FOLDER)),
+            ("process=sshd|/usr/sbin/sshd", None),
+            ("process=sshd", None),
+        ] {
+            let rule = Rule::new(&spec(text)).expect(text);
+            assert_eq!(rule.flaw(&names), flaw, "{text}");
+        }
+    }
 
     /// A rule from `field=value` words; it is called `r`.
     fn spec(text: &str) -> Spec {

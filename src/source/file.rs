@@ -72,6 +72,25 @@ pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// Puts a file in the place of another in one step: whoever reads it sees the old one or the new one, never a part.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let thing = path.display().to_string();
+    // A device or a link in the same place is not ours to remove.
+    if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(not_a_file(&thing));
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&beside);
+    let written = written.and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        Error::io(&thing, &error)
+    })
+}
+
 /// Reads a secret of 128 bits, written as 32 hex digits; where there is no such file it is made, readable for
 /// this user only.
 pub fn secret(path: &Path) -> Result<[u8; 16], Error> {

@@ -7,5 +7,6 @@ pub mod command;
 pub mod file;
 pub mod netlink;
 pub mod process;
+pub mod scene;
 pub mod socket;
 pub mod usage;

@@ -52,6 +52,12 @@ impl Process {
         Ok(names)
     }
 
+    /// Whether it is in our network, and not in a container's; taken for granted where we may not know.
+    pub fn shares_network(&self) -> bool {
+        let own = fs::read_link("/proc/self/ns/net").ok();
+        fs::read_link(self.folder.join("ns/net")).map_or(true, |theirs| Some(theirs) == own)
+    }
+
     /// Calls `each` with the inode of every socket that the process holds; one that it holds
     /// twice comes twice. Denied if one of its descriptors is.
     pub fn sockets(&self, deadline: Deadline, mut each: impl FnMut(u64)) -> Result<(), Error> {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -54,6 +56,9 @@ pub struct Channel {
     ahead: Vec<u8>,
     taken: usize,
 }
+
+/// Closes a channel that somebody else reads.
+pub struct Closer(Stream);
 
 /// How much is read ahead: many small segments cost one system call.
 const AHEAD: usize = 64 * 1024;
@@ -113,6 +118,17 @@ pub(super) fn time_value(time: Duration) -> TimeVal {
     TimeVal::microseconds(i64::try_from(time.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST))
 }
 
+impl Closer {
+    /// Whoever reads it sees its end.
+    pub fn close(&self) {
+        // It may be closed already.
+        let _ = match &self.0 {
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
 impl Channel {
     /// The address, for errors.
     pub fn thing(&self) -> &str {
@@ -139,9 +155,10 @@ impl Channel {
     /// Reads what is there, at least one byte.
     fn read_ahead(&mut self) -> Result<(), Error> {
         self.taken = 0;
-        self.ahead.resize(AHEAD, 0);
+        self.ahead.clear();
         loop {
             let left = Some(self.deadline.left(&self.thing)?);
+            self.ahead.resize(AHEAD, 0);
             let result = match &mut self.stream {
                 Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(&mut self.ahead)),
                 Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(&mut self.ahead)),
@@ -158,6 +175,40 @@ impl Channel {
             self.ahead.clear();
             return Err(Error::io(&self.thing, &error));
         }
+    }
+
+    /// Waits until there is something to fill from, or `deadline` has passed; whether there is.
+    ///
+    /// A receive timeout would come an eighth too late: the kernel rounds long ones up.
+    pub fn wait(&self, deadline: Deadline) -> Result<bool, Error> {
+        while self.taken >= self.ahead.len() {
+            let Ok(left) = deadline.left(&self.thing) else { return Ok(false) };
+            let fd = match &self.stream {
+                Stream::Unix(stream) => stream.as_fd(),
+                Stream::Tcp(stream) => stream.as_fd(),
+            };
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], left) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(Error::io(&self.thing, &error.into())),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Another deadline for what comes.
+    pub fn extend(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
+    /// Another end of this channel, to close it from elsewhere.
+    pub fn closer(&self) -> io::Result<Closer> {
+        match &self.stream {
+            Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
+            Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
+        }
+        .map(Closer)
     }
 
     /// Sends all of `bytes`.

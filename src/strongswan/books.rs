@@ -1,10 +1,10 @@
 //! What clients and tunnels have had in all, over every SA that was ever seen.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use super::sa::{ChildSa, Connection, Identity, IkeSa};
 use crate::ledger::{Ledger, Traffic};
-use crate::text::clip;
+use crate::text::{Text, clip};
 
 /// Stands between the names of a connection and its child; no configured name can hold it.
 const BETWEEN: char = '\0';
@@ -15,14 +15,17 @@ pub struct Books {
     clients: Ledger,
     tunnels: Ledger,
     identity: Identity,
-    /// The name of the tunnel that is being booked: one text for all of them.
-    tunnel: String,
+    /// So many sessions may be known before what is heard between two looks is no longer booked.
+    limit: usize,
 }
+
+/// How many sessions may be heard of between two looks: nobody may ever look again.
+const MOST_HEARD: usize = 10_000;
 
 impl Books {
     /// Books that keep at most `most` clients, and as many tunnels, that are there no more.
     pub fn new(identity: Identity, most: usize) -> Self {
-        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity, tunnel: String::new() }
+        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity, limit: MOST_HEARD }
     }
 
     /// Begins a look at all SAs.
@@ -38,24 +41,29 @@ impl Books {
         }
     }
 
-    /// Books what the CHILD_SAs of an IKE_SA count at the moment `now`.
+    /// Notes who is there, also while nothing goes through its IKE_SA.
     ///
     /// An IKE_SA that is not up and has no child is not booked: until it is authenticated, its
     /// peer can claim any identity.
-    pub fn see(&mut self, ike: &IkeSa<'_>, now: i64) {
-        let client = ike.client(self.identity).map(|client| clip(String::from_utf8_lossy(client.bytes())));
-        if let Some(client) = client.as_ref().filter(|_| ike.is_up()) {
-            self.clients.open(client);
+    pub fn greet(&mut self, ike: &IkeSa<'_>) {
+        if let Some(client) = ike.client(self.identity).filter(|_| ike.is_up()) {
+            self.clients.open(&name(client));
         }
-        for child in ike.children() {
-            let (key, traffic) = ((child.unique_id, child.spi_in), traffic(&child));
-            if let Some(client) = &client {
-                self.clients.see(client, key, traffic, now);
-            }
-            self.tunnel.clear();
-            // Writing to a String can't fail.
-            let _ = write!(self.tunnel, "{}{BETWEEN}{}", ike.name, child.name);
-            self.tunnels.see(&self.tunnel, key, traffic, now);
+    }
+
+    /// Books what a CHILD_SA of an IKE_SA counts at the moment `now`.
+    pub fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
+        let (key, traffic) = ((child.unique_id, child.spi_in), traffic(child));
+        if let Some(client) = ike.client(self.identity) {
+            self.clients.see(key, traffic, None, now, || name(client));
+        }
+        self.tunnels.see(key, traffic, None, now, || format!("{}{BETWEEN}{}", ike.name, child.name).into());
+    }
+
+    /// Books the same between two looks.
+    pub fn hear(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
+        if self.tunnels.sessions() < self.limit {
+            self.see(ike, child, now);
         }
     }
 
@@ -63,20 +71,26 @@ impl Books {
     pub fn end(&mut self, now: i64) {
         self.clients.end(now);
         self.tunnels.end(now);
+        self.limit = self.tunnels.sessions().saturating_add(MOST_HEARD);
     }
 
     /// Every client and its totals, in the order in which they were first seen.
     pub fn clients(&self) -> impl Iterator<Item = (&str, Traffic)> {
-        self.clients.totals()
+        self.clients.accounts().iter().map(|client| (&*client.name, client.total))
     }
 
     /// Every connection, child and its totals, those first that were loaded first.
     pub fn tunnels(&self) -> impl Iterator<Item = (&str, &str, Traffic)> {
-        self.tunnels.totals().filter_map(|(name, traffic)| {
-            let (connection, child) = name.split_once(BETWEEN)?;
-            Some((connection, child, traffic))
+        self.tunnels.accounts().iter().filter_map(|tunnel| {
+            let (connection, child) = tunnel.name.split_once(BETWEEN)?;
+            Some((connection, child, tunnel.total))
         })
     }
+}
+
+/// A client's name as its account has it.
+fn name(client: Text<'_>) -> Cow<'_, str> {
+    clip(String::from_utf8_lossy(client.bytes()))
 }
 
 fn traffic(child: &ChildSa<'_>) -> Traffic {

@@ -175,10 +175,8 @@ fn priority(key: Text<'_>) -> Option<usize> {
 
 /// A date as charon prints it: `Nov 20 13:20:25 2026`.
 fn date(text: Text<'_>) -> Option<[i64; 6]> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.words();
-    let month = words.next()?;
-    let (month, _) = (1i64..).zip(MONTHS).find(|(_, name)| month == *name)?;
+    let month = words.next()?.month()?;
     let day = words.next()?.signed()?;
     let mut clock = words.next()?.fields(b':').map(Text::signed);
     let [hour, minute, second] = [clock.next()??, clock.next()??, clock.next()??];

@@ -1,11 +1,11 @@
 //! What charon's answers mean to Prometheus.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::books::Books;
 use super::inside::{Event, PRIORITIES, Pool, Stats};
 use super::sa::{ChildSa, Connection, IkeSa};
-use crate::expo::{Exposition, Family, Group, Label, Listed, Table, Twin, Value, counter, describe, gauge, label};
+use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
 use crate::ledger::Traffic;
 use crate::text::Text;
 
@@ -435,21 +435,35 @@ pub struct Configured {
     up: HashMap<Vec<u8>, HashMap<Vec<u8>, bool>>,
 }
 
-/// How many IKE_SAs there are of each connection.
+/// What was seen in one list: how many IKE_SAs of each connection, and the SAs' numbers.
 #[derive(Default)]
-pub struct Sessions(HashMap<Vec<u8>, u64>);
+pub struct Sessions {
+    counts: HashMap<Vec<u8>, u64>,
+    ikes: HashSet<u64>,
+    children: HashSet<(u64, u64)>,
+}
 
 impl Sessions {
-    /// Counts an IKE_SA.
-    pub fn see(&mut self, ike: &IkeSa<'_>) {
-        match self.0.get_mut(ike.name.bytes()) {
+    fn count(&mut self, ike: &IkeSa<'_>) {
+        match self.counts.get_mut(ike.name.bytes()) {
             Some(count) => *count = count.saturating_add(1),
-            None => drop(self.0.insert(ike.name.bytes().to_vec(), 1)),
+            None => drop(self.counts.insert(ike.name.bytes().to_vec(), 1)),
         }
     }
 
+    /// Whether the number of an IKE_SA is one that no other had.
+    fn is_new(&mut self, ike: &IkeSa<'_>) -> bool {
+        ike.unique_id.number().is_some_and(|ike| self.ikes.insert(ike))
+    }
+
+    /// The same of a CHILD_SA.
+    fn is_new_child(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>) -> bool {
+        let numbers = ike.unique_id.number().zip(child.unique_id.number());
+        numbers.is_some_and(|numbers| self.children.insert(numbers))
+    }
+
     fn of(&self, connection: &[u8]) -> u64 {
-        self.0.get(connection).copied().unwrap_or(0)
+        self.counts.get(connection).copied().unwrap_or(0)
     }
 }
 
@@ -467,13 +481,11 @@ impl Configured {
         self.connections.push(name);
     }
 
-    /// Notes the children of an IKE_SA that carry traffic.
-    pub fn see(&mut self, ike: &IkeSa<'_>) {
-        let Some(children) = self.up.get_mut(ike.name.bytes()) else { return };
-        for child in ike.children().filter(ChildSa::is_up) {
-            if let Some(up) = children.get_mut(child.name.bytes()) {
-                *up = true;
-            }
+    /// Notes a child of an IKE_SA, if it carries traffic.
+    fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>) {
+        let children = self.up.get_mut(ike.name.bytes()).filter(|_| child.is_up());
+        if let Some(up) = children.and_then(|children| children.get_mut(child.name.bytes())) {
+            *up = true;
         }
     }
 
@@ -496,37 +508,37 @@ impl Configured {
 }
 
 /// What this source exposes.
-pub fn catalogue() -> impl Iterator<Item = Listed> {
-    describe::<Probe>()
-        .chain(describe::<Info>())
-        .chain(describe::<Count>())
-        .chain(describe::<Known>())
-        .chain(describe::<Client>())
-        .chain(describe::<TunnelTraffic>())
-        .chain(describe::<ConnectionSessions>())
-        .chain(describe::<Ike>())
-        .chain(describe::<IkeEncryption>())
-        .chain(describe::<IkeIntegrity>())
-        .chain(describe::<ChildTraffic>())
-        .chain(describe::<Child>())
-        .chain(describe::<ChildEncryption>())
-        .chain(describe::<ChildIntegrity>())
-        .chain(describe::<Tunnel>())
-        .chain(describe::<Daemon>())
-        .chain(describe::<Jobs>())
-        .chain(describe::<PoolSize>())
-        .chain(describe::<Leases>())
-        .chain(describe::<Events>())
-        .chain(describe::<Certified>())
-}
+pub const TABLES: &[&dyn Shape] = &[
+    table::<Probe>(),
+    table::<Info>(),
+    table::<Count>(),
+    table::<Known>(),
+    table::<Client>(),
+    table::<TunnelTraffic>(),
+    table::<ConnectionSessions>(),
+    table::<Ike>(),
+    table::<IkeEncryption>(),
+    table::<IkeIntegrity>(),
+    table::<ChildTraffic>(),
+    table::<Child>(),
+    table::<ChildEncryption>(),
+    table::<ChildIntegrity>(),
+    table::<Tunnel>(),
+    table::<Daemon>(),
+    table::<Jobs>(),
+    table::<PoolSize>(),
+    table::<Leases>(),
+    table::<Events>(),
+    table::<Certified>(),
+];
 
 /// Exposes the totals of clients and tunnels.
 pub fn expose_books(books: &Books, out: &mut Exposition) {
     for row in books.clients() {
-        out.add::<Client>(&row);
+        out.add_row::<Client>(&row, true);
     }
     for row in books.tunnels() {
-        out.add::<TunnelTraffic>(&row);
+        out.add_row::<TunnelTraffic>(&row, true);
     }
 }
 
@@ -571,26 +583,44 @@ pub fn expose_certificate(certificate: &Certified, out: &mut Exposition) {
     out.add::<Certified>(&certificate);
 }
 
-/// Exposes one IKE_SA with its CHILD_SAs.
-pub fn expose_ike(ike: &IkeSa<'_>, out: &mut Exposition) {
+/// Books and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them.
+pub fn see(
+    ike: &IkeSa<'_>,
+    now: i64,
+    configured: &mut Configured,
+    sessions: &mut Sessions,
+    books: &mut Books,
+    out: &mut Exposition,
+) {
+    sessions.count(ike);
     let mut children: u64 = 0;
     for child in ike.children() {
         children = children.saturating_add(1);
-        let row = ChildRow { ike, child };
-        out.add::<ChildTraffic>(&row);
-        out.add::<Child>(&row);
-        if !row.child.proposal.encryption.is_empty() {
-            out.add::<ChildEncryption>(&row);
-        }
-        if !row.child.proposal.integrity.is_empty() {
-            out.add::<ChildIntegrity>(&row);
-        }
+        configured.see(ike, &child);
+        books.see(ike, &child, now);
+        let is_new = sessions.is_new_child(ike, &child);
+        expose_child(&ChildRow { ike, child }, is_new, out);
     }
-    out.add::<Ike>(&(ike, children));
+    if children == 0 {
+        books.greet(ike);
+    }
+    let is_new = sessions.is_new(ike);
+    out.add_row::<Ike>(&(ike, children), is_new);
     if !ike.proposal.encryption.is_empty() {
-        out.add::<IkeEncryption>(ike);
+        out.add_row::<IkeEncryption>(ike, is_new);
     }
     if !ike.proposal.integrity.is_empty() {
-        out.add::<IkeIntegrity>(ike);
+        out.add_row::<IkeIntegrity>(ike, is_new);
+    }
+}
+
+fn expose_child(row: &ChildRow<'_>, is_new: bool, out: &mut Exposition) {
+    out.add_row::<ChildTraffic>(row, is_new);
+    out.add_row::<Child>(row, is_new);
+    if !row.child.proposal.encryption.is_empty() {
+        out.add_row::<ChildEncryption>(row, is_new);
+    }
+    if !row.child.proposal.integrity.is_empty() {
+        out.add_row::<ChildIntegrity>(row, is_new);
     }
 }

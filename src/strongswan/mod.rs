@@ -1,22 +1,25 @@
 //! strongSwan, asked over charon's VICI socket.
 //!
 //! Every scrape opens a connection of its own, so a charon that hangs costs that scrape and
-//! not the next. SAs are exposed while they stream in, one segment in memory at a time.
+//! not the next; the first is kept for charon's events. SAs are exposed while they stream in, one segment in memory at a time.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::books::Books;
+use self::events::Listener;
 use self::inside::Stats;
 use self::metrics::Certified;
 use self::sa::{Connection, Identity, IkeSa};
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
-use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
 use crate::expo::{Exposition, Group};
 use crate::source::clock;
 use crate::source::socket::{self, Address, Channel};
 
 pub mod books;
+mod events;
 pub mod inside;
 pub mod metrics;
 pub mod sa;
@@ -37,6 +40,9 @@ const PAUSES: [Duration; 5] = [
 /// The most certificates that are kept; a gateway has some, and one for each peer that it has seen lately.
 const MOST_CERTIFICATES: usize = 10_000;
 
+/// The command for charon's counters.
+const COUNTERS: &str = "get-counters";
+
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -56,12 +62,13 @@ pub struct Settings {
 pub struct StrongSwan {
     settings: Settings,
     memory: Turn<Memory>,
+    books: Arc<Mutex<Books>>,
+    listener: Listener,
 }
 
 /// What is remembered between scrapes.
 #[derive(Default)]
 struct Memory {
-    books: Books,
     certificates: Vec<Certified>,
     /// When charon was asked for them.
     asked: Option<Instant>,
@@ -72,6 +79,8 @@ struct Charon {
     channel: Channel,
     deadline: Deadline,
     segment: Vec<u8>,
+    /// Whether this charon has no counters: they are a plugin of their own.
+    lacks_counters: bool,
 }
 
 /// What came of a list of all IKE_SAs.
@@ -89,11 +98,12 @@ impl StrongSwan {
     /// A collector for one charon.
     pub fn new(settings: Settings) -> Self {
         let books = Books::new(settings.identity, settings.most_clients);
-        let memory = Turn::new(Memory { books, ..Memory::default() });
-        Self { settings, memory }
+        let (books, memory) = (Arc::new(Mutex::new(books)), Turn::new(Memory::default()));
+        Self { settings, memory, books, listener: Listener::default() }
     }
 
-    fn read_metrics(&self, deadline: Deadline, out: &mut Exposition) -> Result<(), Error> {
+    fn read_metrics(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
+        let out = &mut report.exposition;
         let down = |error, out: &mut Exposition| {
             metrics::expose_down(out);
             error
@@ -103,8 +113,14 @@ impl StrongSwan {
         let mut memory = self.memory.take(deadline, &thing).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
-        let stats = charon.read_sas(&mut memory.books, out)?;
-        self.read_inside(&mut charon, stats, &mut memory, out)
+        let stats = charon.read_sas(&self.books, out)?;
+        let result = self.read_inside(&mut charon, stats, &mut memory, out);
+        if charon.lacks_counters {
+            report.notices.push(Notice::Unknown { thing, command: COUNTERS });
+        }
+        result?;
+        self.listener.keep(charon, &self.books);
+        Ok(())
     }
 
     /// What charon says of itself. Each answer stands, also where a later one is missing.
@@ -153,7 +169,7 @@ impl Collector for StrongSwan {
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
-        let result = self.read_metrics(deadline, &mut report.exposition);
+        let result = self.read_metrics(deadline, report);
         report.target(self.settings.socket.to_string(), result);
     }
 
@@ -174,7 +190,7 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new() })
+        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new(), lacks_counters: false })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
@@ -189,27 +205,25 @@ impl Charon {
     }
 
     /// Exposes the connections, their tunnels and the SAs, all of them or none: half a list makes wrong sums.
-    fn read_sas(&mut self, books: &mut Books, out: &mut Exposition) -> Result<Option<Stats>, Error> {
+    fn read_sas(&mut self, books: &Mutex<Books>, out: &mut Exposition) -> Result<Option<Stats>, Error> {
         let mut configured = metrics::Configured::default();
         let now = clock::now();
-        books.begin();
-        self.stream("list-conns", "list-conn", &[], |message| {
+        // Held for a moment only: charon's events are booked meanwhile.
+        lock(books).begin();
+        self.stream("list-conns", "list-conn", &[], &mut |message| {
             if let Some(connection) = Connection::parse(message) {
                 configured.load(&connection);
-                books.load(&connection);
+                lock(books).load(&connection);
             }
         })?;
         let start = || (out.like(), metrics::Sessions::default());
         let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
-            configured.see(ike);
-            sessions.see(ike);
-            books.see(ike, now);
-            metrics::expose_ike(ike, all);
+            metrics::see(ike, now, &mut configured, sessions, &mut lock(books), all);
         })?;
-        books.end(now);
+        lock(books).end(now);
         metrics::expose_count(total, &mut all);
         configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
-        metrics::expose_books(books, &mut all);
+        metrics::expose_books(&lock(books), &mut all);
         out.absorb(all);
         Ok(stats)
     }
@@ -221,13 +235,14 @@ impl Charon {
         loop {
             let started = Instant::now();
             let (mut all, mut listed) = (start(), 0u64);
-            self.stream("list-sas", "list-sa", &[("noblock", "yes")], |message| {
+            self.stream("list-sas", "list-sa", &[("noblock", "yes")], &mut |message| {
                 if let Some(ike) = IkeSa::parse(message) {
                     listed = listed.saturating_add(1);
                     each(&mut all, &ike);
                 }
             })?;
-            let stats = self.ask("stats", &[], Stats::parse)?;
+            let mut stats = None;
+            self.ask("stats", &[], &mut |message| stats = Some(Stats::parse(message)))?;
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
             match pauses.next() {
                 Some(pause) if listed < total && self.has_time(pause.saturating_add(started.elapsed())) => {
@@ -243,19 +258,29 @@ impl Charon {
         self.deadline.left(self.channel.thing()).is_ok_and(|left| left > time.saturating_mul(2))
     }
 
-    /// Asks what not every charon answers, for want of a plugin or of age; absent where this one does not.
-    fn ask<T>(
+    /// Asks what not every charon answers, for want of a plugin or of age; then `read` is not called.
+    fn ask(
         &mut self,
         command: &str,
         arguments: &[(&str, &str)],
-        read: impl FnOnce(Message<'_>) -> T,
-    ) -> Result<Option<T>, Error> {
+        read: &mut dyn FnMut(Message<'_>),
+    ) -> Result<(), Error> {
         self.channel.send(&vici::command(command, arguments))?;
         loop {
             match self.packet(command) {
-                Ok(Packet::Response(message)) => return Ok(refusal(message).is_none().then(|| read(message))),
+                Ok(Packet::Response(message)) => {
+                    match refusal(message) {
+                        // In charon's words: "no counters available (plugin missing?)".
+                        Some(why) => self.lacks_counters |= command == COUNTERS && why.contains("plugin"),
+                        None => read(message),
+                    }
+                    return Ok(());
+                }
                 Ok(_) => {}
-                Err(Error::Refused { .. }) => return Ok(None),
+                Err(Error::Refused { .. }) => {
+                    self.lacks_counters |= command == COUNTERS;
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -263,7 +288,7 @@ impl Charon {
 
     fn expose_pools(&mut self, out: &mut Exposition) -> Result<(), Error> {
         if out.wants(Group::Pools) {
-            self.ask("get-pools", &[], |message| {
+            self.ask("get-pools", &[], &mut |message| {
                 inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, out))
             })?;
         }
@@ -274,9 +299,12 @@ impl Charon {
         if out.wants(Group::Events) {
             // The sum of all is an answer of its own, and has what came before a connection was found.
             for arguments in [&[][..], &[("all", "yes")]] {
-                self.ask("get-counters", arguments, |message| {
+                self.ask(COUNTERS, arguments, &mut |message| {
                     inside::events(message).for_each(|event| metrics::expose_event(&event, out));
                 })?;
+                if self.lacks_counters {
+                    break;
+                }
             }
         }
         Ok(())
@@ -285,7 +313,7 @@ impl Charon {
     /// All certificates that charon has, its peers' included; none where it does not tell.
     fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
         let mut all = Vec::new();
-        let listed = self.stream("list-certs", "list-cert", &[("type", "X509"), ("flag", "ANY")], |message| {
+        let listed = self.stream("list-certs", "list-cert", &[("type", "X509"), ("flag", "ANY")], &mut |message| {
             if let Some((kind, certificate)) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
                 all.push(Certified {
                     kind,
@@ -308,7 +336,7 @@ impl Charon {
         command: &str,
         event: &str,
         arguments: &[(&str, &str)],
-        mut each: impl FnMut(Message<'_>),
+        each: &mut dyn FnMut(Message<'_>),
     ) -> Result<(), Error> {
         self.channel.send(&vici::register(event))?;
         while self.packet(event)? != Packet::EventConfirm {}
@@ -350,6 +378,11 @@ impl Charon {
     fn refused(&self, request: &str, why: &str) -> Error {
         Error::Refused { thing: self.channel.thing().into(), why: format!("{request}: {why}") }
     }
+}
+
+/// What was booked before a panic still stands: every entry is a single step.
+fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a command failed, if it did.

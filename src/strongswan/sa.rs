@@ -179,6 +179,23 @@ impl<'a> IkeSa<'a> {
         })
     }
 
+    /// The CHILD_SAs of a `child-rekey` event, which stand one section deeper: each old one, then its new one.
+    pub fn rekeyed(&self) -> impl Iterator<Item = ChildSa<'a>> + use<'a> {
+        let mut elements = self.children.clone();
+        let mut depth = 0usize;
+        std::iter::from_fn(move || {
+            let elements = elements.as_mut()?;
+            loop {
+                match elements.next()? {
+                    Element::Section(_) if depth == 1 => return Some(ChildSa::read(elements)),
+                    Element::Section(_) => depth = depth.saturating_add(1),
+                    Element::SectionEnd => depth = depth.checked_sub(1)?,
+                    _ => {}
+                }
+            }
+        })
+    }
+
     /// Whether the peer is authenticated and the SA in use.
     pub fn is_up(&self) -> bool {
         matches!(self.state.bytes(), b"ESTABLISHED" | b"REKEYING")

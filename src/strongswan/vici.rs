@@ -57,14 +57,7 @@ pub struct Fault {
 
 /// The elements of a message, in order.
 #[derive(Clone, Debug)]
-pub struct Elements<'a>(Cursor<'a>);
-
-/// What is left of a segment, and how long all of it was: only a fault asks for the offset.
-#[derive(Clone, Debug)]
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    whole: usize,
-}
+pub struct Elements<'a>(&'a [u8]);
 
 const COMMAND: u8 = 0;
 const REGISTER: u8 = 3;
@@ -73,7 +66,7 @@ const UNREGISTER: u8 = 4;
 impl<'a> Message<'a> {
     /// The elements, in order.
     pub fn elements(self) -> Elements<'a> {
-        Elements(Cursor { bytes: self.0, whole: self.0.len() })
+        Elements(self.0)
     }
 
     /// The value of a key outside all sections.
@@ -95,22 +88,27 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
     fn next(&mut self) -> Option<Element<'a>> {
-        if self.0.is_over() { None } else { self.0.element().ok() }
+        let (element, rest) = element(self.0)?;
+        self.0 = rest;
+        Some(element)
     }
 }
 
 /// Takes a segment's body apart; what is given is checked to its end.
 pub fn parse(segment: &[u8]) -> Result<Packet<'_>, Fault> {
-    let mut cursor = Cursor { bytes: segment, whole: segment.len() };
-    let packet = match cursor.byte("a packet type")? {
-        1 => Packet::Response(cursor.message()?),
+    let Some((kind, body)) = segment.split_first() else { return Err(fault(segment, segment, "a packet type")) };
+    let packet = match kind {
+        1 => return Ok(Packet::Response(check(segment, body)?)),
         2 => Packet::CommandUnknown,
         5 => Packet::EventConfirm,
         6 => Packet::EventUnknown,
-        7 => Packet::Event(cursor.name()?, cursor.message()?),
-        _ => return Err(Fault { expected: "a packet type that charon sends", offset: 0 }),
+        7 => {
+            let Some((name, message)) = name(body) else { return Err(broken_name(segment, body)) };
+            return Ok(Packet::Event(name, check(segment, message)?));
+        }
+        _ => return Err(fault(segment, segment, "a packet type that charon sends")),
     };
-    if cursor.is_over() { Ok(packet) } else { Err(cursor.fault("the end of the packet")) }
+    if body.is_empty() { Ok(packet) } else { Err(fault(segment, body, "the end of the packet")) }
 }
 
 /// A command with its arguments, as a whole segment with its length.
@@ -157,69 +155,87 @@ pub fn encode(element: Element<'_>, out: &mut Vec<u8>) {
     }
 }
 
-impl<'a> Cursor<'a> {
-    fn is_over(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn fault(&self, expected: &'static str) -> Fault {
-        Fault { expected, offset: self.whole.saturating_sub(self.bytes.len()) }
-    }
-
-    fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], Fault> {
-        let Some((taken, rest)) = self.bytes.split_at_checked(count) else { return Err(self.fault(expected)) };
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    fn byte(&mut self, expected: &'static str) -> Result<u8, Fault> {
-        let Some((first, rest)) = self.bytes.split_first() else { return Err(self.fault(expected)) };
-        self.bytes = rest;
-        Ok(*first)
-    }
-
-    fn name(&mut self) -> Result<Text<'a>, Fault> {
-        let length = self.byte("the length of a name")?;
-        self.take(length.into(), "a whole name").map(Text::new)
-    }
-
-    fn value(&mut self) -> Result<Text<'a>, Fault> {
-        let [high, low] = [self.byte("the length of a value")?, self.byte("the length of a value")?];
-        self.take(u16::from_be_bytes([high, low]).into(), "a whole value").map(Text::new)
-    }
-
-    fn element(&mut self) -> Result<Element<'a>, Fault> {
-        let start = self.bytes.len();
-        Ok(match self.byte("an element type")? {
-            1 => Element::Section(self.name()?),
-            2 => Element::SectionEnd,
-            3 => Element::Pair(self.name()?, self.value()?),
-            4 => Element::List(self.name()?),
-            5 => Element::Item(self.value()?),
-            6 => Element::ListEnd,
-            _ => return Err(Fault { expected: "an element type", offset: self.whole.saturating_sub(start) }),
-        })
-    }
-
-    /// Checks the rest: sections balance, lists hold items only and don't nest.
-    fn message(&mut self) -> Result<Message<'a>, Fault> {
-        let message = Message(self.bytes);
-        let (mut depth, mut in_list) = (0usize, false);
-        while !self.is_over() {
-            let offset = self.whole.saturating_sub(self.bytes.len());
-            let misplaced = |expected| Fault { expected, offset };
-            match (self.element()?, in_list) {
-                (Element::Section(_), false) => depth = depth.saturating_add(1),
-                (Element::SectionEnd, false) => depth = depth.checked_sub(1).ok_or(misplaced("no end of a section"))?,
-                (Element::List(_), false) => in_list = true,
-                (Element::ListEnd, true) => in_list = false,
-                (Element::Pair(..), false) | (Element::Item(_), true) => {}
-                (_, false) => return Err(misplaced("no list item")),
-                (_, true) => return Err(misplaced("a list item or the end of the list")),
-            }
+/// Checks the body of a segment: sections balance, lists hold items only and don't nest.
+fn check<'a>(segment: &'a [u8], body: &'a [u8]) -> Result<Message<'a>, Fault> {
+    let (mut rest, mut depth, mut in_list) = (body, 0usize, false);
+    while !rest.is_empty() {
+        let Some((element, after)) = element(rest) else { return Err(broken(segment, rest)) };
+        match (element, in_list) {
+            (Element::Section(_), false) => depth = depth.saturating_add(1),
+            (Element::SectionEnd, false) if depth == 0 => return Err(fault(segment, rest, "no end of a section")),
+            (Element::SectionEnd, false) => depth = depth.saturating_sub(1),
+            (Element::List(_), false) => in_list = true,
+            (Element::ListEnd, true) => in_list = false,
+            (Element::Pair(..), false) | (Element::Item(_), true) => {}
+            (_, false) => return Err(fault(segment, rest, "no list item")),
+            (_, true) => return Err(fault(segment, rest, "a list item or the end of the list")),
         }
-        if depth == 0 && !in_list { Ok(message) } else { Err(self.fault("the end of a section or list")) }
+        rest = after;
     }
+    if depth == 0 && !in_list { Ok(Message(body)) } else { Err(fault(segment, rest, "the end of a section or list")) }
+}
+
+/// The first element and what follows it; absent where it is not whole.
+#[inline]
+fn element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
+    let (kind, rest) = bytes.split_first()?;
+    Some(match kind {
+        1 => name(rest).map(|(name, rest)| (Element::Section(name), rest))?,
+        2 => (Element::SectionEnd, rest),
+        3 => {
+            let (key, rest) = name(rest)?;
+            let (value, rest) = value(rest)?;
+            (Element::Pair(key, value), rest)
+        }
+        4 => name(rest).map(|(name, rest)| (Element::List(name), rest))?,
+        5 => value(rest).map(|(item, rest)| (Element::Item(item), rest))?,
+        6 => (Element::ListEnd, rest),
+        _ => return None,
+    })
+}
+
+#[inline]
+fn name(bytes: &[u8]) -> Option<(Text<'_>, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((Text::new(name), rest))
+}
+
+#[inline]
+fn value(bytes: &[u8]) -> Option<(Text<'_>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some((Text::new(value), rest))
+}
+
+/// What is wrong with the first element of `rest`, which ends with the segment.
+fn broken(segment: &[u8], rest: &[u8]) -> Fault {
+    let Some((kind, body)) = rest.split_first() else { return fault(segment, rest, "an element type") };
+    match (kind, name(body)) {
+        (1 | 3 | 4, None) => broken_name(segment, body),
+        (3, Some((_, value))) => broken_value(segment, value),
+        (5, _) => broken_value(segment, body),
+        _ => fault(segment, rest, "an element type"),
+    }
+}
+
+fn broken_name(segment: &[u8], name: &[u8]) -> Fault {
+    match name.get(1..) {
+        None => fault(segment, name, "the length of a name"),
+        Some(name) => fault(segment, name, "a whole name"),
+    }
+}
+
+fn broken_value(segment: &[u8], value: &[u8]) -> Fault {
+    match value.get(2..) {
+        None => fault(segment, &[], "the length of a value"),
+        Some(value) => fault(segment, value, "a whole value"),
+    }
+}
+
+/// Something else should have stood where `rest` begins, which ends with the segment.
+fn fault(segment: &[u8], rest: &[u8], expected: &'static str) -> Fault {
+    Fault { expected, offset: segment.len().saturating_sub(rest.len()) }
 }
 
 fn segment(kind: u8, name: &str, arguments: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

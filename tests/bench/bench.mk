@@ -1,6 +1,6 @@
-.PHONY: bench figures bench-build
+.PHONY: bench figures bench-build bench-static
 
-bench: bench-build ## measure against the limits of the machine, and print one table
+bench: bench-build bench-static ## measure against the limits of the machine, and print one table
 	python3 tests/bench/run.py
 
 figures: bench-build ## size, lines, dependencies, and what a scrape costs
@@ -8,3 +8,6 @@ figures: bench-build ## size, lines, dependencies, and what a scrape costs
 
 bench-build:
 	cargo build --release --locked --bin gateway-exporter --example replay --example bench
+
+bench-static:
+	contrib/cross.sh x86_64-unknown-linux-musl

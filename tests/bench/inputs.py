@@ -46,10 +46,10 @@ def event(title, body):
     return packet(7, name(title) + body)
 
 
-def ike(number):
-    """One IKE_SA with one CHILD_SA, some 0.9 KB, as charon's list-sa event."""
+def ike(number, connection="roadwarrior", children=("net",)):
+    """One IKE_SA with its CHILD_SAs, with one some 0.9 KB, as charon's list-sa event."""
     host = f"198.51.{number >> 8 & 255}.{number & 255}"
-    child = pairs((("name", "net"), ("uniqueid", str(number)), ("reqid", str(number)), *CHILD,
+    child = pairs((("uniqueid", str(number)), ("reqid", str(number)), *CHILD,
                    ("spi-in", f"{number:08x}"), ("spi-out", f"{number ^ 0x5a5a5a5a:08x}"), *PROPOSAL,
                    ("bytes-in", str(number * 1021)), ("packets-in", str(number * 7)), ("use-in", str(number % 60)),
                    ("bytes-out", str(number * 4099)), ("packets-out", str(number * 9)),
@@ -62,7 +62,8 @@ def ike(number):
                   ("responder-spi", f"{number * 7919:016x}"), ("nat-remote", "yes"), ("nat-any", "yes"), *PROPOSAL,
                   ("prf-alg", "PRF_HMAC_SHA2_256"), ("dh-group", "CURVE_25519"), ("established", "3"),
                   ("rekey-time", "13773")))
-    return event("list-sa", section("roadwarrior", body + section("child-sas", section(f"net-{number}", child))))
+    inner = b"".join(section(f"{each}-{number}", pairs((("name", each),)) + child) for each in children)
+    return event("list-sa", section(connection, body + section("child-sas", inner)))
 
 
 def capture(count, folder):

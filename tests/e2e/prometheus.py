@@ -11,29 +11,34 @@ SCRAPE = """\
 global:
   scrape_interval: 1s
   scrape_timeout: 1s
+  evaluation_interval: 1s
+rule_files: {rules}
 scrape_configs:
 """
 
 
-def job(name, target, path, parameters=None):
+def job(name, target, path, parameters=None, more=""):
     return f"""\
   - job_name: '{name}'
     metrics_path: '{path}'
     params: {json.dumps(parameters or {})}
     static_configs:
       - targets: ['{target}']
-"""
+{more}"""
 
 
 class Prometheus:
-    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third), with its data in the
-    scratch folder; it ends with the lab."""
+    """One server for `jobs` ({name: (target, path)}, or with {parameter: [value]} as a third and more settings of the job
+    as a fourth) and files of rules, or for a whole configuration; its data is in the scratch folder, and it ends with
+    the lab."""
 
-    def __init__(self, lab, jobs, host=None, name="prometheus"):
+    def __init__(self, lab, jobs, host=None, name="prometheus", rules=(), config=None):
         self.lab, self.host = lab, host
         self.log_name = f"{name}/log"
         self.port = free_port(host)
-        config = lab.write(f"{name}/config.yml", SCRAPE + "".join(job(job_name, *where) for job_name, where in jobs.items()))
+        scrape = SCRAPE.format(rules=json.dumps([str(path) for path in rules]))
+        scrape += "".join(job(job_name, *where) for job_name, where in jobs.items())
+        config = lab.write(f"{name}/config.yml", config or scrape)
         command = (
             "prometheus", f"--config.file={config}", f"--storage.tsdb.path={lab.path(name, 'data')}",
             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn",
@@ -62,6 +67,25 @@ class Prometheus:
         if data["resultType"] == "scalar":
             return [({}, data["result"][1])]
         return [(row["metric"], row["value"][1]) for row in data["result"]]
+
+    def query_range(self, expression, start, end, step):
+        """[(labels, [(time, value)])] between two Unix times."""
+        asked = {"query": expression, "start": start, "end": end, "step": step}
+        rows = self._api("query_range?" + urllib.parse.urlencode(asked))["result"]
+        return [(row["metric"], [(moment, float(value)) for moment, value in row["values"]]) for row in rows]
+
+    def raw(self, expression, moment):
+        """[(labels, [(time, value)])] of a range of samples as they were scraped."""
+        rows = self._api("query?" + urllib.parse.urlencode({"query": expression, "time": moment}))["result"]
+        return [(row["metric"], row["values"]) for row in rows]
+
+    def alerts(self):
+        """[(labels, annotations)] of the alerts that fire or wait for their time."""
+        return [(alert["labels"], alert["annotations"]) for alert in self._api("alerts")["alerts"]]
+
+    def rules(self):
+        """The groups of rules with the health of each rule."""
+        return self._api("rules")["groups"]
 
     def targets(self):
         """{job: (health, last error)} of the latest scrape of each job."""

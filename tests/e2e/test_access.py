@@ -125,12 +125,12 @@ class Users(Access):
     def test_a_mistake_is_named_and_does_not_show_the_password(self):
         config = self.lab.write("bad.yaml", "web:\n  basic_auth_users:\n    ann: topsecret\n")
         done = subprocess.run([binary(), "-n", "-c", config], capture_output=True, text=True, timeout=20)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("web.basic_auth_users.ann: ", done.stderr)
         self.assertNotIn("topsecret", done.stderr)
         web = self.lab.write("tls.yaml", "tls_server_config:\n  cert_file: a\n  key_file: b\n")
         done = subprocess.run([binary(), "-n", f"--web.config.file={web}"], capture_output=True, text=True, timeout=20)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("tls_server_config", done.stderr)
 
 

@@ -252,9 +252,10 @@ class CommandLine(Laboratory):
             "vici_socket: /run/no-such.vici\novpnudpstatus: /no/such/status\nipsec_config: /no/such.conf\n"
             "sockets:\n  - {name: ssh, port: 22, status: listen}\n"
         )
-        for flag in ("--dry-run", "-n", "-dry-run", "--check-config"):
+        for flag, expected in (("--dry-run", 1), ("-n", 1), ("-dry-run", 1), ("--check-config", 0)):
             status, _, said = run_to_end(flag, "--config.file", config)
-            self.assertEqual(status, 0, said)
+            self.assertEqual(status, expected, said)
+            self.assertIn("the configuration is valid", said)
             for words in ("strongswan: /run/no-such.vici", "openvpn: /no/such/status", "ipsec: /no/such.conf", "sockets: /proc/net/tcp"):
                 self.assertIn(f"watching {words}", said)
 
@@ -266,11 +267,12 @@ class CommandLine(Laboratory):
             ("vici_socket: [\n", r"line \d"),
         ):
             config = self.config(text)
-            status, _, said = run_to_end("--dry-run", f"--config.file={config}")
-            self.assertEqual(status, 1, said)
-            self.assertRegex(said, re.escape(config) + ": .*" + complaint)
+            for flag in ("--dry-run", "--check-config", "--doctor", "--once"):
+                status, printed, said = run_to_end(flag, f"--config.file={config}")
+                self.assertEqual((status, printed), (2, ""), said)
+                self.assertRegex(said, re.escape(config) + ": .*" + complaint)
         status, _, said = run_to_end("-n", "-c", "/no/such/config.yaml")
-        self.assertEqual(status, 1)
+        self.assertEqual(status, 2)
         self.assertIn("/no/such/config.yaml: ", said)
 
     def test_an_address_in_use_is_said(self):
@@ -279,7 +281,7 @@ class CommandLine(Laboratory):
             config = self.config(f"ovpnudpstatus: {STATUS}\n")
             status, _, said = run_to_end(f"--web.listen-address={address}", "-c", config)
         self.assertEqual(status, 1)
-        self.assertIn(f"{address}: address already in use", said.lower())
+        self.assertIn(f"{address}: address already in use: by something else; ss -ltnp says what", said)
 
     def test_help_and_version_are_on_stdout(self):
         for flag in ("--help", "-h", "-help"):

@@ -3,13 +3,14 @@
 import collections
 import json
 import os
+import re
 import sys
 import time
 import unittest
 
 from exporter import Exporter, series
 from host import Lab, wait_for
-from openvpn import HOME, TRAIN, Site
+from openvpn import HOME, TRAIN, Site, await_rewrite
 
 AWKWARD = ("Front Desk", "Smith, Ann", 'the "spare" one', "DOMAIN\\laptop", "Žofie Müller")
 KEYS = (
@@ -198,6 +199,62 @@ class Gateway(unittest.TestCase):
                     expected.append(list(zip(KEYS, values)))
             self.assertEqual(sorted(map(repr, sessions)), sorted(map(repr, expected)))
 
+    def test_a_servers_state_is_that_of_its_file(self):
+        names = ("three", "two", "one")
+        servers = "".join(f"  - {{name: {name}, status: {server.status}}}\n" for name, server in zip(names, self.servers))
+        exporter = Exporter(self.lab, "openvpn:\n" + servers, name="states")
+        families, files = self.watched.at_rest(exporter.metrics)
+        first = {}
+        for name, text in zip(names, files):
+            lines = text.decode().splitlines()
+            # Version 1 says no number of seconds: its dates are local time.
+            (moment,) = [line for line in lines if line.startswith(("TIME", "Updated"))]
+            moment = moment.replace("\t", ",").split(",")
+            updated = int(moment[2]) if len(moment) > 2 else time.mktime(time.strptime(moment[1], "%Y-%m-%d %H:%M:%S"))
+            queue, = [line for line in lines if "Max bcast/mcast queue length" in line]
+            routes = [line for line in lines if line.startswith("ROUTING_TABLE")] or \
+                lines[lines.index("ROUTING TABLE") + 2 : lines.index("GLOBAL STATS")]
+            dco = [line[-1] for line in lines if "dco_enabled" in line]
+            expected = {
+                "ovpn_server_up": 1, "ovpn_status_updated_timestamp_seconds": updated, "ovpn_status_rows_skipped": 0,
+                "ovpn_routes": len(routes), "ovpn_max_bcast_mcast_queue_length": int(re.split(r"[,\t]", queue)[-1]),
+                "ovpn_dco_enabled": int(dco[0]) if dco else None,
+            }
+            said = {family: families[family].samples.get(series({"server": name})) for family in expected}
+            self.assertEqual(said, expected, lines[0])
+            for row in status_rows(text):
+                client = series({"client": f"{row.name}_udp"})
+                since = time.mktime(time.strptime(row.since, "%Y-%m-%d %H:%M:%S"))
+                first[client] = min(since, first.get(client, since))
+        self.assertEqual(families["ovpn_client_connected_timestamp_seconds"].samples, first)
+        exporter.stop()
+
+    def test_a_clients_statistics_are_those_of_its_file(self):
+        """Under its own name, from the file that a client of OpenVPN writes."""
+        client = self.clients[0]
+        client.send(20)
+        await_rewrite(client.status, 2)
+        exporter = Exporter(self.lab, f"openvpn:\n  - {{name: uplink, status: {client.status}}}\n", name="statistics")
+
+        def read():
+            with open(client.status, encoding="utf-8") as file:
+                return file.read()
+
+        def attempt():
+            before, families, after = read(), exporter.metrics(), read()
+            return (families, before) if before == after and before.endswith("\nEND\n") else None
+
+        families, text = wait_for("a scrape between two rewrites", attempt)
+        counts = dict(line.split(",") for line in text.splitlines() if " bytes," in line)
+        for family, words in {
+            "tun_read": "TUN/TAP read", "tun_write": "TUN/TAP write", "transport_read": "TCP/UDP read",
+            "transport_write": "TCP/UDP write", "auth_read": "Auth read",
+        }.items():
+            counted = int(counts[f"{words} bytes"])
+            self.assertEqual(families[f"ovpn_link_{family}_bytes_total"].samples, {series({"server": "uplink"}): counted})
+        self.assertGreater(int(counts["TUN/TAP read bytes"]), 20 * 1000)
+        exporter.stop()
+
     def test_a_client_that_left_is_gone(self):
         guest = self.udp.begin("guest", local=TRAIN, local_port=43000, extra=("--explicit-exit-notify", "1"))
         guest.await_connected()
@@ -233,9 +290,17 @@ class Crash(unittest.TestCase):
             exporter = Exporter(lab, f"ovpnudpstatus: {dead.status}\novpntcpstatus: {live.status}\n")
             watched = Watched(exporter, [(dead, "udp", ""), (live, "tcp", "")])
 
+            named = "".join(f"  - {{name: {n}, status: {s.status}, stale_after: 3}}\n" for n, s in (("dead", dead), ("live", live)))
+            ages = Exporter(lab, "openvpn:\n" + named, name="ages")
+
+            def up():
+                return tuple(ages.value("ovpn_server_up", server=name) for name in ("dead", "live"))
+
+            self.assertEqual(up(), (1, 1))
             dead.await_rewrite()
             dead.kill()
             dead.whole()
+            wait_for("the file to be stale", lambda: up() == (0, 1))
             families, sessions, received, _ = watched.totals()
             self.assertEqual(sessions, 2)
             self.assertEqual(of_present(families, "ovpn_bytes_in_total"), received)

@@ -5,6 +5,7 @@ Where E2E_KEEP names a folder, screenshots are left there.
 
 import os
 import socket
+import time
 import unittest
 
 from browser import Browser
@@ -29,6 +30,8 @@ EVIL = (
     "{{7*7}} ${7*7}",
     "x" * 64,
 )
+# The files of these tests are old.
+FRESH = "stale_after: 4000000000"
 # Their order as text is not their order as numbers.
 BYTES = (9, 10, 100, 1023, 1024, 99_999, 1_048_576, 20_000_000, 3_000_000_000, 2**63)
 
@@ -67,13 +70,14 @@ class Pages(unittest.TestCase):
             cls.lab,
             f"server_name: gw.example.org\nvici_socket: {cls.charon.socket}\n"
             f"ipsec_config: {FIXTURES}/ipsec/site-to-site/ipsec.conf\nipsec_command: [{command}]\n"
-            f"ovpnudpstatus: {cls.crowd}\novpntcpstatus: {cls.gone}\n"
+            f"openvpn:\n  - {{status: {cls.crowd}, {FRESH}}}\n  - {{status: {cls.gone}}}\n"
             f"sockets:\n  - {{name: ssh, port: {there.getsockname()[1]}, status: listen}}\n",
         )
         rows = list(zip(EVIL, BYTES))
-        cls.awkward = Exporter(cls.lab, f"ovpnudpstatus: {cls.lab.write('evil.status', status(rows))}\n", name="evil")
+        evil = cls.lab.write("evil.status", status(rows))
+        cls.awkward = Exporter(cls.lab, f"openvpn: [{{status: {evil}, {FRESH}}}]\n", name="evil")
         nothing = cls.lab.write("nothing.status", status(()))
-        cls.empty = Exporter(cls.lab, f"ovpnudpstatus: {nothing}\n", name="empty")
+        cls.empty = Exporter(cls.lab, f"openvpn: [{{status: {nothing}, {FRESH}}}]\n", name="empty")
         cls.browser = Browser(cls.lab)
 
     def setUp(self):
@@ -157,7 +161,8 @@ class Pages(unittest.TestCase):
         text = self.browser.text()
         for words in (
             "strongswan", self.charon.socket, "ipsec", "site-to-site/ipsec.conf", "openvpn", self.crowd, self.gone,
-            "not found", f"1 of {7 + os.path.exists('/proc/net/xfrm_stat')} can't be read", "sockets", "/proc/net/tcp",
+            "not found: OpenVPN has not written it", "To do: start OpenVPN, with status " + self.gone,
+            f"1 of {8 + os.path.exists('/proc/net/xfrm_stat')} down", "sockets", "/proc/net/tcp", "only this machine may ask",
         ):
             self.assertIn(words.lower(), text.lower())
         since = self.browser.execute("return document.body.textContent.match(/since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")
@@ -201,6 +206,82 @@ class Pages(unittest.TestCase):
         self.browser.keys("\ue007")
         wait_for("the order", lambda: self.exact(place) == sorted(self.exact(place)))
 
+    def shown(self, rows="tbody tr"):
+        script = "return Array.from(document.querySelectorAll(arguments[0])).filter(r => r.getClientRects().length).map(r => r.textContent)"
+        return self.browser.execute(script, rows)
+
+    def type(self, words):
+        self.browser.execute("var b = document.querySelector('input[type=search]'); b.value = ''; b.focus()")
+        self.browser.keys(words)
+
+    def test_the_filter_hides_what_has_not_all_words(self):
+        self.open(self.exporter, "/static")
+        # The box is the first thing behind the links that the keyboard comes to.
+        self.browser.execute("document.querySelector('nav a:last-child').focus()")
+        self.browser.keys("\ue004")
+        self.assertEqual(self.browser.execute("return document.activeElement.type"), "search")
+        self.assertEqual(self.browser.execute("return document.activeElement.labels[0].textContent.trim()"), "Filter")
+        for words, expected in (("ALICE.1", 1), ("alice udp", 5), ("alice ikev2", 0), ("branch.example", 2), ("", 50)):
+            self.type(words or "x\ue003")
+            self.assertEqual(len(self.shown()), expected, words)
+            said = self.browser.text(".bar [role=status]")
+            self.assertEqual(said, f"{expected} of 50 shown" if words else "")
+        self.type("alice udp")
+        self.browser.click("thead th:nth-child(1) button")
+        self.assertEqual(len(self.shown()), 5)
+        self.keep("filtered-desktop-light")
+        self.open(self.exporter, "/")
+        self.type("not found")
+        self.assertEqual(len(self.shown("section li")), 1)
+        self.assertEqual(len(self.shown("section")), 1)
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_the_page_takes_over_what_changes(self):
+        path = self.lab.write("live.status", status([("ann", 10), ("ben", 20)]))
+        exporter = Exporter(self.lab, f"openvpn: [{{status: {path}, {FRESH}}}]\n", name="live")
+        self.open(exporter, "/static")
+        self.type("ann")
+        self.browser.click("thead th:nth-child(1) button")
+        self.browser.click("thead th:nth-child(1) button")
+        self.browser.execute("window.same = true")
+        self.lab.write("live.status", status([("ann", 10), ("eve", 5), ("nora", 7), ("ben", 21)]))
+        wait_for("the new rows", lambda: self.column(0) == ["nora", "eve", "ben", "ann"], 25)
+        self.assertEqual(len(self.shown()), 1, "new rows are filtered, too")
+        self.assertEqual(self.browser.text("h1+span"), "4 sessions")
+        self.assertEqual(self.browser.execute("return document.querySelector('th').getAttribute('aria-sort')"), "descending")
+        self.lab.write("live.status", status(()))
+        wait_for("no rows", lambda: self.browser.shows("No session."), 25)
+        self.lab.write("live.status", status([("joanne", 1)]))
+        wait_for("a row", lambda: self.browser.find("tbody tr"), 25)
+        self.assertEqual(self.browser.execute("return window.same"), True, "it was loaded anew")
+        self.assertEqual(len(self.browser.find("thead button")), 8)
+        self.browser.click(".bar input[type=checkbox]")
+        asked = "return performance.getEntriesByType('resource').length"
+        before = self.browser.execute(asked)
+        time.sleep(11)
+        self.assertEqual(self.browser.execute(asked), before, "it was told not to")
+        self.assertEqual(self.browser.complaints(), [])
+        self.browser.click(".bar input[type=checkbox]")
+        exporter.stop()
+        wait_for("a word about it", lambda: self.browser.shows("No answer from the exporter"), 25)
+        self.browser.complaints()
+
+    def test_people_who_do_not_see_it_are_told(self):
+        for exporter, path in ((self.exporter, "/"), (self.exporter, "/static"), (self.empty, "/static")):
+            self.open(exporter, path)
+            faults = self.browser.execute("""
+                const all = s => Array.from(document.querySelectorAll(s)), faults = [];
+                for (const input of all('input')) if (!input.labels.length) faults.push('an input without a label');
+                for (const th of all('th')) if (th.scope !== 'col') faults.push('a head without a scope');
+                for (const table of all('table')) if (!table.getAttribute('aria-label')) faults.push('a table without a name');
+                for (const one of ['main', 'header', 'footer', 'nav[aria-label]', 'h1', '[aria-current]'])
+                    if (all(one).length !== 1) faults.push(one);
+                if (all('h1+span[role=status]').length !== 1) faults.push('a summary that is not announced');
+                if (!document.documentElement.lang || !document.title) faults.push('no language or title');
+                return faults;
+            """)
+            self.assertEqual(faults, [], path)
+
     def test_a_reload_keeps_the_page(self):
         self.open(self.awkward, "/static")
         before = self.browser.text()
@@ -217,6 +298,7 @@ class Pages(unittest.TestCase):
             self.assertIn(name, source)
         self.assertTrue(self.browser.shows("50 sessions"))
         self.assertEqual(self.browser.find("thead button"), [])
+        self.assertEqual(self.browser.text(".bar"), "", "what needs a script is not offered")
         self.keep("no-script-desktop-light")
         self.open(self.exporter, "/")
         self.assertTrue(self.browser.shows(self.crowd))

@@ -6,6 +6,7 @@ The exporter runs as a user without rights, beside a charon, an `ipsec` and a st
 import contextlib
 import html
 import os
+import re
 import shutil
 import socket
 import stat
@@ -233,6 +234,30 @@ class Sick(unittest.TestCase):
                 spoil()
                 families = self.suffer("openvpn", reason, "ovpn_sessions_total")
                 self.assertIn("strongswan_sessions_total", families)
+
+    def test_openvpn_is_stale(self):
+        def written(age):
+            moment = int(time.time()) - age
+            text = STATUS.read_text(encoding="utf-8")
+            with open(self.lab.path("status.new"), "w", encoding="utf-8") as file:
+                file.write(re.sub(r"^TIME\t.*", f"TIME\tthen\t{moment}", text, count=1, flags=re.M))
+            os.rename(file.name, self.status)
+            return moment
+
+        logged = len(self.exporter.log())
+        sessions = None
+        # The first two say that it is written every ten seconds.
+        for age, is_up in ((20, 1), (10, 1), (3600, 0), (5, 1)):
+            moment = written(age)
+            for _ in range(SCRAPES):
+                families = self.scrape()
+                self.assertEqual(list(families["ovpn_server_up"].samples.values()), [is_up])
+                self.assertEqual(list(families["ovpn_status_updated_timestamp_seconds"].samples.values()), [moment])
+                # An old file was read all the same: what it says stands, and nothing is lost that a log would tell.
+                self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1})
+                sessions = sessions or families["ovpn_sessions_total"].samples
+                self.assertEqual(families["ovpn_sessions_total"].samples, sessions)
+        self.assertEqual(self.exporter.log()[logged:], "")
 
     def test_all_at_once(self):
         self.charon.words = b""

@@ -1,5 +1,6 @@
 """Sockets: what the rules see against what `ss` counts, in a namespace with known listeners and connections."""
 
+import collections
 import os
 import shutil
 import socket
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import unittest
 
-from exporter import Exporter, connect, inside
+from exporter import Exporter, connect, inside, series
 from host import Lab, wait_for
 
 # Runs inside the gateway under the name of its program: one listener, until its stdin is closed.
@@ -176,6 +177,17 @@ class Stage(unittest.TestCase):
         families = exporter.metrics()["connection_status_count"].samples
         self.assertEqual({dict(labels)["name"]: value for labels, value in families.items()}, counts)
         exporter.stop()
+
+    def test_the_tables_have_as_many_sockets_of_a_state_as_ss_says(self):
+        names = {"ESTAB": "established", "LISTEN": "listen", "UNCONN": "unconnected"}
+        counts = self.exporter.metrics()["connection_table_sockets"].samples
+        for table, words in {"tcp6": ("-6", "-ta"), "udp": ("-4", "-ua"), "udp6": ("-6", "-ua")}.items():
+            expected = collections.Counter(names[line.split()[0]] for line in self.ss(*words))
+            said = {dict(labels)["state"]: value for labels, value in counts.items() if ("protocol", table) in labels}
+            self.assertEqual({state: value for state, value in said.items() if value}, expected, table)
+        # The scrape is itself a connection of the table that is left, and earlier ones linger.
+        listening = counts[series({"protocol": "tcp", "state": "listen"})]
+        self.assertEqual(listening, len(self.ss("-4", "-tl")))
 
     def test_a_process_is_named_by_a_whole_pattern(self):
         said = "".join(self.ss("-tlp", "sport", "=", ":7001"))

@@ -414,6 +414,33 @@ class Inside(Case):
         self.assertEqual(self.samples("strongswan_pool_leases"), leases)
         self.assertEqual(self.samples("strongswan_pool_addresses"), {series({"pool": "road"}): int(size)})
 
+    def test_workers_jobs_and_sessions_are_swanctls(self):
+        text = self.near.charon.swanctl("--stats")
+        workers = re.search(r"worker threads: (\d+) total, (\d+) idle, working: (\d+)/(\d+)/(\d+)/(\d+)", text)
+        total, idle, *active = map(int, workers.groups())
+        queued = map(int, re.search(r"job queues: (\d+)/(\d+)/(\d+)/(\d+)", text).groups())
+        scheduled, = re.search(r"jobs scheduled: (\d+)", text).groups()
+        sas, half_open = re.search(r"IKE_SAs: (\d+) total, (\d+) half-open", text).groups()
+        families = self.exporter.metrics()
+
+        def said(name):
+            return {dict(labels).get("priority", ""): value for labels, value in families[name].samples.items()}
+
+        priorities = ("critical", "high", "medium", "low")
+        self.assertEqual(said("strongswan_worker_threads"), {"": total})
+        # Who asks keeps a thread or two busy.
+        busy = said("strongswan_worker_threads_active")
+        self.assertEqual(said("strongswan_worker_threads_idle"), {"": total - sum(busy.values())})
+        self.assertEqual(idle, total - sum(active))
+        for priority, count in zip(priorities, active):
+            self.assertLessEqual(abs(busy[priority] - count), 2, priority)
+        self.assertEqual(said("strongswan_jobs_queued"), dict(zip(priorities, queued)))
+        self.assertLessEqual(abs(said("strongswan_jobs_scheduled")[""] - int(scheduled)), 2)
+        self.assertEqual(said("strongswan_half_open_ike_sas"), {"": int(half_open)})
+        sessions = {dict(labels)["connection"]: value for labels, value in families["strongswan_connection_sessions"].samples.items()}
+        self.assertEqual(sessions, {"branch": 1, "road": 2})
+        self.assertEqual(sum(sessions.values()), int(sas))
+
     def test_charon_started_when_swanctl_says(self):
         since = re.search(r"since (.*)", self.near.charon.swanctl("--stats"))[1]
         # The exporter takes charon's date for one of its own zone.

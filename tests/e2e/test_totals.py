@@ -4,11 +4,12 @@ TOTALS_SECONDS says how long each run is (12; 300 for a proof).
 """
 
 import os
+import signal
 import sys
 import time
 import unittest
 
-from charon import ESP_PFS, connect, sites
+from charon import ESP_PFS, Charon, connect, sites, traffic
 from exporter import Exporter
 from host import Lab, wait_for
 from openvpn import Site, await_rewrite
@@ -95,11 +96,54 @@ class Totals(unittest.TestCase):
         self.assertGreaterEqual(went, 0.9 * 3 * RATE * SIZE * SECONDS)
         rekeys = self.children() - first[1]
         self.assertGreater(rekeys, 2)
-        # What comes in is exact. What goes out between the last scrape and a rekey is not seen: measured, 598 of 87000
-        # packets in 290 s with a rekey every 20 s.
+        # Only what goes out in the last tenth of a second before a rekey that this side began is not seen: measured, 111
+        # of 90003 packets in 300 s with a rekey every 20 s, and of 30003 that came in none.
         for family in ("strongswan_bytes", "strongswan_tunnel_bytes"):
-            self.assert_counted(f"{family}_out_total", went, (1 + rekeys) * 3 * RATE * SIZE)
+            self.assert_counted(f"{family}_out_total", went, 3 * RATE * SIZE)
             self.assert_counted(f"{family}_in_total", came, RATE * SIZE)
+
+    def test_what_comes_and_goes_between_two_scrapes(self):
+        left, right = sites(self.lab, ["10.1.1.0/24"], ["10.2.1.0/24"])
+        exporter = Exporter(self.lab, f"vici_socket: '{left.charon.uri}'\n")
+
+        def totals():
+            families = exporter.metrics()
+            names = [f"strongswan_{what}_{way}_total" for what in ("bytes", "tunnel_bytes") for way in ("in", "out")]
+            return [sum(families[name].samples.values()) if name in families else 0 for name in names]
+
+        def session(close):
+            """Connects, sends and ends without a scrape; what went through is counted nevertheless."""
+            before, devices = totals(), device_counts()
+            connect(left, right, "branch", ("lan",))
+            traffic(left.host, right.host, "10.2.1.1", 100_000, source="10.1.1.1")
+            close.charon.swanctl("--terminate", "--ike", "branch")
+            counted = [now - then for now, then in zip(device_counts(), devices)]
+            self.assertGreater(counted[1], 100_000)
+            grown = [now - then for now, then in zip(totals(), before)]
+            self.assertEqual(grown, counted * 2)
+
+        def device_counts():
+            return received(left), device_bytes(left.host, "ipsec0", "tx")
+
+        def threads():
+            return len(os.listdir(f"/proc/{exporter.process.pid}/task"))
+
+        totals()
+        resting = wait_for("charon's events", lambda: (count := threads()) > 2 and count)
+        session(left)
+        session(right)
+        # Another charon: the exporter listens to it from the next scrape on.
+        left.charon.stop()
+        wait_for("the end of the listener", lambda: threads() < resting)
+        left.charon = Charon(left.host)
+        session(right)
+        # Other settings: the old listener ends, the new one takes its place.
+        with open(exporter.config, "a", encoding="utf-8") as file:
+            file.write("metrics: {client: user}\n")
+        exporter.process.send_signal(signal.SIGHUP)
+        wait_for("the end of the old listener", lambda: threads() < resting)
+        session(left)
+        self.assertLessEqual(threads(), resting)
 
     def children(self):
         """The number of the newest CHILD_SA."""

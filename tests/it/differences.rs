@@ -12,6 +12,7 @@ use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
 use gateway_exporter::source::socket::Address;
+use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics};
@@ -33,7 +34,9 @@ fn child(keys: &[(&str, &str)]) -> String {
     (0..3).for_each(|_| put(Element::SectionEnd));
     let Ok(Packet::Response(message)) = parse(&segment) else { panic!("a message") };
     let mut out = Exposition::default();
-    metrics::expose_ike(&IkeSa::parse(message).unwrap(), &mut out);
+    let ike = IkeSa::parse(message).unwrap();
+    let (mut configured, mut sessions) = (metrics::Configured::default(), metrics::Sessions::default());
+    metrics::see(&ike, 0, &mut configured, &mut sessions, &mut Books::default(), &mut out);
     samples(out)
 }
 
@@ -212,4 +215,25 @@ fn a_tunnel_that_is_rekeyed_is_up() {
 #[test]
 fn no_session_is_an_empty_list() {
     assert_eq!(json(&[]), b"[]");
+}
+
+#[test]
+fn a_dry_run_ends_with_0_when_all_is_well() {
+    let folder = std::env::temp_dir().join(format!("gwx-dry-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("config.yaml");
+    let dry_run = |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway-exporter"));
+        let output = { command }.arg("--dry-run").arg("-c").arg(&config).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let status = folder.join("status");
+    std::fs::write(&status, self::status(&["a 1.1.1.1:1 10 20 a"])).unwrap();
+    let (code, text) = dry_run(&format!("ovpnudpstatus: {}\n", status.display()));
+    assert!(code == Some(0) && text.contains("\novpn_bytes_in_total{client=\"a_udp\"} 10\n"), "{code:?}: {text}");
+    let (code, text) = dry_run("ovpnudpstatus: /no/such\n");
+    assert!(code == Some(1) && text.contains("probe_success{version=\"\"} 0"), "{code:?}: {text}");
+    assert_eq!(dry_run("ovpnudpstatuz: /no/such\n"), (Some(2), String::new()));
+    std::fs::remove_dir_all(&folder).unwrap();
 }

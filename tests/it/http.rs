@@ -34,7 +34,7 @@ fn start(limits: Limits, respond: impl Fn(&Request) -> Reply + Send + Sync + 'st
 fn routes(request: &Request) -> Reply {
     match request.path.as_str() {
         "/big" => Reply::ok("application/octet-stream", vec![b'x'; BIG]),
-        "/stream" => Reply::stream("application/octet-stream", std::io::repeat(b'x').take(BIG as u64)),
+        "/stream" => Reply::stream("application/octet-stream", BufReader::new(std::io::repeat(b'x').take(BIG as u64))),
         "/short" => Reply::stream("text/plain", &b"a short stream"[..]),
         "/metrics" => Reply::ok("text/plain", &b"up 1\n"[..]),
         _ => Reply::text(404, "not found\n"),

@@ -4,6 +4,7 @@
 mod architecture;
 #[path = "../replay/charon.rs"]
 mod charon;
+mod contrib;
 mod dependencies;
 mod differences;
 mod fixture;
@@ -11,6 +12,7 @@ mod http;
 mod ipsec;
 mod kernel;
 mod libreswan;
+mod man;
 mod openvpn;
 mod originals;
 mod reader;

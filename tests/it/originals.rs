@@ -65,7 +65,8 @@ fn the_strongswan_exporters_metrics_sample() {
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
     strongswan(|ike| {
         count += 1;
-        books.see(&ike, NOW);
+        let (mut configured, mut sessions) = (metrics::Configured::default(), metrics::Sessions::default());
+        metrics::see(&ike, NOW, &mut configured, &mut sessions, &mut books, &mut Exposition::default());
     });
     metrics::expose_count(count, &mut out);
     metrics::expose_books(&books, &mut out);

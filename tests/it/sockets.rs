@@ -49,7 +49,7 @@ fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Ve
                 let lines = tally.count(table, &bytes, endian);
                 assert_eq!(lines.skipped, 0, "{table:?}");
                 if tally.reads(table) {
-                    metrics::expose_census(table, &lines.census, States::ALL, &mut exposition);
+                    metrics::expose_census(table, &lines.census, tally.states(table), &mut exposition);
                 }
             }
             None => tally.lack(table),

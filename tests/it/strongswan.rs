@@ -14,7 +14,7 @@ use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::inside::{self, Stats};
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
-use gateway_exporter::strongswan::vici::{Packet, encode, parse};
+use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics, sessions};
 
 use crate::charon::Replay;
@@ -263,11 +263,10 @@ fn broken_segments_are_refused_or_give_valid_text() {
                     tunnels.load(&connection);
                 }
                 if let Some(ike) = IkeSa::parse(message) {
-                    tunnels.see(&ike);
-                    metrics::expose_ike(&ike, &mut out);
-                    sessions::list(&ike, "", "gateway", &mut Vec::new());
                     let mut books = Books::new(Identity::User, 10);
-                    books.see(&ike, 0);
+                    metrics::see(&ike, 0, &mut tunnels, &mut metrics::Sessions::default(), &mut books, &mut out);
+                    ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
+                    sessions::list(&ike, "", "gateway", &mut Vec::new());
                     metrics::expose_books(&books, &mut out);
                 }
                 tunnels.expose(Some(&metrics::Sessions::default()), &mut out);
@@ -275,6 +274,28 @@ fn broken_segments_are_refused_or_give_valid_text() {
             });
         }
     }
+}
+
+#[test]
+fn a_rekey_tells_of_the_old_child_and_of_the_new_one() {
+    let child = |number: &'static str, bytes: &'static str| {
+        let pair = |key: &'static str, value: &'static str| Element::Pair(key.into(), value.into());
+        [pair("name", "lan"), pair("uniqueid", number), pair("spi-in", number), pair("bytes-out", bytes)]
+    };
+    let section = |name: &'static str| vec![Element::Section(name.into())];
+    let (pair, end) = (vec![Element::Pair("remote-id".into(), "branch".into())], vec![Element::SectionEnd]);
+    let inner =
+        [section("old"), child("1", "700").into(), end.clone(), section("new"), child("2", "3").into(), end.clone()];
+    let outer = [section("gw"), pair, section("child-sas"), section("lan"), inner.concat(), end.repeat(3)];
+    let mut segment = b"\x07\x0bchild-rekey".to_vec();
+    outer.concat().into_iter().for_each(|element| encode(element, &mut segment));
+    let Ok(Packet::Event(_, message)) = parse(&segment) else { panic!("no event") };
+    let ike = IkeSa::parse(message).expect("an IKE_SA");
+    let children: Vec<_> = ike.rekeyed().map(|child| (child.unique_id.to_string(), child.bytes_out)).collect();
+    assert_eq!(children, [("1".into(), Some(700)), ("2".into(), Some(3))]);
+    let mut books = Books::new(Identity::Remote, 10);
+    ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
+    assert_eq!(books.clients().map(|(name, total)| (name, total.bytes_out)).collect::<Vec<_>>(), [("branch", 703)]);
 }
 
 #[test]

@@ -50,8 +50,15 @@ impl Replay {
         Self { busy: lists, ..self }
     }
 
-    /// Answers one client until it hangs up.
-    pub(crate) fn answer(&self, mut stream: impl Read + Write) -> io::Result<()> {
+    /// Answers one client until it hangs up, which it may do while it is answered.
+    pub(crate) fn answer(&self, stream: impl Read + Write) -> io::Result<()> {
+        match self.converse(stream) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    fn converse(&self, mut stream: impl Read + Write) -> io::Result<()> {
         let mut lists: usize = 0;
         loop {
             let mut length = [0; 4];

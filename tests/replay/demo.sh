@@ -20,9 +20,10 @@ server_name: demo-gateway
 vici_socket: $scratch/charon.vici
 ipsec_config: fixtures/ipsec/eap-users/ipsec.conf
 ipsec_command: [cat, fixtures/ipsec/eap-users/statusall]
+# The captures are old; they shall not count as stale.
 openvpn:
-  - {name: demo-udp, status: fixtures/openvpn/awkward-names/status, protocol: udp}
-  - {name: demo-tcp, status: fixtures/openvpn/tcp-server/status, protocol: tcp}
+  - {name: demo-udp, status: fixtures/openvpn/awkward-names/status, protocol: udp, stale_after: 4000000000}
+  - {name: demo-tcp, status: fixtures/openvpn/tcp-server/status, protocol: tcp, stale_after: 4000000000}
 sockets:
   - {name: this exporter, port: ${address##*:}, protocol: tcp, status: listen}
   - {name: nobody listens here, port: 9, protocol: tcp, status: listen}

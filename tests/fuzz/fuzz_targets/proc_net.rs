@@ -1,13 +1,13 @@
-//! The kernel's tables of sockets, in both byte orders, held against a few rules.
+//! The kernel's tables of sockets, in one of both byte orders, held against a few rules.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::kernel::{metrics as kernel_metrics, xfrm};
-use gateway_exporter::sockets::{diag, metrics};
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
+use gateway_exporter::sockets::{diag, metrics};
 use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;
 
@@ -29,17 +29,17 @@ fuzz_target!(|table: &[u8]| {
     if let Some(errors) = xfrm::parse(Text::new(table)) {
         let mut out = Exposition::default();
         kernel_metrics::expose(&errors, &mut out);
-        judge::read(out);
+        judge::check(out);
     }
-    for endian in [Endian::Little, Endian::Big] {
-        let names = Names::new();
-        let mut tally = Tally::new(&RULES, &names);
-        let (mut out, lines) = (Exposition::default(), table.split(|byte| *byte == b'\n').count());
-        for kind in Table::ALL {
-            let counted = tally.count(kind, table, endian);
-            assert!(counted.understood.saturating_add(counted.skipped) <= lines, "more rows than lines");
-        }
-        tally.findings().for_each(|finding| metrics::expose(finding, &mut out));
-        judge::read(out);
-    }
+    // Which table it is and in which byte order is read from its length: each is tried on its own, and soon.
+    let Some(kind) = Table::ALL.get(table.len() / 2 % Table::ALL.len()).copied() else { return };
+    let endian = if table.len() % 2 == 0 { Endian::Little } else { Endian::Big };
+    let names = Names::new();
+    let mut tally = Tally::new(&RULES, &names);
+    let lines = table.split(|byte| *byte == b'\n').count();
+    let counted = tally.count(kind, table, endian);
+    assert!(counted.understood.saturating_add(counted.skipped) <= lines, "more rows than lines");
+    let mut out = Exposition::default();
+    tally.findings().for_each(|finding| metrics::expose(finding, &mut out));
+    judge::check(out);
 });

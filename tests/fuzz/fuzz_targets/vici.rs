@@ -22,10 +22,8 @@ fuzz_target!(|segment: &[u8]| {
         books.load(&connection);
     }
     if let Some(ike) = IkeSa::parse(message) {
-        configured.see(&ike);
-        seen.see(&ike);
-        books.see(&ike, 1);
-        metrics::expose_ike(&ike, &mut out);
+        metrics::see(&ike, 1, &mut configured, &mut seen, &mut books, &mut out);
+        ike.rekeyed().for_each(|child| books.hear(&ike, &child, 1));
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
     books.end(1);
@@ -34,5 +32,5 @@ fuzz_target!(|segment: &[u8]| {
     metrics::expose_stats(&Stats::parse(message), None, &mut out);
     inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
     inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
-    judge::read(out);
+    judge::check(out);
 });

@@ -1,0 +1,203 @@
+//! Label values: escaped, never disturbing a terminal, never longer than a name may be.
+
+use std::fmt::{self, Write as _};
+
+use super::table::{Line, Shape};
+use crate::identities::Identities;
+use crate::text::{Text, clipped, is_disruptive};
+
+/// Where a row writes one label's value; escapes as the format asks.
+///
+/// No value disturbs the terminal that it is printed on ([`is_disruptive`]), and none is longer than
+/// [`crate::text::LONGEST`].
+pub struct LabelValue<'w> {
+    out: &'w mut Vec<u8>,
+    written: bool,
+    identities: Identities,
+    look: Look,
+}
+
+/// What was seen of a row while its labels were written.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    pub(super) whose: Whose,
+    /// Whether every value stands there as it was given: then other values would have made another text.
+    pub(super) is_verbatim: bool,
+}
+
+/// Whom a row is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Nobody,
+    Client,
+    /// A client that is not to be shown.
+    Hidden,
+}
+
+impl LabelValue<'_> {
+    /// Writes the name of a client as the operator wants it; where it is not to be shown there will be no row.
+    pub fn identity(&mut self, identity: Text<'_>) {
+        self.look.whose = Whose::Client;
+        // No copy where none is needed: what disturbs or is too long is seen to for every text.
+        if self.identities == Identities::Plain {
+            return self.text(identity);
+        }
+        self.look.is_verbatim = false;
+        match self.identities.show(identity) {
+            Some(name) => self.text(name.as_str().into()),
+            None => self.look.whose = Whose::Hidden,
+        }
+    }
+
+    /// Writes the addresses of a peer with a separator between them, unless they are not to be shown.
+    pub fn addresses<'a>(&mut self, addresses: impl IntoIterator<Item = Text<'a>>, separator: &str) {
+        if self.identities.shows_addresses() {
+            self.joined(addresses, separator);
+        }
+    }
+
+    /// Writes a piece of input.
+    pub fn text(&mut self, text: Text<'_>) {
+        self.written = true;
+        self.look.is_verbatim &= escape(text, self.out);
+    }
+
+    /// Writes a piece of input, if there is one.
+    pub fn maybe(&mut self, text: Option<Text<'_>>) {
+        if let Some(text) = text {
+            self.text(text);
+        }
+    }
+
+    /// Writes what prints.
+    pub fn display(&mut self, value: impl fmt::Display) {
+        self.written = true;
+        // Writing to a LabelValue can't fail; a failing Display only ends early.
+        let _ = write!(self, "{value}");
+    }
+
+    /// Writes pieces with a separator between them.
+    pub fn joined<'a>(&mut self, parts: impl IntoIterator<Item = Text<'a>>, separator: &str) {
+        for (index, part) in parts.into_iter().enumerate() {
+            if index > 0 {
+                self.text(separator.into());
+            }
+            self.text(part);
+        }
+    }
+}
+
+impl fmt::Write for LabelValue<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text.into());
+        Ok(())
+    }
+}
+
+/// What stands before each label's value: `,name="`.
+pub(super) fn openings(shape: &dyn Shape) -> Vec<String> {
+    (0..).map_while(|number| shape.label(number)).map(|name| [",", name, "=\""].concat()).collect()
+}
+
+/// Writes `{a="x",b="y"}`, or nothing where no label has a value; says whom the row is about.
+pub(super) fn write_labels(row: &dyn Line, openings: &[String], identities: Identities, out: &mut Vec<u8>) -> Look {
+    let mut look = Look { whose: Whose::Nobody, is_verbatim: true };
+    let begin = out.len();
+    for (number, opening) in openings.iter().enumerate() {
+        let start = out.len();
+        out.extend_from_slice(opening.as_bytes());
+        let mut value = LabelValue { out, written: false, identities, look };
+        row.write_label(number, &mut value);
+        look = value.look;
+        if value.written {
+            look.is_verbatim &= !shorten(start.saturating_add(opening.len()), out);
+            out.push(b'"');
+        } else {
+            out.truncate(start);
+        }
+    }
+    if let Some(first) = out.get_mut(begin) {
+        *first = b'{';
+        out.push(b'}');
+    }
+    look
+}
+
+/// Cuts the escaped text at `begin..` where it is too long, but not within an escape; says whether it did.
+fn shorten(begin: usize, out: &mut Vec<u8>) -> bool {
+    let written = out.get(begin..).unwrap_or_default();
+    let Some((kept, mark)) = clipped(written) else { return false };
+    let slashes = written.iter().take(kept).rev().take_while(|byte| **byte == b'\\').count();
+    out.truncate(begin.saturating_add(kept).saturating_sub(slashes % 2));
+    out.extend_from_slice(mark.as_bytes());
+    true
+}
+
+/// Writes a text so that it disturbs nobody; says whether it did not have to be changed for that.
+fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
+    let bytes = text.bytes();
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return true;
+    }
+    for chunk in bytes.utf8_chunks() {
+        escape_characters(chunk.valid(), out);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    false
+}
+
+/// Whether all of it is printable ASCII without quotes and backslashes: eight bytes at a time, since most values are
+/// short, and this is asked of each label of each row.
+fn is_plain(bytes: &[u8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = EACH << 7;
+    // Exact for "any byte is less than `limit`", as long as no byte is above 127, which is odd as well.
+    let less = |word: u64, limit: u64| word.wrapping_sub(EACH.wrapping_mul(limit)) & !word & HIGH;
+    let is = |word: u64, byte: u8| less(word ^ EACH.wrapping_mul(byte.into()), 1);
+    let odd = |word: u64| less(word, b' '.into()) | is(word, b'"') | is(word, b'\\') | is(word, 0x7f) | word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().all(|word| odd(u64::from_ne_bytes(*word)) == 0)
+        && rest.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+}
+
+fn escape_characters(text: &str, out: &mut Vec<u8>) {
+    for character in text.chars() {
+        match character {
+            '\\' => out.extend_from_slice(br"\\"),
+            '"' => out.extend_from_slice(br#"\""#),
+            '\n' => out.extend_from_slice(br"\n"),
+            '\t' => out.push(b'\t'),
+            character if is_disruptive(character) => out.extend_from_slice("\u{fffd}".as_bytes()),
+            character => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_plain_or_not_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let expected = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+            for at in 0..20 {
+                for filler in [b' ', b'!', b'~', b'a'] {
+                    let mut text = [filler; 20];
+                    text[at] = byte;
+                    assert_eq!(is_plain(&text), expected, "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_quoted_value_may_not_hold_is_escaped_or_replaced() {
+        let mut line = Vec::new();
+        escape(Text::new(b"two\nlines\tand \"quotes\"\x07"), &mut line);
+        assert_eq!(String::from_utf8(line), Ok("two\\nlines\tand \\\"quotes\\\"\u{fffd}".to_owned()));
+    }
+}

@@ -1,0 +1,341 @@
+//! Tables: a label set, the families that carry it, and where a row keeps their values.
+
+use std::marker::PhantomData;
+
+use super::label::LabelValue;
+
+/// What a sample means to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises; a fall is a restart.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// What becomes of two values for one series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    /// Both count.
+    Sum,
+    /// The smaller stands: the worse of two states where 1 is good.
+    Lowest,
+    /// The larger stands: the worse of two states where 0 is good.
+    Highest,
+    /// The first stands.
+    First,
+}
+
+/// A sample's value. Whole numbers are printed exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Counts and bytes.
+    Whole(u64),
+    /// Durations and whatever may be negative.
+    Real(f64),
+}
+
+/// The name, help, kind and twin rule of one family.
+#[derive(Debug)]
+pub struct Desc {
+    /// The family's name.
+    pub name: &'static str,
+    /// One line for a person.
+    pub help: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// What becomes of two values for one series.
+    pub twin: Twin,
+}
+
+/// A part of the catalogue that an operator may leave out, by the word that the configuration has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Each client's totals.
+    Clients,
+    /// Each configured tunnel's totals.
+    Tunnels,
+    /// Each IKE_SA and CHILD_SA by its number.
+    Sas,
+    /// Address pools and their leases.
+    Pools,
+    /// Certificates and how long they are valid.
+    Certificates,
+    /// Counters of IKE messages.
+    Events,
+    /// The daemons' own threads, queues and tables.
+    Daemons,
+}
+
+impl Group {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Clients, Self::Tunnels, Self::Sas, Self::Pools, Self::Certificates, Self::Events, Self::Daemons];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Tunnels => "tunnels",
+            Self::Sas => "sas",
+            Self::Pools => "pools",
+            Self::Certificates => "certificates",
+            Self::Events => "events",
+            Self::Daemons => "daemons",
+        }
+    }
+}
+
+/// A set of groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Groups(u16);
+
+impl Groups {
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, group: Group) -> Self {
+        Self(self.0 | (1 << group as u16))
+    }
+
+    /// Whether a group is in it.
+    pub const fn contains(self, group: Group) -> bool {
+        self.0 & (1 << group as u16) != 0
+    }
+}
+
+/// A family of a table: its description, and where a row keeps the value (`None`: no sample).
+pub struct Family<T: Table + ?Sized> {
+    desc: Desc,
+    value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
+}
+
+/// A label of a table: its name, and how a row writes the value.
+pub struct Label<T: Table + ?Sized> {
+    name: &'static str,
+    value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
+}
+
+/// One label set and the families that carry it.
+pub trait Table: 'static {
+    /// What one row is made from.
+    type Row<'a>;
+    /// The labels, sorted by name.
+    const LABELS: &'static [Label<Self>];
+    /// The families, sorted by name.
+    const FAMILIES: &'static [Family<Self>];
+    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    const GROUP: Option<Group> = None;
+    /// Refuses bad or unsorted names at compile time.
+    const CHECKED: () = check::<Self>();
+}
+
+/// A counter; two values for one series are added.
+pub const fn counter<T: Table + ?Sized>(
+    name: &'static str,
+    help: &'static str,
+    value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
+) -> Family<T> {
+    Family { desc: Desc { name, help, kind: Kind::Counter, twin: Twin::Sum }, value }
+}
+
+/// A gauge; two values for one series are settled by `twin`.
+pub const fn gauge<T: Table + ?Sized>(
+    name: &'static str,
+    help: &'static str,
+    twin: Twin,
+    value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
+) -> Family<T> {
+    Family { desc: Desc { name, help, kind: Kind::Gauge, twin }, value }
+}
+
+/// A label; a value function that writes nothing leaves the label out.
+pub const fn label<T: Table + ?Sized>(
+    name: &'static str,
+    value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
+) -> Label<T> {
+    Label { name, value }
+}
+
+/// What the catalogue says of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The family's name.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// Its labels, sorted.
+    pub labels: Vec<&'static str>,
+    /// One line for a person.
+    pub help: &'static str,
+    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    pub group: Option<Group>,
+}
+
+/// A table by the names in it alone, whatever its rows are made from.
+pub trait Shape {
+    /// The name of its label `number`.
+    fn label(&self, number: usize) -> Option<&'static str>;
+    /// Its family `number`.
+    fn desc(&self, number: usize) -> Option<&'static Desc>;
+    /// The part of the catalogue that it belongs to.
+    fn group(&self) -> Option<Group>;
+}
+
+/// A row of any table: the code that handles rows is there once and not for each table.
+pub(super) trait Line {
+    fn shape(&self) -> &'static dyn Shape;
+    fn write_label(&self, number: usize, out: &mut LabelValue<'_>);
+    fn value(&self, number: usize) -> Option<Value>;
+}
+
+/// A row of the table `T`.
+pub(super) struct RowOf<'r, 'a, T: Table>(pub(super) &'r T::Row<'a>)
+where
+    T::Row<'a>: 'r;
+
+struct ShapeOf<T>(PhantomData<T>);
+
+impl<T: Table> Shape for ShapeOf<T> {
+    fn label(&self, number: usize) -> Option<&'static str> {
+        T::LABELS.get(number).map(|label| label.name)
+    }
+
+    fn desc(&self, number: usize) -> Option<&'static Desc> {
+        T::FAMILIES.get(number).map(|family| &family.desc)
+    }
+
+    fn group(&self) -> Option<Group> {
+        T::GROUP
+    }
+}
+
+impl<T: Table> Line for RowOf<'_, '_, T> {
+    fn shape(&self) -> &'static dyn Shape {
+        table::<T>()
+    }
+
+    fn write_label(&self, number: usize, out: &mut LabelValue<'_>) {
+        if let Some(label) = T::LABELS.get(number) {
+            (label.value)(self.0, out);
+        }
+    }
+
+    fn value(&self, number: usize) -> Option<Value> {
+        (T::FAMILIES.get(number)?.value)(self.0)
+    }
+}
+
+/// The names in a table.
+pub const fn table<T: Table>() -> &'static dyn Shape {
+    const { T::CHECKED };
+    const { &ShapeOf::<T>(PhantomData) }
+}
+
+/// What the catalogue says of a table.
+pub fn list(table: &dyn Shape) -> impl Iterator<Item = Listed> {
+    let labels: Vec<_> = (0..).map_while(|number| table.label(number)).collect();
+    (0..).map_while(|number| table.desc(number)).map(move |desc| Listed {
+        name: desc.name,
+        kind: desc.kind,
+        labels: labels.clone(),
+        help: desc.help,
+        group: table.group(),
+    })
+}
+
+impl Value {
+    /// The value for comparing; whole numbers above 2^53 lose their last digits here.
+    pub(super) fn as_real(self) -> f64 {
+        match self {
+            Self::Whole(number) => number as f64,
+            Self::Real(number) => number,
+        }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Self::Whole(number as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Whole(u64::from(yes))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        u64::try_from(number).map_or(Self::Real(number as f64), Self::Whole)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler: a bad table doesn't build")]
+const fn check<T: Table + ?Sized>() {
+    let mut i = 0;
+    while i < T::FAMILIES.len() {
+        assert!(valid_name(T::FAMILIES[i].desc.name), "a family's name is not a metric name");
+        if i > 0 {
+            assert!(before(T::FAMILIES[i - 1].desc.name, T::FAMILIES[i].desc.name), "families are sorted by name");
+        }
+        i += 1;
+    }
+    i = 0;
+    while i < T::LABELS.len() {
+        assert!(valid_name(T::LABELS[i].name), "a label's name is not a label name");
+        if i > 0 {
+            assert!(before(T::LABELS[i - 1].name, T::LABELS[i].name), "labels are sorted by name");
+        }
+        i += 1;
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
+const fn valid_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let byte = bytes[i];
+        if !(byte == b'_' || byte.is_ascii_alphabetic() || (i > 0 && byte.is_ascii_digit())) {
+            return false;
+        }
+        i += 1;
+    }
+    !bytes.is_empty()
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
+const fn before(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut i = 0;
+    while i < left.len() && i < right.len() {
+        if left[i] != right[i] {
+            return left[i] < right[i];
+        }
+        i += 1;
+    }
+    left.len() < right.len()
+}

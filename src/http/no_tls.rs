@@ -1,0 +1,42 @@
+//! What stands for TLS in a build without it: nothing of these types can exist, so nothing is left of them.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::TcpStream;
+
+use super::TlsFiles;
+
+/// With which certificate to answer: never.
+#[derive(Clone)]
+pub struct Tls(Infallible);
+
+pub(super) struct Session(Infallible);
+
+impl Tls {
+    /// Says that it can't.
+    pub fn load(_: &TlsFiles) -> Result<Self, String> {
+        Err("built without TLS".into())
+    }
+
+    pub(super) fn session(&self) -> Option<Session> {
+        match self.0 {}
+    }
+}
+
+impl Session {
+    pub(super) fn hears_plain(&self, _: &TcpStream) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn read(&mut self, _: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub(super) fn say(&mut self, _: &TcpStream, _: &[u8]) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn write(&mut self, _: impl Write, _: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,140 @@
+//! What the machine says around a target that can't be read: who we are, what keeps us out, whether charon runs.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
+
+use super::{file, process};
+use crate::collector::Error;
+use crate::text::Text;
+
+/// Where charon's VICI socket is, by distribution; the first is strongSwan's own default.
+const VICI: [&str; 3] = ["/var/run/charon.vici", "/run/strongswan/charon.vici", "/run/charon.vici"];
+
+/// What charon's process is called: started by `ipsec` or an init script, or by systemd.
+const CHARON: [&str; 2] = ["charon", "charon-systemd"];
+
+/// The most processes that are looked at.
+const MOST_PROCESSES: usize = 65_536;
+
+/// The most of `/etc/passwd` and `/etc/group` that is read.
+const LIMIT: usize = 256 * 1024;
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scene {
+    /// Who we are.
+    pub user: String,
+    /// Our group.
+    pub group: String,
+    /// What keeps us out, where access was denied and it shows.
+    pub barrier: Option<Barrier>,
+    /// Whether a charon runs, as far as we can see processes.
+    pub charon: bool,
+    /// Where else charon's socket is, if not where it was looked for.
+    pub elsewhere: Option<String>,
+    /// Where commands are looked for: `PATH`.
+    pub path: String,
+}
+
+/// The first part of a path that does not let us pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// The folder, or the file itself.
+    pub path: String,
+    /// Whose it is.
+    pub owner: String,
+    /// The group that it belongs to.
+    pub group: String,
+    /// The permission bits.
+    pub mode: u32,
+    /// What we need there, as one octal digit: 1 to pass through a folder, 4 to read, 6 to talk.
+    pub needed: u32,
+}
+
+impl Scene {
+    /// Looks around after `target` of `source` could not be read.
+    pub fn around(source: &str, target: &str, error: &Error) -> Self {
+        let asks_charon = source == "strongswan";
+        let is_denied = matches!(error, Error::Denied { .. });
+        Self {
+            barrier: is_denied.then(|| barrier(Path::new(target))).flatten(),
+            charon: asks_charon && runs(&CHARON),
+            elsewhere: asks_charon.then(|| elsewhere(target)).flatten(),
+            path: std::env::var("PATH").unwrap_or_default(),
+            ..Self::here()
+        }
+    }
+
+    /// Who we are, and nothing more.
+    pub fn here() -> Self {
+        let user = named("/etc/passwd", geteuid().as_raw());
+        Self { user, group: named("/etc/group", getegid().as_raw()), ..Self::default() }
+    }
+}
+
+/// Whether a process of one of these names can be seen in our network.
+fn runs(names: &[&str]) -> bool {
+    let is_one = |found: Vec<String>| found.iter().any(|name| names.contains(&name.as_str()));
+    process::list(Path::new("/proc")).is_ok_and(|all| {
+        let mut all = all.take(MOST_PROCESSES);
+        all.any(|process| process.names().is_ok_and(is_one) && process.shares_network())
+    })
+}
+
+fn elsewhere(target: &str) -> Option<String> {
+    VICI.iter().find(|path| **path != target && file::is_socket(Path::new(path))).map(|path| (*path).to_owned())
+}
+
+/// The first folder on the way that can't be searched, or the file itself where it can't be opened.
+fn barrier(path: &Path) -> Option<Barrier> {
+    let closed = path.ancestors().skip(1).filter(|folder| access(*folder, AccessFlags::X_OK).is_err()).last();
+    let (place, needed) = match closed {
+        Some(folder) => (folder, 1),
+        None if file::is_socket(path) => (path, 6),
+        None => (path, 4),
+    };
+    let meta = fs::metadata(place).ok()?;
+    Some(Barrier {
+        path: place.display().to_string(),
+        owner: named("/etc/passwd", meta.uid()),
+        group: named("/etc/group", meta.gid()),
+        mode: meta.mode() & 0o777,
+        needed,
+    })
+}
+
+/// The name of a user or group, by a file with lines of `name:password:number:…`; its number where it has none.
+fn named(list: &str, number: u32) -> String {
+    let bytes = file::head(Path::new(list), LIMIT).unwrap_or_default();
+    let found = Text::new(&bytes).lines().find_map(|line| {
+        let mut fields = line.fields(b':');
+        let name = fields.next()?;
+        (fields.nth(1)?.number()? == u64::from(number)).then(|| name.to_string())
+    });
+    found.unwrap_or_else(|| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_names_where_they_are_listed() {
+        let list = std::env::temp_dir().join(format!("gwx-names-{}", std::process::id()));
+        fs::write(&list, "root:x:0:\nbroken\n:x:7:\nvpn:x:115:ann\n").expect("a list");
+        let name = |number| named(list.to_str().expect("UTF-8"), number);
+        assert_eq!((name(0), name(115), name(7), name(8)), ("root".into(), "vpn".into(), String::new(), "8".into()));
+        fs::remove_file(&list).expect("the list goes");
+        assert_eq!(named("/no/such/list", 7), "7");
+    }
+
+    #[test]
+    fn charon_is_seen_by_its_name() {
+        assert!(!runs(&["no-such-process"]));
+        let own = process::list(Path::new("/proc/")).expect("processes").count();
+        assert!(own > 0);
+    }
+}

@@ -1,0 +1,7 @@
+//! Prints the man page; `make man` puts it into dist.
+
+mod page;
+
+fn main() {
+    print!("{}", page::print());
+}

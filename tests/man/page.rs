@@ -1,0 +1,118 @@
+//! The man page, in the language of man(7). Its options are the table that `--help` is made of.
+
+use std::fmt::Write as _;
+
+use gateway_exporter::cli::{FLAGS, Flag};
+use gateway_exporter::config::LOOKED_FOR;
+use gateway_exporter::own;
+
+const ABOUT: &str = "\
+.SH DESCRIPTION
+It answers HTTP requests of Prometheus with what strongSwan (over VICI), the
+.B ipsec
+command, OpenVPN's status files and the kernel's tables of sockets say.
+Each scrape asks anew; in between it does nothing.
+A source that can't be read costs only itself and has
+.B gateway_exporter_target_up
+0.
+.PP
+Where no source is configured it watches what this machine has:
+";
+
+const REST: &str = "\
+.SH FILES
+.TP
+.IR exporter.yaml ,\\  config/config.yml ,\\  /etc/gateway-exporter.yaml
+The configuration, the first of them that is there, unless
+.B \\-\\-config.file
+names one.
+Its keys are in the README.
+.SH SIGNALS
+.TP
+.B SIGHUP
+Read the configuration again; a bad one is refused, and the old one stays.
+.TP
+.BR SIGTERM ,\\  SIGINT
+End.
+.SH EXIT STATUS
+.TP
+.B 0
+All is well.
+.TP
+.B 1
+Something is down: a source, with
+.BR \\-\\-doctor ,
+.B \\-\\-once
+and
+.BR \\-\\-dry\\-run ;
+an address that can't be listened on; a file that can't be written.
+.TP
+.B 2
+The configuration or the command line is wrong.
+.SH EXAMPLES
+What is right, what is wrong, and what to do, as the user that the service has:
+.PP
+.RS
+.EX
+sudo \\-u gateway\\-exporter gateway\\-exporter \\-\\-doctor
+.EE
+.RE
+.PP
+One scrape for node_exporter's textfile collector, from a timer:
+.PP
+.RS
+.EX
+gateway\\-exporter \\-\\-once \\-\\-output=/var/lib/node_exporter/vpn.prom
+.EE
+.RE
+.PP
+For the network of the LAN only:
+.PP
+.RS
+.EX
+gateway\\-exporter \\-\\-web.listen\\-address=br\\-lan:9234
+.EE
+.RE
+.SH SEE ALSO
+.BR swanctl (8),
+.BR ipsec (8),
+.BR openvpn (8),
+.BR prometheus (1)
+";
+
+/// The whole page.
+pub(crate) fn print() -> String {
+    let mut page = format!(
+        ".TH GATEWAY\\-EXPORTER 8 \"\" \"gateway\\-exporter {}\" \"System Administration\"\n.nh\n.ad l\n\
+         .SH NAME\ngateway\\-exporter \\- tells Prometheus how a VPN gateway is doing\n\
+         .SH SYNOPSIS\n.B gateway\\-exporter\n.RI [ flags ]\n{ABOUT}",
+        own::VERSION
+    );
+    for (source, places) in LOOKED_FOR {
+        let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(source), escaped(places));
+    }
+    page.push_str(".SH OPTIONS\nOne dash or two, and a value behind \"=\" or a space.\n");
+    for flag in &FLAGS {
+        option(flag, &mut page);
+    }
+    page + REST
+}
+
+fn option(Flag { name, other, value, help }: &Flag, page: &mut String) {
+    let letter = other.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
+    let value = if value.is_empty() { String::new() } else { format!("=\\fI{value}\\fR") };
+    let _ = write!(page, ".TP\n{letter}\\fB\\-\\-{}\\fR{value}\n{}\n", escaped(name), sentence(help));
+}
+
+/// The words of the help, which have neither a capital nor a full stop.
+fn sentence(help: &str) -> String {
+    let mut letters = help.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    escaped(&format!("{first}{}.", letters.as_str()))
+}
+
+/// Text as it is: no dash becomes a hyphen, and no line a request.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
