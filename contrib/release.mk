@@ -11,7 +11,7 @@ cross: ## static musl binaries for routers, in target/cross/bin (TARGET=mipsel f
 cross-test: ## runs them under qemu against the fixtures (TARGET=mips for one)
 	tests/cross/run.sh $(TARGET)
 
-routers: ## three of them built and run, sizes, packages: what `make test` has of this
+routers: ## three of them built, run under qemu and weighed, and the packages installed
 	tests/cross/short.sh
 
 size: ## how big they are, which crates weigh most, idle memory; fails over budget

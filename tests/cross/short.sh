@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make test` runs of the cross builds: three of the nine targets, one of them big-endian, and the packages.
+# What `make routers` runs of the cross builds: three of the nine targets, one of them big-endian, and the packages.
 # `make cross-test` runs all nine.
 set -eu
 cd "$(dirname "$0")/../.."
