@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream, ToSocketAddrs};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -53,8 +54,9 @@ pub struct Channel {
     stream: Stream,
     deadline: Deadline,
     thing: String,
-    ahead: Vec<u8>,
-    taken: usize,
+    /// What was read stands at `unread` in it.
+    buffer: Vec<u8>,
+    unread: Range<usize>,
 }
 
 /// Closes a channel that somebody else reads.
@@ -77,7 +79,7 @@ pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
         Address::Tcp(host) => open_tcp(host, left).map(Stream::Tcp),
     };
     let stream = stream.map_err(|error| Error::io(&thing, &error))?;
-    Ok(Channel { stream, deadline, thing, ahead: Vec::new(), taken: 0 })
+    Ok(Channel { stream, deadline, thing, buffer: Vec::new(), unread: 0..0 })
 }
 
 /// The addresses of a host name, v4-mapped ones as IPv4. Blocks for as long as the system's
@@ -130,58 +132,49 @@ impl Closer {
 }
 
 impl Channel {
-    /// The address, for errors.
-    pub fn thing(&self) -> &str {
-        &self.thing
-    }
-
-    /// Fills `buffer`.
-    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            if self.taken >= self.ahead.len() {
-                self.read_ahead()?;
-            }
-            let ready = self.ahead.get(self.taken..).unwrap_or_default();
-            let count = ready.len().min(rest.len());
-            let (now, later) = rest.split_at_mut(count);
-            now.copy_from_slice(ready.get(..count).unwrap_or_default());
-            self.taken = self.taken.saturating_add(count);
-            rest = later;
+    /// The next `count` bytes, where they were read to: a list of SAs is megabytes, and not copied once more.
+    pub fn take(&mut self, count: usize) -> Result<&[u8], Error> {
+        while self.unread.len() < count {
+            self.read_ahead(count)?;
         }
-        Ok(())
+        let end = self.unread.start.saturating_add(count);
+        let taken = self.unread.start..end;
+        self.unread.start = end;
+        Ok(self.buffer.get(taken).unwrap_or_default())
     }
 
-    /// Reads what is there, at least one byte.
-    fn read_ahead(&mut self) -> Result<(), Error> {
-        self.taken = 0;
-        self.ahead.clear();
+    /// Reads what is there, at least one byte, with room for `count` in all.
+    fn read_ahead(&mut self, count: usize) -> Result<(), Error> {
+        self.buffer.copy_within(self.unread.clone(), 0);
+        self.unread = 0..self.unread.len();
+        if self.buffer.len() < count.max(AHEAD) {
+            self.buffer.resize(count.max(AHEAD), 0);
+        }
+        let room = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
         loop {
             let left = Some(self.deadline.left(&self.thing)?);
-            self.ahead.resize(AHEAD, 0);
             let result = match &mut self.stream {
-                Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(&mut self.ahead)),
-                Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(&mut self.ahead)),
+                Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
+                Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
             };
             let error = match result {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                 Ok(count) => {
-                    self.ahead.truncate(count);
+                    self.unread.end = self.unread.end.saturating_add(count);
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            self.ahead.clear();
             return Err(Error::io(&self.thing, &error));
         }
     }
 
-    /// Waits until there is something to fill from, or `deadline` has passed; whether there is.
+    /// Waits until there is something to take, or `deadline` has passed; whether there is.
     ///
     /// A receive timeout would come an eighth too late: the kernel rounds long ones up.
     pub fn wait(&self, deadline: Deadline) -> Result<bool, Error> {
-        while self.taken >= self.ahead.len() {
+        while self.unread.is_empty() {
             let Ok(left) = deadline.left(&self.thing) else { return Ok(false) };
             let fd = match &self.stream {
                 Stream::Unix(stream) => stream.as_fd(),
@@ -258,7 +251,7 @@ mod tests {
         let error = loop {
             match open(&Address::Unix(path.clone()), deadline) {
                 Ok(mut channel) if kept.is_empty() => {
-                    let error = channel.fill(&mut [0]).unwrap_err();
+                    let error = channel.take(1).unwrap_err();
                     kept.push(channel);
                     break error;
                 }

@@ -147,7 +147,7 @@ fn listen(mut charon: Charon, books: &Mutex<Books>) -> Result<(), Error> {
         charon.channel.extend(Deadline::within(PATIENCE));
         if !has_more {
             if looks.began.is_some() {
-                return Err(Error::TimedOut { thing: charon.channel.thing().into() });
+                return Err(Error::TimedOut { thing: charon.thing.clone() });
             }
             looks.begin();
             charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;

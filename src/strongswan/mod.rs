@@ -78,7 +78,8 @@ struct Memory {
 struct Charon {
     channel: Channel,
     deadline: Deadline,
-    segment: Vec<u8>,
+    /// charon's address, for errors.
+    thing: String,
     /// Whether this charon has no counters: they are a plugin of their own.
     lacks_counters: bool,
 }
@@ -190,7 +191,8 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        Ok(Self { channel: socket::open(address, deadline)?, deadline, segment: Vec::new(), lacks_counters: false })
+        let (channel, thing) = (socket::open(address, deadline)?, address.to_string());
+        Ok(Self { channel, deadline, thing, lacks_counters: false })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
@@ -255,7 +257,7 @@ impl Charon {
 
     /// Whether twice that much time is left: what charon said already must not be lost.
     fn has_time(&self, time: Duration) -> bool {
-        self.deadline.left(self.channel.thing()).is_ok_and(|left| left > time.saturating_mul(2))
+        self.deadline.left(&self.thing).is_ok_and(|left| left > time.saturating_mul(2))
     }
 
     /// Asks what not every charon answers, for want of a plugin or of age; then `read` is not called.
@@ -345,7 +347,7 @@ impl Charon {
                     let refusal = refusal(message);
                     self.channel.send(&vici::unregister(event))?;
                     while self.packet(event)? != Packet::EventConfirm {}
-                    return refusal.map_or(Ok(()), |why| Err(self.refused(command, &why)));
+                    return refusal.map_or(Ok(()), |why| Err(refused(&self.thing, command, &why)));
                 }
                 _ => {}
             }
@@ -354,27 +356,24 @@ impl Charon {
 
     /// Reads the next packet; one that says that charon does not know `request` is an error.
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
-        let mut length = [0; 4];
-        self.channel.fill(&mut length)?;
-        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
         if length > LONGEST_SEGMENT {
-            return Err(Error::TooLong { thing: self.channel.thing().into(), limit: LONGEST_SEGMENT });
+            return Err(Error::TooLong { thing: self.thing.clone(), limit: LONGEST_SEGMENT });
         }
-        self.segment.resize(length, 0);
-        self.channel.fill(&mut self.segment)?;
-        match vici::parse(&self.segment) {
-            Ok(Packet::CommandUnknown | Packet::EventUnknown) => Err(self.refused(request, "charon does not know it")),
+        match vici::parse(self.channel.take(length)?) {
+            Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
+                Err(refused(&self.thing, request, "charon does not know it"))
+            }
             Ok(packet) => Ok(packet),
             Err(fault) => {
-                let thing = self.channel.thing().into();
-                Err(Error::Malformed { thing, expected: fault.expected, offset: fault.offset })
+                Err(Error::Malformed { thing: self.thing.clone(), expected: fault.expected, offset: fault.offset })
             }
         }
     }
+}
 
-    fn refused(&self, request: &str, why: &str) -> Error {
-        Error::Refused { thing: self.channel.thing().into(), why: format!("{request}: {why}") }
-    }
+fn refused(thing: &str, request: &str, why: &str) -> Error {
+    Error::Refused { thing: thing.into(), why: format!("{request}: {why}") }
 }
 
 /// What was booked before a panic still stands: every entry is a single step.
