@@ -86,13 +86,11 @@ impl<'a> Text<'a> {
 
     /// A decimal number and nothing else; absent where it does not fit.
     pub fn number(self) -> Option<u64> {
-        if self.is_empty() {
-            return None;
-        }
-        self.0.iter().try_fold(0u64, |sum, byte| {
-            let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-            sum.checked_mul(10)?.checked_add(u64::from(digit))
-        })
+        // So many digits always fit, and nearly every number has no more.
+        let (first, last) = self.0.split_at_checked(19).unwrap_or((self.0, &[]));
+        let sum = first.iter().try_fold(0u64, |sum, byte| Some(sum.wrapping_mul(10).wrapping_add(digit(*byte)?)))?;
+        let sum = last.iter().try_fold(sum, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))?;
+        (!self.is_empty()).then_some(sum)
     }
 
     /// A decimal number with an optional minus sign and nothing else.
@@ -173,6 +171,10 @@ impl fmt::Debug for Text<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:?}", String::from_utf8_lossy(self.0))
     }
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    byte.checked_sub(b'0').filter(|digit| *digit < 10).map(u64::from)
 }
 
 /// A name of at most [`LONGEST`] bytes: a longer one ends in `…` and 16 hex digits, which are others

@@ -145,12 +145,15 @@ struct Columns {
     count: u8,
 }
 
-/// A line and where its fields start; the separators before them belong to nobody.
-struct Fields<'a> {
+/// A line and where its fields start, the last one's end as if one more started behind it; the separators between
+/// them belong to nobody.
+struct Fields<'a, 's> {
     line: Text<'a>,
-    starts: [u32; MOST_FIELDS],
-    count: usize,
+    starts: &'s [u32],
 }
+
+/// Where [`Fields`] are noted: moved with each row it would cost a tenth of the parsing.
+type Starts = [u32; MOST_FIELDS + 1];
 
 /// How many surplus separators of a comma row belong to the common name, and how many to the user name.
 #[derive(Clone, Copy, Default)]
@@ -289,6 +292,13 @@ impl<'a> Entries<'a> {
 
     fn entry(&mut self, line: Text<'a>) -> Option<Entry<'a>> {
         if self.section == Section::Tagged {
+            // Nearly all lines are rows.
+            for (tag, is_client) in [("CLIENT_LIST", true), ("ROUTING_TABLE", false)] {
+                let row = line.after(tag).and_then(|rest| rest.bytes().split_first());
+                if let Some((_, row)) = row.filter(|(separator, _)| **separator == self.separator) {
+                    return if is_client { self.client(Text::new(row)) } else { self.route(Text::new(row)) };
+                }
+            }
             let (tag, rest) = line.cut(self.separator).unwrap_or((line, Text::default()));
             return self.tagged(tag, rest);
         }
@@ -343,10 +353,14 @@ impl<'a> Entries<'a> {
             return None;
         }
         let columns = &self.clients;
-        let client = Fields::of(line, self.separator).and_then(|fields| {
-            let surplus = fields.surplus(columns)?;
-            // All of it in the common name is by far the likeliest; the user name is tried after.
-            (0..=surplus).find_map(|user| fields.client(columns, Surplus { name: surplus.checked_sub(user)?, user }))
+        let client = Fields::of(line, self.separator, &mut [0; MOST_FIELDS + 1]).and_then(|fields| {
+            match fields.surplus(columns)? {
+                0 => fields.client(columns, Surplus::default()),
+                // All of it in the common name is by far the likeliest; the user name is tried after.
+                more => {
+                    (0..=more).find_map(|user| fields.client(columns, Surplus { name: more.checked_sub(user)?, user }))
+                }
+            }
         });
         Some(client.map_or(Entry::Skipped, Entry::Client))
     }
@@ -356,7 +370,7 @@ impl<'a> Entries<'a> {
             return None;
         }
         let columns = &self.routes;
-        let route = Fields::of(line, self.separator).and_then(|fields| {
+        let route = Fields::of(line, self.separator, &mut [0; MOST_FIELDS + 1]).and_then(|fields| {
             let surplus = Surplus { name: fields.surplus(columns)?, user: 0 };
             Some(Route {
                 virtual_address: fields.get(columns, Column::VirtualAddress, surplus)?,
@@ -384,21 +398,37 @@ impl Columns {
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a, 's> Fields<'a, 's> {
     /// Splits a row; absent where it has too many fields.
-    fn of(line: Text<'a>, separator: u8) -> Option<Self> {
-        let mut starts = [0; MOST_FIELDS];
-        let mut count = 1;
-        for at in memchr::memchr_iter(separator, line.bytes()) {
-            *starts.get_mut(count)? = u32::try_from(at).ok()?.checked_add(1)?;
-            count = count.checked_add(1)?;
+    ///
+    /// Eight bytes at a time: fields are short, and looking for each separator on its own, however fast that is,
+    /// takes 1.7 times as many instructions for the whole file.
+    fn of(line: Text<'a>, separator: u8, starts: &'s mut Starts) -> Option<Self> {
+        let (words, rest) = line.bytes().as_chunks::<8>();
+        let mut last = [0; 8];
+        last.get_mut(..rest.len())?.copy_from_slice(rest);
+        let (mut count, mut behind) = (1usize, 1u32);
+        let mut note = |word: [u8; 8]| {
+            let mut found = places(separator, word);
+            while found != 0 {
+                *starts.get_mut(count)? = behind.wrapping_add(found.trailing_zeros() / 8);
+                count = count.wrapping_add(1);
+                found &= found.wrapping_sub(1);
+            }
+            behind = behind.wrapping_add(8);
+            Some(())
+        };
+        for word in words {
+            note(*word)?;
         }
-        Some(Self { line, starts, count })
+        note(last)?;
+        *starts.get_mut(count)? = u32::try_from(line.bytes().len()).ok()?.checked_add(1)?;
+        Some(Self { line, starts: starts.get(..=count)? })
     }
 
     /// How many fields there are beyond the header's; absent where there are fewer.
     fn surplus(&self, columns: &Columns) -> Option<usize> {
-        self.count.checked_sub(columns.count.into()).filter(|_| columns.count > 0)
+        self.starts.len().checked_sub(1)?.checked_sub(columns.count.into()).filter(|_| columns.count > 0)
     }
 
     fn client(&self, columns: &Columns, surplus: Surplus) -> Option<Client<'a>> {
@@ -446,19 +476,17 @@ impl<'a> Fields<'a> {
 
     /// The text from the start of one field to the end of another.
     fn span(&self, from: usize, to: usize) -> Option<Text<'a>> {
-        let start = self.start(from)?;
-        let next = to.checked_add(1)?;
-        let end = match next < self.count {
-            true => self.start(next)?.checked_sub(1)?,
-            false if next == self.count => self.line.bytes().len(),
-            false => return None,
-        };
-        self.line.bytes().get(start..end).map(Text::new)
+        let start = |field: usize| self.starts.get(field).and_then(|start| usize::try_from(*start).ok());
+        let end = start(to.checked_add(1)?)?.checked_sub(1)?;
+        self.line.bytes().get(start(from)?..end).map(Text::new)
     }
+}
 
-    fn start(&self, field: usize) -> Option<usize> {
-        self.starts.get(field).and_then(|start| usize::try_from(*start).ok())
-    }
+/// The highest bit of each byte of a word that is `wanted`, the first byte's lowest.
+fn places(wanted: u8, word: [u8; 8]) -> u64 {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let other = u64::from_le_bytes(word) ^ u64::from_ne_bytes([wanted; 8]);
+    !((other & LOW).wrapping_add(LOW) | other | LOW)
 }
 
 /// Whether a word can name a row, also one that we don't know: `GLOBAL_STATS`.
@@ -592,6 +620,26 @@ mod tests {
             let client = Client { common_name: name.into(), username: user.into(), ..Client::default() };
             assert_eq!(client.identity(), expected.map(Text::from), "{name} {user}");
         }
+    }
+
+    #[test]
+    fn fields_are_what_lies_between_separators_wherever_they_stand() {
+        for length in 0..40u32 {
+            for pattern in [0x0204_0810_2040_8102_u64, 0xffff_ffff, 0x8001_0180, 1 << 7, 0] {
+                let byte =
+                    |at| if pattern >> at & 1 == 1 { b',' } else { [b'a', b'-', 0xac, 0x2d, 0][at as usize % 5] };
+                let line: Vec<u8> = (0..length).map(byte).collect();
+                let mut starts = [0; MOST_FIELDS + 1];
+                let fields = Fields::of(Text::new(&line), b',', &mut starts).expect("few fields");
+                let count = fields.starts.len() - 1;
+                let found: Vec<_> = (0..count).map(|field| fields.span(field, field).map(Text::bytes)).collect();
+                let expected: Vec<_> = line.split(|byte| *byte == b',').map(Some).collect();
+                assert_eq!(found, expected, "{line:?}");
+                assert_eq!(fields.span(count, count), None);
+            }
+        }
+        assert!(Fields::of(Text::new(&[b','; MOST_FIELDS - 1]), b',', &mut [0; MOST_FIELDS + 1]).is_some());
+        assert!(Fields::of(Text::new(&[b','; MOST_FIELDS]), b',', &mut [0; MOST_FIELDS + 1]).is_none());
     }
 
     #[test]
