@@ -106,19 +106,24 @@ impl Ledger {
         self.book(place, Traffic::default());
     }
 
-    /// Books what a session counts at the moment `now`. The key tells it from every other session, also
-    /// from later ones: one session's counters don't fall, so what is below the last look adds nothing.
+    /// A session's key, from all that tells it from every other session, also from later ones.
+    pub fn key(&self, session: impl Hash) -> u64 {
+        self.hasher.hash_one(session)
+    }
+
+    /// Books what a session counts at the moment `now`: one session's counters don't fall, so what is below the
+    /// last look adds nothing. Its key is [`Ledger::key`]'s, of this ledger or always of the same other one.
     ///
     /// Its account is asked for where the session is new; one session's account does not change.
     pub fn see<'n>(
         &mut self,
-        key: impl Hash,
+        key: u64,
         counted: Traffic,
         since: Option<i64>,
         now: i64,
         name: impl FnOnce() -> Cow<'n, str>,
     ) {
-        let place = self.session(self.hasher.hash_one(key));
+        let place = self.session(key);
         let Some(session) = self.sessions.get_mut(place) else { return };
         let more = counted.with(session.last, u64::saturating_sub);
         (session.last, session.seen) = (session.last.with(counted, u64::max), now);
@@ -247,7 +252,7 @@ mod tests {
     fn look(ledger: &mut Ledger, now: i64, sessions: &[(&str, &str, Traffic)]) {
         ledger.begin();
         for (account, key, counted) in sessions {
-            ledger.see(key, *counted, None, now, || (*account).into());
+            ledger.see(ledger.key(key), *counted, None, now, || (*account).into());
         }
         ledger.end(now);
     }
@@ -359,7 +364,7 @@ mod tests {
         let live = |ledger: &Ledger| ledger.accounts().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
         ledger.begin();
         for (key, since) in [(1, Some(40)), (2, None), (3, Some(30))] {
-            ledger.see(key, bytes(1, 1), since, 0, || "ann".into());
+            ledger.see(ledger.key(key), bytes(1, 1), since, 0, || "ann".into());
         }
         ledger.end(0);
         assert_eq!(live(&ledger), [(3, Some(30))]);

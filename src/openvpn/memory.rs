@@ -51,6 +51,7 @@ impl Memory {
         let (received, sent) = (client.bytes_received, client.bytes_sent);
         let traffic = Traffic { bytes_in: received, bytes_out: sent, ..Traffic::default() };
         let key = (server, protocol, client.client_id, client.real_address, client.since.text, identity);
+        let key = self.clients.key(key);
         self.clients.see(key, traffic, since, now, || {
             format!("{}_{}", clip(String::from_utf8_lossy(identity.bytes())), protocol.word()).into()
         });

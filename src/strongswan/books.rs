@@ -53,7 +53,7 @@ impl Books {
 
     /// Books what a CHILD_SA of an IKE_SA counts at the moment `now`.
     pub fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        let (key, traffic) = ((child.unique_id, child.spi_in), traffic(child));
+        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
         if let Some(client) = ike.client(self.identity) {
             self.clients.see(key, traffic, None, now, || name(client));
         }

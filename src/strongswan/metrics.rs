@@ -440,7 +440,7 @@ pub struct Configured {
 pub struct Sessions {
     counts: HashMap<Vec<u8>, u64>,
     ikes: HashSet<u64>,
-    children: HashSet<(u64, u64)>,
+    children: HashSet<u64>,
 }
 
 impl Sessions {
@@ -457,9 +457,8 @@ impl Sessions {
     }
 
     /// The same of a CHILD_SA.
-    fn is_new_child(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>) -> bool {
-        let numbers = ike.unique_id.number().zip(child.unique_id.number());
-        numbers.is_some_and(|numbers| self.children.insert(numbers))
+    fn is_new_child(&mut self, child: &ChildSa<'_>) -> bool {
+        child.unique_id.number().is_some_and(|child| self.children.insert(child))
     }
 
     fn of(&self, connection: &[u8]) -> u64 {
@@ -598,7 +597,7 @@ pub fn see(
         children = children.saturating_add(1);
         configured.see(ike, &child);
         books.see(ike, &child, now);
-        let is_new = sessions.is_new_child(ike, &child);
+        let is_new = sessions.is_new_child(&child);
         expose_child(&ChildRow { ike, child }, is_new, out);
     }
     if children == 0 {

@@ -127,17 +127,16 @@ impl<'a> IkeSa<'a> {
         let mut elements = message.elements();
         let Element::Section(name) = elements.next()? else { return None };
         let mut ike = Self { name, ..Self::default() };
-        let mut depth = 1usize;
         while let Some(element) = elements.next() {
             match element {
                 Element::Section(name) => {
-                    if depth == 1 && name == "child-sas" && ike.children.is_none() {
+                    if name == "child-sas" && ike.children.is_none() {
                         ike.children = Some(elements.clone());
                     }
-                    depth = depth.saturating_add(1);
+                    elements.leave();
                 }
-                Element::SectionEnd => depth = depth.saturating_sub(1),
-                Element::Pair(key, value) if depth == 1 => ike.take(key, value),
+                Element::SectionEnd => break,
+                Element::Pair(key, value) => ike.take(key, value),
                 _ => {}
             }
         }
@@ -213,18 +212,14 @@ impl<'a> ChildSa<'a> {
     /// Reads up to the end of the child's section.
     fn read(elements: &mut Elements<'a>) -> Self {
         let mut child = Self::default();
-        let mut depth = 1usize;
         while let Some(element) = elements.next() {
             match element {
-                Element::Section(_) => depth = depth.saturating_add(1),
-                Element::SectionEnd => depth = depth.saturating_sub(1),
-                Element::Pair(key, value) if depth == 1 => child.take(key, value),
+                Element::Section(_) => elements.leave(),
+                Element::SectionEnd => break,
+                Element::Pair(key, value) => child.take(key, value),
                 Element::List(name) if name == "local-ts" => child.local_ts = Items(Some(elements.clone())),
                 Element::List(name) if name == "remote-ts" => child.remote_ts = Items(Some(elements.clone())),
                 _ => {}
-            }
-            if depth == 0 {
-                break;
             }
         }
         child

@@ -84,9 +84,25 @@ impl<'a> Message<'a> {
     }
 }
 
+impl Elements<'_> {
+    /// Passes over what is left of a section, and its end.
+    pub fn leave(&mut self) {
+        let mut depth = 1usize;
+        while depth > 0 {
+            match self.next() {
+                Some(Element::Section(_)) => depth = depth.saturating_add(1),
+                Some(Element::SectionEnd) => depth = depth.saturating_sub(1),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}
+
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
         let (element, rest) = element(self.0)?;
         self.0 = rest;
