@@ -17,17 +17,16 @@ pub use self::table::{
     Desc, Family, Group, Groups, Kind, Label, Listed, Shape, Table, Twin, Value, counter, gauge, label, list, table,
 };
 
-use self::label::{Look, Whose, write_labels};
+use self::label::{Look, Whose};
 use self::rows::{Likeness, Place, Rows};
 use self::table::{Line, RowOf};
 use crate::identities::Identities;
 
 mod encoder;
-
 mod label;
 mod rows;
-
 mod table;
+mod values;
 
 /// The Content-Type of what [`Encoder`] writes; Prometheus 3 refuses others.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -100,8 +99,7 @@ impl Exposition {
             self.tables.push(Rows::of(table, row.shape()));
         }
         let Some(rows) = self.tables.get_mut(at) else { return };
-        let start = rows.labels.len();
-        let Look { whose, is_verbatim } = write_labels(row, &rows.openings, self.terms.identities, &mut rows.labels);
+        let Look { whose, is_verbatim } = rows.write(row, self.terms.identities);
         let is_full = self.terms.most_series.is_some_and(|most| self.series.saturating_add(rows.descs.len()) > most);
         let may_go = group.is_some() || whose == Whose::Client;
         let likeness = match (is_distinct, is_verbatim) {
@@ -109,19 +107,14 @@ impl Exposition {
             (true, false) => Likeness::Changed,
             (false, _) => Likeness::Any,
         };
-        let number = match rows.find(start, likeness, &self.hasher) {
-            _ if whose == Whose::Hidden => None,
+        match rows.find(likeness, &self.hasher) {
+            _ if whose == Whose::Hidden => rows.discard(),
             Place::Free(_) if is_full && may_go => {
-                let values = (0..rows.descs.len()).filter_map(|column| row.value(column));
-                self.dropped = self.dropped.saturating_add(values.count());
-                None
+                self.dropped = self.dropped.saturating_add(rows.written_series());
+                rows.discard();
             }
-            Place::Free(hash) => return self.series = self.series.saturating_add(rows.enter(hash, row)),
-            Place::Taken(number) => Some(number),
-        };
-        rows.labels.truncate(start);
-        if let Some(number) = number {
-            self.series = self.series.saturating_add(rows.settle(number, row));
+            Place::Free(hash) => self.series = self.series.saturating_add(rows.keep(hash)),
+            Place::Taken(number) => self.series = self.series.saturating_add(rows.settle(number)),
         }
     }
 

@@ -126,9 +126,15 @@ fn write_block(tables: &[Rows], block: &Block, from: usize, out: &mut Vec<u8>) -
 fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(labels);
-    out.push(b' ');
-    write_value(value, out);
-    out.push(b'\n');
+    match value {
+        // Most samples are whole: `write!` takes four times as many instructions for each.
+        Value::Whole(number) => {
+            out.push(b' ');
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            out.push(b'\n');
+        }
+        Value::Real(number) => write_real(number, out),
+    }
 }
 
 fn write_header(desc: &Desc, out: &mut Vec<u8>) {
@@ -138,31 +144,13 @@ fn write_header(desc: &Desc, out: &mut Vec<u8>) {
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = desc.name);
 }
 
-fn write_value(value: Value, out: &mut Vec<u8>) {
+fn write_real(number: f64, out: &mut Vec<u8>) {
     // Writing to a Vec can't fail.
-    let _ = match value {
-        Value::Whole(number) => {
-            write_whole(number, out);
-            Ok(())
-        }
-        Value::Real(number) if number.is_nan() => write!(out, "NaN"),
-        Value::Real(number) if number.is_infinite() => write!(out, "{}Inf", if number > 0.0 { '+' } else { '-' }),
-        Value::Real(number) => write!(out, "{number}"),
+    let _ = match number {
+        _ if number.is_nan() => writeln!(out, " NaN"),
+        _ if number.is_infinite() => writeln!(out, " {}Inf", if number > 0.0 { '+' } else { '-' }),
+        _ => writeln!(out, " {number}"),
     };
-}
-
-/// Writes the digits, as `write!` would in four times as many instructions; most samples are whole.
-fn write_whole(number: u64, out: &mut Vec<u8>) {
-    let (mut digits, mut start, mut rest) = ([0; 20], 20usize, number);
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' | (rest % 10) as u8;
-        rest /= 10;
-        start = start.saturating_sub(1);
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -177,10 +165,13 @@ mod tests {
             (Value::from(f64::NAN), "NaN"),
             (Value::from(f64::NEG_INFINITY), "-Inf"),
             (Value::from(true), "1"),
+            (Value::from(0u64), "0"),
+            (Value::from(1_000_000u64), "1000000"),
+            (Value::from(u64::MAX), "18446744073709551615"),
         ] {
             let mut out = Vec::new();
-            write_value(value, &mut out);
-            assert_eq!(out, expected.as_bytes());
+            write_sample("", b"", value, &mut out);
+            assert_eq!(String::from_utf8(out), Ok(format!(" {expected}\n")));
         }
     }
 }

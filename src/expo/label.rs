@@ -1,10 +1,11 @@
 //! Label values: escaped, never disturbing a terminal, never longer than a name may be.
 
 use std::fmt::{self, Write as _};
+use std::slice;
 
 use super::table::{Line, Shape};
 use crate::identities::Identities;
-use crate::text::{Text, clipped, is_disruptive};
+use crate::text::{LONGEST, Text, clipped, is_disruptive};
 
 /// Where a row writes one label's value; escapes as the format asks.
 ///
@@ -12,6 +13,10 @@ use crate::text::{Text, clipped, is_disruptive};
 /// [`crate::text::LONGEST`].
 pub struct LabelValue<'w> {
     out: &'w mut Vec<u8>,
+    openings: slice::Iter<'w, String>,
+    /// Where the label's opening begins, and where its value does.
+    start: usize,
+    begin: usize,
     written: bool,
     identities: Identities,
     look: Look,
@@ -35,6 +40,26 @@ pub(super) enum Whose {
 }
 
 impl LabelValue<'_> {
+    /// Begins the next label.
+    pub(super) fn open(&mut self) {
+        self.start = self.out.len();
+        self.out.extend_from_slice(self.openings.next().map_or(b"", |opening| opening.as_bytes()));
+        self.begin = self.out.len();
+        self.written = false;
+    }
+
+    /// Ends it; one without a value is left out.
+    pub(super) fn close(&mut self) {
+        if self.written {
+            if self.out.len().saturating_sub(self.begin) > LONGEST {
+                self.look.is_verbatim &= !shorten(self.begin, self.out);
+            }
+            self.out.push(b'"');
+        } else {
+            self.out.truncate(self.start);
+        }
+    }
+
     /// Writes the name of a client as the operator wants it; where it is not to be shown there will be no row.
     pub fn identity(&mut self, identity: Text<'_>) {
         self.look.whose = Whose::Client;
@@ -101,21 +126,12 @@ pub(super) fn openings(shape: &dyn Shape) -> Vec<String> {
 
 /// Writes `{a="x",b="y"}`, or nothing where no label has a value; says whom the row is about.
 pub(super) fn write_labels(row: &dyn Line, openings: &[String], identities: Identities, out: &mut Vec<u8>) -> Look {
-    let mut look = Look { whose: Whose::Nobody, is_verbatim: true };
+    let look = Look { whose: Whose::Nobody, is_verbatim: true };
     let begin = out.len();
-    for (number, opening) in openings.iter().enumerate() {
-        let start = out.len();
-        out.extend_from_slice(opening.as_bytes());
-        let mut value = LabelValue { out, written: false, identities, look };
-        row.write_label(number, &mut value);
-        look = value.look;
-        if value.written {
-            look.is_verbatim &= !shorten(start.saturating_add(opening.len()), out);
-            out.push(b'"');
-        } else {
-            out.truncate(start);
-        }
-    }
+    let openings = openings.iter();
+    let mut value = LabelValue { out, openings, start: begin, begin, written: false, identities, look };
+    row.write_labels(&mut value);
+    let LabelValue { out, look, .. } = value;
     if let Some(first) = out.get_mut(begin) {
         *first = b'{';
         out.push(b'}');
@@ -152,15 +168,26 @@ fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
 /// Whether all of it is printable ASCII without quotes and backslashes: eight bytes at a time, since most values are
 /// short, and this is asked of each label of each row.
 fn is_plain(bytes: &[u8]) -> bool {
+    // The last word may begin within the one before it; the last four bytes within the first four.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        let (words, _) = bytes.as_chunks::<8>();
+        words.iter().fold(odd_bytes(u64::from_ne_bytes(*last)), |odd, word| odd | odd_bytes(u64::from_ne_bytes(*word)))
+            == 0
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        odd_bytes(u64::from(u32::from_ne_bytes(*first)) << 32 | u64::from(u32::from_ne_bytes(*last))) == 0
+    } else {
+        bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+    }
+}
+
+/// Not 0 where one of eight bytes is no printable ASCII, a quote or a backslash.
+fn odd_bytes(word: u64) -> u64 {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = EACH << 7;
     // Exact for "any byte is less than `limit`", as long as no byte is above 127, which is odd as well.
-    let less = |word: u64, limit: u64| word.wrapping_sub(EACH.wrapping_mul(limit)) & !word & HIGH;
-    let is = |word: u64, byte: u8| less(word ^ EACH.wrapping_mul(byte.into()), 1);
-    let odd = |word: u64| less(word, b' '.into()) | is(word, b'"') | is(word, b'\\') | is(word, 0x7f) | word & HIGH;
-    let (words, rest) = bytes.as_chunks::<8>();
-    words.iter().all(|word| odd(u64::from_ne_bytes(*word)) == 0)
-        && rest.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+    let less = |word: u64, limit: u64| word.wrapping_sub(EACH.wrapping_mul(limit)) & !word;
+    let is = |byte: u8| less(word ^ EACH.wrapping_mul(byte.into()), 1);
+    (less(word, b' '.into()) | is(b'"') | is(b'\\') | is(0x7f) | word) & HIGH
 }
 
 fn escape_characters(text: &str, out: &mut Vec<u8>) {

@@ -4,8 +4,10 @@ use std::any::TypeId;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 
-use super::label::openings;
+use super::label::{Look, openings, write_labels};
 use super::table::{Desc, Line, Shape, Twin, Value};
+use super::values::Values;
+use crate::identities::Identities;
 
 /// The rows of one table.
 pub(super) struct Rows {
@@ -14,7 +16,7 @@ pub(super) struct Rows {
     pub(super) openings: Vec<String>,
     pub(super) labels: Vec<u8>,
     ends: Vec<usize>,
-    values: Vec<Option<Value>>,
+    values: Values,
     index: Index,
     /// Whether some rows are not in the index.
     has_gaps: bool,
@@ -70,15 +72,21 @@ impl Rows {
             openings: openings(shape),
             labels: Vec::new(),
             ends: Vec::new(),
-            values: Vec::new(),
+            values: Values::default(),
             index: Index::default(),
             has_gaps: false,
             must_find: false,
         }
     }
 
-    /// The row with the labels that stand at `start..` of the label text, or where it can be entered.
-    pub(super) fn find(&mut self, start: usize, likeness: Likeness, hasher: &RandomState) -> Place {
+    /// Writes a row behind the last one, where it is until it is kept, settled or discarded.
+    pub(super) fn write(&mut self, row: &dyn Line, identities: Identities) -> Look {
+        row.write_values(&mut self.values);
+        write_labels(row, &self.openings, identities, &mut self.labels)
+    }
+
+    /// The row that has the labels of the written one.
+    pub(super) fn find(&mut self, likeness: Likeness, hasher: &RandomState) -> Place {
         if likeness == Likeness::Any && !self.must_find {
             self.must_find = true;
             self.index_all(hasher);
@@ -86,7 +94,7 @@ impl Rows {
         if likeness == Likeness::None && !self.must_find {
             return Place::Free(None);
         }
-        let written = self.labels.get(start..).unwrap_or_default();
+        let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
         let hash = hash(written, hasher);
         let twin = self.index.rows(hash).find(|number| self.labels_of(*number) == written);
         twin.map_or(Place::Free(Some(hash)), Place::Taken)
@@ -103,17 +111,49 @@ impl Rows {
         }
     }
 
-    /// Makes the label text that was written last a new row, and says how many series it has.
-    pub(super) fn enter(&mut self, hash: Option<u32>, row: &dyn Line) -> usize {
-        let start = self.values.len();
-        let number = self.ends.len();
-        self.ends.push(self.labels.len());
+    /// Makes the written row one of them, and says how many series it has.
+    pub(super) fn keep(&mut self, hash: Option<u32>) -> usize {
+        let series = self.written_series();
         match hash {
-            Some(hash) => self.index.insert(hash, number),
+            Some(hash) => self.index.insert(hash, self.ends.len()),
             None => self.has_gaps = true,
         }
-        self.values.extend((0..self.descs.len()).map(|column| row.value(column)));
-        self.values.get(start..).unwrap_or_default().iter().flatten().count()
+        self.ends.push(self.labels.len());
+        series
+    }
+
+    /// Merges the written row into another, and says how many series are new.
+    pub(super) fn settle(&mut self, number: usize) -> usize {
+        let (first, written) = (number.saturating_mul(self.descs.len()), self.kept_values());
+        let mut new_series = 0usize;
+        for (column, desc) in self.descs.iter().enumerate() {
+            let place = first.saturating_add(column);
+            let (old, new) = (self.values.at(place), self.values.at(written.saturating_add(column)));
+            new_series = new_series.saturating_add(usize::from(old.is_none() && new.is_some()));
+            self.values.set(place, settle(desc.twin, old, new));
+        }
+        self.labels.truncate(self.kept_labels());
+        self.values.forget(written);
+        new_series
+    }
+
+    /// Forgets the written row.
+    pub(super) fn discard(&mut self) {
+        self.labels.truncate(self.kept_labels());
+        self.values.discard(self.kept_values());
+    }
+
+    /// How many series the written row has.
+    pub(super) fn written_series(&self) -> usize {
+        self.values.count(self.kept_values())
+    }
+
+    fn kept_labels(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn kept_values(&self) -> usize {
+        self.ends.len().saturating_mul(self.descs.len())
     }
 
     /// How much memory they hold, in bytes, about.
@@ -121,21 +161,7 @@ impl Rows {
         let each = |count: usize, size: usize| count.saturating_mul(size);
         let index = each(self.index.slots.capacity(), size_of::<Option<Slot>>());
         let ends = each(self.ends.capacity(), size_of::<usize>());
-        let values = each(self.values.capacity(), size_of::<Option<Value>>());
-        self.labels.capacity().saturating_add(index).saturating_add(ends).saturating_add(values)
-    }
-
-    /// Merges values into a row, and says how many series are new.
-    pub(super) fn settle(&mut self, number: usize, row: &dyn Line) -> usize {
-        let start = number.saturating_mul(self.descs.len());
-        let mut new_series = 0usize;
-        let old = self.values.get_mut(start..).unwrap_or_default();
-        for (column, (old, desc)) in old.iter_mut().zip(&self.descs).enumerate() {
-            let new = row.value(column);
-            new_series = new_series.saturating_add(usize::from(old.is_none() && new.is_some()));
-            *old = settle(desc.twin, *old, new);
-        }
-        new_series
+        self.labels.capacity().saturating_add(index).saturating_add(ends).saturating_add(self.values.size())
     }
 
     pub(super) fn labels_of(&self, number: usize) -> &[u8] {
@@ -147,12 +173,12 @@ impl Rows {
     pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (&[u8], Option<Value>)> {
         let mut start = from.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         let ends = self.ends.get(from..).unwrap_or_default();
-        let values =
-            self.values.get(from.saturating_mul(self.descs.len()).saturating_add(column)..).unwrap_or_default();
-        ends.iter().zip(values.iter().step_by(self.descs.len().max(1))).map(move |(end, value)| {
+        let mut place = from.saturating_mul(self.descs.len()).saturating_add(column);
+        ends.iter().map(move |end| {
             let labels = self.labels.get(start..*end).unwrap_or_default();
-            start = *end;
-            (labels, *value)
+            let value = self.values.at(place);
+            (start, place) = (*end, place.saturating_add(self.descs.len()));
+            (labels, value)
         })
     }
 }

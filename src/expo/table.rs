@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::label::LabelValue;
+use super::values::Values;
 
 /// What a sample means to Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,8 +195,9 @@ pub trait Shape {
 /// A row of any table: the code that handles rows is there once and not for each table.
 pub(super) trait Line {
     fn shape(&self) -> &'static dyn Shape;
-    fn write_label(&self, number: usize, out: &mut LabelValue<'_>);
-    fn value(&self, number: usize) -> Option<Value>;
+    fn write_labels(&self, out: &mut LabelValue<'_>);
+    /// One for each family, absent ones too.
+    fn write_values(&self, out: &mut Values);
 }
 
 /// A row of the table `T`.
@@ -224,14 +226,16 @@ impl<T: Table> Line for RowOf<'_, '_, T> {
         table::<T>()
     }
 
-    fn write_label(&self, number: usize, out: &mut LabelValue<'_>) {
-        if let Some(label) = T::LABELS.get(number) {
+    fn write_labels(&self, out: &mut LabelValue<'_>) {
+        for label in T::LABELS {
+            out.open();
             (label.value)(self.0, out);
+            out.close();
         }
     }
 
-    fn value(&self, number: usize) -> Option<Value> {
-        (T::FAMILIES.get(number)?.value)(self.0)
+    fn write_values(&self, out: &mut Values) {
+        T::FAMILIES.iter().for_each(|family| out.push((family.value)(self.0)));
     }
 }
 
