@@ -194,7 +194,7 @@ def replay(folder, count):
 def strongswan(folder, count):
     """Bytes in and out, and the times: scrape, drain, pipe; the peak memory."""
     charon, vici, size = replay(folder, count)
-    with charon, daemon(folder / "vici.yaml", f"vici_socket: {vici}\n") as exporter:
+    with charon, daemon(folder / "vici.yaml", f"vici_socket: {vici}\nmax_series: 0\n") as exporter:
         peak = exporter.peak(lambda: warm(exporter))
         out = exporter.scrape()[1]
         assert f"strongswan_number_of_ikes_connected {count}\n" in exporter.text()
@@ -211,7 +211,7 @@ def openvpn(folder, count):
     path = folder / "server.status"
     size = inputs.status(count, path)
     time.sleep(0.05)
-    with daemon(folder / "openvpn.yaml", f"openvpn:\n  - status: {path}\n") as exporter:
+    with daemon(folder / "openvpn.yaml", f"openvpn:\n  - status: {path}\nmax_series: 0\n") as exporter:
         peak = exporter.peak(lambda: warm(exporter))
         out = exporter.scrape()[1]
         assert f"ovpn_sessions_total {count}\n" in exporter.text()
