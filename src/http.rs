@@ -8,6 +8,7 @@
 mod allow;
 mod answer;
 mod basic;
+mod date;
 mod door;
 mod head;
 mod line;

@@ -18,6 +18,7 @@ use gateway_exporter::own;
 use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
 use log::LevelFilter;
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{self, LocalFlags, SetArg};
 
@@ -191,14 +192,19 @@ fn block_signals() -> Result<SigSet, String> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
     }
-    signals.thread_block().map_err(|error| format!("signals: {error}"))?;
+    signals.thread_block().map_err(deaf)?;
     Ok(signals)
+}
+
+/// Why no signal is heard. The words are the C library's: nix has them all a second time.
+fn deaf(error: Errno) -> String {
+    format!("signals: {}", io::Error::from(error))
 }
 
 /// Waits for signals until one says that it is over.
 fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
     loop {
-        match signals.wait().map_err(|error| format!("signals: {error}"))? {
+        match signals.wait().map_err(deaf)? {
             Signal::SIGHUP => reload(flags, app, entrance)?,
             signal => {
                 log::info!("{signal}: ending");

@@ -1,7 +1,4 @@
-//! A reply on the wire (RFC 9112): tiny_http's types print its head, the body is written here.
-//!
-//! Their own way of writing bodies closes a chunked one as if it were whole when reading it fails, holds all of a
-//! stream for HTTP/1.0 in memory, and can't say `Connection: close`.
+//! A reply on the wire (RFC 9112).
 
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
-use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use super::head::{Refusal, Version};
-use super::{Body, Limits, Reply};
+use super::{Body, Limits, Reply, date};
+use crate::source::clock;
 
 /// A socket that takes bytes until a deadline, however slowly the peer reads.
 pub(super) struct Wire<'a> {
@@ -155,33 +152,39 @@ fn write_parts(out: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()>
 }
 
 fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
-    let (length, version) = match (&reply.body, version) {
-        (Body::Whole(bytes), Version::Http10) => (Some(bytes.len()), HTTPVersion(1, 0)),
-        (Body::Whole(bytes), Version::Http11) => (Some(bytes.len()), HTTPVersion(1, 1)),
-        (Body::Stream(_), Version::Http10) => (None, HTTPVersion(1, 0)),
-        (Body::Stream(_), Version::Http11) => (None, HTTPVersion(1, 1)),
-    };
-    let ends_with_connection = length.is_none() && version == (1, 0);
-    // A length is said however long the body is; tiny_http would cut it into chunks.
-    let mut response =
-        Response::empty(StatusCode(reply.status)).with_data(io::empty(), length).with_chunked_threshold(usize::MAX);
-    for (name, value) in [("Server", "gateway-exporter")].into_iter().chain(reply.headers()) {
-        // Their types let line ends through.
-        if value.contains(['\r', '\n']) {
-            continue;
-        }
-        if let Ok(header) = Header::from_bytes(name, value) {
-            response.add_header(header);
-        }
-    }
     let mut head = Vec::with_capacity(512);
-    response.raw_print(&mut head, version, &[], true, None)?;
-    // An unknown length is printed to HTTP/1.0 as none; the last line before the end is always the framing.
-    let framing: &[u8] = if ends_with_connection { b"Content-Length: 0\r\n\r\n" } else { b"\r\n" };
-    let kept = head.strip_suffix(framing).map_or(head.len(), <[u8]>::len);
-    head.truncate(kept);
+    let status = reply.status;
+    write!(head, "{} {status} {}\r\n", version.name(), reason(status))?;
+    write!(head, "Date: {}\r\nServer: gateway-exporter\r\n", date::print(clock::now()))?;
+    // A line end would begin another header.
+    for (name, value) in reply.headers().filter(|(_, value)| !value.contains(['\r', '\n'])) {
+        write!(head, "{name}: {value}\r\n")?;
+    }
+    match (&reply.body, version) {
+        (Body::Whole(bytes), _) => write!(head, "Content-Length: {}\r\n", bytes.len())?,
+        (Body::Stream(_), Version::Http11) => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        // It ends with its connection.
+        (Body::Stream(_), Version::Http10) => {}
+    }
     head.extend_from_slice(b"Connection: close\r\n\r\n");
     Ok(head)
+}
+
+/// What RFC 9110, section 15, calls the statuses that are answered here.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +197,7 @@ mod tests {
         write(&mut out, reply, version, with_body).unwrap();
         let text = String::from_utf8(out).unwrap();
         let (before, rest) = text.split_once("Date: ").expect("a date");
+        assert_eq!(before.lines().count(), 1, "{before}");
         let (date, after) = rest.split_once("\r\n").unwrap();
         assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
         format!("{before}{after}")
@@ -250,6 +254,22 @@ mod tests {
         let reply = Reply::ok("text/x", &b""[..]).with("X-A", "a\r\nX-B: b").with("X-C", "c");
         let text = printed(reply, Version::Http11, true);
         assert!(!text.contains("X-A") && !text.contains("X-B") && text.contains("X-C: c\r\n"), "{text}");
+    }
+
+    #[test]
+    fn headers_stand_in_the_order_they_were_given() {
+        let reply = Reply::text(401, "no\n").with("X-B", "b").with_count("X-A", 3);
+        let expected = "HTTP/1.1 401 Unauthorized\r\nServer: gateway-exporter\r\n\
+                        Content-Type: text/plain; charset=utf-8\r\nX-B: b\r\nX-A: 3\r\n\
+                        Content-Length: 3\r\nConnection: close\r\n\r\nno\n";
+        assert_eq!(printed(reply, Version::Http11, true), expected);
+    }
+
+    #[test]
+    fn every_status_has_its_words() {
+        for status in [200, 400, 401, 403, 404, 405, 408, 431, 503, 505] {
+            assert_ne!(reason(status), reason(0), "{status}");
+        }
     }
 
     #[test]

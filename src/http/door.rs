@@ -197,7 +197,7 @@ impl Door {
 
     /// Sleeps until something happens; says which listeners and which guests have something, and whether
     /// there is an order.
-    fn wait(&mut self) -> Result<(Vec<bool>, Vec<bool>, bool), Errno> {
+    fn wait(&mut self) -> io::Result<(Vec<bool>, Vec<bool>, bool)> {
         let now = Instant::now();
         self.paused = self.paused.filter(|until| *until > now);
         let tick = self.workers.are_awaited().then(|| now.checked_add(TICK)).flatten();
@@ -212,7 +212,7 @@ impl Door {
         let mut fds: Vec<PollFd<'_>> = listeners.chain(guests).chain(orders).collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         let mut ready = fds.iter().map(|fd| fd.any() == Some(true));
         let knocking = ready.by_ref().take(self.listeners.len()).collect();
@@ -221,7 +221,7 @@ impl Door {
     }
 
     /// poll fails where memory or the descriptor limit was taken from under us: without guests it needs next to none.
-    fn bear(&mut self, error: Errno) {
+    fn bear(&mut self, error: io::Error) {
         self.trouble.begins(&format!("http: cannot wait for connections: {error}"));
         self.guests.clear();
         std::thread::sleep(PAUSE);

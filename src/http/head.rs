@@ -21,6 +21,15 @@ pub(super) enum Version {
     Http11,
 }
 
+impl Version {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
 /// Why the door itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {

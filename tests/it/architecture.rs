@@ -114,7 +114,6 @@ fn metrics_do_no_io_and_can_not_fail() {
 #[test]
 fn every_outside_thing_is_known_to_one_place() {
     for (thing, home) in [
-        ("tiny_http", "http/"),
         ("httparse", "http/"),
         ("serde_json", "session.rs"),
         ("pico_args", "cli.rs"),
