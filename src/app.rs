@@ -108,7 +108,8 @@ struct Round {
     name: &'static str,
     report: Report,
     taken: Duration,
-    place: Option<Place>,
+    /// Whether there was room for it.
+    fits: bool,
     /// Sessions that are more than `max_series`.
     unlisted: usize,
 }
@@ -156,7 +157,7 @@ impl App {
     pub fn examine(&self) -> Vec<Finding> {
         let collectors = lock(&self.watch).current();
         let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
-        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE));
+        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE), &self.room.enter());
         self.findings().into_iter().map(|(finding, _)| finding).collect()
     }
 
@@ -231,10 +232,11 @@ impl App {
     fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
         let mut all = Exposition::default();
         own::expose_build(&mut all);
-        let mut places = Vec::new();
-        for round in self.gather(collectors, Wish::Metrics, deadline) {
-            let Some(place) = round.place else { return full() };
-            places.push(place);
+        let place = self.room.enter();
+        for round in self.gather(collectors, Wish::Metrics, deadline, &place) {
+            if !round.fits {
+                return full();
+            }
             for (target, result) in &round.report.targets {
                 own::expose_target(round.name, target, result.is_ok(), &mut all);
             }
@@ -246,11 +248,11 @@ impl App {
             own::expose_usage(&usage::read(), &mut all);
             lock(&self.scrapes).expose(&mut all);
         }
-        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(places)
+        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(place)
     }
 
     fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
-        self.gather(collectors, Wish::Metrics, deadline(request));
+        self.gather(collectors, Wish::Metrics, deadline(request), &self.room.enter());
         let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
         let findings = self.findings().into_iter();
         let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
@@ -306,16 +308,18 @@ impl App {
         answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
     ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
-        let rounds = self.gather(collectors, Wish::Sessions, deadline(request));
-        let (mut sessions, mut troubles, mut places, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0_usize);
-        for Round { report: Report { sessions: more, targets, .. }, place, unlisted, .. } in rounds {
-            let Some(place) = place else { return full() };
-            places.push(place);
+        let place = self.room.enter();
+        let rounds = self.gather(collectors, Wish::Sessions, deadline(request), &place);
+        let (mut sessions, mut troubles, mut left_out) = (Vec::new(), Vec::new(), 0_usize);
+        for Round { report: Report { sessions: more, targets, .. }, fits, unlisted, .. } in rounds {
+            if !fits {
+                return full();
+            }
             left_out = left_out.saturating_add(unlisted);
             sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        answer(&sessions, &troubles, left_out).keeping(places)
+        answer(&sessions, &troubles, left_out).keeping(place)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -336,19 +340,19 @@ impl App {
     }
 
     /// Runs the collectors side by side, so that one that hangs costs only itself.
-    fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline) -> Vec<Round> {
+    fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline, place: &Place) -> Vec<Round> {
         let terms = lock(&self.watch).config.terms;
         let rounds: Vec<Round> = thread::scope(|scope| {
             let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, terms, deadline, &self.room);
+                    let run = move || collect(*collector, wish, terms, deadline, place);
                     // Where the system has no thread to give it runs here, one after the other.
                     thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, &self.room));
+            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, place));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 Err(round) => *round,
@@ -500,8 +504,8 @@ fn full() -> Reply {
     Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
 }
 
-/// Collects, and finds a place for what came of it; without one it is let go at once.
-fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline, room: &Arc<Room>) -> Round {
+/// Collects, and takes room for what came of it; where there is none it is let go at once.
+fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline, place: &Place) -> Round {
     let started = Instant::now();
     let mut report = Report::on(terms);
     match wish {
@@ -512,11 +516,11 @@ fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadli
     let unlisted = report.sessions.len().saturating_sub(most);
     report.sessions.truncate(most);
     report.sessions.shrink_to_fit();
-    let place = room.take(report.size());
-    if place.is_none() {
+    let fits = place.take(report.size());
+    if !fits {
         (report.exposition, report.sessions) = Default::default();
     }
-    Round { name: collector.name(), report, taken: started.elapsed(), place, unlisted }
+    Round { name: collector.name(), report, taken: started.elapsed(), fits, unlisted }
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.

@@ -8,10 +8,10 @@ pub struct Room {
     taken: Mutex<usize>,
 }
 
-/// A part of the room that is taken until this is dropped.
+/// What one answer holds of the room until this is dropped.
 pub struct Place {
     room: Arc<Room>,
-    size: usize,
+    size: Mutex<usize>,
 }
 
 impl Room {
@@ -20,15 +20,9 @@ impl Room {
         Arc::new(Self { size, taken: Mutex::default() })
     }
 
-    /// A place for so many bytes; none where the room is too full. One alone finds a place however large it is.
-    pub fn take(self: &Arc<Self>, size: usize) -> Option<Place> {
-        let mut taken = self.taken();
-        let sum = taken.saturating_add(size);
-        let fits = size == 0 || *taken == 0 || sum <= self.size;
-        fits.then(|| {
-            *taken = sum;
-            Place { room: Arc::clone(self), size }
-        })
+    /// A place for an answer, which holds nothing yet.
+    pub fn enter(self: &Arc<Self>) -> Place {
+        Place { room: Arc::clone(self), size: Mutex::default() }
     }
 
     fn taken(&self) -> MutexGuard<'_, usize> {
@@ -36,10 +30,27 @@ impl Room {
     }
 }
 
+impl Place {
+    /// Takes so many bytes more; whether there was room. An answer alone finds it however large it is, also where it
+    /// comes in pieces.
+    pub fn take(&self, more: usize) -> bool {
+        let mut taken = self.room.taken();
+        let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = taken.saturating_add(more);
+        let fits = more == 0 || *taken == *own || sum <= self.room.size;
+        if fits {
+            *own = own.saturating_add(more);
+            *taken = sum;
+        }
+        fits
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        let own = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self.room.taken();
-        *taken = taken.saturating_sub(self.size);
+        *taken = taken.saturating_sub(own);
     }
 }
 
@@ -47,25 +58,33 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn enter(room: &Arc<Room>, size: usize) -> Option<Place> {
+        let place = room.enter();
+        place.take(size).then_some(place)
+    }
+
     #[test]
     fn a_full_room_has_no_place_until_somebody_leaves() {
         let room = Room::new(10);
-        let first = room.take(6).expect("room for the first");
-        let second = room.take(4).expect("room for the second");
-        assert!(room.take(1).is_none(), "it is full");
-        assert!(room.take(0).is_some(), "nothing fits always");
+        let first = enter(&room, 6).expect("room for the first");
+        let second = enter(&room, 4).expect("room for the second");
+        assert!(enter(&room, 1).is_none(), "it is full");
+        assert!(enter(&room, 0).is_some(), "nothing fits always");
+        assert!(!second.take(1), "and who is in it takes no more");
         drop(first);
-        let third = room.take(6).expect("the first one's place");
+        assert!(second.take(2));
+        let third = enter(&room, 4).expect("what the first one left");
         drop((second, third));
         assert_eq!(*room.taken(), 0);
     }
 
     #[test]
-    fn one_alone_may_be_larger_than_the_room() {
+    fn one_alone_may_be_larger_than_the_room_also_in_pieces() {
         let room = Room::new(10);
-        let large = room.take(1000).expect("nobody else is there");
-        assert!(room.take(1).is_none());
+        let large = enter(&room, 1).expect("room");
+        assert!(large.take(1000) && large.take(1000), "nobody else is there");
+        assert!(enter(&room, 1).is_none());
         drop(large);
-        assert!(room.take(1).is_some());
+        assert!(enter(&room, 1).is_some());
     }
 }
