@@ -149,12 +149,13 @@ impl Exposition {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::time::Duration;
 
     use super::*;
     use crate::text::Text;
 
     struct Client;
-    struct ClientRow<'a>(&'a [u8], u64, Option<f64>);
+    struct ClientRow<'a>(&'a [u8], u64, Option<Duration>);
 
     impl Table for Client {
         type Row<'a> = ClientRow<'a>;
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn rows_become_families_sorted_by_name() {
         let mut exposition = Exposition::default();
-        exposition.add::<Client>(&ClientRow(b"b", u64::MAX, Some(1.5)));
+        exposition.add::<Client>(&ClientRow(b"b", u64::MAX, Some(Duration::from_millis(1500))));
         exposition.add::<Client>(&ClientRow(b"a", 0, None));
         assert_eq!(
             text(exposition),
@@ -214,8 +215,8 @@ mod tests {
     #[test]
     fn a_twin_is_settled_and_never_written_twice() {
         let mut exposition = Exposition::default();
-        exposition.add::<Client>(&ClientRow(b"a", 2, Some(1.0)));
-        exposition.add::<Client>(&ClientRow(b"a", 3, Some(0.0)));
+        exposition.add::<Client>(&ClientRow(b"a", 2, Some(Duration::from_secs(1))));
+        exposition.add::<Client>(&ClientRow(b"a", 3, Some(Duration::ZERO)));
         let text = text(exposition);
         assert!(text.contains("bytes_total{client=\"a\"} 5\n"), "{text}");
         assert!(text.contains("up{client=\"a\"} 0\n"), "{text}");
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_name_in_two_tables_is_one_family() {
         let mut exposition = Exposition::default();
-        exposition.add::<Client>(&ClientRow(b"a", 1, Some(1.0)));
+        exposition.add::<Client>(&ClientRow(b"a", 1, Some(Duration::from_secs(1))));
         exposition.add::<OtherUp>(&("a", false));
         exposition.add::<OtherUp>(&("", true));
         let text = text(exposition);
@@ -265,12 +266,12 @@ mod tests {
     fn a_large_text_comes_out_whole() {
         let mut exposition = Exposition::default();
         for number in 0..10_000u64 {
-            exposition.add::<Client>(&ClientRow(format!("client-{number}").as_bytes(), number, Some(-1.0)));
+            exposition.add::<Client>(&ClientRow(format!("client-{number}").as_bytes(), number, Some(Duration::ZERO)));
         }
         assert_eq!(exposition.series(), 20_000);
         let text = text(exposition);
         assert_eq!(text.lines().count(), 20_004);
-        assert!(text.ends_with("up{client=\"client-9999\"} -1\n"));
+        assert!(text.ends_with("up{client=\"client-9999\"} 0\n"));
     }
 
     /// A client of a source: its name and bytes.

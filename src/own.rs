@@ -53,7 +53,7 @@ impl Table for Collector {
         "gateway_exporter_collector_duration_seconds",
         "How long the collector took for this scrape.",
         Twin::First,
-        |row| Some(row.1.as_secs_f64().into()),
+        |row| Some(row.1.into()),
     )];
 }
 
@@ -101,7 +101,7 @@ impl Table for Process {
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", |usage| {
-            usage.cpu_seconds.map(Value::from)
+            usage.cpu_time.map(Value::from)
         }),
         gauge("process_max_fds", "Maximum number of open file descriptors.", Twin::First, |usage| {
             usage.max_fds.map(Value::from)
@@ -116,7 +116,7 @@ impl Table for Process {
             "process_start_time_seconds",
             "Start time of the process since unix epoch in seconds.",
             Twin::First,
-            |usage| usage.start_seconds.map(Value::from),
+            |usage| usage.started.map(Value::from),
         ),
         gauge("process_threads", "Number of threads.", Twin::First, |usage| usage.threads.map(Value::from)),
         gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", Twin::First, |usage| {

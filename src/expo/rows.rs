@@ -234,12 +234,9 @@ pub(super) fn settle(twin: Twin, old: Option<Value>, new: Option<Value>) -> Opti
     let (Some(a), Some(b)) = (old, new) else { return old.or(new) };
     Some(match twin {
         Twin::First => a,
-        Twin::Sum => match (a, b) {
-            (Value::Whole(a), Value::Whole(b)) => Value::Whole(a.saturating_add(b)),
-            _ => Value::Real(a.as_real() + b.as_real()),
-        },
-        Twin::Lowest if b.as_real() < a.as_real() => b,
-        Twin::Highest if b.as_real() > a.as_real() => b,
+        Twin::Sum => a.plus(b),
+        Twin::Lowest if b.billionths() < a.billionths() => b,
+        Twin::Highest if b.billionths() > a.billionths() => b,
         Twin::Lowest | Twin::Highest => a,
     })
 }

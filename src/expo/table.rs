@@ -1,6 +1,7 @@
 //! Tables: a label set, the families that carry it, and where a row keeps their values.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use super::label::LabelValue;
 use super::values::Values;
@@ -40,10 +41,12 @@ pub enum Twin {
 /// A sample's value. Whole numbers are printed exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// Counts and bytes.
+    /// A whole number.
     Whole(u64),
-    /// Durations and whatever may be negative.
-    Real(f64),
+    /// A whole number below zero.
+    Below(i64),
+    /// Billionths; printed with as many decimals as it takes.
+    Billionths(i64),
 }
 
 /// The name, help, kind and twin rule of one family.
@@ -258,11 +261,27 @@ pub fn list(table: &dyn Shape) -> impl Iterator<Item = Listed> {
 }
 
 impl Value {
-    /// The value for comparing; whole numbers above 2^53 lose their last digits here.
-    pub(super) fn as_real(self) -> f64 {
+    /// What it is in billionths, to be compared.
+    pub(super) fn billionths(self) -> i128 {
+        const EACH: i128 = 1_000_000_000;
         match self {
-            Self::Whole(number) => number as f64,
-            Self::Real(number) => number,
+            Self::Whole(number) => i128::from(number).saturating_mul(EACH),
+            Self::Below(number) => i128::from(number).saturating_mul(EACH),
+            Self::Billionths(number) => number.into(),
+        }
+    }
+
+    /// The sum; whole numbers and others are not both in one family, and the first of two such stands.
+    pub(super) fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Whole(a), Self::Whole(b)) => Self::Whole(a.saturating_add(b)),
+            (Self::Billionths(a), Self::Billionths(b)) => Self::Billionths(a.saturating_add(b)),
+            (Self::Below(a), Self::Below(b)) => Self::Below(a.saturating_add(b)),
+            (Self::Whole(a), Self::Below(b)) | (Self::Below(b), Self::Whole(a)) => match a.checked_add_signed(b) {
+                Some(sum) => Self::Whole(sum),
+                None => Self::Below(b.saturating_add_unsigned(a)),
+            },
+            (first, _) => first,
         }
     }
 }
@@ -287,13 +306,14 @@ impl From<bool> for Value {
 
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
-        u64::try_from(number).map_or(Self::Real(number as f64), Self::Whole)
+        u64::try_from(number).map_or(Self::Below(number), Self::Whole)
     }
 }
 
-impl From<f64> for Value {
-    fn from(number: f64) -> Self {
-        Self::Real(number)
+impl From<Duration> for Value {
+    /// In seconds; one of more than 292 years is that long.
+    fn from(time: Duration) -> Self {
+        Self::Billionths(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
     }
 }
 

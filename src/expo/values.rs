@@ -92,7 +92,7 @@ mod tests {
             Some(Value::Whole(ASIDE - 1)),
             Some(Value::Whole(ASIDE)),
             Some(Value::Whole(u64::MAX)),
-            Some(Value::Real(-0.5)),
+            Some(Value::Below(-5)),
         ];
         let mut values = Values::default();
         all.iter().for_each(|value| values.push(*value));
@@ -106,12 +106,14 @@ mod tests {
     #[test]
     fn what_is_discarded_takes_no_memory() {
         let mut values = Values::default();
-        values.push(Some(Value::Real(1.5)));
+        values.push(Some(Value::Billionths(1)));
         for _ in 0..1000 {
-            [Some(Value::Real(2.5)), None, Some(Value::Real(3.5))].into_iter().for_each(|value| values.push(value));
+            [Some(Value::Billionths(2)), None, Some(Value::Billionths(3))]
+                .into_iter()
+                .for_each(|value| values.push(value));
             values.discard(1);
         }
-        assert_eq!((values.at(0), values.at(1)), (Some(Value::Real(1.5)), None));
+        assert_eq!((values.at(0), values.at(1)), (Some(Value::Billionths(1)), None));
         assert!(values.size() < 200, "{}", values.size());
     }
 }

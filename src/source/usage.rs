@@ -1,12 +1,13 @@
 //! What this process uses of the machine, from proc(5).
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::file;
 use crate::text::Text;
 
-/// Ticks of the CPU times in `/proc/self/stat`: 100 a second on every architecture that we build for.
-const TICKS: f64 = 100.0;
+/// A tick of the CPU times in `/proc/self/stat`, in milliseconds: 10 on every architecture that we build for.
+const TICK: u64 = 10;
 
 /// The most of a file under `/proc` that is read.
 const LIMIT: usize = 64 * 1024;
@@ -14,8 +15,8 @@ const LIMIT: usize = 64 * 1024;
 /// What is used; absent where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Seconds of CPU time, user and system.
-    pub cpu_seconds: Option<f64>,
+    /// CPU time, user and system.
+    pub cpu_time: Option<Duration>,
     /// Open file descriptors.
     pub open_fds: Option<u64>,
     /// The most file descriptors that may be open.
@@ -24,8 +25,8 @@ pub struct Usage {
     pub resident_bytes: Option<u64>,
     /// Address space, in bytes.
     pub virtual_bytes: Option<u64>,
-    /// When the process started, in seconds since 1970.
-    pub start_seconds: Option<f64>,
+    /// When the process started, since 1970.
+    pub started: Option<Duration>,
     /// Threads.
     pub threads: Option<u64>,
 }
@@ -41,15 +42,19 @@ pub fn read() -> Usage {
 fn parse(stat: &[u8], status: &[u8], limits: &[u8], machine: &[u8]) -> Usage {
     // The command's name stands in brackets and may hold anything; field 3 follows the last one.
     let fields: Vec<_> = Text::new(stat).cut_last(b')').unwrap_or_default().1.words().collect();
-    let ticks = |number: usize| Some(fields.get(number.checked_sub(3)?)?.number()? as f64 / TICKS);
+    let time = |number: usize| {
+        let ticks = fields.get(number.checked_sub(3)?)?.number()?;
+        ticks.checked_mul(TICK).map(Duration::from_millis)
+    };
     let kibibytes = |key: &str| value(status, key)?.words().next()?.number()?.checked_mul(1024);
     Usage {
-        cpu_seconds: ticks(14).zip(ticks(15)).map(|(user, system)| user + system),
+        cpu_time: time(14).zip(time(15)).and_then(|(user, system)| user.checked_add(system)),
         open_fds: None,
         max_fds: value(limits, "Max open files").and_then(|text| text.words().next()?.number()),
         resident_bytes: kibibytes("VmRSS:"),
         virtual_bytes: kibibytes("VmSize:"),
-        start_seconds: value(machine, "btime").and_then(|text| Some(text.trim().number()? as f64 + ticks(22)?)),
+        started: value(machine, "btime")
+            .and_then(|text| Duration::from_secs(text.trim().number()?).checked_add(time(22)?)),
         threads: value(status, "Threads:").and_then(|text| text.trim().number()),
     }
 }
@@ -71,12 +76,12 @@ mod tests {
         assert_eq!(
             parse(stat, status, limits, b"cpu 1 2\nbtime 1795180825\n"),
             Usage {
-                cpu_seconds: Some(2.0),
+                cpu_time: Some(Duration::from_secs(2)),
                 open_fds: None,
                 max_fds: Some(1024),
                 resident_bytes: Some(512 * 1024),
                 virtual_bytes: Some(2048 * 1024),
-                start_seconds: Some(1_795_180_835.0),
+                started: Some(Duration::from_secs(1_795_180_835)),
                 threads: Some(3),
             }
         );
@@ -88,7 +93,8 @@ mod tests {
         let usage = read();
         assert!(usage.resident_bytes.is_some_and(|bytes| bytes > 100_000), "{usage:?}");
         assert!(usage.threads.is_some_and(|threads| threads >= 1) && usage.max_fds.is_some(), "{usage:?}");
-        let now = super::super::clock::now() as f64;
-        assert!(usage.start_seconds.is_some_and(|start| start <= now + 1.0 && start > now - 3600.0), "{usage:?}");
+        let now = super::super::clock::now();
+        let started = usage.started.and_then(|started| i64::try_from(started.as_secs()).ok());
+        assert!(started.is_some_and(|started| started <= now + 1 && started > now - 3600), "{usage:?}");
     }
 }

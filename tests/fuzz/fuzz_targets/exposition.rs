@@ -18,7 +18,7 @@ impl Table for Any {
         &[label("a", |row, out| out.text(row.0)), label("b", |row, out| out.text(row.1))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("any_total", "Any.", |row| Some(Value::Whole(row.2))),
-        gauge("any_value", "Any.", Twin::First, |row| Some(Value::Real(f64::from_bits(row.2)))),
+        gauge("any_value", "Any.", Twin::First, |row| Some(Value::Billionths(row.2.cast_signed()))),
     ];
 }
 
