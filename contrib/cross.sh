@@ -50,11 +50,11 @@ mips_code() {
     done
 }
 
-unwinder() {
+replace() {
     object="$build/unwind/$1.o"
     mkdir -p "$build/unwind"
     # shellcheck disable=SC2046 # a list of words
-    "$tools/cargo-zigbuild" zig cc -- -target $(target_field "$1" 3) -Os -ffunction-sections -c -o "$object" contrib/unwind.c
+    "$tools/cargo-zigbuild" zig cc -- -target $(target_field "$1" 3) -Os -ffunction-sections -c -o "$object" contrib/replaced.c
 }
 
 # lld keeps a table for debuggers in MIPS binaries, a sixth of the file, that no strip knows to remove.
@@ -70,7 +70,7 @@ folder=bin strip=symbols
 [ $# -gt 0 ] || eval "set -- $(targets | awk '{ printf "%s ", $1 }')"
 for name in "$@"; do
     target="$(target_field "$name" 1)"
-    unwinder "$target"
+    replace "$target"
     compile "$target" "$strip"
     binary="$build/$folder/$target/gateway-exporter"
     mkdir -p "${binary%/*}"

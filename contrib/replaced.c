@@ -1,5 +1,7 @@
-// What std asks of an unwinder. A panic ends the process here, so no stack is ever unwound and none is traced;
-// without these, zig links an unwinder that never runs: 44 KB on MIPS.
+// What routers' binaries have in place of larger parts of the C runtime, which nothing here has a use for.
+
+// The unwinder that std asks for. A panic ends the process, so no stack is ever unwound and none is traced; zig's would
+// be 44 KB on MIPS.
 
 void abort(void);
 
