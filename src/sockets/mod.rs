@@ -14,8 +14,7 @@ pub mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,10 +55,9 @@ impl Sockets {
     pub fn new(settings: Settings) -> Self {
         let names = settings.rules.iter().flat_map(Rule::names);
         let hosts = Arc::new(Hosts::new(names, socket::resolve));
-        if let Some(finished) = hosts.look_up(Instant::now()) {
-            // Whatever is known by then is what the first scrape has.
-            let _ = finished.recv_timeout(START_PATIENCE);
-        }
+        hosts.look_up(Instant::now());
+        // Whatever is known by then is what the first scrape has.
+        hosts.wait(START_PATIENCE);
         Self { settings, hosts }
     }
 
@@ -189,6 +187,7 @@ type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
 struct Hosts {
     resolve: Resolve,
     state: Mutex<HostsState>,
+    done: Condvar,
 }
 
 struct HostsState {
@@ -201,7 +200,7 @@ impl Hosts {
     fn new<'a>(names: impl Iterator<Item = &'a str>, resolve: Resolve) -> Self {
         let waiting = |name: &str| (name.to_owned(), Err(Error::TimedOut { thing: name.into() }));
         let answers = names.map(waiting).collect();
-        Self { resolve, state: Mutex::new(HostsState { answers, tried: None, busy: false }) }
+        Self { resolve, state: Mutex::new(HostsState { answers, tried: None, busy: false }), done: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, HostsState> {
@@ -213,13 +212,12 @@ impl Hosts {
     }
 
     /// Has the names without addresses looked up, unless that is under way or was tried less
-    /// than a minute before `now`. The receiver ends when it is done.
-    fn look_up(self: &Arc<Self>, now: Instant) -> Option<Receiver<()>> {
+    /// than a minute before `now`; gives whether that has begun.
+    fn look_up(self: &Arc<Self>, now: Instant) -> bool {
         let open = self.state().begin(now);
         if open.is_empty() {
-            return None;
+            return false;
         }
-        let (done, finished) = channel();
         let hosts = Arc::clone(self);
         let started = thread::Builder::new().name("resolver".into()).spawn(move || {
             for name in open {
@@ -227,12 +225,17 @@ impl Hosts {
                 hosts.state().answers.insert(name, answer);
             }
             hosts.state().busy = false;
-            drop(done);
+            hosts.done.notify_all();
         });
         if started.is_err() {
             self.state().busy = false;
         }
-        Some(finished)
+        true
+    }
+
+    /// Waits until nothing is being looked up, but no longer than `patience`.
+    fn wait(&self, patience: Duration) {
+        drop(self.done.wait_timeout_while(self.state(), patience, |state| state.busy));
     }
 }
 
@@ -362,19 +365,18 @@ mod tests {
         let hosts = Arc::new(Hosts::new(["a.example", "b.example", "a.example"].into_iter(), resolve));
         let start = Instant::now();
         let shut = GATE.lock().unwrap();
-        let finished = hosts.look_up(start).expect("a thread");
+        assert!(hosts.look_up(start));
         let much_later = start + Duration::from_secs(600);
-        assert!(hosts.look_up(much_later).is_none(), "one is at work");
+        assert!(!hosts.look_up(much_later), "one is at work");
         assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { thing: "a.example".into() }));
         drop(shut);
-        // It ends by hanging up.
-        assert!(finished.recv().is_err());
+        hosts.wait(Duration::from_secs(60));
         assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
         assert_eq!(hosts.answers()["b.example"], Err(no_such("b.example")));
         assert_eq!(CALLS.load(Ordering::SeqCst), 2);
-        assert!(hosts.look_up(start + Duration::from_secs(59)).is_none(), "too early");
-        let again = hosts.look_up(start + Duration::from_secs(60)).expect("a thread");
-        assert!(again.recv().is_err());
+        assert!(!hosts.look_up(start + Duration::from_secs(59)), "too early");
+        assert!(hosts.look_up(start + Duration::from_secs(60)));
+        hosts.wait(Duration::from_secs(60));
         assert_eq!(CALLS.load(Ordering::SeqCst), 3, "only the name without an address");
     }
 }
