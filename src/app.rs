@@ -77,14 +77,16 @@ struct Watch {
 
 type Collectors = Arc<[Arc<dyn Collector>]>;
 
-/// What every target did when it was last tried.
-type States = BTreeMap<(&'static str, String), State>;
+/// What every target did when it was last tried, in the order of sources and targets.
+type States = Vec<State>;
 
 /// What every source noticed when it was last asked for its metrics.
 type Notices = Vec<(&'static str, Notice)>;
 
 #[derive(Clone, Debug)]
 struct State {
+    source: &'static str,
+    target: String,
     trouble: Option<Error>,
     since: i64,
 }
@@ -136,7 +138,7 @@ impl App {
         let mut watch = lock(&self.watch);
         *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
         let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
-        lock(&self.states).retain(|(name, _), _| is_watched(name));
+        lock(&self.states).retain(|state| is_watched(state.source));
         lock(&self.notices).retain(|(name, _)| is_watched(name));
     }
 
@@ -166,7 +168,7 @@ impl App {
         let collectors = lock(&self.watch).current();
         let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
         let reply = self.expose(&all, Deadline::within(PATIENCE), false);
-        (reply, lock(&self.states).values().all(|state| state.trouble.is_none()))
+        (reply, lock(&self.states).iter().all(|state| state.trouble.is_none()))
     }
 
     /// What is watched, a line for each source.
@@ -265,7 +267,7 @@ impl App {
         // No lock is held while the scene is looked at.
         let states = lock(&self.states).clone();
         let mut findings = Vec::new();
-        for ((source, target), State { trouble, since }) in states {
+        for State { source, target, trouble, since } in states {
             let noticed = notices.iter().find(|(name, notice)| *name == source && notice.thing() == target);
             let finding = match (&trouble, noticed) {
                 (None, Some(_)) => continue,
@@ -384,13 +386,14 @@ impl App {
         for Round { name, report, .. } in rounds {
             if wish == Wish::Metrics {
                 self.note_notices(name, &report.notices);
-                states.retain(|(collector, target), _| {
-                    collector != name || report.targets.iter().any(|(reported, _)| reported == target)
+                states.retain(|state| {
+                    state.source != *name || report.targets.iter().any(|(reported, _)| *reported == state.target)
                 });
             }
             for (target, result) in &report.targets {
                 let trouble = result.as_ref().err().cloned();
-                let known = states.get(&(*name, target.clone()));
+                let place = states.binary_search_by(|state| (state.source, &state.target).cmp(&(*name, target)));
+                let known = place.ok().and_then(|place| states.get(place));
                 if known.is_some_and(|state| state.trouble == trouble) {
                     continue;
                 }
@@ -402,7 +405,11 @@ impl App {
                 // Another reason for the same silence does not make it younger.
                 let since =
                     known.filter(|state| state.trouble.is_some() == trouble.is_some()).map_or(now, |state| state.since);
-                states.insert((name, target.clone()), State { trouble, since });
+                if let Ok(place) = place {
+                    states.remove(place);
+                }
+                let (Ok(place) | Err(place)) = place;
+                states.insert(place, State { source: name, target: target.clone(), trouble, since });
             }
         }
     }
@@ -758,14 +765,14 @@ mod tests {
     fn a_state_keeps_its_age_until_it_changes() {
         let app = app(vec![stub("a", Some(gone()), 0)]);
         get(&app, "/");
-        let key = ("a", "/stub".to_owned());
-        lock(&app.states).get_mut(&key).expect("noted").since = 7;
+        let since = |app: &App| lock(&app.states)[0].since;
+        lock(&app.states)[0].since = 7;
         get(&app, "/");
-        assert_eq!(lock(&app.states)[&key].since, 7);
+        assert_eq!(since(&app), 7);
         lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
         let (_, page) = get(&app, "/");
         assert!(page.contains("All is well<"), "{page}");
-        assert!(lock(&app.states)[&key].since > 7);
+        assert!(since(&app) > 7);
     }
 
     #[test]
