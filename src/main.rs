@@ -57,6 +57,7 @@ impl From<String> for Failure {
 
 fn main() -> ExitCode {
     c::give_memory_back();
+    c::say_faults();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help) => return say(&cli::help()),

@@ -1,5 +1,10 @@
-//! The two calls of the C library that have no safe wrapper among the dependencies; the only `unsafe` code.
-#![expect(unsafe_code, reason = "localtime_r and mallopt are wrapped here, and nowhere else")]
+//! The three calls of the C library that have no safe wrapper among the dependencies; the only `unsafe` code.
+#![expect(unsafe_code, reason = "localtime_r, mallopt and sigaction are wrapped here, and nowhere else")]
+
+use std::io;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::unistd::write;
 
 /// The local calendar's fields of a moment given in seconds since 1970; absent where the C library can't say.
 pub(super) fn localtime(seconds: i64) -> Option<libc::tm> {
@@ -31,3 +36,41 @@ pub fn give_memory_back() {
 /// A buffer of this size is mapped on its own, and unmapped when it is freed.
 #[cfg(target_env = "gnu")]
 const LARGE: i32 = 128 * 1024;
+
+/// From here on a fault that would end the process without a word is said on the standard error.
+pub fn say_faults() {
+    let action = SigAction::new(SigHandler::Handler(say_fault), SaFlags::SA_RESETHAND, SigSet::empty());
+    for (signal, _) in FAULTS {
+        // SAFETY: the handler calls write and raise, which may be called wherever a signal finds a thread, and takes
+        // no lock. What stood there before was the default. Where it fails all stays as it was.
+        let _ = unsafe { sigaction(*signal, &action) };
+    }
+}
+
+/// Says which fault it is. What is the default again then ends the process, with the status and the core of that signal.
+extern "C" fn say_fault(signal: libc::c_int) {
+    for (fault, words) in FAULTS.iter().filter(|(fault, _)| *fault as libc::c_int == signal) {
+        // There is nobody else to tell.
+        let _ = write(io::stderr(), words.as_bytes());
+        let _ = raise(*fault);
+    }
+}
+
+macro_rules! faults {
+    ($($signal:ident)*) => {
+        &[$((
+            Signal::$signal,
+            concat!("gateway-exporter: ended by a fault in the program (", stringify!($signal), "); please report it\n"),
+        )),*]
+    };
+}
+
+/// The signals of a fault, and what is said of each.
+///
+/// std has words for a stack that overflows, the panic hook has them for a panic, which then aborts.
+#[cfg(not(panic = "immediate-abort"))]
+const FAULTS: &[(Signal, &str)] = faults!(SIGTRAP SIGILL SIGFPE);
+
+/// Where a panic is nothing but a trap (contrib/cross.sh says why), std has no words for the others either.
+#[cfg(panic = "immediate-abort")]
+const FAULTS: &[(Signal, &str)] = faults!(SIGTRAP SIGILL SIGFPE SIGBUS SIGSEGV SIGABRT);

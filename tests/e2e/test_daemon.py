@@ -196,6 +196,14 @@ class Signals(Laboratory):
             exporter.process.send_signal(number)
             self.assertEqual(exporter.process.wait(PROMPT), 0, number.name)
 
+    def test_a_fault_is_said_and_ends_it(self):
+        for number in (signal.SIGTRAP, signal.SIGILL, signal.SIGFPE):
+            exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n", name=number.name)
+            exporter.process.send_signal(number)
+            self.assertEqual(exporter.process.wait(PROMPT), -number, number.name)
+            words = f"gateway-exporter: ended by a fault in the program ({number.name}); please report it\n"
+            self.assertEqual(exporter.log().count(words), 1, exporter.log())
+
     def test_a_scrape_that_hangs_stops_no_other(self):
         exporter = self.hanging("beside")
         self.assertEqual(exporter.get("/no-such-path")[0], 404)
