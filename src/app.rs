@@ -1,7 +1,6 @@
 //! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,7 +93,7 @@ struct State {
 /// The scrapes so far, by status, and those under way.
 #[derive(Default)]
 struct Scrapes {
-    codes: BTreeMap<u16, u64>,
+    codes: Vec<(u16, u64)>,
     in_flight: u64,
 }
 
@@ -151,7 +150,7 @@ impl App {
     pub fn flaws(&self) -> Vec<Finding> {
         let watch = lock(&self.watch);
         let Some(settings) = &watch.config.sockets else { return Vec::new() };
-        let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &BTreeMap::new()));
+        let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &Vec::new()));
         notices.map(|notice| doctor::notice("sockets", &notice)).collect()
     }
 
@@ -442,12 +441,14 @@ impl Scrapes {
 
     fn end(&mut self, status: u16) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let count = self.codes.entry(status).or_default();
-        *count = count.saturating_add(1);
+        match self.codes.iter_mut().find(|(code, _)| *code == status) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.codes.insert(self.codes.partition_point(|(code, _)| *code < status), (status, 1)),
+        }
     }
 
     fn expose(&self, out: &mut Exposition) {
-        own::expose_requests(self.codes.iter().map(|(code, count)| (*code, *count)), self.in_flight, out);
+        own::expose_requests(self.codes.iter().copied(), self.in_flight, out);
     }
 }
 

@@ -11,7 +11,7 @@ pub mod owner;
 pub mod procnet;
 pub mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -137,7 +137,7 @@ impl Collector for Sockets {
         let mut names = Names::new();
         for (name, answer) in self.hosts.answers() {
             if let Some(addresses) = report.target(name.clone(), answer) {
-                names.insert(name, addresses);
+                names.push((name, addresses));
             }
         }
         report.notices.extend(self.settings.rules.iter().filter_map(|rule| never(rule, &names)));
@@ -241,12 +241,12 @@ impl Hosts {
 
 impl HostsState {
     /// The names to look up now; none where it is not the time.
-    fn begin(&mut self, now: Instant) -> BTreeSet<String> {
+    fn begin(&mut self, now: Instant) -> Vec<String> {
         let recent = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < RETRY_AFTER);
         if self.busy || recent {
-            return BTreeSet::new();
+            return Vec::new();
         }
-        let open: BTreeSet<String> =
+        let open: Vec<String> =
             self.answers.iter().filter(|(_, answer)| answer.is_err()).map(|(name, _)| name.clone()).collect();
         if !open.is_empty() {
             (self.tried, self.busy) = (Some(now), true);

@@ -4,7 +4,6 @@
 //! are asked for their names first, and only those that a rule names show their descriptors.
 //! A socket that several processes hold counts for each name that one of them has.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::collector::{Deadline, Error};
@@ -21,7 +20,7 @@ pub fn target(proc: &Path) -> String {
 /// not be asked and claims stay open, the rule is doubted and the error says why.
 pub fn settle(proc: &Path, deadline: Deadline, mut claims: Claims<'_, '_>) -> Result<(), Error> {
     let thing = target(proc);
-    let mut doubted = BTreeSet::new();
+    let mut doubted = Vec::new();
     let walked = walk(proc, deadline, &mut claims, &mut doubted);
     if walked.is_err() || process::are_hidden(proc) {
         doubted = claims.open_rules().collect();
@@ -35,12 +34,7 @@ pub fn settle(proc: &Path, deadline: Deadline, mut claims: Claims<'_, '_>) -> Re
     }
 }
 
-fn walk(
-    proc: &Path,
-    deadline: Deadline,
-    claims: &mut Claims<'_, '_>,
-    doubted: &mut BTreeSet<usize>,
-) -> Result<(), Error> {
+fn walk(proc: &Path, deadline: Deadline, claims: &mut Claims<'_, '_>, doubted: &mut Vec<usize>) -> Result<(), Error> {
     for process in process::list(proc)? {
         if claims.are_settled() {
             break;
@@ -55,12 +49,12 @@ fn ask(
     process: &Process,
     deadline: Deadline,
     claims: &mut Claims<'_, '_>,
-    doubted: &mut BTreeSet<usize>,
+    doubted: &mut Vec<usize>,
 ) -> Result<(), Error> {
     let names = match process.names() {
         Ok(names) => names,
         Err(Error::Denied { .. }) => {
-            doubted.extend(claims.open_rules());
+            doubt(claims.open_rules(), doubted);
             return Ok(());
         }
         // It is gone, and its sockets with it.
@@ -71,11 +65,20 @@ fn ask(
         return Ok(());
     }
     match process.sockets(deadline, |inode| claims.settle(inode, &rules)) {
-        Err(Error::Denied { .. }) => doubted.extend(rules),
+        Err(Error::Denied { .. }) => doubt(rules, doubted),
         Err(error @ Error::TimedOut { .. }) => return Err(error),
         _ => {}
     }
     Ok(())
+}
+
+/// Doubts each of the rules once, however many processes could not be asked.
+fn doubt(rules: impl IntoIterator<Item = usize>, doubted: &mut Vec<usize>) {
+    for rule in rules {
+        if !doubted.contains(&rule) {
+            doubted.push(rule);
+        }
+    }
 }
 
 #[cfg(test)]

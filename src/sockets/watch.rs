@@ -3,7 +3,6 @@
 //! A rule speaks IPv4 or IPv6. A socket of the IPv6 tables counts as IPv4 where its addresses
 //! are v4-mapped, and as both where it listens on `::` and is not known to be for IPv6 only.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use regex_lite::Regex;
@@ -80,7 +79,11 @@ pub struct Labels {
 }
 
 /// The addresses of the host names that rules use, where they are known.
-pub type Names = BTreeMap<String, Vec<IpAddr>>;
+pub type Names = Vec<(String, Vec<IpAddr>)>;
+
+fn addresses<'n>(names: &'n Names, name: &str) -> Option<&'n [IpAddr]> {
+    names.iter().find(|(known, _)| known == name).map(|(_, addresses)| addresses.as_slice())
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
@@ -263,7 +266,7 @@ impl Side {
         match &self.host {
             Host::Any => false,
             Host::Address(address) => !fits(address),
-            Host::Name(name) => names.get(name).is_some_and(|found| !found.iter().any(fits)),
+            Host::Name(name) => addresses(names, name).is_some_and(|found| !found.iter().any(fits)),
         }
     }
 
@@ -271,7 +274,7 @@ impl Side {
         let addresses = match &self.host {
             Host::Any => None,
             Host::Address(address) => Some(std::slice::from_ref(address)),
-            Host::Name(name) => Some(names.get(name)?.as_slice()),
+            Host::Name(name) => Some(addresses(names, name)?),
         };
         Some((addresses, self.port))
     }
