@@ -53,7 +53,7 @@ mips_code() {
     case "$1" in mips*) ;; *) return 0 ;; esac
     for option in disable-mips-df-forward-search=false disable-mips-df-succbb-search=false mips-tail-calls=1 \
         max-store-memcpy=2 max-store-memset=2 min-jump-table-entries=8 apply-ext-tsp-for-size=true \
-        disable-machine-licm disable-postra-machine-licm disable-lsr enable-pre=false enable-load-pre=false; do
+        disable-machine-licm disable-postra-machine-licm disable-machine-sink disable-lsr enable-pre=false enable-load-pre=false; do
         echo "-Cllvm-args=-$option"
     done
 }
