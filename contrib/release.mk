@@ -13,6 +13,7 @@ cross-test: ## runs them under qemu against the fixtures (TARGET=mips for one)
 
 routers: ## three of them built, run under qemu and weighed, and the packages installed
 	tests/cross/short.sh
+	tests/packages/run.sh
 
 size: ## how big they are, which crates weigh most, idle memory; fails over budget
 	contrib/size.sh $(TARGET)
