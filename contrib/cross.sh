@@ -25,7 +25,7 @@ export CARGO_ZIGBUILD_PYTHON_PATH="$tools/python3"
 #                             how it showed, and nobody says where or why
 #   mips_code                 LLVM's own defaults leave a third of the delay slots empty, never jump into the last call, copy
 #                             up to 16 bytes in line, and keep in registers what a loop could as well load anew, for which
-#                             others are saved and restored: 46 KB in all
+#                             others are saved and restored: 48 KB in all
 #   enable-machine-outliner   sequences of instructions that come often are written once; LLVM has it for AArch64 by itself
 compile() {
     # shellcheck disable=SC2046 # a word or none

@@ -71,6 +71,7 @@ macro_rules! faults {
 #[cfg(not(panic = "immediate-abort"))]
 const FAULTS: &[(Signal, &str)] = faults!(SIGTRAP SIGILL SIGFPE);
 
-/// Where a panic is nothing but a trap (contrib/cross.sh says why), std has no words for the others either.
+/// Where a panic is nothing but a trap (contrib/cross.sh says why), std has no words for the others either. A stack that
+/// overflows has no room for ours.
 #[cfg(panic = "immediate-abort")]
 const FAULTS: &[(Signal, &str)] = faults!(SIGTRAP SIGILL SIGFPE SIGBUS SIGSEGV SIGABRT);
