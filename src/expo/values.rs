@@ -5,7 +5,7 @@ use super::table::Value;
 /// Values by their places, absent ones too.
 ///
 /// With 16 bytes each, which is what `Option<Value>` takes, the pages that ten thousand SAs touch for the first time
-/// are a sixth more, and they cost a sixth of the scrape.
+/// are a fifth more, and they cost a sixth of the scrape.
 #[derive(Default)]
 pub(super) struct Values {
     /// The whole number, [`ABSENT`], or with [`ASIDE`] the place where the value is kept.
