@@ -24,6 +24,9 @@ pub(crate) struct Replay {
 /// The answer to `stats`, as far as it is asked for: `ikesas { total = 1 }`.
 const ONE_IKE_SA: &[u8] = b"\0\0\0\x14\x01\x01\x06ikesas\x03\x05total\0\x011\x02";
 
+/// The answer to a command that charon does not know.
+const UNKNOWN: &[u8] = b"\0\0\0\x01\x02";
+
 /// The answer to `list-sas` when charon is busy with every IKE_SA: an empty response.
 const NO_IKE_SA: &[u8] = b"\0\0\0\x01\x01";
 
@@ -76,9 +79,13 @@ impl Replay {
                     lists = lists.saturating_add(1);
                     stream.write_all(NO_IKE_SA)?;
                 }
-                Some(0) if known("list-sas") => stream.write_all(&answer(&self.sas))?,
-                Some(0) if known("list-conns") => stream.write_all(&answer(&self.connections))?,
-                Some(0) => stream.write_all(self.other(name).as_deref().unwrap_or(b"\0\0\0\x01\x02"))?,
+                Some(0) if known("list-sas") => stream_all(&self.sas, &mut stream)?,
+                Some(0) if known("list-conns") => stream_all(&self.connections, &mut stream)?,
+                Some(0) if known("list-certs") => match &self.certificates {
+                    Some(certificates) => stream_all(certificates, &mut stream)?,
+                    None => stream.write_all(UNKNOWN)?,
+                },
+                Some(0) => stream.write_all(self.other(name).unwrap_or(UNKNOWN))?,
                 Some(3 | 4) if self.sends(name) => stream.write_all(b"\0\0\0\x01\x05")?,
                 _ => stream.write_all(b"\0\0\0\x01\x06")?,
             }
@@ -88,10 +95,7 @@ impl Replay {
 
 impl Replay {
     /// The answer to a command that a capture may leave out.
-    fn other(&self, request: &[u8]) -> Option<Vec<u8>> {
-        if request.starts_with(b"list-certs") {
-            return self.certificates.as_deref().map(answer);
-        }
+    fn other(&self, request: &[u8]) -> Option<&[u8]> {
         [
             (&b"stats"[..], &self.stats),
             (b"get-pools", &self.pools),
@@ -99,7 +103,7 @@ impl Replay {
             (b"get-counters", &self.sums),
         ]
         .into_iter()
-        .find_map(|(name, answer)| answer.clone().filter(|_| request.starts_with(name)))
+        .find_map(|(name, answer)| answer.as_deref().filter(|_| request.starts_with(name)))
     }
 
     /// Whether it knows that event.
@@ -108,9 +112,15 @@ impl Replay {
     }
 }
 
-/// The events and the response, without the confirmations around them.
-fn answer(segments: &[Vec<u8>]) -> Vec<u8> {
-    segments.iter().filter(|segment| segment.get(4).is_some_and(|kind| *kind != 5)).flatten().copied().collect()
+/// Sends the events and the response, without the confirmations around them, as charon does: each length and each
+/// segment by a call of its own.
+fn stream_all(segments: &[Vec<u8>], mut out: impl Write) -> io::Result<()> {
+    for segment in segments.iter().filter(|segment| segment.get(4).is_some_and(|kind| *kind != 5)) {
+        let (length, body) = segment.split_at(4);
+        out.write_all(length)?;
+        out.write_all(body)?;
+    }
+    Ok(())
 }
 
 fn segments(mut capture: &[u8]) -> Vec<Vec<u8>> {
