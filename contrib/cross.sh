@@ -32,7 +32,7 @@ compile() {
     env -u RUSTC -u RUSTC_WRAPPER -u CARGO -u RUSTUP_TOOLCHAIN -u CARGO_BUILD_TARGET -u CARGO_TARGET_DIR \
         PATH="$tools:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 \
         RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=static -Cforce-unwind-tables=no \
-            $(thumb "$1") $(panic "$1") -Clink-arg=$build/unwind/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
+            $(thumb "$1") $(panic "$1") -Clink-arg=$build/replaced/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
         cargo-zigbuild rustc --locked --profile router --bin gateway-exporter --target "$1" --target-dir "$build" \
         -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size -- -Cstrip="$2" $(outliner "$1") $(mips_code "$1")
 }
@@ -59,8 +59,8 @@ mips_code() {
 }
 
 replace() {
-    object="$build/unwind/$1.o"
-    mkdir -p "$build/unwind"
+    object="$build/replaced/$1.o"
+    mkdir -p "$build/replaced"
     # shellcheck disable=SC2046 # a list of words
     "$tools/cargo-zigbuild" zig cc -- -target $(target_field "$1" 3) -Os -ffunction-sections -c -o "$object" contrib/replaced.c
 }

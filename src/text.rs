@@ -16,7 +16,9 @@ pub const LONGEST: usize = 1024;
 /// What follows the beginning of a longer one: an ellipsis, and the hash of the whole in hex.
 const MARK: usize = "…".len() + 16;
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// The months as C and HTTP name them.
+pub(crate) const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A borrowed piece of input that prints as valid UTF-8.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,8 @@
 //! The date of an answer (RFC 9110, section 5.6.7).
 
+use crate::text::MONTHS;
+
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
 const DAY: i64 = 86_400;
 const DAYS_OF_4_CENTURIES: i64 = 146_097;
 
@@ -11,11 +12,11 @@ pub(super) fn print(seconds: i64) -> String {
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let (year, month, day) = date(days);
     let weekday = name(&WEEKDAYS, days.rem_euclid(7));
-    let month = name(&MONTHS, month);
+    let month = name(&MONTHS, month - 1);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// Year, month counted from March = 0, and day of the month, from days since 1970.
+/// Year, month and day of the month, from days since 1970.
 fn date(days: i64) -> (i64, i64, i64) {
     // The year begins in March, so that the leap day is its last, and the calendar repeats every 400 years.
     let days = days + 719_468;
@@ -25,7 +26,7 @@ fn date(days: i64) -> (i64, i64, i64) {
     let day = days - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let new_year = i64::from(month >= 10);
-    (400 * cycle + year + new_year, month, day - (153 * month + 2) / 5 + 1)
+    (400 * cycle + year + new_year, (month + 2) % 12 + 1, day - (153 * month + 2) / 5 + 1)
 }
 
 fn name(names: &[&'static str], at: i64) -> &'static str {
@@ -56,7 +57,7 @@ mod tests {
     fn every_day_of_four_centuries_is_the_day_it_came_from() {
         for day in 0..DAYS_OF_4_CENTURIES {
             let (year, month, number) = date(day);
-            assert_eq!(clock::utc([year, (month + 2) % 12 + 1, number, 0, 0, 0]), Some(day * DAY), "{day}");
+            assert_eq!(clock::utc([year, month, number, 0, 0, 0]), Some(day * DAY), "{day}");
         }
     }
 
