@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +20,9 @@ const COMPLAINT_LIMIT: usize = 4096;
 
 /// How long a command that closed its output may take to end.
 const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How long a command that was killed may take to be gone.
+const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a finished command said.
 #[derive(Debug)]
@@ -35,13 +38,18 @@ pub struct Output {
 /// Runs a command to its end and reads its output, at most `limit` bytes.
 ///
 /// The command gets its own process group, which is killed when the deadline is over, when
-/// it prints too much, and when it leaves children behind that keep its output open.
+/// it prints too much, and when it leaves children behind that keep its output open. One that can't be ended,
+/// because it is another user's as behind sudo, is left alone, and not started again while it runs.
 pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Output, Error> {
     let thing = command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
         return Err(Error::NotFound { thing: "empty command".into() });
     };
     deadline.left(&thing)?;
+    if let Some(process) = left_behind(&thing) {
+        let why = format!("process {process}, which an earlier scrape started, still runs and can't be ended");
+        return Err(Error::Refused { thing, why });
+    }
     let child = Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C")
@@ -53,8 +61,22 @@ pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Outpu
         .map_err(|error| Error::io(program, &error))?;
     let mut running = Running::new(child);
     let result = running.read(limit, deadline, &thing);
-    drop(running);
+    running.leave(thing);
     result
+}
+
+/// The commands that did not end when they were killed.
+static LEFT: Mutex<Vec<(String, Child)>> = Mutex::new(Vec::new());
+
+/// The process of that command that did not end when it was killed, if it still runs.
+fn left_behind(thing: &str) -> Option<u32> {
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    left.retain_mut(|(_, child)| is_running(child));
+    left.iter().find(|(command, _)| command == thing).map(|(_, child)| child.id())
+}
+
+fn is_running(child: &mut Child) -> bool {
+    matches!(child.try_wait(), Ok(None))
 }
 
 /// Ends every command that is running: the process ends, and none of them shall outlive it.
@@ -72,7 +94,7 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A child that does not outlive its reader.
+/// A child that does not outlive its reader, unless it is not ours to end.
 struct Running(Child, Pid);
 
 impl Running {
@@ -82,14 +104,19 @@ impl Running {
         running().push(group);
         Self(child, group)
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Until it was waited for, nobody else can have its number.
-        let _ = killpg(self.1, Signal::SIGKILL);
-        running().retain(|group| *group != self.1);
-        let _ = self.0.wait();
+    fn leave(self, thing: String) {
+        let Self(mut child, group) = self;
+        // A group keeps its number while any child of it is left. Where none is, the number is free for a moment only.
+        let _ = killpg(group, Signal::SIGKILL);
+        running().retain(|other| *other != group);
+        let killed = Instant::now();
+        while is_running(&mut child) {
+            if killed.elapsed() >= LAST_PATIENCE {
+                return LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((thing, child));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -191,7 +218,6 @@ fn complaint(stderr: &[u8], status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn shell(script: &str, limit: usize, milliseconds: u64) -> Result<Output, Error> {
         let command = ["sh", "-c", script].map(str::to_owned);
