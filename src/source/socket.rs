@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -73,10 +75,9 @@ enum Stream {
 /// Connects within the deadline.
 pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
     let thing = address.to_string();
-    let left = deadline.left(&thing)?;
     let stream = match address {
-        Address::Unix(path) => open_unix(path, left).map(Stream::Unix),
-        Address::Tcp(host) => open_tcp(host, left).map(Stream::Tcp),
+        Address::Unix(path) => open_unix(path, deadline.left(&thing)?).map(Stream::Unix),
+        Address::Tcp(host) => open_tcp(host, deadline, &thing)?.map(Stream::Tcp),
     };
     let stream = stream.map_err(|error| Error::io(&thing, &error))?;
     Ok(Channel { stream, deadline, thing, buffer: Vec::new(), unread: 0..0 })
@@ -100,18 +101,34 @@ fn open_unix(path: &PathBuf, left: Duration) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
-fn open_tcp(host: &str, left: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in host.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
+/// Tries the addresses of a host, one after the other, in the time that all of them have together.
+fn open_tcp(host: &str, deadline: Deadline, thing: &str) -> Result<io::Result<TcpStream>, Error> {
+    let mut last = Err(io::ErrorKind::NotFound.into());
+    for address in addresses(host, deadline, thing)? {
+        last = TcpStream::connect_timeout(&address, deadline.left(thing)?);
+        if let Ok(stream) = &last {
+            return Ok(stream.set_nodelay(true).and(last));
         }
     }
-    Err(last)
+    Ok(last)
+}
+
+/// The addresses of `host:port`. The resolver is not waited for longer than the deadline.
+fn addresses(host: &str, deadline: Deadline, thing: &str) -> Result<Vec<SocketAddr>, Error> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let (name, (sender, found)) = (host.to_owned(), mpsc::sync_channel(1));
+    let resolve = move || {
+        // Whoever asked may be gone.
+        let _ = sender.send(name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect()));
+    };
+    let started = thread::Builder::new().name("resolver".into()).spawn(resolve);
+    started.map_err(|error| Error::io(thing, &error))?;
+    match found.recv_timeout(deadline.left(thing)?) {
+        Ok(found) => found.map_err(|error| Error::io(thing, &error)),
+        Err(_) => Err(Error::TimedOut { thing: thing.into() }),
+    }
 }
 
 pub(super) fn time_value(time: Duration) -> TimeVal {
