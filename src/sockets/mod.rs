@@ -35,6 +35,9 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How long names without an address are left alone before they are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// How long addresses are believed before all names are looked up again: peers have dynamic ones.
+const RENEW_AFTER: Duration = Duration::from_secs(300);
+
 /// What is watched.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,8 +56,18 @@ pub struct Sockets {
 impl Sockets {
     /// Looks up the host names that the rules use, which may take a few seconds.
     pub fn new(settings: Settings) -> Self {
+        Self::knowing(&Answers::new(), settings)
+    }
+
+    /// The same for other settings; names that can't be looked up now keep the addresses that they had.
+    #[must_use]
+    pub fn renewed(&self, settings: Settings) -> Self {
+        Self::knowing(&self.hosts.answers(), settings)
+    }
+
+    fn knowing(before: &Answers, settings: Settings) -> Self {
         let names = settings.rules.iter().flat_map(Rule::names);
-        let hosts = Arc::new(Hosts::new(names, socket::resolve));
+        let hosts = Arc::new(Hosts::new(names, before, socket::resolve));
         hosts.look_up(Instant::now());
         // Whatever is known by then is what the first scrape has.
         hosts.wait(START_PATIENCE);
@@ -192,15 +205,20 @@ struct Hosts {
 
 struct HostsState {
     answers: Answers,
+    /// When some were looked up, and when all were.
     tried: Option<Instant>,
+    renewed: Option<Instant>,
     busy: bool,
 }
 
 impl Hosts {
-    fn new<'a>(names: impl Iterator<Item = &'a str>, resolve: Resolve) -> Self {
-        let waiting = |name: &str| (name.to_owned(), Err(Error::TimedOut { thing: name.into() }));
-        let answers = names.map(waiting).collect();
-        Self { resolve, state: Mutex::new(HostsState { answers, tried: None, busy: false }), done: Condvar::new() }
+    /// The names, with the addresses that some had `before`.
+    fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
+        let waiting = |name: &str| Err(Error::TimedOut { thing: name.into() });
+        let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
+        let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
+        let state = HostsState { answers, tried: None, renewed: None, busy: false };
+        Self { resolve, state: Mutex::new(state), done: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, HostsState> {
@@ -211,8 +229,8 @@ impl Hosts {
         self.state().answers.clone()
     }
 
-    /// Has the names without addresses looked up, unless that is under way or was tried less
-    /// than a minute before `now`; gives whether that has begun.
+    /// Has names looked up, unless that is under way: those without addresses where that was not tried in the minute
+    /// before `now`, all of them where their addresses are old. Gives whether that has begun.
     fn look_up(self: &Arc<Self>, now: Instant) -> bool {
         let open = self.state().begin(now);
         if open.is_empty() {
@@ -222,7 +240,7 @@ impl Hosts {
         let started = thread::Builder::new().name("resolver".into()).spawn(move || {
             for name in open {
                 let answer = (hosts.resolve)(&name);
-                hosts.state().answers.insert(name, answer);
+                hosts.state().note(name, answer);
             }
             hosts.state().busy = false;
             hosts.done.notify_all();
@@ -242,16 +260,28 @@ impl Hosts {
 impl HostsState {
     /// The names to look up now; none where it is not the time.
     fn begin(&mut self, now: Instant) -> Vec<String> {
-        let recent = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < RETRY_AFTER);
-        if self.busy || recent {
+        let passed =
+            |since: Option<Instant>, time| since.is_none_or(|since| now.saturating_duration_since(since) >= time);
+        if self.busy || !passed(self.tried, RETRY_AFTER) {
             return Vec::new();
         }
+        let all = passed(self.renewed, RENEW_AFTER);
+        if all {
+            self.renewed = Some(now);
+        }
         let open: Vec<String> =
-            self.answers.iter().filter(|(_, answer)| answer.is_err()).map(|(name, _)| name.clone()).collect();
+            self.answers.iter().filter(|(_, answer)| all || answer.is_err()).map(|(name, _)| name.clone()).collect();
         if !open.is_empty() {
             (self.tried, self.busy) = (Some(now), true);
         }
         open
+    }
+
+    /// Whoever had addresses keeps them while there are no others: a resolver that fails says nothing about a peer.
+    fn note(&mut self, name: String, answer: Result<Vec<IpAddr>, Error>) {
+        if answer.is_ok() || self.answers.get(&name).is_none_or(Result::is_err) {
+            self.answers.insert(name, answer);
+        }
     }
 }
 
@@ -345,7 +375,8 @@ mod tests {
         assert_eq!(samples, "count tcp4 1\nup tcp4 1\n");
         assert!(matches!(&targets[0], (name, Err(_)) if name == "no-such-host.invalid"), "{targets:?}");
         let settings = Settings { proc: "/proc".into(), rules: vec![rule("udp", "b.invalid"), rule("udp6", "*")] };
-        let hosts = Arc::new(Hosts::new(settings.rules.iter().flat_map(Rule::names), |_| Ok(Vec::new())));
+        let hosts =
+            Arc::new(Hosts::new(settings.rules.iter().flat_map(Rule::names), &Answers::new(), |_| Ok(Vec::new())));
         let sockets = Sockets { settings, hosts };
         assert_eq!(sockets.targets(), ["/proc/net/udp", "/proc/net/udp6", "b.invalid"]);
     }
@@ -362,7 +393,8 @@ mod tests {
         fn no_such(name: &str) -> Error {
             Error::NotFound { thing: name.into() }
         }
-        let hosts = Arc::new(Hosts::new(["a.example", "b.example", "a.example"].into_iter(), resolve));
+        let names = ["a.example", "b.example", "a.example"].into_iter();
+        let hosts = Arc::new(Hosts::new(names, &Answers::new(), resolve));
         let start = Instant::now();
         let shut = GATE.lock().unwrap();
         assert!(hosts.look_up(start));
@@ -378,5 +410,38 @@ mod tests {
         assert!(hosts.look_up(start + Duration::from_secs(60)));
         hosts.wait(Duration::from_secs(60));
         assert_eq!(CALLS.load(Ordering::SeqCst), 3, "only the name without an address");
+    }
+
+    #[test]
+    fn addresses_are_renewed_and_kept_while_nobody_knows_better() {
+        static ROUND: AtomicUsize = AtomicUsize::new(0);
+        let resolve: Resolve = |name| match (ROUND.load(Ordering::SeqCst), name) {
+            (0, "new.example") | (2, _) => Err(Error::NotFound { thing: name.into() }),
+            (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
+        };
+        let mut before = Answers::new();
+        let old = Ok(vec![IpAddr::from([192, 0, 2, 99])]);
+        before.insert("old.example".into(), old.clone());
+        before.insert("gone.example".into(), old.clone());
+        let hosts = Arc::new(Hosts::new(["old.example", "new.example"].into_iter(), &before, resolve));
+        let start = Instant::now();
+        let look = |seconds: u64| {
+            let looks = hosts.look_up(start + Duration::from_secs(seconds));
+            hosts.wait(Duration::from_secs(60));
+            let last = |name: &str| match hosts.answers().get(name) {
+                Some(Ok(addresses)) => addresses.first().map(|address| address.to_string()),
+                _ => None,
+            };
+            (looks, last("old.example"), last("new.example"))
+        };
+        assert_eq!(hosts.answers().get("old.example"), Some(&old), "until it is looked up");
+        assert_eq!(look(0), (true, Some("192.0.2.0".into()), None));
+        ROUND.store(1, Ordering::SeqCst);
+        assert_eq!(look(60), (true, Some("192.0.2.0".into()), Some("192.0.2.1".into())));
+        assert_eq!(look(299), (false, Some("192.0.2.0".into()), Some("192.0.2.1".into())));
+        assert_eq!(look(300), (true, Some("192.0.2.1".into()), Some("192.0.2.1".into())));
+        ROUND.store(2, Ordering::SeqCst);
+        assert_eq!(look(600), (true, Some("192.0.2.1".into()), Some("192.0.2.1".into())), "nobody knows better");
+        assert_eq!(hosts.answers().len(), 2);
     }
 }
