@@ -116,7 +116,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     let output = arguments.opt_value_from_os_str("--output", path).map_err(complaint)?;
     let flags = Flags { task: task(&mut arguments, output)?, ..flags };
     if let Some(left) = arguments.finish().first() {
-        return Err(format!("unknown argument {}; --help lists all", left.to_string_lossy()));
+        return Err(surplus(&left.to_string_lossy()));
     }
     if !flags.telemetry_path.starts_with('/') {
         return Err(format!("--web.telemetry-path: {:?} does not begin with a slash", flags.telemetry_path));
@@ -168,6 +168,16 @@ fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, Stri
         _ if check => Ok(Task::Check),
         _ => Ok(Task::Serve),
     }
+}
+
+/// What is wrong with an argument that nobody took.
+fn surplus(argument: &str) -> String {
+    let (name, value) = argument.split_once('=').map_or((argument, None), |(name, value)| (name, Some(value)));
+    let takes = |flag: &Flag| flag.is(name.trim_start_matches('-')) && (value.is_none() || !flag.value.is_empty());
+    if name.starts_with('-') && FLAGS.iter().any(takes) {
+        return format!("{name}: given more than once");
+    }
+    format!("unknown argument {argument}; --help lists all")
 }
 
 /// What pico-args says, as the rest of us says it.
@@ -324,6 +334,8 @@ mod tests {
             ("--config.file", "--config.file: the value is missing"),
             ("--web.listen-address", "--web.listen-address: the value is missing"),
             ("--once=/x.prom", "unknown argument --once=/x.prom; --help lists all"),
+            ("-c a -c b", "-c: given more than once"),
+            ("--web.telemetry-path=/a --web.telemetry-path=/b", "--web.telemetry-path: given more than once"),
             ("--output /x.prom", "--output: goes with --once, and with nothing else"),
             ("--once --doctor --output /x.prom", "--output: goes with --once, and with nothing else"),
         ] {

@@ -464,6 +464,8 @@ mod tests {
             ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].srcPort: \"http\" is not a port"),
             ("web: {listen: [\":1\", \":x\"]}", "web.listen[1]: \":x\": \"x\" is not a port"),
             ("web: {allow: []}", "web.allow: an empty list would let nobody in"),
+            ("web:\n  sessions: false\n  #- 192.0.2.0/24\n  allow:", "web.allow: names no network"),
+            ("web:\n  basic_auth_users:", "web.basic_auth_users: names no user"),
             ("web: {allow: [lan]}", "web.allow: \"lan\" is neither an address nor a network as 192.0.2.0/24"),
             ("web: {basic_auth_users: {\"\": x}}", "web.basic_auth_users: \"\" can't be a user's name"),
             (

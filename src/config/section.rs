@@ -39,6 +39,14 @@ impl Section {
         Some(self.nodes.remove(at).1).filter(|node| !node.is_nothing())
     }
 
+    /// A key that says who may do something must not be written with nothing behind it: that would mean everybody.
+    pub(super) fn must_say(&self, key: &str, whom: &str) -> Result<(), String> {
+        match self.nodes.iter().find(|(name, node)| name == key && node.is_nothing()) {
+            Some((_, node)) => Err(format!("{}: names no {whom} at line {}", self.path(key), node.line)),
+            None => Ok(()),
+        }
+    }
+
     /// A text that has two names, of which only one may be written.
     pub(super) fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<String>, String> {
         let [key, alias] = names;

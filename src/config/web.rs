@@ -55,6 +55,8 @@ struct FileTls {
 
 impl FileWeb {
     pub(super) fn read(section: &mut Section) -> Result<Self, String> {
+        section.must_say("allow", "network")?;
+        section.must_say("basic_auth_users", "user")?;
         Ok(Self {
             listen: section.texts("listen")?.unwrap_or_default(),
             allow: section.texts("allow")?,
