@@ -11,7 +11,7 @@ use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::config::{Config, LOOKED_FOR};
 use crate::doctor::{self, Finding};
 use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
-use crate::http::{Reply, Request};
+use crate::http::{Relief, Reply, Request};
 use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
 use crate::openvpn::{self, OpenVpn};
@@ -30,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The part of a scrape's time that is kept for sending the answer: a tenth, but not less than this.
 const LEAST_MARGIN: Duration = Duration::from_millis(50);
+
+/// Whoever gives a scrape less than this does not learn anything about the targets that others should know: any peer
+/// could fill the log.
+const LEAST_TIME: Duration = Duration::from_millis(250);
 
 /// A collector reads and writes into buffers on the heap; its stack stays small.
 const STACK: usize = 256 * 1024;
@@ -131,14 +135,26 @@ impl App {
         }
     }
 
-    /// Watches something else from now on.
+    /// Watches something else from now on. Making the collectors may take seconds, in which what was watched still is.
     pub fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
-        *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
+        let (before, current) = {
+            let watch = lock(&self.watch);
+            (watch.config.clone(), Arc::clone(&watch.collectors))
+        };
+        let collectors = collectors(&config, Some((&before, &current)));
+        // Passwords that were right are remembered while the users are the same.
+        if before.web.users != config.web.users {
+            *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
+        }
         let mut watch = lock(&self.watch);
-        *watch = Watch { collectors: collectors(&config, Some(&watch)), config, discover };
-        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
-        lock(&self.states).retain(|state| is_watched(state.source));
-        lock(&self.notices).retain(|(name, _)| is_watched(name));
+        *watch = Watch { collectors, config, discover };
+        lock(&self.states).retain(|state| watch.has(state.source));
+        lock(&self.notices).retain(|(name, _)| watch.has(name));
+    }
+
+    /// Has `relief` called where the answers under way leave no memory for another.
+    pub fn relieve_by(&self, relief: Box<Relief>) {
+        self.room.relieve_by(relief);
     }
 
     /// Notes what was found out about where it is listened.
@@ -181,31 +197,33 @@ impl App {
         if request.path == HEALTHY {
             return Reply::text(200, "gateway-exporter is healthy\n").with("Cache-Control", "no-store");
         }
+        // Before the password is checked, which takes a weak machine long.
+        let deadline = deadline(request);
         let users = Arc::clone(&lock(&self.users));
         match users.judge(request.credentials.as_ref(), request.peer) {
-            Verdict::Welcome => self.route(request),
+            Verdict::Welcome => self.route(request, deadline),
             Verdict::Stranger => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
             Verdict::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
         }
     }
 
-    fn route(&self, request: &Request) -> Reply {
+    fn route(&self, request: &Request, deadline: Deadline) -> Reply {
         match request.path.as_str() {
-            path if path == self.telemetry_path => self.scrape(request, false),
-            "/prom" => self.scrape(request, true),
+            path if path == self.telemetry_path => self.scrape(request, deadline, false),
+            "/prom" => self.scrape(request, deadline, true),
             "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
             "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, request, |sessions, _, unlisted| {
+                self.with_sessions(collectors, deadline, |sessions, _, unlisted| {
                     let reply = private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)));
                     if unlisted > 0 { reply.with_count(UNLISTED, unlisted) } else { reply }
                 })
             }),
             "/static" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, request, |sessions, troubles, unlisted| {
+                self.with_sessions(collectors, deadline, |sessions, troubles, unlisted| {
                     html(page::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
                 })
             }),
-            "/" => self.with_collectors(request, |collectors| self.landing(collectors, request)),
+            "/" => self.with_collectors(request, |collectors| self.landing(collectors, deadline)),
             _ => Reply::text(404, "not found\n"),
         }
     }
@@ -223,9 +241,9 @@ impl App {
         lock(&self.watch).config.gateway.clone()
     }
 
-    fn scrape(&self, request: &Request, with_own: bool) -> Reply {
+    fn scrape(&self, request: &Request, deadline: Deadline, with_own: bool) -> Reply {
         lock(&self.scrapes).begin();
-        let reply = self.with_collectors(request, |collectors| self.expose(collectors, deadline(request), with_own));
+        let reply = self.with_collectors(request, |collectors| self.expose(collectors, deadline, with_own));
         lock(&self.scrapes).end(reply.status());
         reply
     }
@@ -252,8 +270,8 @@ impl App {
         Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(place)
     }
 
-    fn landing(&self, collectors: &[&dyn Collector], request: &Request) -> Reply {
-        self.gather(collectors, Wish::Metrics, deadline(request), &self.room.enter());
+    fn landing(&self, collectors: &[&dyn Collector], deadline: Deadline) -> Reply {
+        self.gather(collectors, Wish::Metrics, deadline, &self.room.enter());
         let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
         let findings = self.findings().into_iter();
         let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
@@ -291,26 +309,27 @@ impl App {
 
     /// The sources that were looked for on this machine and are not there.
     fn absent(&self) -> Vec<Finding> {
-        let watch = lock(&self.watch);
-        let is_watched = |name: &str| watch.collectors.iter().any(|collector| collector.name() == name);
-        let missing = LOOKED_FOR.iter().filter(|(source, _)| watch.discover.is_some() && !is_watched(source));
+        let missing: Vec<_> = {
+            let watch = lock(&self.watch);
+            LOOKED_FOR.iter().filter(|(source, _)| watch.discover.is_some() && !watch.has(source)).collect()
+        };
         let finding = |(source, tried): &(&'static str, &str)| {
             let error = Error::NotFound { thing: (*tried).into() };
             doctor::absent(source, tried, &Scene::around(source, tried, &error))
         };
-        missing.map(finding).collect()
+        missing.into_iter().map(finding).collect()
     }
 
     /// Calls `answer` with the sessions of all sources, why some could not be read, and how many are left out.
     fn with_sessions(
         &self,
         collectors: &[&dyn Collector],
-        request: &Request,
+        deadline: Deadline,
         answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
     ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
         let place = self.room.enter();
-        let rounds = self.gather(collectors, Wish::Sessions, deadline(request), &place);
+        let rounds = self.gather(collectors, Wish::Sessions, deadline, &place);
         let (mut sessions, mut troubles, mut left_out) = (Vec::new(), Vec::new(), 0_usize);
         for Round { report: Report { sessions: more, targets, .. }, fits, unlisted, .. } in rounds {
             if !fits {
@@ -343,6 +362,7 @@ impl App {
     /// Runs the collectors side by side, so that one that hangs costs only itself.
     fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline, place: &Place) -> Vec<Round> {
         let terms = lock(&self.watch).config.terms;
+        let is_hasty = deadline.left("").map_or(true, |left| left < LEAST_TIME);
         let rounds: Vec<Round> = thread::scope(|scope| {
             let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
             let running: Vec<_> = others
@@ -360,7 +380,7 @@ impl App {
             });
             theirs.chain(mine).collect()
         });
-        self.note(&rounds, wish);
+        self.note(&rounds, wish, is_hasty);
         rounds
     }
 
@@ -378,11 +398,14 @@ impl App {
         known.extend(notices.iter().map(|notice| (source, notice.clone())));
     }
 
-    /// Notes how every target did, and logs what changed: once, not at every scrape.
-    fn note(&self, rounds: &[Round], wish: Wish) {
+    /// Notes how every target did, and logs what changed: once, not at every scrape. Where the peer was hasty, it says
+    /// nothing about a target that it was too slow.
+    fn note(&self, rounds: &[Round], wish: Wish, is_hasty: bool) {
         let now = clock::now();
+        // Held meanwhile, so that no source is noted that a reload has just let go.
+        let watch = lock(&self.watch);
         let mut states = lock(&self.states);
-        for Round { name, report, .. } in rounds {
+        for Round { name, report, .. } in rounds.iter().filter(|round| watch.has(round.name)) {
             if wish == Wish::Metrics {
                 self.note_notices(name, &report.notices);
                 states.retain(|state| {
@@ -391,6 +414,9 @@ impl App {
             }
             for (target, result) in &report.targets {
                 let trouble = result.as_ref().err().cloned();
+                if is_hasty && matches!(trouble, Some(Error::TimedOut { .. })) {
+                    continue;
+                }
                 let place = states.binary_search_by(|state| (state.source, &state.target).cmp(&(*name, target)));
                 let known = place.ok().and_then(|place| states.get(place));
                 if known.is_some_and(|state| state.trouble == trouble) {
@@ -419,6 +445,11 @@ impl Watch {
         Self { collectors: collectors(&config, None), config, discover }
     }
 
+    /// Whether a source of that name is watched.
+    fn has(&self, name: &str) -> bool {
+        self.collectors.iter().any(|collector| collector.name() == name)
+    }
+
     /// The collectors, after a look for sources that are new on this machine.
     fn current(&mut self) -> Collectors {
         if let Some(discover) = &self.discover {
@@ -426,7 +457,7 @@ impl Watch {
             let new = config.absorb(discover());
             if !new.is_empty() {
                 log::info!("found on this machine: {}", new.join(", "));
-                self.collectors = collectors(&config, Some(self));
+                self.collectors = collectors(&config, Some((&self.config, &self.collectors)));
                 self.config = config;
             }
         }
@@ -478,10 +509,10 @@ pub fn catalogue() -> String {
 
 /// The collectors of a configuration. One whose settings are as they were before stays, with the
 /// totals that it remembers.
-fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
+fn collectors(config: &Config, before: Option<(&Config, &Collectors)>) -> Collectors {
     let kept = |name: &str, is_same: fn(&Config, &Config) -> bool| {
-        let before = before.filter(|before| is_same(&before.config, config))?;
-        before.collectors.iter().find(|collector| collector.name() == name).cloned()
+        let (_, collectors) = before.filter(|(before, _)| is_same(before, config))?;
+        collectors.iter().find(|collector| collector.name() == name).cloned()
     };
     let mut all: Vec<Arc<dyn Collector>> = Vec::new();
     if let Some(settings) = &config.strongswan {
@@ -493,18 +524,23 @@ fn collectors(config: &Config, before: Option<&Watch>) -> Collectors {
     }
     if let Some(settings) = &config.openvpn {
         // Servers that were watched before keep what is remembered of them, whatever comes or goes beside them.
-        let before = before.into_iter().flat_map(|before| before.collectors.iter());
-        let before = before.map(|collector| collector.as_ref() as &dyn Any).find_map(<dyn Any>::downcast_ref);
-        let renewed = before.map(|before: &OpenVpn| before.renewed(settings.clone()));
+        let renewed = watched_before(before).map(|before: &OpenVpn| before.renewed(settings.clone()));
         all.push(Arc::new(renewed.unwrap_or_else(|| OpenVpn::new(settings.clone()))));
     }
     if let Some(settings) = &config.sockets {
-        all.push(Arc::new(Sockets::new(settings.clone())));
+        let renewed = watched_before(before).map(|before: &Sockets| before.renewed(settings.clone()));
+        all.push(Arc::new(renewed.unwrap_or_else(|| Sockets::new(settings.clone()))));
     }
     // Where IPsec is watched, the kernel's half of it is.
     let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
     all.extend(kernel.map(|kernel| Arc::new(kernel) as Arc<dyn Collector>));
     all.into()
+}
+
+/// The collector of that kind among those that were watched before.
+fn watched_before<'a, T: Collector>(before: Option<(&Config, &'a Collectors)>) -> Option<&'a T> {
+    let (_, collectors) = before?;
+    collectors.iter().map(|collector| collector.as_ref() as &dyn Any).find_map(<dyn Any>::downcast_ref)
 }
 
 /// The answer where too many large ones are under way.

@@ -32,6 +32,9 @@ pub use tls::Tls;
 /// How to answer: called on the request's own thread.
 pub type Respond = dyn Fn(&Request) -> Reply + Send + Sync;
 
+/// Ends answers that are long under way, for the memory that they hold; whether there were any.
+pub type Relief = dyn Fn() -> bool + Send + Sync;
+
 /// Whom the door lets in, and how it speaks to them.
 #[derive(Clone, Default)]
 pub struct Guard {
@@ -81,7 +84,7 @@ pub struct Request {
     pub path: String,
     /// Names and values in their order, decoded; at most 64. Any character can be in them, NUL too.
     pub query: Vec<(String, String)>,
-    /// When Prometheus will stop waiting (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
+    /// How long Prometheus will still wait (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
     pub timeout: Option<Duration>,
     /// The name and password that came with it (RFC 7617).
     pub credentials: Option<Credentials>,
@@ -224,20 +227,27 @@ impl Default for Limits {
 /// If that thread or an answering one panics, the process ends: it must not live on deaf.
 pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
     let order = door::Order { listeners: listeners.into_iter().map(Arc::new).collect(), guard: Guard::default() };
-    start(order, None, limits, respond)
+    start(order, None, limits, respond).map(drop)
 }
 
 /// Starts the door's thread, which heeds further `orders`.
-fn start(order: door::Order, orders: Option<door::Orders>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+fn start(
+    order: door::Order,
+    orders: Option<door::Orders>,
+    limits: Limits,
+    respond: Arc<Respond>,
+) -> io::Result<Box<Relief>> {
     let limits = Limits { connections: limits.connections.min(listen::spare_descriptors()).max(1), ..limits };
     let workers = workers::Workers::new(limits, respond);
+    let relief = Arc::clone(&workers);
     let door = door::Door::new(order, orders, limits, workers)?;
     let run = move || {
         let _ends = EndsProcess;
         door.run();
         end_process("http: no connections can be waited for");
     };
-    std::thread::Builder::new().name("http-door".into()).stack_size(STACK).spawn(run).map(drop)
+    std::thread::Builder::new().name("http-door".into()).stack_size(STACK).spawn(run)?;
+    Ok(Box::new(move || relief.free_memory()))
 }
 
 /// What a fuzzer asks of the head's parser: the request, none while the head is not whole, or the refusal's status.

@@ -130,9 +130,10 @@ fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Fail
     announce(&app, &origin);
     let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
     let answering = Arc::clone(&app);
-    entrance
+    let relief = entrance
         .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
+    app.relieve_by(relief);
     announce_door(&app, &entrance, &web);
     heed(&signals, flags, &app, &mut entrance)?;
     Ok(ExitCode::SUCCESS)

@@ -1,12 +1,16 @@
 //! How much memory the answers may hold together: what was collected counts until it is sent.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Room for so many bytes.
 pub struct Room {
     size: usize,
     taken: Mutex<usize>,
+    relief: OnceLock<Relief>,
 }
+
+/// Makes some who are in the room leave it; whether there was anybody to.
+type Relief = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// What one answer holds of the room until this is dropped.
 pub struct Place {
@@ -17,7 +21,12 @@ pub struct Place {
 impl Room {
     /// Room for `size` bytes.
     pub fn new(size: usize) -> Arc<Self> {
-        Arc::new(Self { size, taken: Mutex::default() })
+        Arc::new(Self { size, taken: Mutex::default(), relief: OnceLock::new() })
+    }
+
+    /// Has `relief` called where there is no room; the first one stays.
+    pub fn relieve_by(&self, relief: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.relief.set(Box::new(relief));
     }
 
     /// A place for an answer, which holds nothing yet.
@@ -31,9 +40,14 @@ impl Room {
 }
 
 impl Place {
-    /// Takes so many bytes more; whether there was room. An answer alone finds it however large it is, also where it
-    /// comes in pieces.
+    /// Takes so many bytes more; whether there was room, or somebody left. An answer alone finds it however large it
+    /// is, also where it comes in pieces.
     pub fn take(&self, more: usize) -> bool {
+        let is_relieved = || self.room.relief.get().is_some_and(|relief| relief());
+        self.fits(more) || is_relieved() && self.fits(more)
+    }
+
+    fn fits(&self, more: usize) -> bool {
         let mut taken = self.room.taken();
         let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = taken.saturating_add(more);
@@ -76,6 +90,17 @@ mod tests {
         let third = enter(&room, 4).expect("what the first one left");
         drop((second, third));
         assert_eq!(*room.taken(), 0);
+    }
+
+    #[test]
+    fn where_it_is_full_somebody_is_made_to_leave() {
+        let room = Room::new(10);
+        let sitting = Mutex::new(vec![enter(&room, 4).expect("room"), enter(&room, 5).expect("room")]);
+        room.relieve_by(move || sitting.lock().unwrap().pop().is_some());
+        let first = enter(&room, 6).expect("the last one left");
+        assert!(enter(&room, 5).is_none(), "one leaves at a time, and 4 bytes are not enough");
+        assert!(enter(&room, 4).is_some());
+        drop(first);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
 use super::door::{Order, Orders};
-use super::{Guard, Limits, Respond};
+use super::{Guard, Limits, Relief, Respond};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -43,8 +43,15 @@ struct Place {
 
 /// Every socket that is listened on, and how to change them while they are.
 pub struct Entrance {
-    open: Vec<(Place, Arc<TcpListener>)>,
+    open: Vec<Open>,
     orders: Option<Bell>,
+}
+
+/// One socket, and the configuration's name for its place.
+struct Open {
+    name: String,
+    place: Place,
+    listener: Arc<TcpListener>,
 }
 
 /// What is rung for an order to the door, and where the order lies.
@@ -54,35 +61,42 @@ impl Entrance {
     /// Listens on every address that these mean ([`bind`]); one that is meant twice is one.
     pub fn open(addresses: &[String]) -> Result<Self, Error> {
         let mut entrance = Self { open: Vec::new(), orders: None };
-        for (name, places) in meanings(addresses)? {
-            entrance.add(name, places)?;
+        for name in addresses {
+            entrance.add(name, meaning(name)?)?;
         }
         Ok(entrance)
     }
 
-    /// Serves them, as [`super::serve`] does; `guard` says who may ask.
-    pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
+    /// Serves them, as [`super::serve`] does; `guard` says who may ask. Gives what ends answers where memory is short.
+    pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<Box<Relief>> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ring.set_read_timeout(Some(PATIENCE))?;
         let next = Arc::default();
         let orders = Orders { bell, next: Arc::clone(&next) };
-        super::start(self.order(guard), Some(orders), limits, respond)?;
+        let relief = super::start(self.order(guard), Some(orders), limits, respond)?;
         self.orders = Some((ring, next));
-        Ok(())
+        Ok(relief)
     }
 
-    /// Listens elsewhere from now on. What is meant before and after stays open all the while; where an address
+    /// Listens elsewhere from now on, and lets in whom `guard` says, whatever becomes of the addresses. What is meant
+    /// before and after stays open all the while, as does what a name meant that means nothing now; where an address
     /// can't be had the others are listened on all the same, and the error names the first of those that can't.
     pub fn change(&mut self, addresses: &[String], guard: Guard) -> Result<(), Error> {
-        let meanings = meanings(addresses)?;
-        let is_meant = |place: &Place| meanings.iter().any(|(_, places)| places.contains(place));
+        let meanings: Vec<_> = addresses.iter().map(|name| (name, meaning(name))).collect();
+        let is_meant = |open: &Open| {
+            meanings.iter().any(|(name, places)| match places {
+                Ok(places) => places.contains(&open.place),
+                Err(_) => **name == open.name,
+            })
+        };
         // A new socket may need the place of one that goes: that one is closed first.
-        self.open.retain(|(place, _)| is_meant(place));
+        self.open.retain(is_meant);
         self.tell(guard.clone());
         let mut result = Ok(());
-        for (name, places) in &meanings {
-            result = result.and(self.add(name, places.clone()));
+        for (name, places) in meanings {
+            let added = places.and_then(|places| self.add(name, places));
+            result = result.and(added);
         }
         self.tell(guard);
         result
@@ -95,11 +109,11 @@ impl Entrance {
 
     /// The addresses that are listened on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.open.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect()
+        self.open.iter().filter_map(|open| open.listener.local_addr().ok()).collect()
     }
 
     fn order(&self, guard: Guard) -> Order {
-        Order { listeners: self.open.iter().map(|(_, listener)| Arc::clone(listener)).collect(), guard }
+        Order { listeners: self.open.iter().map(|open| Arc::clone(&open.listener)).collect(), guard }
     }
 
     /// Tells the door, and waits until it has heard.
@@ -118,14 +132,14 @@ impl Entrance {
         let mut absent = None;
         let mut found = false;
         for place in places {
-            if self.open.iter().any(|(known, _)| *known == place) {
+            if self.open.iter().any(|open| open.place == place) {
                 found = true;
                 continue;
             }
             match open(place).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
                 Ok(listener) => {
                     found = true;
-                    self.open.push((place, Arc::new(listener)));
+                    self.open.push(Open { name: name.to_owned(), place, listener: Arc::new(listener) });
                 }
                 // A name such as localhost can have an IPv6 address that the machine has not.
                 Err(error) if is_absent(&error) => absent = Some(error),
@@ -143,7 +157,7 @@ impl Entrance {
 /// `:9234` is all addresses of the machine, IPv4 and IPv6, in one socket where the kernel has IPv6.
 pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
     let entrance = Entrance::open(&[address.to_owned()])?;
-    Ok(entrance.open.into_iter().filter_map(|(_, listener)| Arc::into_inner(listener)).collect())
+    Ok(entrance.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
 }
 
 /// Whether what listens on `address` already is a gateway-exporter.
@@ -172,10 +186,6 @@ pub fn check(address: &str) -> Result<(), String> {
         Some((_, port)) => Err(format!("{address:?}: {port:?} is not a port")),
         None => Err(format!("{address:?} is neither :PORT, nor host:port, nor interface:port")),
     }
-}
-
-fn meanings(addresses: &[String]) -> Result<Vec<(&str, Vec<Place>)>, Error> {
-    addresses.iter().map(|address| Ok((address.as_str(), meaning(address)?))).collect()
 }
 
 fn meaning(address: &str) -> Result<Vec<Place>, Error> {

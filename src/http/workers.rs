@@ -1,4 +1,7 @@
 //! The threads that answer: one for a request, so many at most, and those that wait for one.
+//!
+//! A source that hangs holds every answer for seconds. So one peer gets half of the threads at most to have answers
+//! made: the others are left for whoever else asks.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -11,6 +14,9 @@ use super::door::{Peer, Trouble, greediest};
 use super::head::Head;
 use super::line::Line;
 use super::{EndsProcess, Limits, Method, Respond, STACK};
+
+/// How long ended answers may take to be gone.
+const LEAVE_TIME: Duration = Duration::from_millis(100);
 
 /// A complete request and whom to answer.
 pub(super) struct Job {
@@ -80,10 +86,16 @@ impl Workers {
         !self.shifts().waiting.is_empty()
     }
 
-    /// A thread for each that waits, as far as they go; then room for the rest.
+    /// How many answers may be made at once for one peer.
+    fn share(&self) -> usize {
+        self.limits.answers.div_ceil(2)
+    }
+
+    /// A thread for each that may be served, as far as they go; then room for the rest.
     fn staff(self: &Arc<Self>, shifts: &mut Shifts) {
         let idle = shifts.threads.saturating_sub(shifts.served.len());
-        let wanted = shifts.waiting.len().saturating_sub(idle);
+        let ready = shifts.ready(self.share());
+        let wanted = ready.saturating_sub(idle);
         for _ in 0..wanted.min(self.limits.answers.saturating_sub(shifts.threads)) {
             let workers = Arc::clone(self);
             let run = move || {
@@ -102,8 +114,21 @@ impl Workers {
             }
         }
         if shifts.threads >= self.limits.answers {
-            shifts.make_room(self.limits.stall_time);
+            shifts.make_room(self.limits.stall_time, ready);
         }
+    }
+
+    /// Ends the long answers of the peer that has most of them, for the memory that they hold, and waits a moment for
+    /// that; whether there were any.
+    pub(super) fn free_memory(&self) -> bool {
+        if !self.shifts().end_longest(self.limits.stall_time) {
+            return false;
+        }
+        let started = Instant::now();
+        while self.shifts().is_left() && started.elapsed() < LEAVE_TIME {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     fn run(&self) {
@@ -120,7 +145,7 @@ impl Workers {
         if let Some(done) = done {
             shifts.served.retain(|served| !Arc::ptr_eq(&served.stream, done));
         }
-        let job = shifts.fairest();
+        let job = shifts.fairest(self.share());
         match &job {
             Some(Job { line, peer, .. }) => {
                 shifts.served.push(Served { stream: Arc::clone(&line.stream), peer: *peer, stage: Stage::Making });
@@ -136,6 +161,9 @@ impl Workers {
         if !matches!(stream.take_error(), Ok(None)) {
             return;
         }
+        // What it waited for a thread is gone.
+        let timeout = &mut job.head.request.timeout;
+        *timeout = timeout.map(|time| time.saturating_sub(job.since.elapsed()).max(Duration::from_millis(1)));
         let reply = (self.respond)(&job.head.request);
         let with_body = job.head.request.method == Method::Get;
         self.note(&stream, Stage::Writing(Instant::now()));
@@ -168,11 +196,36 @@ impl Workers {
 }
 
 impl Shifts {
-    /// The peer with the fewest answers under way comes first, then the one that waits longest.
-    fn fairest(&mut self) -> Option<Job> {
+    /// Of those that have less than their `share`, the peer with the fewest answers under way comes first, then the one
+    /// that waits longest.
+    fn fairest(&mut self, share: usize) -> Option<Job> {
         let busy = |peer| self.served.iter().filter(|served| served.peer == peer).count();
-        let (first, _) = self.waiting.iter().enumerate().min_by_key(|(_, job)| busy(job.peer))?;
+        let may = self.waiting.iter().enumerate().filter(|(_, job)| self.making(job.peer) < share);
+        let (first, _) = may.min_by_key(|(_, job)| busy(job.peer))?;
         self.waiting.remove(first)
+    }
+
+    /// How many answers are being made for a peer.
+    fn making(&self, peer: Peer) -> usize {
+        self.served.iter().filter(|served| served.peer == peer && served.stage == Stage::Making).count()
+    }
+
+    /// How many of those that wait may be served, where a peer has no more than its `share`.
+    fn ready(&self, share: usize) -> usize {
+        let mut left: Vec<(Peer, usize)> = Vec::new();
+        let mut ready = 0_usize;
+        for job in &self.waiting {
+            let known = left.iter().position(|(peer, _)| *peer == job.peer);
+            if known.is_none() {
+                left.push((job.peer, share.saturating_sub(self.making(job.peer))));
+            }
+            let place = known.unwrap_or(left.len().saturating_sub(1));
+            if let Some((_, left @ 1..)) = left.get_mut(place) {
+                *left = left.saturating_sub(1);
+                ready = ready.saturating_add(1);
+            }
+        }
+        ready
     }
 
     fn newest_of_greediest(&mut self) -> Option<Job> {
@@ -181,29 +234,58 @@ impl Shifts {
         self.waiting.remove(place)
     }
 
-    /// Ends what may be ended, for as many as wait: first those that only linger, then long answers,
-    /// those of the greediest peer first.
-    fn make_room(&mut self, stall: Duration) {
+    /// Ends what may be ended, for so many: first those that only linger, then long answers, those of the greediest
+    /// peer first.
+    fn make_room(&mut self, stall: Duration, wanted: usize) {
         let leaving = self.served.iter().filter(|served| served.stage == Stage::Leaving).count();
-        for _ in leaving..self.waiting.len() {
-            let peers: Vec<Peer> = self.served.iter().map(|served| served.peer).collect();
-            let greed = |peer| peers.iter().filter(|other| **other == peer).count();
-            let victim = self
-                .served
-                .iter_mut()
-                .filter_map(|served| match served.stage {
-                    Stage::Lingering => Some((true, 0, Duration::ZERO, served)),
-                    Stage::Writing(since) if since.elapsed() >= stall => {
-                        Some((false, greed(served.peer), since.elapsed(), served))
-                    }
-                    _ => None,
-                })
-                .max_by_key(|(lingers, greed, time, _)| (*lingers, *greed, *time));
-            let Some((.., served)) = victim else { return };
-            served.stage = Stage::Leaving;
-            // Wakes its thread; fails where the peer has closed, and then it is awake.
-            let _ = served.stream.shutdown(Shutdown::Both);
+        for _ in leaving..wanted {
+            let lingering = self.served.iter().rposition(|served| served.stage == Stage::Lingering);
+            let Some(place) = lingering.or_else(|| self.longest(stall)) else { return };
+            if let Some(served) = self.served.get_mut(place) {
+                served.end();
+            }
         }
+    }
+
+    /// Ends every long answer of the greediest peer that has one; whether there was one.
+    fn end_longest(&mut self, stall: Duration) -> bool {
+        let Some(peer) = self.longest(stall).and_then(|place| self.served.get(place)).map(|served| served.peer) else {
+            return false;
+        };
+        let long = self.served.iter_mut().filter(|served| served.peer == peer && served.written(stall).is_some());
+        long.for_each(Served::end);
+        true
+    }
+
+    /// Whether somebody is leaving.
+    fn is_left(&self) -> bool {
+        self.served.iter().any(|served| served.stage == Stage::Leaving)
+    }
+
+    /// The place of the longest answer of the greediest peer that has one.
+    fn longest(&self, stall: Duration) -> Option<usize> {
+        let greed = |peer| self.served.iter().filter(|other| other.peer == peer).count();
+        let long = self.served.iter().enumerate().filter_map(|(place, served)| {
+            let time = served.written(stall)?;
+            Some((greed(served.peer), time, place))
+        });
+        long.max().map(|(.., place)| place)
+    }
+}
+
+impl Served {
+    /// How long its answer is being written, where that is long.
+    fn written(&self, stall: Duration) -> Option<Duration> {
+        match self.stage {
+            Stage::Writing(since) => Some(since.elapsed()).filter(|time| *time >= stall),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self) {
+        self.stage = Stage::Leaving;
+        // Wakes its thread; fails where the peer has closed, and then it is awake.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -243,11 +325,40 @@ mod tests {
     #[test]
     fn whoever_has_least_is_served_next() {
         let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third")], &[(A, Stage::Making)]);
-        let next = |shifts: &mut Shifts| shifts.fairest().map(|job| job.head.request.path);
+        let next = |shifts: &mut Shifts| shifts.fairest(8).map(|job| job.head.request.path);
         assert_eq!(next(&mut shifts).as_deref(), Some("third"));
         assert_eq!(next(&mut shifts).as_deref(), Some("first"));
         assert_eq!(next(&mut shifts).as_deref(), Some("second"));
         assert_eq!(next(&mut shifts), None);
+    }
+
+    #[test]
+    fn nobody_has_more_than_a_share_of_what_is_made() {
+        let making = Stage::Making;
+        let served = [(A, making), (A, making), (A, Stage::Lingering), (B, making)];
+        let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third"), (B, "fourth")], &served);
+        assert_eq!((shifts.ready(1), shifts.ready(2), shifts.ready(3), shifts.ready(9)), (0, 1, 3, 4));
+        assert_eq!(shifts.fairest(1).map(|job| job.head.request.path), None);
+        assert_eq!(shifts.fairest(2).map(|job| job.head.request.path).as_deref(), Some("third"));
+        assert_eq!(shifts.fairest(3).map(|job| job.head.request.path).as_deref(), Some("fourth"));
+    }
+
+    #[test]
+    fn memory_is_freed_by_whoever_has_most_answers_and_is_long_about_one() {
+        let stall = Duration::from_millis(250);
+        let long = |seconds| Stage::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+        let served =
+            [(B, long(9)), (A, long(1)), (A, Stage::Making), (A, Stage::Lingering), (A, long(2)), (A, long(0))];
+        let mut shifts = shifts(&[], &served);
+        let leaving = |shifts: &Shifts| {
+            let leaving = shifts.served.iter().enumerate().filter(|(_, served)| served.stage == Stage::Leaving);
+            leaving.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        assert!(shifts.end_longest(stall));
+        assert_eq!(leaving(&shifts), [1, 4]);
+        assert!(shifts.end_longest(stall));
+        assert_eq!(leaving(&shifts), [0, 1, 4]);
+        assert!(!shifts.end_longest(stall), "what has just begun stays");
     }
 
     #[test]
@@ -264,8 +375,8 @@ mod tests {
             [(B, long(9)), (A, long(1)), (A, long(2)), (A, Stage::Making), (B, Stage::Lingering), (A, long(0))];
         let left = |waiting: usize| {
             let mut shifts = shifts(&[(B, "")].repeat(waiting), &served);
-            shifts.make_room(stall);
-            shifts.make_room(stall);
+            shifts.make_room(stall, waiting);
+            shifts.make_room(stall, waiting);
             let leaving = shifts.served.iter().enumerate().filter(|(_, served)| served.stage == Stage::Leaving);
             leaving.map(|(place, _)| place).collect::<Vec<_>>()
         };

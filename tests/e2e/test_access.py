@@ -189,6 +189,18 @@ class Networks(Access):
         wait_for("the new list", lambda: fetch(client, "192.0.2.1", 9234, "/metrics")[0] == 200)
         self.assertEqual(fetch(gateway, "127.0.0.1", 9234, "/metrics")[0], 403)
 
+    def test_a_tightened_list_is_in_force_also_where_an_address_is_wrong(self):
+        gateway, client = self.two_hosts()
+        config, process = self.start(gateway, "  listen: [':9234']\n")
+        self.assertEqual(fetch(client, "192.0.2.1", 9234, "/metrics")[0], 200)
+        pathlib.Path(config).write_text(
+            f"ovpnudpstatus: {self.status}\nweb: {{listen: ['absent0:9234', ':9234'], allow: [127.0.0.0/8]}}\n"
+        )
+        process.send_signal(signal.SIGHUP)
+        wait_for("the new list", lambda: fetch(client, "192.0.2.1", 9234, "/metrics")[0] == 403)
+        self.assertEqual(fetch(gateway, "127.0.0.1", 9234, "/metrics")[0], 200)
+        self.assertIn("absent0:9234: neither an interface of this machine nor a host of that name", self.lab.log("exporter/log"))
+
     def refuses(self, host, address):
         try:
             connect(host, address, 9234, 3).close()

@@ -260,7 +260,7 @@ fn send_scrape(mut stream: TcpStream) -> TcpStream {
 #[test]
 fn with_all_threads_busy_the_rest_wait_a_little_or_are_refused() {
     let (door, gate) = start_gated();
-    let mut asked: Vec<TcpStream> = (0..2).map(|_| send_scrape(connect(door))).collect();
+    let mut asked = [connect(door), connect_from([127, 0, 0, 3], door)].map(send_scrape);
     let started = Instant::now();
     while gate.at.load(Ordering::SeqCst) < 2 {
         assert!(started.elapsed() < Duration::from_secs(5));
@@ -284,6 +284,31 @@ fn with_all_threads_busy_the_rest_wait_a_little_or_are_refused() {
     for stream in &mut asked {
         assert_eq!(status(&String::from_utf8(rest(stream)).unwrap()), 200);
     }
+}
+
+#[test]
+fn whoever_asks_for_all_threads_gets_half_and_leaves_the_others_to_others() {
+    let gate = Arc::new(Gate::default());
+    let at_gate = Arc::clone(&gate);
+    let door = start(Limits { answers: 4, ..hasty() }, move |request| {
+        if request.path == "/slow" {
+            at_gate.pass();
+        }
+        routes(request)
+    });
+    let mut crowd: Vec<TcpStream> = (0..8).map(|_| connect(door)).collect();
+    crowd.iter_mut().for_each(|stream| stream.write_all(b"GET /slow HTTP/1.1\r\n\r\n").unwrap());
+    let started = Instant::now();
+    while gate.at.load(Ordering::SeqCst) < 2 {
+        assert!(started.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (code, time) = scrape(door);
+    assert!(code == 200 && time < Duration::from_millis(150), "{code} after {time:?}");
+    assert_eq!(gate.at.load(Ordering::SeqCst), 2, "two of four threads are one peer's");
+    gate.open();
+    let answers: Vec<u16> = crowd.iter_mut().map(|stream| status(&String::from_utf8(rest(stream)).unwrap())).collect();
+    assert!(answers.iter().filter(|status| **status == 404).count() >= 2, "{answers:?}");
 }
 
 #[test]
