@@ -18,7 +18,7 @@ done
 ok 'two builds in two folders give the same bytes'
 
 name="$(basename "$there"/dist/*-musl.tar.gz .tar.gz)"
-for file in gateway-exporter gateway-exporter.yaml LICENSE README.md systemd/gateway-exporter.service; do
+for file in gateway-exporter gateway-exporter.yaml LICENSE README.md systemd/gateway-exporter.service systemd/gateway-exporter.sysusers; do
     [ ! -e "$file" ] && [ "$file" = README.md ] || tar -tzf "dist/$name.tar.gz" "$name/$file" >/dev/null || fail "no $file"
 done
 (cd dist && sha256sum --quiet -c SHA256SUMS) || fail 'SHA256SUMS'
@@ -30,7 +30,8 @@ ok 'archives hold what they should, and SHA256SUMS is right'
 make -s -f contrib/release.mk install DESTDIR="$WORK/root" PREFIX=/opt/gateway >/dev/null
 same 'installed' './etc/gateway-exporter.yaml
 ./opt/gateway/bin/gateway-exporter
-./opt/gateway/lib/systemd/system/gateway-exporter.service' "$(cd "$WORK/root" && find . -type f | sort)"
+./opt/gateway/lib/systemd/system/gateway-exporter.service
+./opt/gateway/lib/sysusers.d/gateway-exporter.conf' "$(cd "$WORK/root" && find . -type f | sort)"
 grep -q '^ExecStart=/opt/gateway/bin/gateway-exporter ' "$WORK/root/opt/gateway/lib/systemd/system/gateway-exporter.service" ||
     fail 'the unit starts another binary'
 echo '# mine' >"$WORK/root/etc/gateway-exporter.yaml"
