@@ -15,9 +15,9 @@ rm -rf dist
 mkdir -p dist
 for target in "$@"; do
     target="$(target_field "$target" 1)"
-    contrib/cross.sh "$target" >&2
     name="gateway-exporter-$version-$target"
-    put 755 "$(binary "$target")" "$stage/$name/gateway-exporter"
+    binary="$(binary "$target")"
+    put 755 "$binary" "$stage/$name/gateway-exporter"
     for file in README.md CHANGELOG.md LICENSE; do
         [ ! -e "$file" ] || put 644 "$file" "$stage/$name/$file"
     done
