@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-export GATEWAY_EXPORTER_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export GATEWAY_EXPORTER_REVISION ?= $(shell contrib/revision.sh)
 
 .PHONY: help run test check unit e2e capture man setup-build setup-test
 

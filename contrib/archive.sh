@@ -24,9 +24,14 @@ pack() {
         -C "$folder" -cf - "$@" | gzip -9n >"$file"
 }
 
-# binary TARGET: the path of its binary, which is built where it is missing.
+# binary TARGET: the path of its binary, which is built first: cargo knows what has changed. Where GATEWAY_EXPORTER_BINARIES
+# names a folder, as target/cross/bin is one, the binary of it is taken as it is.
 binary() {
-    path="target/cross/bin/$1/gateway-exporter"
-    [ -x "$path" ] || contrib/cross.sh "$1" >&2
-    echo "$path"
+    if [ -z "${GATEWAY_EXPORTER_BINARIES-}" ]; then
+        contrib/cross.sh "$1" >&2
+    elif [ ! -x "$GATEWAY_EXPORTER_BINARIES/$1/gateway-exporter" ]; then
+        echo "$GATEWAY_EXPORTER_BINARIES/$1/gateway-exporter: there is none" >&2
+        return 1
+    fi
+    echo "${GATEWAY_EXPORTER_BINARIES:-target/cross/bin}/$1/gateway-exporter"
 }

@@ -28,7 +28,8 @@ for target in "$@"; do
     target="$(target_field "$target" 1)"
     architecture="$(debian_name "$target")"
     rm -rf "${stage:?}"/*
-    put 755 "$(binary "$target")" "$stage/usr/bin/gateway-exporter"
+    binary="$(binary "$target")"
+    put 755 "$binary" "$stage/usr/bin/gateway-exporter"
     put 640 contrib/gateway-exporter.yaml "$stage/etc/gateway-exporter.yaml"
     put 644 contrib/debian/default "$stage/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$stage/lib/systemd/system/gateway-exporter.service"

@@ -15,14 +15,15 @@ rm -rf dist
 mkdir -p dist
 for target in "$@"; do
     target="$(target_field "$target" 1)"
-    contrib/cross.sh "$target" >&2
     name="gateway-exporter-$version-$target"
-    put 755 "$(binary "$target")" "$stage/$name/gateway-exporter"
+    binary="$(binary "$target")"
+    put 755 "$binary" "$stage/$name/gateway-exporter"
     for file in README.md CHANGELOG.md LICENSE; do
         [ ! -e "$file" ] || put 644 "$file" "$stage/$name/$file"
     done
     put 644 contrib/gateway-exporter.yaml "$stage/$name/gateway-exporter.yaml"
     put 644 contrib/systemd/gateway-exporter.service "$stage/$name/systemd/gateway-exporter.service"
+    put 644 contrib/systemd/gateway-exporter.sysusers "$stage/$name/systemd/gateway-exporter.sysusers"
     put 755 contrib/openrc/gateway-exporter "$stage/$name/openrc/gateway-exporter"
     pack "$stage" "dist/$name.tar.gz" "$name"
 done

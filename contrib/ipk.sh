@@ -36,7 +36,8 @@ for architecture in "$@"; do
     rm -rf "${stage:?}"/*
     data="$stage/data" control="$stage/control"
     mkdir -p "$control"
-    put 755 "$(binary "$target")" "$data/usr/bin/gateway-exporter"
+    binary="$(binary "$target")"
+    put 755 "$binary" "$data/usr/bin/gateway-exporter"
     put 755 openwrt/files/gateway-exporter.init "$data/etc/init.d/gateway-exporter"
     put 600 openwrt/files/gateway-exporter.config "$data/etc/config/gateway-exporter"
     put 644 openwrt/files/gateway-exporter.keep "$data/lib/upgrade/keep.d/gateway-exporter"

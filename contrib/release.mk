@@ -30,7 +30,7 @@ deb: ## Debian package, in dist (TARGET=aarch64 for another machine)
 packages-test: ## installs and starts the packages in empty roots, and OpenWrt's init script
 	tests/packages/run.sh
 
-install: ## this machine's build under PREFIX=/usr/local, with a service where systemd is, and what `make man` made
+install: ## this machine's build under PREFIX=/usr/local, with systemd's unit and its user, and what `make man` made
 	cargo build --release --locked
 	install -D -m 755 target/release/gateway-exporter $(DESTDIR)$(PREFIX)/bin/gateway-exporter
 	test -e $(DESTDIR)/etc/gateway-exporter.yaml || \
@@ -41,5 +41,6 @@ install: ## this machine's build under PREFIX=/usr/local, with a service where s
 	sed 's|/usr/bin/gateway-exporter|$(PREFIX)/bin/gateway-exporter|' contrib/systemd/gateway-exporter.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
+	install -D -m 644 contrib/systemd/gateway-exporter.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/gateway-exporter.conf
 
 .PHONY: cross cross-test routers size dist ipk deb packages-test install

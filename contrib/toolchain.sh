@@ -4,8 +4,8 @@
 #   contrib/toolchain.sh          install what is missing, then print the folder of cargo-zigbuild
 #   contrib/toolchain.sh --check  only say what is missing
 #
-# Debian's compiler stands beside one from rustup and does not disturb it. zig 0.15.2 is pinned: later ones can't
-# link MIPS and bring an allocator that keeps twice the memory.
+# The packages are those of Debian 12. Its compiler stands beside one from rustup and does not disturb it. zig 0.15.2 is
+# pinned: later ones can't link MIPS and bring an allocator that keeps twice the memory.
 set -eu
 
 PACKAGES="ca-certificates gcc libc6-dev python3-venv rustc-web cargo-web rust-web-src binutils-mipsel-linux-gnu binutils-mips-linux-gnu"
@@ -31,14 +31,14 @@ missing="$(missing_packages)"
 install="apt-get install -y --no-install-recommends $missing"
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || refuse "a Debian 12 with the packages $missing" "Debian, or a Debian container"
-    [ "${1-}" != --check ] || refuse "the Debian packages $missing" "$install"
+    [ "${1-}" != --check ] || refuse "the packages $missing of Debian 12" "$install"
     if [ "$(id -u)" -ne 0 ]; then
-        refuse "the Debian packages $missing" "sudo $install"
+        refuse "the packages $missing of Debian 12" "sudo $install"
     fi
     echo "installing $missing" >&2
     # shellcheck disable=SC2086 # a list of words
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >&2 ||
-        refuse "the Debian packages $missing" "$install"
+        refuse "the packages $missing of Debian 12" "$install"
 fi
 
 if [ "$(cat "$home/wheels" 2>/dev/null)" != "$WHEELS" ]; then

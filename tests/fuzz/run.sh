@@ -15,7 +15,7 @@ fi
 export FUZZ_COVERAGE="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 host=$(rustc -vV | sed -n 's/^host: //p')
-RUSTFLAGS="--cfg fuzzing" RUSTC_WRAPPER=$PWD/instrument.sh cargo build --quiet --release --target "$host"
+RUSTFLAGS="--cfg fuzzing" RUSTC_WRAPPER=$PWD/instrument.sh cargo build --quiet --locked --release --target "$host"
 
 # In memory: on a disk the thousands of small files of a growing corpus take most of the time.
 corpus=${FUZZ_CORPUS:-$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")}

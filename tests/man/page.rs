@@ -11,7 +11,8 @@ const ABOUT: &str = "\
 It answers HTTP requests of Prometheus with what strongSwan (over VICI), the
 .B ipsec
 command, OpenVPN's status files and the kernel's tables of sockets say.
-Each scrape asks anew; in between it does nothing.
+Each scrape asks anew; in between it listens to charon's events, asks charon
+around a rekey, and does nothing else.
 A source that can't be read costs only itself and has
 .B gateway_exporter_target_up
 0.
@@ -50,11 +51,14 @@ an address that can't be listened on; a file that can't be written.
 .B 2
 The configuration or the command line is wrong.
 .SH EXAMPLES
-What is right, what is wrong, and what to do, as the user that the service has:
+What is right, what is wrong, and what to do, as the user that the service has,
+with the capability of the systemd unit:
 .PP
 .RS
 .EX
-sudo \\-u gateway\\-exporter gateway\\-exporter \\-\\-doctor
+setpriv \\-\\-reuid gateway\\-exporter \\-\\-regid gateway\\-exporter \\-\\-init\\-groups \\e
+    \\-\\-inh\\-caps=+dac_override \\-\\-ambient\\-caps=+dac_override \\e
+    gateway\\-exporter \\-\\-doctor
 .EE
 .RE
 .PP

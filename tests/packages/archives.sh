@@ -4,7 +4,10 @@
 set -eu
 . tests/packages/check.sh
 
-export GATEWAY_EXPORTER_REVISION=test SOURCE_DATE_EPOCH=1700000000
+# The other folder has no history to ask. What is made here stays: it is what `make dist` makes, and nothing of a test.
+GATEWAY_EXPORTER_REVISION="${GATEWAY_EXPORTER_REVISION-$(contrib/revision.sh)}"
+SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
+export GATEWAY_EXPORTER_REVISION SOURCE_DATE_EPOCH
 there="$WORK/another/folder"
 mkdir -p "$there"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$there"
@@ -18,7 +21,7 @@ done
 ok 'two builds in two folders give the same bytes'
 
 name="$(basename "$there"/dist/*-musl.tar.gz .tar.gz)"
-for file in gateway-exporter gateway-exporter.yaml LICENSE README.md systemd/gateway-exporter.service; do
+for file in gateway-exporter gateway-exporter.yaml LICENSE README.md systemd/gateway-exporter.service systemd/gateway-exporter.sysusers; do
     [ ! -e "$file" ] && [ "$file" = README.md ] || tar -tzf "dist/$name.tar.gz" "$name/$file" >/dev/null || fail "no $file"
 done
 (cd dist && sha256sum --quiet -c SHA256SUMS) || fail 'SHA256SUMS'
@@ -30,7 +33,8 @@ ok 'archives hold what they should, and SHA256SUMS is right'
 make -s -f contrib/release.mk install DESTDIR="$WORK/root" PREFIX=/opt/gateway >/dev/null
 same 'installed' './etc/gateway-exporter.yaml
 ./opt/gateway/bin/gateway-exporter
-./opt/gateway/lib/systemd/system/gateway-exporter.service' "$(cd "$WORK/root" && find . -type f | sort)"
+./opt/gateway/lib/systemd/system/gateway-exporter.service
+./opt/gateway/lib/sysusers.d/gateway-exporter.conf' "$(cd "$WORK/root" && find . -type f | sort)"
 grep -q '^ExecStart=/opt/gateway/bin/gateway-exporter ' "$WORK/root/opt/gateway/lib/systemd/system/gateway-exporter.service" ||
     fail 'the unit starts another binary'
 echo '# mine' >"$WORK/root/etc/gateway-exporter.yaml"

@@ -74,6 +74,9 @@ same 'an upgrade keeps the configuration' 'vici_socket: /run/charon.vici' "$(cat
 in_root dpkg --remove gateway-exporter >/dev/null
 same 'what removal leaves' '/etc/default/gateway-exporter
 /etc/gateway-exporter.yaml' "$(cd "$ROOT" && find . -name '*gateway-exporter*' ! -path './var/*' ! -path './proc/*' | sed 's/^.//' | sort)"
+# As systemd makes it for the unit, with the key of the names.
+mkdir -p "$ROOT/var/lib/gateway-exporter"
+echo 00112233445566778899aabbccddeeff >"$ROOT/var/lib/gateway-exporter/identities.key"
 in_root dpkg --purge gateway-exporter >/dev/null
 same 'what purging leaves' '' "$(cd "$ROOT" && find . -name '*gateway-exporter*' ! -path './proc/*')"
 ok 'removal leaves the configuration, and purging nothing'

@@ -86,6 +86,7 @@ serve() {
     user="$(told user | cut -d ' ' -f 2)"
     # shellcheck disable=SC2046 # the command's words
     setpriv --no-new-privs chroot ${user:+--userspec=32768:32768} "$JAIL" $(told command | cut -d ' ' -f 2-) \
+        $(told 'append command' | cut -d ' ' -f 3-) \
         2>"$WORK/serve.log" &
     daemon=$!
     eventually "the daemon in its jail" busybox wget -q -O "$WORK/answer" "http://$ADDRESS:9234/metrics"
@@ -186,13 +187,50 @@ serve
 collector sockets
 ok 'sockets alone are watched by an ordinary user'
 
-cat >>"$ROOT$UCI" <<'UCI'
-config socket 'web'
-	option process 'uhttpd'
+# Where such a file is root's, nobody else gets at it.
+printf 'basic_auth_users: {}\n' >"$ROOT/etc/users.yaml"
+chmod 600 "$ROOT/etc/users.yaml"
+cp "$ROOT$UCI" "$WORK/uci"
+for option in "web_config_file '/etc/users.yaml'" "identities_key_file '/etc/exporter.key'"; do
+    { cat "$WORK/uci" && printf "config gateway-exporter 'main'\n\toption ipsec '0'\n\toption %s\n" "$option"; } >"$ROOT$UCI"
+    case "$option" in identities*) printf "\toption identities 'hashed'\n" >>"$ROOT$UCI" ;; esac
+    start
+    same "root, since that may be root's: $option" '' "$(told user)"
+    same 'in a jail all the same' 'jail gateway-exporter procfs ronly' "$(told jail)"
+    serve
+    collector sockets
+done
+rm "$ROOT/etc/users.yaml" "$ROOT/etc/exporter.key"
+cp "$WORK/uci" "$ROOT$UCI"
+ok 'files of users and keys are read, whose ever they are'
+
+cat >"$ROOT$UCI" <<'UCI'
+config gateway-exporter 'main'
+	option ipsec '0'
+config socket 'both'
+	option srcHost '192.0.2.1'
+	option srcPort '1194'
+	option dstHost '198.51.100.7'
+	option dstPort '443'
+	option status 'established'
 UCI
 start
-same 'names of processes need root and no jail' '' "$(told user)$(told jail)"
-same 'still no more rights' 'no_new_privs 1' "$(told no_new_privs)"
+same "the keys' other names" "sockets:
+  - name: 'both'
+    srcHost: '192.0.2.1'
+    srcPort: '1194'
+    dstHost: '198.51.100.7'
+    dstPort: '443'
+    status: 'established'" "$(yaml)"
+same 'started' 0 "$status"
+
+for option in process processName; do
+    { cat "$WORK/uci" && printf "config socket 'web'\n\toption %s 'uhttpd'\n" "$option"; } >"$ROOT$UCI"
+    start
+    same 'the name of a process' "    $option: 'uhttpd'" "$(yaml | tail -n 1)"
+    same 'names of processes need root and no jail' '' "$(told user)$(told jail)"
+    same 'still no more rights' 'no_new_privs 1' "$(told no_new_privs)"
+done
 
 cat >"$ROOT$UCI" <<'UCI'
 config gateway-exporter 'main'
@@ -282,6 +320,14 @@ echo 'vici_socket: /elsewhere' >"$ROOT/etc/own.yaml"
 start
 same "a file of one's own" '--web.listen-address=127.0.0.1:1 --config.file=/etc/own.yaml' "$(told command | cut -d ' ' -f 3,5)"
 same 'nothing is known of what it needs' '' "$(told jail)"
+
+# As shipped, with what stands behind a # but a file of one's own.
+sed '/option config_file/!s/^\(\t\{0,1\}\)#\([a-z]\|\t\)/\1\2/' \
+    openwrt/files/gateway-exporter.config >"$ROOT$UCI"
+start
+same 'the examples that are shipped start' 0 "$status"
+same 'and the address is used' '--web.listen-address=127.0.0.1:9234' "$(told command | cut -d ' ' -f 3)"
+rm -f "$ROOT/etc/gateway-exporter.key"
 
 printf "config gateway-exporter 'main'\n\toption enabled '0'\n" >"$ROOT$UCI"
 start
