@@ -313,9 +313,11 @@ impl Charon {
     fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
         let mut all = Vec::new();
         let listed = self.stream("list-certs", "list-cert", &[("type", "X509"), ("flag", "ANY")], &mut |message| {
-            if let Some((kind, certificate)) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
+            if let Some(known) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
+                let certificate = known.certificate;
                 all.push(Certified {
-                    kind,
+                    kind: known.kind,
+                    is_peers: known.is_peers,
                     serial: certificate.serial.to_string(),
                     subject: certificate.subject.to_string(),
                     not_before: clock::utc(certificate.not_before),

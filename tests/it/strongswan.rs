@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::{Exposition, Group, Groups, Terms};
+use gateway_exporter::identities::Identities;
+use gateway_exporter::siphash::Key;
 use gateway_exporter::source::clock;
 use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::books::Books;
@@ -134,6 +136,46 @@ fn certificates_are_asked_for_once_in_their_interval() {
         }
         assert_eq!(server.join().unwrap(), asked, "{interval}");
     }
+}
+
+/// The samples of one family of certificates in a scrape of `inside` with these identities, their labels' values.
+fn certificates(name: &str, identities: Identities) -> Vec<[String; 3]> {
+    let socket = Socket::new(name);
+    let listener = socket.listen();
+    let replay = Replay::read(&case("strongswan", "inside").path(".")).unwrap();
+    let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+    let mut report = Report::on(Terms { identities, ..Terms::default() });
+    socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
+    server.join().unwrap();
+    let text = text(report.exposition);
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("strongswan_certificate_not_after_timestamp_seconds{"));
+    lines
+        .map(|labels| {
+            let mut values = labels.split('"').skip(1).step_by(2).map(str::to_owned);
+            [values.next().unwrap(), values.next().unwrap(), values.next().unwrap()]
+        })
+        .collect()
+}
+
+#[test]
+fn certificates_of_peers_are_named_as_clients_are() {
+    let ours_and_authorities = [
+        ["end-entity", "80", "C=DE, O=Example Works, OU=Net, OU=Ops, CN=gw.example.org"],
+        ["end-entity", "1001", "O=Café, Söhne, CN=spare"],
+        ["ca", "9f8e7d6c5b4a39281706f5e4d3c2b1a0", "C=DE, O=Example Works, CN=Root"],
+        ["ca", "07", "O=Example Works, CN=Root of 2050"],
+    ];
+    let branch = ["end-entity", "abcdef", "O=Example Works, CN=branch.example.org"];
+    let plain = certificates("plain", Identities::Plain);
+    assert_eq!(plain[0], branch);
+    assert_eq!(plain[1..], ours_and_authorities);
+    assert_eq!(certificates("off", Identities::Off), ours_and_authorities);
+    let key = Key::new([1; 16]);
+    let hashed = certificates("hashed", Identities::Hashed(key));
+    let hash = |name: &str| format!("{:016x}", key.hash(name.as_bytes()));
+    assert_eq!(hashed[0], ["end-entity".to_owned(), hash("abcdef"), hash(branch[2])]);
+    assert_eq!(hashed[1..], ours_and_authorities);
 }
 
 #[test]
@@ -310,8 +352,8 @@ fn broken_answers_about_charon_itself_give_valid_text() {
                 metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut out);
                 inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
                 inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
-                if let Some((_, certificate)) = inside::certificate(message) {
-                    assert!(!certificate.serial.to_string().is_empty());
+                if let Some(known) = inside::certificate(message) {
+                    assert!(!known.certificate.serial.to_string().is_empty());
                 }
                 crate::reader::read(&text(out));
             });
