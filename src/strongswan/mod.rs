@@ -87,10 +87,10 @@ struct Charon {
 /// What came of a list of all IKE_SAs.
 struct List<T> {
     all: T,
-    /// How many IKE_SAs were listed.
-    listed: u64,
-    /// How many there are; more than were listed while charon is busy with one.
+    /// How many IKE_SAs there are.
     total: u64,
+    /// Whether all were listed that may have a child.
+    is_whole: bool,
     /// What charon says of itself; absent where it does not.
     stats: Option<Stats>,
 }
@@ -219,12 +219,12 @@ impl Charon {
             }
         })?;
         let start = || (out.like(), metrics::Sessions::default());
-        let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
+        let List { all: (mut all, sessions), total, is_whole, stats } = self.sas(start, |(all, sessions), ike| {
             metrics::see(ike, now, &mut configured, sessions, &mut lock(books), all);
         })?;
         lock(books).end(now);
         metrics::expose_count(total, &mut all);
-        configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
+        configured.expose(Some(&sessions).filter(|_| is_whole), &mut all);
         metrics::expose_books(&lock(books), &mut all);
         out.absorb(all);
         Ok(stats)
@@ -232,25 +232,31 @@ impl Charon {
 
     /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are
     /// few. It passes over such a one, so the list is asked for again until it is whole.
+    ///
+    /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
+    /// sends a first message makes one, and must not hide by it which tunnel is down.
     fn sas<T>(&mut self, start: impl Fn() -> T, mut each: impl FnMut(&mut T, &IkeSa<'_>)) -> Result<List<T>, Error> {
         let mut pauses = PAUSES.iter();
         loop {
             let started = Instant::now();
-            let (mut all, mut listed) = (start(), 0u64);
+            let (mut all, mut listed, mut listed_half_open) = (start(), 0u64, 0u64);
             self.stream("list-sas", "list-sa", &[("noblock", "yes")], &mut |message| {
                 if let Some(ike) = IkeSa::parse(message) {
                     listed = listed.saturating_add(1);
+                    listed_half_open = listed_half_open.saturating_add(ike.is_half_open().into());
                     each(&mut all, &ike);
                 }
             })?;
             let mut stats = None;
             self.ask("stats", &[], &mut |message| stats = Some(Stats::parse(message)))?;
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
+            let half_open = stats.as_ref().and_then(|stats| stats.half_open).unwrap_or(0);
+            let is_whole = total.saturating_sub(listed) <= half_open.saturating_sub(listed_half_open);
             match pauses.next() {
-                Some(pause) if listed < total && self.has_time(pause.saturating_add(started.elapsed())) => {
+                Some(pause) if !is_whole && self.has_time(pause.saturating_add(started.elapsed())) => {
                     thread::sleep(*pause);
                 }
-                _ => return Ok(List { all, listed, total, stats }),
+                _ => return Ok(List { all, total, is_whole, stats }),
             }
         }
     }

@@ -200,6 +200,11 @@ impl<'a> IkeSa<'a> {
         matches!(self.state.bytes(), b"ESTABLISHED" | b"REKEYING")
     }
 
+    /// Whether it is one of those that charon counts as half-open, on whichever side it began.
+    pub fn is_half_open(&self) -> bool {
+        self.state == "CONNECTING"
+    }
+
     /// Who the peer is; absent while it has not said.
     pub fn client(&self, identity: Identity) -> Option<Text<'a>> {
         let user = [self.remote_eap_id, self.remote_xauth_id].into_iter().find(|id| !id.is_empty());

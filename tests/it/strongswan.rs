@@ -410,6 +410,95 @@ fn no_charon_is_down() {
     assert_eq!(crate::reader::sample_lines(&text(report.exposition)), "probe_success{version=\"\"} 0\n");
 }
 
+/// A message of charon's in hand-made bytes, with its length in front.
+fn framed(head: &[u8], elements: &[Element<'_>]) -> Vec<u8> {
+    let mut segment = head.to_vec();
+    elements.iter().for_each(|element| encode(*element, &mut segment));
+    [&u32::try_from(segment.len()).unwrap().to_be_bytes()[..], &segment].concat()
+}
+
+/// A folder with a capture in it that goes with it.
+struct Changed(PathBuf);
+
+impl Changed {
+    /// That case, with these files instead of its own.
+    fn new(name: &str, case: &Case, files: &[(&str, &[u8])]) -> Self {
+        let folder = std::env::temp_dir().join(format!("gwx-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in CAPTURES {
+            std::fs::write(folder.join(file), case.bytes(file)).unwrap();
+        }
+        files.iter().for_each(|(file, bytes)| std::fs::write(folder.join(file), bytes).unwrap());
+        Self(folder)
+    }
+
+    fn replay(&self) -> Replay {
+        Replay::read(&self.0).unwrap()
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The samples of the tunnel `lan` and of the connection `branch`, which is down, where charon lists IKE_SAs of strangers
+/// in these states and counts so many, of which so many are half-open; and how often it was asked for the list.
+fn besides_strangers(name: &str, states: &[&str], total: &str, half_open: &str) -> (bool, usize) {
+    let case = case("strongswan", "nothing-up");
+    let section = |name: &'static str| Element::Section(name.into());
+    let mut list = Vec::new();
+    for state in states {
+        let state = Element::Pair("state".into(), (*state).into());
+        list.extend(framed(b"\x07\x07list-sa", &[section("(unnamed)"), state, Element::SectionEnd]));
+    }
+    list.extend(framed(b"\x01", &[]));
+    let numbers =
+        [("total", total), ("half-open", half_open)].map(|(key, value)| Element::Pair(key.into(), value.into()));
+    let stats = framed(b"\x01", &[section("ikesas"), numbers[0], numbers[1], Element::SectionEnd]);
+    let changed = Changed::new(name, &case, &[("list-sas.vici", &list), ("stats.vici", &stats)]);
+    let (socket, replay) = (Socket::new(name), changed.replay());
+    let listener = socket.listen();
+    let server = thread::spawn(move || {
+        let mut heard = Vec::new();
+        replay.answer(Spied { stream: listener.accept().unwrap().0, heard: &mut heard }).unwrap();
+        heard.windows(10).filter(|window| window == b"\x00\x08list-sas").count()
+    });
+    let collector = socket.collector();
+    let text = text(collect(&collector, 5000).exposition);
+    drop(collector);
+    let asked = server.join().unwrap();
+    let is_known = text.contains("\nstrongswan_tunnel_up{child=\"lan\",connection=\"branch\"} 0\n");
+    assert_eq!(text.contains("\nstrongswan_connection_sessions{connection=\"branch\"} 0\n"), is_known, "{text}");
+    assert_eq!(text.contains("\nstrongswan_tunnel_up"), is_known, "{text}");
+    assert!(text.contains(&format!("\nstrongswan_number_of_ikes_connected {total}\n")), "{text}");
+    (is_known, asked)
+}
+
+#[test]
+fn strangers_that_charon_is_busy_with_hide_no_tunnel_that_is_down() {
+    for (name, states, total, half_open) in [
+        ("stranger", &[][..], "1", "1"),
+        ("stranger-beside-one", &["CONNECTING"], "2", "2"),
+        ("stranger-beside-others", &["CONNECTING", "ESTABLISHED", "DELETING"], "5", "3"),
+    ] {
+        assert_eq!(besides_strangers(name, states, total, half_open), (true, 1), "{name}");
+    }
+}
+
+#[test]
+fn an_established_ike_sa_that_charon_is_busy_with_is_no_stranger() {
+    for (name, states, total, half_open) in [
+        ("busy-alone", &[][..], "1", "0"),
+        ("busy-beside-stranger", &[], "2", "1"),
+        ("busy-beside-listed-stranger", &["CONNECTING"], "2", "1"),
+    ] {
+        let (is_known, asked) = besides_strangers(name, states, total, half_open);
+        assert!(!is_known && asked > 1, "{name}: {asked}");
+    }
+}
+
 /// What a scrape of `two-children` says when charon is busy with its one IKE_SA for that many lists.
 fn busy(name: &str, lists: usize) -> Report {
     let socket = Socket::new(name);
