@@ -40,6 +40,9 @@ const PAUSES: [Duration; 5] = [
 /// The most certificates that are kept; a gateway has some, and one for each peer that it has seen lately.
 const MOST_CERTIFICATES: usize = 10_000;
 
+/// Starts that are no more seconds apart are one.
+const SAME_START: u64 = 2;
+
 /// The command for charon's counters.
 const COUNTERS: &str = "get-counters";
 
@@ -72,6 +75,8 @@ struct Memory {
     certificates: Vec<Certified>,
     /// When charon was asked for them.
     asked: Option<Instant>,
+    /// The unix time at which charon started.
+    started: Option<i64>,
 }
 
 /// A conversation with charon.
@@ -133,7 +138,8 @@ impl StrongSwan {
         out: &mut Exposition,
     ) -> Result<(), Error> {
         if let Some(stats) = stats {
-            metrics::expose_stats(&stats, stats.since.and_then(clock::unix), out);
+            memory.start(stats.since.and_then(clock::unix));
+            metrics::expose_stats(&stats, memory.started, out);
         }
         charon.expose_pools(out)?;
         charon.expose_events(out)?;
@@ -157,6 +163,15 @@ impl StrongSwan {
         })?;
         report.sessions.extend(list.all);
         Ok(())
+    }
+}
+
+impl Memory {
+    /// Notes when charon says that it started. It says the difference of two clocks that it reads in whole seconds, so
+    /// the same start is now and then another second.
+    fn start(&mut self, told: Option<i64>) {
+        let is_known = |known: i64| told.is_some_and(|told| told.abs_diff(known) <= SAME_START);
+        self.started = self.started.filter(|known| is_known(*known)).or(told);
     }
 }
 

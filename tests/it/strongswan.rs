@@ -499,6 +499,48 @@ fn an_established_ike_sa_that_charon_is_busy_with_is_no_stranger() {
     }
 }
 
+/// When charon started, as each of these scrapes says; charon says so many seconds of that minute.
+fn started(seconds: &[&str]) -> Vec<i64> {
+    let case = case("strongswan", "inside");
+    let socket = Socket::new("started");
+    let listener = socket.listen();
+    let replays: Vec<_> = seconds
+        .iter()
+        .map(|second| {
+            let mut stats = case.bytes("stats.vici");
+            let at = stats.windows(8).position(|window| window == b"17:42:37").unwrap();
+            stats[at + 6..at + 8].copy_from_slice(second.as_bytes());
+            Changed::new(&format!("started-{second}"), &case, &[("stats.vici", &stats)]).replay()
+        })
+        .collect();
+    let server = thread::spawn(move || {
+        thread::scope(|scope| {
+            for replay in replays {
+                let stream = listener.accept().unwrap().0;
+                scope.spawn(move || replay.answer(stream).unwrap());
+            }
+        });
+    });
+    let collector = socket.collector();
+    let name = "\nstrongswan_start_time_seconds ";
+    let moments = seconds.iter().map(|_| {
+        let text = text(collect(&collector, 5000).exposition);
+        let (_, rest) = text.split_once(name).unwrap();
+        rest.split('\n').next().unwrap().parse().unwrap()
+    });
+    let moments = moments.collect();
+    drop(collector);
+    server.join().unwrap();
+    moments
+}
+
+#[test]
+fn a_start_that_charon_tells_a_second_apart_is_the_same_start() {
+    let moments = started(&["37", "38", "36", "37", "40", "41"]);
+    let first = moments[0];
+    assert_eq!(moments.iter().map(|moment| moment - first).collect::<Vec<_>>(), [0, 0, 0, 0, 3, 3]);
+}
+
 /// What a scrape of `two-children` says when charon is busy with its one IKE_SA for that many lists.
 fn busy(name: &str, lists: usize) -> Report {
     let socket = Socket::new(name);
