@@ -38,8 +38,8 @@ pub struct Terms {
     pub without: Groups,
     /// The most series of one source; no limit where absent.
     ///
-    /// Rows that would be more are left out: those of a group and those of a client. Counts, states and what
-    /// the configuration names stay.
+    /// Rows that would be more are left out: those of a client and those of which peers decide how many there are
+    /// ([`Group::is_peers`]). All others stay, also where there are more of them than that.
     pub most_series: Option<usize>,
     /// What becomes of the names of clients. Where they are not shown, no family has a row of a client.
     pub identities: Identities,
@@ -101,7 +101,7 @@ impl Exposition {
         let Some(rows) = self.tables.get_mut(at) else { return };
         let Look { whose, is_verbatim } = rows.write(row, self.terms.identities);
         let is_full = self.terms.most_series.is_some_and(|most| self.series.saturating_add(rows.descs.len()) > most);
-        let may_go = group.is_some() || whose == Whose::Client;
+        let may_go = group.is_some_and(Group::is_peers) || whose == Whose::Client;
         let likeness = match (is_distinct, is_verbatim) {
             (true, true) => Likeness::None,
             (true, false) => Likeness::Changed,
@@ -321,6 +321,36 @@ mod tests {
         assert_eq!((all.series(), all.dropped()), (1, 2), "a known client goes on counting");
         exposition.absorb(all);
         assert_eq!((exposition.series(), exposition.dropped()), (2, 2));
+    }
+
+    /// One row in a group of its own.
+    struct In<const GROUP: usize>;
+
+    impl<const GROUP: usize> Table for In<GROUP> {
+        type Row<'a> = ();
+        const LABELS: &'static [Label<Self>] = &[];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("row", "Row.", Twin::First, |()| Some(1u64.into()))];
+        const GROUP: Option<Group> = Some(Group::ALL[GROUP]);
+    }
+
+    #[test]
+    fn what_the_configuration_decides_stays_where_there_are_too_many() {
+        fn is_dropped<const GROUP: usize>() -> Option<&'static str> {
+            let mut exposition = Exposition::on(Terms { most_series: Some(0), ..Terms::default() });
+            exposition.add::<In<GROUP>>(&());
+            assert_eq!(exposition.series() + exposition.dropped(), 1);
+            (exposition.dropped() > 0).then_some(Group::ALL[GROUP].word())
+        }
+        let dropped = [
+            is_dropped::<0>(),
+            is_dropped::<1>(),
+            is_dropped::<2>(),
+            is_dropped::<3>(),
+            is_dropped::<4>(),
+            is_dropped::<5>(),
+            is_dropped::<6>(),
+        ];
+        assert_eq!(dropped.into_iter().flatten().collect::<Vec<_>>(), ["clients", "sas", "certificates"]);
     }
 
     #[test]

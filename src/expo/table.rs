@@ -86,6 +86,11 @@ impl Group {
     pub const ALL: [Self; 7] =
         [Self::Clients, Self::Tunnels, Self::Sas, Self::Pools, Self::Certificates, Self::Events, Self::Daemons];
 
+    /// Whether peers decide how many rows it has, and not the configuration.
+    pub const fn is_peers(self) -> bool {
+        matches!(self, Self::Clients | Self::Sas | Self::Certificates)
+    }
+
     /// The word for it.
     pub const fn word(self) -> &'static str {
         match self {

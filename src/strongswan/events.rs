@@ -37,8 +37,11 @@ const SOON: Duration = Duration::from_secs(1);
 /// A rekey that is so many seconds late does not come.
 const LATE: i64 = -2;
 
-/// With more CHILD_SAs than this a look would cost charon too much.
+/// With more CHILD_SAs than this that are up, looks that follow each other would cost charon too much.
 const MOST_CHILDREN: usize = 256;
+
+/// The pause after a look that saw more.
+const CROWDED: Duration = Duration::from_secs(300);
 
 /// The part of the time, as 1 in so many, that looks may take while a rekey is due.
 const SHARE: u32 = 10;
@@ -55,9 +58,12 @@ struct Line {
 /// When to look at all SAs.
 struct Looks {
     due: Instant,
+    /// Nothing that happens makes it due before.
+    rest: Instant,
     began: Option<Instant>,
     /// Seconds until the next rekey, as far as this look has seen.
     soonest: Option<i64>,
+    /// CHILD_SAs that are up.
     children: usize,
 }
 
@@ -93,45 +99,54 @@ impl Drop for Line {
 
 impl Looks {
     fn new() -> Self {
-        Self { due: Instant::now(), began: None, soonest: None, children: 0 }
+        let now = Instant::now();
+        Self { due: now, rest: now, began: None, soonest: None, children: 0 }
     }
 
     fn begin(&mut self) {
         *self = Self { began: Some(Instant::now()), ..Self::new() };
-        self.after(PATIENCE);
+        self.due = after(PATIENCE);
     }
 
     fn see(&mut self, child: &ChildSa<'_>) {
+        // One that is over is only kept for late packets.
+        if !child.is_up() {
+            return;
+        }
         self.children = self.children.saturating_add(1);
-        let expected = child.rekey_time.filter(|time| *time >= LATE && child.is_up());
+        let expected = child.rekey_time.filter(|time| *time >= LATE);
         self.soonest = self.soonest.into_iter().chain(expected).min();
     }
 
     fn end(&mut self) {
         let took = self.began.take().map(|began| began.elapsed()).unwrap_or_default();
-        let pause = match self.soonest.filter(|_| self.children <= MOST_CHILDREN) {
+        let is_crowd = self.children > MOST_CHILDREN;
+        let rest = if is_crowd { CROWDED } else { SHORT }.max(took.saturating_mul(SHARE));
+        let pause = match self.soonest {
+            _ if is_crowd => CROWDED,
             // charon tells whole seconds, and rounds up.
             Some(seconds) => u64::try_from(seconds.saturating_sub(1)).map_or(SHORT, Duration::from_secs),
             None => LONG,
         };
-        self.after(pause.max(SHORT).max(took.saturating_mul(SHARE)));
+        self.rest = after(rest);
+        self.due = after(pause.max(rest));
     }
 
     /// Something happened, so that there may be SAs that no look has seen.
     fn hurry(&mut self) {
-        let soon = Instant::now().checked_add(SOON);
-        if self.began.is_none() && self.children < MOST_CHILDREN {
-            self.due = soon.map_or(self.due, |soon| soon.min(self.due));
+        if self.began.is_none() {
+            self.due = after(SOON).max(self.rest).min(self.due);
         }
-    }
-
-    fn after(&mut self, pause: Duration) {
-        self.due = Instant::now().checked_add(pause).unwrap_or(self.due);
     }
 
     fn deadline(&self) -> Deadline {
         Deadline::within(self.due.saturating_duration_since(Instant::now()))
     }
+}
+
+fn after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or(now)
 }
 
 /// Books what charon tells until the connection breaks.
@@ -207,8 +222,32 @@ mod tests {
     }
 
     #[test]
-    fn of_many_sas_no_look_is_taken() {
-        assert_about(pause(&vec![child("INSTALLED", 1); MOST_CHILDREN + 1]), LONG.as_secs_f64());
+    fn of_many_sas_that_are_up_a_look_is_seldom() {
+        assert_about(pause(&vec![child("INSTALLED", 1); MOST_CHILDREN + 1]), 300.0);
+        assert_about(pause(&vec![child("INSTALLED", -9); MOST_CHILDREN + 1]), 300.0);
+        assert_about(pause(&vec![child("INSTALLED", 9); MOST_CHILDREN]), 8.0);
+        let mut with_old = vec![child("DELETED", 1); MOST_CHILDREN];
+        with_old.push(child("INSTALLED", 9));
+        assert_about(pause(&with_old), 8.0);
+    }
+
+    /// The seconds until the next look, after one that saw so many and took so long, and then an event.
+    fn pause_after_event(children: usize, took: Duration) -> f64 {
+        let mut looks = Looks::new();
+        looks.begin();
+        looks.began = Instant::now().checked_sub(took);
+        vec![child("INSTALLED", 3000); children].iter().for_each(|child| looks.see(child));
+        looks.end();
+        looks.hurry();
+        looks.due.saturating_duration_since(Instant::now()).as_secs_f64()
+    }
+
+    #[test]
+    fn an_event_hurries_no_look_beyond_its_share_of_the_time() {
+        assert_about(pause_after_event(1, Duration::ZERO), 1.0);
+        assert_about(pause_after_event(MOST_CHILDREN, Duration::ZERO), 1.0);
+        assert_about(pause_after_event(1, Duration::from_millis(500)), 5.05);
+        assert_about(pause_after_event(MOST_CHILDREN + 1, Duration::ZERO), 300.0);
     }
 
     #[test]

@@ -120,15 +120,28 @@ pub fn events(message: Message<'_>) -> impl Iterator<Item = Event<'_>> {
     })
 }
 
-/// The certificate in an event `list-cert`, and its kind; absent where it is none that is understood.
-pub fn certificate(message: Message<'_>) -> Option<(&'static str, Certificate<'_>)> {
+/// A certificate that charon has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// `ca`, `end-entity`, `aa` or `ocsp`.
+    pub kind: &'static str,
+    /// Whether it may be a peer's: it is nobody's authority, and charon has no private key for it.
+    pub is_peers: bool,
+    /// What it says.
+    pub certificate: Certificate<'a>,
+}
+
+/// The certificate in an event `list-cert`; absent where it is none that is understood.
+pub fn certificate(message: Message<'_>) -> Option<Known<'_>> {
     let kind = match message.value("flag")?.bytes() {
         b"CA" => "ca",
         b"AA" => "aa",
         b"OCSP" => "ocsp",
         _ => "end-entity",
     };
-    Some((kind, Certificate::parse(message.value("data")?.bytes())?))
+    let is_ours = message.value("has_privkey").is_some_and(|has| has == "yes");
+    let certificate = Certificate::parse(message.value("data")?.bytes())?;
+    Some(Known { kind, is_peers: kind == "end-entity" && !is_ours, certificate })
 }
 
 impl<'a> Walk<'a> {

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::books::Books;
 use super::inside::{Event, PRIORITIES, Pool, Stats};
 use super::sa::{ChildSa, Connection, IkeSa};
-use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
+use crate::expo::{
+    Exposition, Family, Group, Label, LabelValue, Shape, Table, Twin, Value, counter, gauge, label, table,
+};
 use crate::ledger::Traffic;
 use crate::text::Text;
 
@@ -393,6 +395,8 @@ impl Table for Events {
 pub struct Certified {
     /// `ca`, `end-entity`, `aa` or `ocsp`.
     pub kind: &'static str,
+    /// Whether it may be a peer's: then it names a client.
+    pub is_peers: bool,
     /// Its serial number, in hexadecimal.
     pub serial: String,
     /// Whom it is for.
@@ -403,12 +407,19 @@ pub struct Certified {
     pub not_after: Option<i64>,
 }
 
+impl Certified {
+    /// Writes what tells whose it is.
+    fn name(&self, name: &str, out: &mut LabelValue<'_>) {
+        if self.is_peers { out.identity(name.into()) } else { out.text(name.into()) }
+    }
+}
+
 impl Table for Certified {
     type Row<'a> = &'a Self;
     const LABELS: &'static [Label<Self>] = &[
         label("kind", |row, out| out.text(row.kind.into())),
-        label("serial", |row, out| out.text(row.serial.as_str().into())),
-        label("subject", |row, out| out.text(row.subject.as_str().into())),
+        label("serial", |row, out| row.name(&row.serial, out)),
+        label("subject", |row, out| row.name(&row.subject, out)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(

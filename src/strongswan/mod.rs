@@ -40,6 +40,9 @@ const PAUSES: [Duration; 5] = [
 /// The most certificates that are kept; a gateway has some, and one for each peer that it has seen lately.
 const MOST_CERTIFICATES: usize = 10_000;
 
+/// Starts that are no more seconds apart are one.
+const SAME_START: u64 = 2;
+
 /// The command for charon's counters.
 const COUNTERS: &str = "get-counters";
 
@@ -72,6 +75,8 @@ struct Memory {
     certificates: Vec<Certified>,
     /// When charon was asked for them.
     asked: Option<Instant>,
+    /// The unix time at which charon started.
+    started: Option<i64>,
 }
 
 /// A conversation with charon.
@@ -87,10 +92,10 @@ struct Charon {
 /// What came of a list of all IKE_SAs.
 struct List<T> {
     all: T,
-    /// How many IKE_SAs were listed.
-    listed: u64,
-    /// How many there are; more than were listed while charon is busy with one.
+    /// How many IKE_SAs there are.
     total: u64,
+    /// Whether all were listed that may have a child.
+    is_whole: bool,
     /// What charon says of itself; absent where it does not.
     stats: Option<Stats>,
 }
@@ -133,7 +138,8 @@ impl StrongSwan {
         out: &mut Exposition,
     ) -> Result<(), Error> {
         if let Some(stats) = stats {
-            metrics::expose_stats(&stats, stats.since.and_then(clock::unix), out);
+            memory.start(stats.since.and_then(clock::unix));
+            metrics::expose_stats(&stats, memory.started, out);
         }
         charon.expose_pools(out)?;
         charon.expose_events(out)?;
@@ -157,6 +163,15 @@ impl StrongSwan {
         })?;
         report.sessions.extend(list.all);
         Ok(())
+    }
+}
+
+impl Memory {
+    /// Notes when charon says that it started. It says the difference of two clocks that it reads in whole seconds, so
+    /// the same start is now and then another second.
+    fn start(&mut self, told: Option<i64>) {
+        let is_known = |known: i64| told.is_some_and(|told| told.abs_diff(known) <= SAME_START);
+        self.started = self.started.filter(|known| is_known(*known)).or(told);
     }
 }
 
@@ -219,12 +234,12 @@ impl Charon {
             }
         })?;
         let start = || (out.like(), metrics::Sessions::default());
-        let List { all: (mut all, sessions), listed, total, stats } = self.sas(start, |(all, sessions), ike| {
+        let List { all: (mut all, sessions), total, is_whole, stats } = self.sas(start, |(all, sessions), ike| {
             metrics::see(ike, now, &mut configured, sessions, &mut lock(books), all);
         })?;
         lock(books).end(now);
         metrics::expose_count(total, &mut all);
-        configured.expose(Some(&sessions).filter(|_| listed == total), &mut all);
+        configured.expose(Some(&sessions).filter(|_| is_whole), &mut all);
         metrics::expose_books(&lock(books), &mut all);
         out.absorb(all);
         Ok(stats)
@@ -232,25 +247,31 @@ impl Charon {
 
     /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are
     /// few. It passes over such a one, so the list is asked for again until it is whole.
+    ///
+    /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
+    /// sends a first message makes one, and must not hide by it which tunnel is down.
     fn sas<T>(&mut self, start: impl Fn() -> T, mut each: impl FnMut(&mut T, &IkeSa<'_>)) -> Result<List<T>, Error> {
         let mut pauses = PAUSES.iter();
         loop {
             let started = Instant::now();
-            let (mut all, mut listed) = (start(), 0u64);
+            let (mut all, mut listed, mut listed_half_open) = (start(), 0u64, 0u64);
             self.stream("list-sas", "list-sa", &[("noblock", "yes")], &mut |message| {
                 if let Some(ike) = IkeSa::parse(message) {
                     listed = listed.saturating_add(1);
+                    listed_half_open = listed_half_open.saturating_add(ike.is_half_open().into());
                     each(&mut all, &ike);
                 }
             })?;
             let mut stats = None;
             self.ask("stats", &[], &mut |message| stats = Some(Stats::parse(message)))?;
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
+            let half_open = stats.as_ref().and_then(|stats| stats.half_open).unwrap_or(0);
+            let is_whole = total.saturating_sub(listed) <= half_open.saturating_sub(listed_half_open);
             match pauses.next() {
-                Some(pause) if listed < total && self.has_time(pause.saturating_add(started.elapsed())) => {
+                Some(pause) if !is_whole && self.has_time(pause.saturating_add(started.elapsed())) => {
                     thread::sleep(*pause);
                 }
-                _ => return Ok(List { all, listed, total, stats }),
+                _ => return Ok(List { all, total, is_whole, stats }),
             }
         }
     }
@@ -313,9 +334,11 @@ impl Charon {
     fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
         let mut all = Vec::new();
         let listed = self.stream("list-certs", "list-cert", &[("type", "X509"), ("flag", "ANY")], &mut |message| {
-            if let Some((kind, certificate)) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
+            if let Some(known) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
+                let certificate = known.certificate;
                 all.push(Certified {
-                    kind,
+                    kind: known.kind,
+                    is_peers: known.is_peers,
                     serial: certificate.serial.to_string(),
                     subject: certificate.subject.to_string(),
                     not_before: clock::utc(certificate.not_before),

@@ -200,6 +200,11 @@ impl<'a> IkeSa<'a> {
         matches!(self.state.bytes(), b"ESTABLISHED" | b"REKEYING")
     }
 
+    /// Whether it is one of those that charon counts as half-open, on whichever side it began.
+    pub fn is_half_open(&self) -> bool {
+        self.state == "CONNECTING"
+    }
+
     /// Who the peer is; absent while it has not said.
     pub fn client(&self, identity: Identity) -> Option<Text<'a>> {
         let user = [self.remote_eap_id, self.remote_xauth_id].into_iter().find(|id| !id.is_empty());
@@ -283,25 +288,19 @@ impl<'a> Connection<'a> {
             .any(|address| matches!(address.bytes(), b"%any" | b"%any4" | b"%any6" | b"0.0.0.0/0" | b"::/0"))
     }
 
-    /// The names of its configured children.
+    /// The names of its configured children, without those that are policies: traffic that passes or is dropped never
+    /// has a CHILD_SA.
     pub fn children(&self) -> impl Iterator<Item = Text<'a>> + use<'a> {
-        let mut depth = 1usize;
-        below(self.message, "children")
-            .map_while(move |element| {
-                let child = match element {
-                    Element::Section(name) => {
-                        depth = depth.saturating_add(1);
-                        (depth == 2).then_some(name)
-                    }
-                    Element::SectionEnd => {
-                        depth = depth.saturating_sub(1);
-                        None
-                    }
-                    _ => None,
-                };
-                (depth > 0).then_some(child)
-            })
-            .flatten()
+        let mut elements = below(self.message, "children");
+        std::iter::from_fn(move || {
+            loop {
+                match elements.next()? {
+                    Element::Section(name) if has_sas(&mut elements) => return Some(name),
+                    Element::SectionEnd => return None,
+                    _ => {}
+                }
+            }
+        })
     }
 }
 
@@ -326,6 +325,20 @@ impl<'a> Iterator for ItemTexts<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether a configured child ever has CHILD_SAs; reads up to the end of its section.
+fn has_sas(elements: &mut Elements<'_>) -> bool {
+    let mut has_sas = true;
+    while let Some(element) = elements.next() {
+        match element {
+            Element::Section(_) => elements.leave(),
+            Element::SectionEnd => break,
+            Element::Pair(key, mode) if key == "mode" => has_sas = !matches!(mode.bytes(), b"PASS" | b"DROP"),
+            _ => {}
+        }
+    }
+    has_sas
 }
 
 /// The elements behind the start of a section that stands directly in the message's one section.
@@ -402,6 +415,16 @@ mod tests {
         let connection = Connection::parse(message(&segment)).expect("a connection");
         assert!(!connection.is_for_anyone(), "only our own address is any");
         assert_eq!(connection.children().collect::<Vec<_>>(), ["lan", "voice"]);
+    }
+
+    #[test]
+    fn a_policy_without_sas_is_no_child() {
+        let segment = segment(
+            "+gw +children +a mode=TUNNEL - +b mode=PASS [local-ts =a ] - +c +deeper mode=DROP - mode=TRANSPORT - \
+             +d mode=DROP - +e mode=BEET - +f - - +after +g mode=TUNNEL - - -",
+        );
+        let connection = Connection::parse(message(&segment)).expect("a connection");
+        assert_eq!(connection.children().collect::<Vec<_>>(), ["a", "c", "e", "f"]);
     }
 
     #[test]

@@ -8,8 +8,8 @@ import os
 import sys
 
 from charon import (
-    EVENT, GATEWAY, ROAD_POOL, Charon, Site, Warrior, branches, certified, decode, ikev1, ipv6, proves, road_connection, road_gateway,
-    road_warriors, secret, segments, settle, site_to_site, swanctl_conf, traffic,
+    EVENT, GATEWAY, ROAD_POOL, Charon, Site, Warrior, branches, certified, child, connection, decode, ikev1, ipv6, proves,
+    road_connection, road_gateway, road_warriors, secret, segments, settle, site_to_site, swanctl_conf, traffic,
 )
 from host import Lab, wait_for
 
@@ -88,6 +88,18 @@ def nothing_up(lab):
     return charon
 
 
+def policies(lab):
+    """A tunnel that is down, and beside it policies that let traffic pass or drop it: those never have a CHILD_SA."""
+    gateway = road_gateway(lab)
+    charon = Charon(gateway)
+    children = child("lan", "10.1.0.0/16", "10.2.0.0/16")
+    children += child("neighbours", "10.1.0.0/16", "10.1.0.0/16", extra="mode = pass\n        start_action = trap")
+    children += child("nobody", "10.1.0.0/16", "10.3.0.0/16", extra="mode = drop")
+    ends = [proves("psk", id="gw.example.org")], [proves("psk", id="branch.example.org")]
+    charon.load(swanctl_conf(connection("branch", (GATEWAY, "192.0.2.2"), *ends, children), secret("any")))
+    return charon
+
+
 def nothing_loaded(lab):
     return Charon(lab.host("gateway"))
 
@@ -119,6 +131,7 @@ CASES = {
     "ikev1": ikev1_peers,
     "rekeying": rekeying,
     "nothing-up": nothing_up,
+    "policies": policies,
     "nothing-loaded": nothing_loaded,
     "aead": aead,
     "inside": inside,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::{Exposition, Group, Groups, Terms};
+use gateway_exporter::identities::Identities;
+use gateway_exporter::siphash::Key;
 use gateway_exporter::source::clock;
 use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::books::Books;
@@ -134,6 +136,46 @@ fn certificates_are_asked_for_once_in_their_interval() {
         }
         assert_eq!(server.join().unwrap(), asked, "{interval}");
     }
+}
+
+/// The samples of one family of certificates in a scrape of `inside` with these identities, their labels' values.
+fn certificates(name: &str, identities: Identities) -> Vec<[String; 3]> {
+    let socket = Socket::new(name);
+    let listener = socket.listen();
+    let replay = Replay::read(&case("strongswan", "inside").path(".")).unwrap();
+    let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
+    let mut report = Report::on(Terms { identities, ..Terms::default() });
+    socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
+    server.join().unwrap();
+    let text = text(report.exposition);
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("strongswan_certificate_not_after_timestamp_seconds{"));
+    lines
+        .map(|labels| {
+            let mut values = labels.split('"').skip(1).step_by(2).map(str::to_owned);
+            [values.next().unwrap(), values.next().unwrap(), values.next().unwrap()]
+        })
+        .collect()
+}
+
+#[test]
+fn certificates_of_peers_are_named_as_clients_are() {
+    let ours_and_authorities = [
+        ["end-entity", "80", "C=DE, O=Example Works, OU=Net, OU=Ops, CN=gw.example.org"],
+        ["end-entity", "1001", "O=Café, Söhne, CN=spare"],
+        ["ca", "9f8e7d6c5b4a39281706f5e4d3c2b1a0", "C=DE, O=Example Works, CN=Root"],
+        ["ca", "07", "O=Example Works, CN=Root of 2050"],
+    ];
+    let branch = ["end-entity", "abcdef", "O=Example Works, CN=branch.example.org"];
+    let plain = certificates("plain", Identities::Plain);
+    assert_eq!(plain[0], branch);
+    assert_eq!(plain[1..], ours_and_authorities);
+    assert_eq!(certificates("off", Identities::Off), ours_and_authorities);
+    let key = Key::new([1; 16]);
+    let hashed = certificates("hashed", Identities::Hashed(key));
+    let hash = |name: &str| format!("{:016x}", key.hash(name.as_bytes()));
+    assert_eq!(hashed[0], ["end-entity".to_owned(), hash("abcdef"), hash(branch[2])]);
+    assert_eq!(hashed[1..], ours_and_authorities);
 }
 
 #[test]
@@ -310,8 +352,8 @@ fn broken_answers_about_charon_itself_give_valid_text() {
                 metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut out);
                 inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
                 inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
-                if let Some((_, certificate)) = inside::certificate(message) {
-                    assert!(!certificate.serial.to_string().is_empty());
+                if let Some(known) = inside::certificate(message) {
+                    assert!(!known.certificate.serial.to_string().is_empty());
                 }
                 crate::reader::read(&text(out));
             });
@@ -366,6 +408,137 @@ fn no_charon_is_down() {
     let report = collect(&socket.collector(), 5000);
     assert_eq!(report.targets[0].1.as_ref().unwrap_err().to_string(), format!("{}: not found", socket.0.display()));
     assert_eq!(crate::reader::sample_lines(&text(report.exposition)), "probe_success{version=\"\"} 0\n");
+}
+
+/// A message of charon's in hand-made bytes, with its length in front.
+fn framed(head: &[u8], elements: &[Element<'_>]) -> Vec<u8> {
+    let mut segment = head.to_vec();
+    elements.iter().for_each(|element| encode(*element, &mut segment));
+    [&u32::try_from(segment.len()).unwrap().to_be_bytes()[..], &segment].concat()
+}
+
+/// A folder with a capture in it that goes with it.
+struct Changed(PathBuf);
+
+impl Changed {
+    /// That case, with these files instead of its own.
+    fn new(name: &str, case: &Case, files: &[(&str, &[u8])]) -> Self {
+        let folder = std::env::temp_dir().join(format!("gwx-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in CAPTURES {
+            std::fs::write(folder.join(file), case.bytes(file)).unwrap();
+        }
+        files.iter().for_each(|(file, bytes)| std::fs::write(folder.join(file), bytes).unwrap());
+        Self(folder)
+    }
+
+    fn replay(&self) -> Replay {
+        Replay::read(&self.0).unwrap()
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The samples of the tunnel `lan` and of the connection `branch`, which is down, where charon lists IKE_SAs of strangers
+/// in these states and counts so many, of which so many are half-open; and how often it was asked for the list.
+fn besides_strangers(name: &str, states: &[&str], total: &str, half_open: &str) -> (bool, usize) {
+    let case = case("strongswan", "nothing-up");
+    let section = |name: &'static str| Element::Section(name.into());
+    let mut list = Vec::new();
+    for state in states {
+        let state = Element::Pair("state".into(), (*state).into());
+        list.extend(framed(b"\x07\x07list-sa", &[section("(unnamed)"), state, Element::SectionEnd]));
+    }
+    list.extend(framed(b"\x01", &[]));
+    let numbers =
+        [("total", total), ("half-open", half_open)].map(|(key, value)| Element::Pair(key.into(), value.into()));
+    let stats = framed(b"\x01", &[section("ikesas"), numbers[0], numbers[1], Element::SectionEnd]);
+    let changed = Changed::new(name, &case, &[("list-sas.vici", &list), ("stats.vici", &stats)]);
+    let (socket, replay) = (Socket::new(name), changed.replay());
+    let listener = socket.listen();
+    let server = thread::spawn(move || {
+        let mut heard = Vec::new();
+        replay.answer(Spied { stream: listener.accept().unwrap().0, heard: &mut heard }).unwrap();
+        heard.windows(10).filter(|window| window == b"\x00\x08list-sas").count()
+    });
+    let collector = socket.collector();
+    let text = text(collect(&collector, 5000).exposition);
+    drop(collector);
+    let asked = server.join().unwrap();
+    let is_known = text.contains("\nstrongswan_tunnel_up{child=\"lan\",connection=\"branch\"} 0\n");
+    assert_eq!(text.contains("\nstrongswan_connection_sessions{connection=\"branch\"} 0\n"), is_known, "{text}");
+    assert_eq!(text.contains("\nstrongswan_tunnel_up"), is_known, "{text}");
+    assert!(text.contains(&format!("\nstrongswan_number_of_ikes_connected {total}\n")), "{text}");
+    (is_known, asked)
+}
+
+#[test]
+fn strangers_that_charon_is_busy_with_hide_no_tunnel_that_is_down() {
+    for (name, states, total, half_open) in [
+        ("stranger", &[][..], "1", "1"),
+        ("stranger-beside-one", &["CONNECTING"], "2", "2"),
+        ("stranger-beside-others", &["CONNECTING", "ESTABLISHED", "DELETING"], "5", "3"),
+    ] {
+        assert_eq!(besides_strangers(name, states, total, half_open), (true, 1), "{name}");
+    }
+}
+
+#[test]
+fn an_established_ike_sa_that_charon_is_busy_with_is_no_stranger() {
+    for (name, states, total, half_open) in [
+        ("busy-alone", &[][..], "1", "0"),
+        ("busy-beside-stranger", &[], "2", "1"),
+        ("busy-beside-listed-stranger", &["CONNECTING"], "2", "1"),
+    ] {
+        let (is_known, asked) = besides_strangers(name, states, total, half_open);
+        assert!(!is_known && asked > 1, "{name}: {asked}");
+    }
+}
+
+/// When charon started, as each of these scrapes says; charon says so many seconds of that minute.
+fn started(seconds: &[&str]) -> Vec<i64> {
+    let case = case("strongswan", "inside");
+    let socket = Socket::new("started");
+    let listener = socket.listen();
+    let replays: Vec<_> = seconds
+        .iter()
+        .map(|second| {
+            let mut stats = case.bytes("stats.vici");
+            let at = stats.windows(8).position(|window| window == b"17:42:37").unwrap();
+            stats[at + 6..at + 8].copy_from_slice(second.as_bytes());
+            Changed::new(&format!("started-{second}"), &case, &[("stats.vici", &stats)]).replay()
+        })
+        .collect();
+    let server = thread::spawn(move || {
+        thread::scope(|scope| {
+            for replay in replays {
+                let stream = listener.accept().unwrap().0;
+                scope.spawn(move || replay.answer(stream).unwrap());
+            }
+        });
+    });
+    let collector = socket.collector();
+    let name = "\nstrongswan_start_time_seconds ";
+    let moments = seconds.iter().map(|_| {
+        let text = text(collect(&collector, 5000).exposition);
+        let (_, rest) = text.split_once(name).unwrap();
+        rest.split('\n').next().unwrap().parse().unwrap()
+    });
+    let moments = moments.collect();
+    drop(collector);
+    server.join().unwrap();
+    moments
+}
+
+#[test]
+fn a_start_that_charon_tells_a_second_apart_is_the_same_start() {
+    let moments = started(&["37", "38", "36", "37", "40", "41"]);
+    let first = moments[0];
+    assert_eq!(moments.iter().map(|moment| moment - first).collect::<Vec<_>>(), [0, 0, 0, 0, 3, 3]);
 }
 
 /// What a scrape of `two-children` says when charon is busy with its one IKE_SA for that many lists.
