@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -113,18 +114,27 @@ fn open_tcp(host: &str, deadline: Deadline, thing: &str) -> Result<io::Result<Tc
     Ok(last)
 }
 
-/// The addresses of `host:port`. The resolver is not waited for longer than the deadline.
+/// The addresses of `host:port`. The resolver is not waited for longer than the deadline, nor asked again while it is
+/// still busy with what nobody waits for any more.
 fn addresses(host: &str, deadline: Deadline, thing: &str) -> Result<Vec<SocketAddr>, Error> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
+    static IS_BUSY: AtomicBool = AtomicBool::new(false);
     let (name, (sender, found)) = (host.to_owned(), mpsc::sync_channel(1));
     let resolve = move || {
+        let found = name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect());
+        IS_BUSY.store(false, Ordering::Relaxed);
         // Whoever asked may be gone.
-        let _ = sender.send(name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect()));
+        let _ = sender.send(found);
     };
-    let started = thread::Builder::new().name("resolver".into()).spawn(resolve);
-    started.map_err(|error| Error::io(thing, &error))?;
+    if IS_BUSY.swap(true, Ordering::Relaxed) {
+        return Err(Error::TimedOut { thing: thing.into() });
+    }
+    if let Err(error) = thread::Builder::new().name("resolver".into()).spawn(resolve) {
+        IS_BUSY.store(false, Ordering::Relaxed);
+        return Err(Error::io(thing, &error));
+    }
     match found.recv_timeout(deadline.left(thing)?) {
         Ok(found) => found.map_err(|error| Error::io(thing, &error)),
         Err(_) => Err(Error::TimedOut { thing: thing.into() }),
