@@ -1,6 +1,7 @@
 //! What is remembered of status files between scrapes: clients' totals, and how often a file is written.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use super::Protocol;
 use super::status::Client;
@@ -17,7 +18,7 @@ const MISSED: i64 = 3;
 #[derive(Debug, Default)]
 pub struct Memory {
     clients: Ledger,
-    updates: HashMap<String, Update>,
+    updates: HashMap<PathBuf, Update>,
 }
 
 /// When a file was last written, and the shortest time between two writings that was seen.
@@ -67,16 +68,16 @@ impl Memory {
         self.clients.accounts()
     }
 
-    /// Whether a file that says it was written at `updated` is fresh at `now`: it may miss two updates.
-    pub fn is_fresh(&mut self, server: &str, updated: i64, now: i64, stale_after: Option<i64>) -> bool {
-        let update = match self.updates.get(server).copied() {
+    /// Whether the file at `file` that says it was written at `updated` is fresh at `now`: it may miss two updates.
+    pub fn is_fresh(&mut self, file: &Path, updated: i64, now: i64, stale_after: Option<i64>) -> bool {
+        let update = match self.updates.get(file).copied() {
             None => Update { last: updated, interval: None },
             Some(Update { last, interval }) => {
                 let gap = Some(updated.saturating_sub(last)).filter(|gap| *gap > 0);
                 Update { last: updated, interval: interval.into_iter().chain(gap).min() }
             }
         };
-        self.updates.insert(server.to_owned(), update);
+        self.updates.insert(file.to_owned(), update);
         let limit = stale_after.unwrap_or_else(|| update.interval.unwrap_or(USUAL_INTERVAL).saturating_mul(MISSED));
         now.saturating_sub(updated) <= limit
     }
@@ -89,13 +90,13 @@ mod tests {
     #[test]
     fn a_file_is_stale_when_it_missed_three_updates() {
         let mut memory = Memory::default();
-        assert!(memory.is_fresh("a", 1000, 1180, None), "written every minute, as far as is known");
-        assert!(!memory.is_fresh("a", 1000, 1181, None));
-        assert!(memory.is_fresh("a", 1010, 1040, None), "two writings were 10 s apart");
-        assert!(!memory.is_fresh("a", 1010, 1041, None));
-        assert!(memory.is_fresh("a", 1010, 1041, Some(60)), "told otherwise");
-        assert!(memory.is_fresh("a", 1010, 900, None), "the clock was set back");
-        assert!(memory.is_fresh("b", 1000, 1041, None), "another file");
+        assert!(memory.is_fresh(Path::new("a"), 1000, 1180, None), "written every minute, as far as is known");
+        assert!(!memory.is_fresh(Path::new("a"), 1000, 1181, None));
+        assert!(memory.is_fresh(Path::new("a"), 1010, 1040, None), "two writings were 10 s apart");
+        assert!(!memory.is_fresh(Path::new("a"), 1010, 1041, None));
+        assert!(memory.is_fresh(Path::new("a"), 1010, 1041, Some(60)), "told otherwise");
+        assert!(memory.is_fresh(Path::new("a"), 1010, 900, None), "the clock was set back");
+        assert!(memory.is_fresh(Path::new("b"), 1000, 1041, None), "another file");
     }
 
     #[test]

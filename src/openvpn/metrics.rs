@@ -1,6 +1,7 @@
 //! What OpenVPN's status files mean to Prometheus.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::Protocol;
 use super::memory::Memory;
@@ -11,8 +12,10 @@ use crate::text::Text;
 
 /// One status file.
 pub struct Reading<'a> {
-    /// Its server's name.
+    /// Its server's name, which other files may have, too.
     pub server: &'a str,
+    /// Where it stands: what is remembered of a file goes by this.
+    pub path: &'a Path,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
     /// What the configuration says that its clients come over.
@@ -178,7 +181,7 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
             }
             Some(Document::Unknown) | None => ServerRow::default(),
         };
-        let mut fresh = |updated: &i64| memory.is_fresh(reading.server, *updated, now.seconds, reading.stale_after);
+        let mut fresh = |updated: &i64| memory.is_fresh(reading.path, *updated, now.seconds, reading.stale_after);
         let late = row.updated.filter(|updated| !fresh(updated));
         stale.extend(late.map(|updated| (place, now.seconds.saturating_sub(updated))));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
@@ -243,4 +246,46 @@ impl<'a> Gathered<'a> {
 /// The moment that a file says, by its number or by its local date.
 fn moment(moment: Moment<'_>, now: Now) -> Option<i64> {
     moment.seconds.or_else(|| (now.unix)(parts(moment.text)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// A file that was written at `updated`, with these rows of clients.
+    fn status(updated: i64, rows: &[&str]) -> String {
+        let header = "Common Name,Real Address,Bytes Received,Connected Since (time_t),Client ID,Peer ID";
+        let rows: String = rows.iter().map(|row| format!("CLIENT_LIST,{row}\n")).collect();
+        format!("TITLE,OpenVPN 2.6.14 x\nTIME,,{updated}\nHEADER,CLIENT_LIST,{header}\n{rows}END\n")
+    }
+
+    /// A look at files, each with its label and path: the sample lines, and which files are stale.
+    fn look(memory: &mut Memory, seconds: i64, files: &[(&str, &str, Option<&str>)]) -> (String, Vec<usize>) {
+        let readings = files.iter().map(|(server, path, file)| Reading {
+            server,
+            path: Path::new(path),
+            file: file.map(str::as_bytes),
+            protocol: Protocol::Udp,
+            torn: false,
+            stale_after: None,
+        });
+        let (mut out, mut text) = (Exposition::default(), String::new());
+        let stale = expose(&readings.collect::<Vec<_>>(), memory, Now { seconds, unix: |_| None }, &mut out);
+        out.encode().read_to_string(&mut text).expect("the text is UTF-8");
+        (text, stale.into_iter().map(|(place, _)| place).collect())
+    }
+
+    #[test]
+    fn two_files_of_one_label_have_each_their_own_time() {
+        let mut memory = Memory::new(10);
+        for round in 0..5 {
+            let updated = 1000 + 60 * round;
+            let (tcp, udp) = (status(updated, &[]), status(updated + 5, &[]));
+            let files = [("status", "/tcp/status", Some(tcp.as_str())), ("status", "/udp/status", Some(udp.as_str()))];
+            let (text, stale) = look(&mut memory, updated + 50, &files);
+            assert!(text.contains("\novpn_server_up{server=\"status\"} 1\n"), "{text}");
+            assert!(stale.is_empty(), "{stale:?}");
+        }
+    }
 }

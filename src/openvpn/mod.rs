@@ -95,6 +95,7 @@ impl StatusFile<'_> {
         let stale_after = self.server.stale_after;
         Reading {
             server: &self.label,
+            path: &self.path,
             file: self.bytes.as_deref(),
             protocol: self.protocol,
             torn: self.torn,
