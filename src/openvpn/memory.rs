@@ -39,10 +39,14 @@ impl Memory {
         self.clients.begin();
     }
 
-    /// Books what a session of `identity`, which began at `since`, counts at the moment `now`.
+    /// Books what a session of `identity` in the file at `file`, which began at `since`, counts at the moment `now`.
+    ///
+    /// It is the same session as long as the file has the same ids for it: a client that floats changes its address, and
+    /// a server may be given another name. Only UDP clients float, and not every server gives those over TCP peer ids of
+    /// their own.
     pub fn see(
         &mut self,
-        server: &str,
+        file: &Path,
         protocol: Protocol,
         identity: Text<'_>,
         client: &Client<'_>,
@@ -51,8 +55,10 @@ impl Memory {
     ) {
         let (received, sent) = (client.bytes_received, client.bytes_sent);
         let traffic = Traffic { bytes_in: received, bytes_out: sent, ..Traffic::default() };
-        let key = (server, protocol, client.client_id, client.real_address, client.since.text, identity);
-        let key = self.clients.key(key);
+        let has_id = !client.client_id.is_empty() || (protocol == Protocol::Udp && !client.peer_id.is_empty());
+        let address = if has_id { Text::default() } else { client.real_address };
+        let ids = (client.client_id, client.peer_id, address);
+        let key = self.clients.key((file.as_os_str(), protocol, identity, client.since.text, ids));
         self.clients.see(key, traffic, since, now, || {
             format!("{}_{}", clip(String::from_utf8_lossy(identity.bytes())), protocol.word()).into()
         });
@@ -108,10 +114,27 @@ mod tests {
             [(0, session("0", 100)), (1, session("0", 150)), (2, session("1", 7)), (3, session("1", 9))]
         {
             memory.begin();
-            memory.see("office", Protocol::Udp, "ann".into(), &client, None, now);
+            memory.see(Path::new("office"), Protocol::Udp, "ann".into(), &client, None, now);
             memory.end(now);
         }
         let [client] = memory.clients() else { panic!("one client") };
         assert_eq!((&*client.name, client.total.bytes_in), ("ann_udp", 159));
+    }
+
+    #[test]
+    fn a_session_without_an_id_of_its_own_goes_by_its_address() {
+        // Status version 1 has no ids, and to some servers all TCP clients have the highest peer id.
+        for (protocol, peer_id) in [(Protocol::Udp, ""), (Protocol::Tcp, "16777215")] {
+            let mut memory = Memory::new(10);
+            memory.begin();
+            for (address, bytes_received) in [("192.0.2.1:1", 100), ("192.0.2.2:1", 30)] {
+                let (real_address, peer_id) = (address.into(), peer_id.into());
+                let client = Client { real_address, peer_id, bytes_received, ..Client::default() };
+                memory.see(Path::new("/status"), protocol, "ann".into(), &client, None, 0);
+            }
+            memory.end(0);
+            let [client] = memory.clients() else { panic!("one client") };
+            assert_eq!((client.total.bytes_in, client.sessions), (130, 2));
+        }
     }
 }

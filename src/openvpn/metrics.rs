@@ -239,7 +239,7 @@ impl<'a> Gathered<'a> {
         let Some(identity) = client.identity() else { return };
         self.sessions = self.sessions.saturating_add(1);
         let since = moment(client.since, now);
-        memory.see(reading.server, reading.protocol, identity, client, since, now.seconds);
+        memory.see(reading.path, reading.protocol, identity, client, since, now.seconds);
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
 
     /// A file that was written at `updated`, with these rows of clients.
     fn status(updated: i64, rows: &[&str]) -> String {
-        let header = "Common Name,Real Address,Bytes Received,Connected Since (time_t),Client ID,Peer ID";
+        let header = "Common Name,Real Address,Bytes Received,Bytes Sent,Connected Since,Client ID,Peer ID";
         let rows: String = rows.iter().map(|row| format!("CLIENT_LIST,{row}\n")).collect();
         format!("TITLE,OpenVPN 2.6.14 x\nTIME,,{updated}\nHEADER,CLIENT_LIST,{header}\n{rows}END\n")
     }
@@ -286,6 +286,27 @@ mod tests {
             let (text, stale) = look(&mut memory, updated + 50, &files);
             assert!(text.contains("\novpn_server_up{server=\"status\"} 1\n"), "{text}");
             assert!(stale.is_empty(), "{stale:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_stays_the_same_when_its_client_floats_or_its_server_is_renamed() {
+        let mut memory = Memory::new(10);
+        for (server, row, expected) in [
+            ("office", "ann,192.0.2.1:4000,100,0,900,7,0", 100),
+            ("office", "ann,198.51.100.9:5000,130,0,900,7,0", 130),
+            ("branch", "ann,198.51.100.9:5000,130,0,900,7,0", 130),
+            // Without the management interface OpenVPN has no client ids.
+            ("branch", "bob,192.0.2.2:4000,50,0,900,,1", 50),
+            ("branch", "bob,198.51.100.8:4000,60,0,900,,1", 60),
+            // One more session each: another client id, another beginning.
+            ("branch", "ann,198.51.100.9:5000,1000,0,900,8,0", 1130),
+            ("branch", "ann,198.51.100.9:5000,2000,0,990,8,0", 3130),
+        ] {
+            let (text, _) = look(&mut memory, 1000, &[(server, "/status", Some(&status(1000, &[row])))]);
+            let client = &row[..3];
+            let line = format!("\novpn_bytes_in_total{{client=\"{client}_udp\"}} {expected}\n");
+            assert!(text.contains(&line), "{row}: {line}{text}");
         }
     }
 }
