@@ -21,11 +21,14 @@ pub struct Memory {
     updates: HashMap<PathBuf, Update>,
 }
 
-/// When a file was last written, and the shortest time between two writings that was seen.
+/// When a file was last written, and the last three times between two writings that were seen, the latest first.
+///
+/// The longest of them counts: a server that is started again writes at once. Looks that are rarer than the writings see
+/// a multiple, and are content with it.
 #[derive(Clone, Copy, Debug)]
 struct Update {
     last: i64,
-    interval: Option<i64>,
+    gaps: [i64; 3],
 }
 
 impl Memory {
@@ -76,16 +79,27 @@ impl Memory {
 
     /// Whether the file at `file` that says it was written at `updated` is fresh at `now`: it may miss two updates.
     pub fn is_fresh(&mut self, file: &Path, updated: i64, now: i64, stale_after: Option<i64>) -> bool {
-        let update = match self.updates.get(file).copied() {
-            None => Update { last: updated, interval: None },
-            Some(Update { last, interval }) => {
-                let gap = Some(updated.saturating_sub(last)).filter(|gap| *gap > 0);
-                Update { last: updated, interval: interval.into_iter().chain(gap).min() }
-            }
-        };
+        let first = Update { last: updated, gaps: [USUAL_INTERVAL; 3] };
+        let update = self.updates.get(file).map_or(first, |known| known.then(updated));
         self.updates.insert(file.to_owned(), update);
-        let limit = stale_after.unwrap_or_else(|| update.interval.unwrap_or(USUAL_INTERVAL).saturating_mul(MISSED));
-        now.saturating_sub(updated) <= limit
+        now.saturating_sub(updated) <= stale_after.unwrap_or_else(|| update.limit())
+    }
+}
+
+impl Update {
+    /// What is known after a look that found the file written at `updated`.
+    ///
+    /// A server that was down for a night left a gap, too: it counts for no more than the file might have been
+    /// late, so that one which dies soon after its start is noticed. A new interval is still learned, in some steps.
+    fn then(self, updated: i64) -> Self {
+        let gap = updated.saturating_sub(self.last).min(self.limit().max(USUAL_INTERVAL.saturating_mul(MISSED)));
+        let [latest, before, _] = self.gaps;
+        Self { last: updated, gaps: if gap > 0 { [gap, latest, before] } else { self.gaps } }
+    }
+
+    /// How old the file may be.
+    fn limit(self) -> i64 {
+        self.gaps.into_iter().max().unwrap_or(USUAL_INTERVAL).saturating_mul(MISSED)
     }
 }
 
@@ -98,11 +112,42 @@ mod tests {
         let mut memory = Memory::default();
         assert!(memory.is_fresh(Path::new("a"), 1000, 1180, None), "written every minute, as far as is known");
         assert!(!memory.is_fresh(Path::new("a"), 1000, 1181, None));
-        assert!(memory.is_fresh(Path::new("a"), 1010, 1040, None), "two writings were 10 s apart");
-        assert!(!memory.is_fresh(Path::new("a"), 1010, 1041, None));
-        assert!(memory.is_fresh(Path::new("a"), 1010, 1041, Some(60)), "told otherwise");
-        assert!(memory.is_fresh(Path::new("a"), 1010, 900, None), "the clock was set back");
+        assert!(memory.is_fresh(Path::new("a"), 1010, 1190, None) && memory.is_fresh(Path::new("a"), 1020, 1200, None));
+        assert!(memory.is_fresh(Path::new("a"), 1030, 1060, None), "the writings were 10 s apart, three times");
+        assert!(!memory.is_fresh(Path::new("a"), 1030, 1061, None));
+        assert!(memory.is_fresh(Path::new("a"), 1030, 1061, Some(60)), "told otherwise");
+        assert!(memory.is_fresh(Path::new("a"), 1030, 900, None), "the clock was set back");
         assert!(memory.is_fresh(Path::new("b"), 1000, 1041, None), "another file");
+    }
+
+    #[test]
+    fn how_often_a_file_is_written_is_learned_and_forgotten() {
+        let (mut memory, mut updated) = (Memory::default(), 1000);
+        for (gap, limit, why) in [
+            (60, 180, "every minute"),
+            (60, 180, "every minute"),
+            (5, 180, "started again, and written at once"),
+            (60, 180, "as before"),
+            (5, 180, "started again"),
+            (5, 180, "and again"),
+            (60, 180, "as before"),
+            (60, 180, "as before"),
+            (36_000, 540, "down for a night"),
+            (60, 540, "back"),
+            (60, 540, "back"),
+            (60, 180, "as before"),
+            (600, 540, "told to write every 10 minutes"),
+            (600, 1620, "the same"),
+            (600, 1800, "known"),
+            (10, 1800, "told to write every 10 seconds"),
+            (10, 1800, "the same"),
+            (10, 30, "known"),
+            (60, 180, "every minute again"),
+        ] {
+            updated += gap;
+            assert!(memory.is_fresh(Path::new("a"), updated, updated + limit, None), "{updated}: {why}");
+            assert!(!memory.is_fresh(Path::new("a"), updated, updated + limit + 1, None), "{updated}: {why}");
+        }
     }
 
     #[test]
