@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Protocol;
 use super::status::Client;
-use crate::ledger::{Account, Ledger, Traffic};
+use crate::ledger::{Account, Ledger, Source, Traffic};
 use crate::text::{Text, clip};
 
 /// How often OpenVPN writes its status where nothing else is asked of it, in seconds.
@@ -42,14 +42,19 @@ impl Memory {
         self.clients.begin();
     }
 
-    /// Books what a session of `identity` in the file at `file`, which began at `since`, counts at the moment `now`.
+    /// The file at a path, as [`Memory::see`] and [`Memory::keep`] know it.
+    pub fn file(&self, path: &Path) -> Source {
+        self.clients.source(path)
+    }
+
+    /// Books what a session of `identity` in a file, which began at `since`, counts at the moment `now`.
     ///
     /// It is the same session as long as the file has the same ids for it: a client that floats changes its address, and
     /// a server may be given another name. Only UDP clients float, and not every server gives those over TCP peer ids of
     /// their own.
     pub fn see(
         &mut self,
-        file: &Path,
+        file: Source,
         protocol: Protocol,
         identity: Text<'_>,
         client: &Client<'_>,
@@ -61,10 +66,15 @@ impl Memory {
         let has_id = !client.client_id.is_empty() || (protocol == Protocol::Udp && !client.peer_id.is_empty());
         let address = if has_id { Text::default() } else { client.real_address };
         let ids = (client.client_id, client.peer_id, address);
-        let key = self.clients.key((file.as_os_str(), protocol, identity, client.since.text, ids));
-        self.clients.see(key, traffic, since, now, || {
+        let key = self.clients.key((file, protocol, identity, client.since.text, ids));
+        self.clients.see(file, key, traffic, since, now, || {
             format!("{}_{}", clip(String::from_utf8_lossy(identity.bytes())), protocol.word()).into()
         });
+    }
+
+    /// Keeps what is known of the sessions in a file that could not be read whole at the moment `now`.
+    pub fn keep(&mut self, file: Source, now: i64) {
+        self.clients.keep(file, now);
     }
 
     /// Ends the look.
@@ -159,7 +169,7 @@ mod tests {
             [(0, session("0", 100)), (1, session("0", 150)), (2, session("1", 7)), (3, session("1", 9))]
         {
             memory.begin();
-            memory.see(Path::new("office"), Protocol::Udp, "ann".into(), &client, None, now);
+            memory.see(memory.file(Path::new("office")), Protocol::Udp, "ann".into(), &client, None, now);
             memory.end(now);
         }
         let [client] = memory.clients() else { panic!("one client") };
@@ -175,7 +185,7 @@ mod tests {
             for (address, bytes_received) in [("192.0.2.1:1", 100), ("192.0.2.2:1", 30)] {
                 let (real_address, peer_id) = (address.into(), peer_id.into());
                 let client = Client { real_address, peer_id, bytes_received, ..Client::default() };
-                memory.see(Path::new("/status"), protocol, "ann".into(), &client, None, 0);
+                memory.see(memory.file(Path::new("/status")), protocol, "ann".into(), &client, None, 0);
             }
             memory.end(0);
             let [client] = memory.clients() else { panic!("one client") };

@@ -7,7 +7,7 @@ use super::Protocol;
 use super::memory::Memory;
 use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
 use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
-use crate::ledger::Account;
+use crate::ledger::{Account, Source};
 use crate::text::Text;
 
 /// One status file.
@@ -172,7 +172,11 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
     let mut stale = Vec::new();
     memory.begin();
     for (place, reading) in readings.iter().enumerate() {
-        let row = match reading.file.map(parse) {
+        let document = reading.file.map(parse);
+        if reading.torn || matches!(document, Some(Document::Unknown) | None) {
+            memory.keep(memory.file(reading.path), now.seconds);
+        }
+        let row = match document {
             Some(Document::Server(_)) => gathered.server(reading, memory, now, out),
             Some(Document::Statistics(statistics)) => {
                 gathered.readable = true;
@@ -210,7 +214,7 @@ impl<'a> Gathered<'a> {
         let mut row = ServerRow::default();
         let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         (self.readable, self.servers) = (true, true);
-        let (mut skipped, mut routes) = (0u64, 0u64);
+        let (file, mut skipped, mut routes) = (memory.file(reading.path), 0u64, 0u64);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
@@ -222,7 +226,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, reading, memory, now);
+                        self.client(&client, (file, reading.protocol), memory, now);
                     }
                 }
                 Entry::Route(_) => routes = routes.saturating_add(1),
@@ -235,11 +239,11 @@ impl<'a> Gathered<'a> {
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'_>, reading: &Reading<'_>, memory: &mut Memory, now: Now) {
+    fn client(&mut self, client: &Client<'_>, (file, protocol): (Source, Protocol), memory: &mut Memory, now: Now) {
         let Some(identity) = client.identity() else { return };
         self.sessions = self.sessions.saturating_add(1);
         let since = moment(client.since, now);
-        memory.see(reading.path, reading.protocol, identity, client, since, now.seconds);
+        memory.see(file, protocol, identity, client, since, now.seconds);
     }
 }
 
@@ -286,6 +290,27 @@ mod tests {
             let (text, stale) = look(&mut memory, updated + 50, &files);
             assert!(text.contains("\novpn_server_up{server=\"status\"} 1\n"), "{text}");
             assert!(stale.is_empty(), "{stale:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_of_a_file_that_cannot_be_read_are_not_counted_twice() {
+        let mut memory = Memory::new(0);
+        let (office, branch) =
+            (status(1000, &["ann,192.0.2.1:4000,100,0,900,7,0"]), status(1000, &["bob,192.0.2.2:4000,50,0,900,7,0"]));
+        for (seconds, office) in [
+            (1000, Some(&*office)),
+            (1300, None),
+            (1700, None),
+            (9000, Some("not a status file")),
+            (9500, Some(&*office)),
+        ] {
+            let files = [("office", "/office", office), ("branch", "/branch", Some(&*branch))];
+            let (text, _) = look(&mut memory, seconds, &files);
+            for (client, bytes) in [("ann", 100), ("bob", 50)] {
+                let line = format!("\novpn_bytes_in_total{{client=\"{client}_udp\"}} {bytes}\n");
+                assert!(text.contains(&line), "{seconds}: {line}{text}");
+            }
         }
     }
 
