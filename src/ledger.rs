@@ -59,9 +59,14 @@ pub struct Account {
     round: u32,
 }
 
+/// Where sessions are read from, by a hash; the default where there is one place only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Source(u64);
+
 #[derive(Debug)]
 struct Session {
     key: u64,
+    source: Source,
     last: Traffic,
     seen: i64,
     /// Absent where the account was forgotten.
@@ -106,24 +111,30 @@ impl Ledger {
         self.book(place, Traffic::default());
     }
 
+    /// A source by its name.
+    pub fn source(&self, name: impl Hash) -> Source {
+        Source(self.hasher.hash_one(name))
+    }
+
     /// A session's key, from all that tells it from every other session, also from later ones.
     pub fn key(&self, session: impl Hash) -> u64 {
         self.hasher.hash_one(session)
     }
 
-    /// Books what a session counts at the moment `now`: one session's counters don't fall, so what is below the
+    /// Books what a session of `source` counts at the moment `now`: one session's counters don't fall, so what is below the
     /// last look adds nothing. Its key is [`Ledger::key`]'s, of this ledger or always of the same other one.
     ///
     /// Its account is asked for where the session is new; one session's account does not change.
     pub fn see<'n>(
         &mut self,
+        source: Source,
         key: u64,
         counted: Traffic,
         since: Option<i64>,
         now: i64,
         name: impl FnOnce() -> Cow<'n, str>,
     ) {
-        let place = self.session(key);
+        let place = self.session(source, key);
         let Some(session) = self.sessions.get_mut(place) else { return };
         let more = counted.with(session.last, u64::saturating_sub);
         (session.last, session.seen) = (session.last.with(counted, u64::max), now);
@@ -135,6 +146,18 @@ impl Ledger {
         if let Some(account) = self.book(account, more) {
             account.sessions = account.sessions.saturating_add(1);
             account.since = account.since.into_iter().chain(since).min();
+        }
+    }
+
+    /// Keeps the sessions of a source that could not be read at this look, at the moment `now`, and their accounts:
+    /// nobody looked whether they are gone, and forgotten ones would be counted again from 0.
+    pub fn keep(&mut self, source: Source, now: i64) {
+        for session in self.sessions.iter_mut().filter(|session| session.source == source) {
+            session.seen = now;
+            let account = session.account.and_then(|place| self.accounts.get_mut(place));
+            if let Some(account) = account {
+                account.turn(self.round);
+            }
         }
     }
 
@@ -188,13 +211,13 @@ impl Ledger {
     }
 
     /// The place of a session, entered where it is new.
-    fn session(&mut self, key: u64) -> usize {
+    fn session(&mut self, source: Source, key: u64) -> usize {
         let place = match self.sessions.get(self.next) {
             Some(session) if session.key == key => self.next,
             _ => *self.sessions_by_key.entry(key).or_insert(self.sessions.len()),
         };
         if place == self.sessions.len() {
-            self.sessions.push(Session { key, last: Traffic::default(), seen: 0, account: None });
+            self.sessions.push(Session { key, source, last: Traffic::default(), seen: 0, account: None });
         }
         self.next = place.saturating_add(1);
         place
@@ -217,11 +240,18 @@ impl Ledger {
 
     fn book(&mut self, place: usize, more: Traffic) -> Option<&mut Account> {
         let account = self.accounts.get_mut(place)?;
-        if account.round != self.round {
-            (account.round, account.sessions, account.since) = (self.round, 0, None);
-        }
+        account.turn(self.round);
         account.total = account.total.with(more, u64::saturating_add);
         Some(account)
+    }
+}
+
+impl Account {
+    /// In use at the look `round`.
+    fn turn(&mut self, round: u32) {
+        if self.round != round {
+            (self.round, self.sessions, self.since) = (round, 0, None);
+        }
     }
 }
 
@@ -252,7 +282,7 @@ mod tests {
     fn look(ledger: &mut Ledger, now: i64, sessions: &[(&str, &str, Traffic)]) {
         ledger.begin();
         for (account, key, counted) in sessions {
-            ledger.see(ledger.key(key), *counted, None, now, || (*account).into());
+            ledger.see(Source::default(), ledger.key(key), *counted, None, now, || (*account).into());
         }
         ledger.end(now);
     }
@@ -289,6 +319,30 @@ mod tests {
         look(&mut ledger, 30, &[]);
         look(&mut ledger, 60, &[("ann", "a", bytes(130, 0))]);
         assert_eq!(total(&ledger, "ann"), Some(bytes(130, 0)));
+    }
+
+    #[test]
+    fn the_sessions_of_a_source_that_was_not_read_stay_and_so_do_their_accounts() {
+        let mut ledger = Ledger::new(0);
+        let (read, unread) = (ledger.source("read"), ledger.source("unread"));
+        ledger.begin();
+        ledger.see(read, ledger.key(1), bytes(10, 0), Some(5), 0, || "ann".into());
+        ledger.see(unread, ledger.key(2), bytes(100, 0), Some(5), 0, || "bob".into());
+        ledger.end(0);
+        for now in [300, 601, 5000] {
+            ledger.begin();
+            ledger.keep(unread, now);
+            ledger.end(now);
+        }
+        assert_eq!((total(&ledger, "ann"), total(&ledger, "bob")), (None, Some(bytes(100, 0))));
+        let [bob] = ledger.accounts() else { panic!("one account") };
+        assert_eq!((bob.sessions, bob.since, ledger.sessions()), (0, None, 1), "nobody saw one at this look");
+        ledger.begin();
+        ledger.see(unread, ledger.key(2), bytes(120, 0), Some(5), 5600, || "bob".into());
+        ledger.end(5600);
+        assert_eq!(total(&ledger, "bob"), Some(bytes(120, 0)));
+        look(&mut ledger, 6201, &[]);
+        assert_eq!((ledger.sessions(), ledger.accounts().len()), (0, 0), "read again, and gone for long");
     }
 
     #[test]
@@ -364,7 +418,7 @@ mod tests {
         let live = |ledger: &Ledger| ledger.accounts().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
         ledger.begin();
         for (key, since) in [(1, Some(40)), (2, None), (3, Some(30))] {
-            ledger.see(ledger.key(key), bytes(1, 1), since, 0, || "ann".into());
+            ledger.see(Source::default(), ledger.key(key), bytes(1, 1), since, 0, || "ann".into());
         }
         ledger.end(0);
         assert_eq!(live(&ledger), [(3, Some(30))]);

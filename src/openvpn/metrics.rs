@@ -1,18 +1,21 @@
 //! What OpenVPN's status files mean to Prometheus.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::Protocol;
 use super::memory::Memory;
 use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
 use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
-use crate::ledger::Account;
+use crate::ledger::{Account, Source};
 use crate::text::Text;
 
 /// One status file.
 pub struct Reading<'a> {
-    /// Its server's name.
+    /// Its server's name, which other files may have, too.
     pub server: &'a str,
+    /// Where it stands: what is remembered of a file goes by this.
+    pub path: &'a Path,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
     /// What the configuration says that its clients come over.
@@ -169,7 +172,11 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
     let mut stale = Vec::new();
     memory.begin();
     for (place, reading) in readings.iter().enumerate() {
-        let row = match reading.file.map(parse) {
+        let document = reading.file.map(parse);
+        if reading.torn || matches!(document, Some(Document::Unknown) | None) {
+            memory.keep(memory.file(reading.path), now.seconds);
+        }
+        let row = match document {
             Some(Document::Server(_)) => gathered.server(reading, memory, now, out),
             Some(Document::Statistics(statistics)) => {
                 gathered.readable = true;
@@ -178,7 +185,7 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
             }
             Some(Document::Unknown) | None => ServerRow::default(),
         };
-        let mut fresh = |updated: &i64| memory.is_fresh(reading.server, *updated, now.seconds, reading.stale_after);
+        let mut fresh = |updated: &i64| memory.is_fresh(reading.path, *updated, now.seconds, reading.stale_after);
         let late = row.updated.filter(|updated| !fresh(updated));
         stale.extend(late.map(|updated| (place, now.seconds.saturating_sub(updated))));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
@@ -207,7 +214,7 @@ impl<'a> Gathered<'a> {
         let mut row = ServerRow::default();
         let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         (self.readable, self.servers) = (true, true);
-        let (mut skipped, mut routes) = (0u64, 0u64);
+        let (file, mut skipped, mut routes) = (memory.file(reading.path), 0u64, 0u64);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
@@ -219,7 +226,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, reading, memory, now);
+                        self.client(&client, (file, reading.protocol), memory, now);
                     }
                 }
                 Entry::Route(_) => routes = routes.saturating_add(1),
@@ -232,15 +239,99 @@ impl<'a> Gathered<'a> {
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'_>, reading: &Reading<'_>, memory: &mut Memory, now: Now) {
+    fn client(&mut self, client: &Client<'_>, (file, protocol): (Source, Protocol), memory: &mut Memory, now: Now) {
         let Some(identity) = client.identity() else { return };
         self.sessions = self.sessions.saturating_add(1);
         let since = moment(client.since, now);
-        memory.see(reading.server, reading.protocol, identity, client, since, now.seconds);
+        memory.see(file, protocol, identity, client, since, now.seconds);
     }
 }
 
 /// The moment that a file says, by its number or by its local date.
 fn moment(moment: Moment<'_>, now: Now) -> Option<i64> {
     moment.seconds.or_else(|| (now.unix)(parts(moment.text)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// A file that was written at `updated`, with these rows of clients.
+    fn status(updated: i64, rows: &[&str]) -> String {
+        let header = "Common Name,Real Address,Bytes Received,Bytes Sent,Connected Since,Client ID,Peer ID";
+        let rows: String = rows.iter().map(|row| format!("CLIENT_LIST,{row}\n")).collect();
+        format!("TITLE,OpenVPN 2.6.14 x\nTIME,,{updated}\nHEADER,CLIENT_LIST,{header}\n{rows}END\n")
+    }
+
+    /// A look at files, each with its label and path: the sample lines, and which files are stale.
+    fn look(memory: &mut Memory, seconds: i64, files: &[(&str, &str, Option<&str>)]) -> (String, Vec<usize>) {
+        let readings = files.iter().map(|(server, path, file)| Reading {
+            server,
+            path: Path::new(path),
+            file: file.map(str::as_bytes),
+            protocol: Protocol::Udp,
+            torn: false,
+            stale_after: None,
+        });
+        let (mut out, mut text) = (Exposition::default(), String::new());
+        let stale = expose(&readings.collect::<Vec<_>>(), memory, Now { seconds, unix: |_| None }, &mut out);
+        out.encode().read_to_string(&mut text).expect("the text is UTF-8");
+        (text, stale.into_iter().map(|(place, _)| place).collect())
+    }
+
+    #[test]
+    fn two_files_of_one_label_have_each_their_own_time() {
+        let mut memory = Memory::new(10);
+        for round in 0..5 {
+            let updated = 1000 + 60 * round;
+            let (tcp, udp) = (status(updated, &[]), status(updated + 5, &[]));
+            let files = [("status", "/tcp/status", Some(tcp.as_str())), ("status", "/udp/status", Some(udp.as_str()))];
+            let (text, stale) = look(&mut memory, updated + 50, &files);
+            assert!(text.contains("\novpn_server_up{server=\"status\"} 1\n"), "{text}");
+            assert!(stale.is_empty(), "{stale:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_of_a_file_that_cannot_be_read_are_not_counted_twice() {
+        let mut memory = Memory::new(0);
+        let (office, branch) =
+            (status(1000, &["ann,192.0.2.1:4000,100,0,900,7,0"]), status(1000, &["bob,192.0.2.2:4000,50,0,900,7,0"]));
+        for (seconds, office) in [
+            (1000, Some(&*office)),
+            (1300, None),
+            (1700, None),
+            (9000, Some("not a status file")),
+            (9500, Some(&*office)),
+        ] {
+            let files = [("office", "/office", office), ("branch", "/branch", Some(&*branch))];
+            let (text, _) = look(&mut memory, seconds, &files);
+            for (client, bytes) in [("ann", 100), ("bob", 50)] {
+                let line = format!("\novpn_bytes_in_total{{client=\"{client}_udp\"}} {bytes}\n");
+                assert!(text.contains(&line), "{seconds}: {line}{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_stays_the_same_when_its_client_floats_or_its_server_is_renamed() {
+        let mut memory = Memory::new(10);
+        for (server, row, expected) in [
+            ("office", "ann,192.0.2.1:4000,100,0,900,7,0", 100),
+            ("office", "ann,198.51.100.9:5000,130,0,900,7,0", 130),
+            ("branch", "ann,198.51.100.9:5000,130,0,900,7,0", 130),
+            // Without the management interface OpenVPN has no client ids.
+            ("branch", "bob,192.0.2.2:4000,50,0,900,,1", 50),
+            ("branch", "bob,198.51.100.8:4000,60,0,900,,1", 60),
+            // One more session each: another client id, another beginning.
+            ("branch", "ann,198.51.100.9:5000,1000,0,900,8,0", 1130),
+            ("branch", "ann,198.51.100.9:5000,2000,0,990,8,0", 3130),
+        ] {
+            let (text, _) = look(&mut memory, 1000, &[(server, "/status", Some(&status(1000, &[row])))]);
+            let client = &row[..3];
+            let line = format!("\novpn_bytes_in_total{{client=\"{client}_udp\"}} {expected}\n");
+            assert!(text.contains(&line), "{row}: {line}{text}");
+        }
+    }
 }

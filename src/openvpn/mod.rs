@@ -59,7 +59,7 @@ pub struct Server {
     /// The protocol, where the configuration says it; else it is `tcp` for a file that has it in its name.
     pub protocol: Option<Protocol>,
     /// How old the file may be, in seconds, before the server counts as down; without it three times
-    /// as old as the time between two updates.
+    /// as old as the longest of the last three times between two updates.
     pub stale_after: Option<i64>,
 }
 
@@ -95,6 +95,7 @@ impl StatusFile<'_> {
         let stale_after = self.server.stale_after;
         Reading {
             server: &self.label,
+            path: &self.path,
             file: self.bytes.as_deref(),
             protocol: self.protocol,
             torn: self.torn,

@@ -3,6 +3,12 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// In seconds.
+const DAY: i64 = 86_400;
+
+/// So far ahead, in seconds, is another machine's or daemon's clock taken for right.
+const CLOCK_SKEW: i64 = 60;
+
 /// Seconds since 1970, UTC.
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
@@ -33,22 +39,25 @@ pub fn local(seconds: i64) -> Option<Local> {
     })
 }
 
-/// The moment, in seconds since 1970, of a local date and time (year, month, day, hour, minute,
+/// The moment, in seconds since 1970, of a local date and time of the past (year, month, day, hour, minute,
 /// second); absent where there is none, as in the hour that summer time skips.
 pub fn unix(parts: [i64; 6]) -> Option<i64> {
-    let [year, month, day, hour, minute, second] = parts;
-    let wanted = Local { year, month, day, hour, minute, second };
-    let utc = wanted.as_if_utc()?;
-    // The zone's offset at that moment is at most a day away from any guess, and changes seldom.
-    let mut guess = utc;
-    for _ in 0..3 {
-        let off = utc.checked_sub(local(guess)?.as_if_utc()?)?;
-        if off == 0 {
-            return Some(guess);
-        }
-        guess = guess.checked_add(off)?;
-    }
-    None
+    let offset = |moment: i64| local(moment)?.as_if_utc()?.checked_sub(moment);
+    reading(utc(parts)?, now(), offset)
+}
+
+/// The moment of a local date and time, given as if it were UTC, in the zone whose offset from UTC at a moment is `offset`.
+///
+/// In the hour that autumn repeats there are two: it is the later one, unless that is still to come.
+fn reading(wanted: i64, now: i64, offset: impl Fn(i64) -> Option<i64>) -> Option<i64> {
+    // A zone is less than a day from UTC and changes seldom: it has one of the offsets of a day before and a day after.
+    let [before, after] = [-DAY, DAY].map(|day| {
+        let moment = wanted.checked_sub(offset(wanted.checked_add(day)?)?)?;
+        (moment.checked_add(offset(moment)?)? == wanted).then_some(moment)
+    });
+    let is_past = |moment: &i64| *moment <= now.saturating_add(CLOCK_SKEW);
+    // Where a clock is set back, the offset from before makes the earlier moment.
+    after.filter(is_past).or(before).or(after)
 }
 
 /// The moment, in seconds since 1970, of a date and time in UTC, in the same order; absent for what is none.
@@ -68,7 +77,7 @@ impl Local {
         // The year begins in March, so that the leap day is its last.
         let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
         let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
-        Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+        Some(days * DAY + hour * 3600 + minute * 60 + second)
     }
 }
 
@@ -102,6 +111,46 @@ mod tests {
         assert_eq!(date.as_if_utc(), Some(1_795_180_825));
         assert_eq!(utc([9999, 12, 31, 23, 59, 59]), Some(253_402_300_799));
         assert_eq!(utc([1950, 1, 1, 0, 0, 0]), Some(-631_152_000));
+    }
+
+    #[test]
+    fn an_hour_that_is_repeated_is_the_one_before_now() {
+        // 2026-11-01 06:00:00 UTC: New York goes from UTC-4 to UTC-5, Berlin did a week before, from UTC+2 to UTC+1.
+        let (new_york, berlin) = (1_793_512_800, 1_792_890_000);
+        let west = |moment: i64| Some(if moment < new_york { -14_400 } else { -18_000 });
+        let east = |moment: i64| Some(if moment < berlin { 7200 } else { 3600 });
+        // 01:30:00 in New York, which is 05:30:00 and then 06:30:00 UTC.
+        let half_past_one = 1_793_496_600;
+        for (now, expected) in [
+            (1_793_511_000, 1_793_511_000),
+            (1_793_511_180, 1_793_511_000),
+            (1_793_514_539, 1_793_511_000),
+            (1_793_514_540, 1_793_514_600),
+            (1_793_514_600, 1_793_514_600),
+            (1_793_600_000, 1_793_514_600),
+        ] {
+            assert_eq!(reading(half_past_one, now, west), Some(expected), "at {now}");
+        }
+        // 02:30:00 in Berlin, which is 00:30:00 and then 01:30:00 UTC.
+        let half_past_two = 1_792_895_400;
+        assert_eq!(reading(half_past_two, 1_792_888_300, east), Some(1_792_888_200));
+        assert_eq!(reading(half_past_two, 1_792_891_900, east), Some(1_792_891_800));
+        // The hours beside the repeated one come once.
+        for (wanted, expected) in [(half_past_one - 3600, 1_793_507_400), (half_past_one + 3600, 1_793_518_200)] {
+            assert_eq!(reading(wanted, 1_793_600_000, west), Some(expected));
+        }
+        assert_eq!(reading(half_past_one + 3600, 0, west), Some(1_793_518_200), "to come, and no other");
+    }
+
+    #[test]
+    fn an_hour_that_is_skipped_has_no_moment() {
+        // 2026-03-08 07:00:00 UTC: New York goes from UTC-5 to UTC-4.
+        let spring = 1_772_953_200;
+        let west = |moment: i64| Some(if moment < spring { -18_000 } else { -14_400 });
+        let two = spring - 18_000;
+        assert_eq!(reading(two + 1800, 1_793_600_000, west), None);
+        assert_eq!(reading(two - 1, 1_793_600_000, west), Some(spring - 1));
+        assert_eq!(reading(two + 3600, 1_793_600_000, west), Some(spring));
     }
 
     #[test]

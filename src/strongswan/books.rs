@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::sa::{ChildSa, Connection, Identity, IkeSa};
-use crate::ledger::{Ledger, Traffic};
+use crate::ledger::{Ledger, Source, Traffic};
 use crate::text::{Text, clip};
 
 /// Stands between the names of a connection and its child; no configured name can hold it.
@@ -54,10 +54,11 @@ impl Books {
     /// Books what a CHILD_SA of an IKE_SA counts at the moment `now`.
     pub fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
         let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
+        let charon = Source::default();
         if let Some(client) = ike.client(self.identity) {
-            self.clients.see(key, traffic, None, now, || name(client));
+            self.clients.see(charon, key, traffic, None, now, || name(client));
         }
-        self.tunnels.see(key, traffic, None, now, || format!("{}{BETWEEN}{}", ike.name, child.name).into());
+        self.tunnels.see(charon, key, traffic, None, now, || format!("{}{BETWEEN}{}", ike.name, child.name).into());
     }
 
     /// Books the same between two looks.

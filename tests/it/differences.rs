@@ -1,5 +1,6 @@
 //! One test for each row of the README's "Differences from the originals", named as the row names it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
@@ -47,7 +48,8 @@ fn openvpn(rows: &[&str]) -> String {
 }
 
 fn reading(file: &str) -> Reading<'_> {
-    Reading { server: "office", file: Some(file.as_bytes()), protocol: Protocol::Udp, torn: false, stale_after: None }
+    let (path, file) = (Path::new("/run/office.status"), Some(file.as_bytes()));
+    Reading { server: "office", path, file, protocol: Protocol::Udp, torn: false, stale_after: None }
 }
 
 fn status(rows: &[&str]) -> String {

@@ -1,6 +1,6 @@
 //! OpenVPN's status files, from captures to text and JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
@@ -29,7 +29,8 @@ fn collector(case: &Case) -> OpenVpn {
 }
 
 fn reading(file: &[u8], protocol: Protocol, torn: bool) -> Reading<'_> {
-    Reading { server: "office", file: Some(file), protocol, torn, stale_after: None }
+    let path = Path::new("/run/office.status");
+    Reading { server: "office", path, file: Some(file), protocol, torn, stale_after: None }
 }
 
 /// What comes of readings at the captures' moment, in UTC.
@@ -94,7 +95,7 @@ fn a_server_with_a_name_says_it_in_the_session_list() {
 #[test]
 fn one_name_in_two_files_is_one_client() {
     let file = fixture::case("openvpn", "version-3").bytes("status");
-    let of = |server| Reading { server, ..reading(&file, Protocol::Udp, false) };
+    let of = |server| Reading { server, path: Path::new(server), ..reading(&file, Protocol::Udp, false) };
     let (once, twice) = (exposed(&[of("a")]), exposed(&[of("a"), of("b")]));
     let value = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).expect(name).to_owned();

@@ -1,6 +1,8 @@
 //! OpenVPN's status files, all versions, to metrics, JSON and a page.
 #![no_main]
 
+use std::path::Path;
+
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::openvpn::memory::Memory;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
@@ -14,7 +16,8 @@ mod judge;
 
 fuzz_target!(|file: &[u8]| {
     let torn = file.len() % 2 == 0;
-    let reading = Reading { server: "office", file: Some(file), protocol: Protocol::Udp, torn, stale_after: None };
+    let path = Path::new("/run/office.status");
+    let reading = Reading { server: "office", path, file: Some(file), protocol: Protocol::Udp, torn, stale_after: None };
     // What is made of the file is read from its length: one thing at a time, so that more files are tried.
     if file.len() / 2 % 2 == 0 {
         let mut out = Exposition::default();
