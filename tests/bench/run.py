@@ -302,7 +302,7 @@ def bench(folder):
     table.row("1000 IKE_SAs: memory", peak, 6 * MIB, 1, mib)
 
     path, size, (scrape, read, write), _ = openvpn(folder, 100_000)
-    parse, memchr = best(lambda: limit("parse", path), lambda: limit("memchr", path), rounds=5)
+    parse, memchr = best(lambda: limit("parse", path), lambda: limit("memchr", path))
     slowest = Time(*(max(size / 1e9, 2 * one) for one in memchr))
     table.times(f"100000 OpenVPN clients ({mib(size)}): parsing", parse, slowest, 1)
     table.times("100000 OpenVPN clients: scrape", scrape, read + write, 3)

@@ -218,9 +218,9 @@ def body_of_gigabytes(port):
     return wires
 
 
-def never_read(port):
+def never_read(port, count=24):
     wires = []
-    for _ in range(24):
+    for _ in range(count):
         with contextlib.suppress(OSError):
             wire = socket.socket()
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -470,6 +470,18 @@ class Siege(unittest.TestCase):
 
     def test_12_large_at_once(self):
         self.endure("60 scrapes of 20 MB at once", large_scrapes_at_once, self.large, MOST_MEMORY_OF_LARGE)
+
+    def test_13_who_reads_has_the_memory_of_who_does_not(self):
+        """Ten don't fill the threads, but their answers the memory."""
+        ask = lambda: inside(self.scraper, lambda: answer(self.large.port, LARGE, OTHER))
+        _, calm = ask()
+        wires = inside(self.attacker, lambda: never_read(self.large.port, 10))
+        code, seconds = ask()
+        self.assertEqual(code, 200)
+        self.assertLess(seconds, 2 * calm + PROMPT)
+        for wire in wires:
+            reset(wire)
+        self.recover(self.large)
 
 
 if __name__ == "__main__":
