@@ -1,7 +1,7 @@
 //! What a scrape may ask of the allocator: counted, so that it is the same on every machine, however busy.
 //!
 //! A budget is what was counted when it was last looked at; a tenth more fails. Ten times the work may take few more
-//! calls, since vectors grow by doubling: no call for an SA, a client or a label.
+//! calls, since vectors grow by doubling: no call for an SA, a client or a label, and two for a tunnel of `ipsec`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "../replay/charon.rs"]
@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::{self, OpenVpn};
 use gateway_exporter::sockets::watch::{Rule, Spec};
 use gateway_exporter::sockets::{self, Sockets};
@@ -149,6 +150,29 @@ fn openvpn(count: usize) -> Count {
     taken
 }
 
+fn ipsec(count: usize) -> Count {
+    let scratch = Scratch::new(&format!("ipsec-{count}"));
+    let (config, printed) = (scratch.0.join("ipsec.conf"), scratch.0.join("statusall"));
+    let conns: String = (0..count).map(|number| format!("conn site{number}\n\tauto=start\n\n")).collect();
+    fs::write(&config, conns).expect("a configuration");
+    let captured = fs::read_to_string(fixture("ipsec/site-to-site/statusall")).expect("a capture");
+    let (before, sas) = captured.split_once("Security Associations").expect("a list of SAs");
+    let (_, sas) = sas.split_once('\n').expect("SAs");
+    let name = sas.trim_start().split(['[', '{']).next().expect("a name");
+    let sa: String =
+        sas.lines().filter(|line| line.trim_start().starts_with(name)).flat_map(|line| [line, "\n"]).collect();
+    let all: String = (0..count).map(|number| sa.replace(name, &format!("site{number}"))).collect();
+    fs::write(&printed, format!("{before}Security Associations ({count} up, 0 connecting):\n{all}"))
+        .expect("an output");
+    let command = vec!["cat".to_owned(), printed.display().to_string()];
+    let collector = Ipsec::new(ipsec::Settings { config, command });
+    // The first scrape reads the configuration, which stays.
+    scrape(&collector);
+    let (taken, bytes) = scrape(&collector);
+    assert!(bytes > count * 200, "{bytes}: the answer is whole");
+    taken
+}
+
 fn tables(count: usize) -> Count {
     let scratch = Scratch::new(&format!("proc-{count}"));
     let captured = fs::read_to_string(fixture("sockets/ipv4/tcp")).expect("a capture");
@@ -171,6 +195,12 @@ fn an_ike_sa_costs_no_call_and_less_memory_than_its_text() {
 fn an_openvpn_client_costs_no_call() {
     let budget = Budget { calls: [145, 156], bytes_each: 239 };
     hold("clients", &budget, [1000, 10_000].map(openvpn));
+}
+
+#[test]
+fn a_tunnel_of_ipsec_costs_two_calls() {
+    let budget = Budget { calls: [2345, 20_436], bytes_each: 1621 };
+    hold("tunnels", &budget, [1000, 10_000].map(ipsec));
 }
 
 #[test]
