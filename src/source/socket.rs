@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -121,24 +121,28 @@ fn addresses(host: &str, deadline: Deadline, thing: &str) -> Result<Vec<SocketAd
         return Ok(vec![address]);
     }
     static IS_BUSY: AtomicBool = AtomicBool::new(false);
-    let (name, (sender, found)) = (host.to_owned(), mpsc::sync_channel(1));
-    let resolve = move || {
-        let found = name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect());
-        IS_BUSY.store(false, Ordering::Relaxed);
-        // Whoever asked may be gone.
-        let _ = sender.send(found);
-    };
     if IS_BUSY.swap(true, Ordering::Relaxed) {
         return Err(Error::TimedOut { thing: thing.into() });
     }
+    let (name, answer) = (host.to_owned(), Arc::new((Mutex::new(None), Condvar::new())));
+    let theirs = Arc::clone(&answer);
+    let resolve = move || {
+        let found = name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect());
+        IS_BUSY.store(false, Ordering::Relaxed);
+        *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        theirs.1.notify_one();
+    };
     if let Err(error) = thread::Builder::new().name("resolver".into()).spawn(resolve) {
         IS_BUSY.store(false, Ordering::Relaxed);
         return Err(Error::io(thing, &error));
     }
-    match found.recv_timeout(deadline.left(thing)?) {
-        Ok(found) => found.map_err(|error| Error::io(thing, &error)),
-        Err(_) => Err(Error::TimedOut { thing: thing.into() }),
-    }
+    let (found, known) = &*answer;
+    let left = deadline.left(thing)?;
+    let waiting = found.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut found, _) =
+        known.wait_timeout_while(waiting, left, |found| found.is_none()).unwrap_or_else(PoisonError::into_inner);
+    let nobody = || Err(io::ErrorKind::TimedOut.into());
+    found.take().unwrap_or_else(nobody).map_err(|error| Error::io(thing, &error))
 }
 
 pub(super) fn time_value(time: Duration) -> TimeVal {
@@ -257,6 +261,19 @@ mod tests {
         for text in ["", "/", "tcp://", "tcp://host", "tcp://:1", "tcp://host:65536", "http://host:80"] {
             assert_eq!(Address::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_connected_to_at_an_address_that_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let port = listener.local_addr().expect("an address").port();
+        let open = |host: &str| {
+            let address = Address::Tcp(format!("{host}:{port}"));
+            open(&address, Deadline::within(Duration::from_secs(5))).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(open("localhost"), Ok(()), "also where its first address is IPv6");
+        let error = open("no-such-host.invalid").unwrap_err();
+        assert!(error.starts_with(&format!("tcp://no-such-host.invalid:{port}: ")), "{error}");
     }
 
     #[test]
