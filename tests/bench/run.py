@@ -25,7 +25,9 @@ RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "r
 STATIC = ROOT / "target" / "cross" / "bin" / "x86_64-unknown-linux-musl" / "gateway-exporter"
 ROUNDS = 15
 SOCKETS = 40_000
+MOST_SOCKETS = 100_000
 SHARE = 10_000
+SIZES = (100, 1000, 10_000, 100_000)
 MIB = 1024 * 1024
 BLOCK = bytearray(1 << 18)
 
@@ -192,7 +194,11 @@ def replay(folder, count):
 
 
 def strongswan(folder, count):
-    """Bytes in and out, and the times: scrape, drain, pipe; the peak memory."""
+    """Bytes in and out, and the times: scrape, drain, pipe; the peak memory.
+
+    What the limit is depends on how the stand-in for charon sends: as charon does, each packet's length and its body by
+    a call of their own. From one buffer 10,000 IKE_SAs would be drained in 2 ms instead of 26.
+    """
     charon, vici, size = replay(folder, count)
     with charon, daemon(folder / "vici.yaml", f"vici_socket: {vici}\nmax_series: 0\n") as exporter:
         peak = exporter.peak(lambda: warm(exporter))
@@ -316,14 +322,15 @@ def bench(folder):
         table.times(f"{SOCKETS} sockets, 20 rules for listeners: scrape", taken, Time(0.010, 0.010), 1)
     idle(table, folder)
 
-    growth(table, "IKE_SAs", (100, 1000, 10_000, 100_000), lambda count: pick(strongswan(folder, count)))
-    growth(table, "OpenVPN clients", (100, 1000, 10_000, 100_000), lambda count: pick(openvpn(folder, count)))
-    growth(table, "ipsec tunnels", (100, 1000, 10_000), lambda count: ipsec(folder, count))
-    with Held(SOCKETS) as held:
-        growth(table, "sockets in /proc", (400, 4000, SOCKETS),
+    growth(table, "IKE_SAs", SIZES, lambda count: pick(strongswan(folder, count)))
+    growth(table, "OpenVPN clients", SIZES, lambda count: pick(openvpn(folder, count)))
+    # Of 100,000 `ipsec statusall` prints more than the exporter reads of a command.
+    growth(table, "ipsec tunnels", SIZES[:-1], lambda count: ipsec(folder, count))
+    with Held(MOST_SOCKETS) as held:
+        growth(table, "sockets in /proc", SIZES,
                lambda count: sockets(folder, held, count, through_proc=True)[::2])
-    with Held(SOCKETS) as held:
-        growth(table, "sockets over netlink", (400, 4000, SOCKETS), lambda count: sockets(folder, held, count)[::2])
+    with Held(MOST_SOCKETS) as held:
+        growth(table, "sockets over netlink", SIZES, lambda count: sockets(folder, held, count)[::2])
     table.end()
 
 
