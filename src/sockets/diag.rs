@@ -57,7 +57,7 @@ pub fn request(table: Table, states: States) -> Vec<u8> {
     let mut out = vec![0; HEADER];
     out.extend_from_slice(&[family, protocol, 0, 0]);
     out.extend_from_slice(&(states.mask() & PRINTED).to_ne_bytes());
-    // No port, no address: the states are the whole question.
+    // No port, no address: all sockets of these states are counted by the census, whatever the rules name.
     out.extend_from_slice(&[0; 48]);
     let length = u32::try_from(out.len()).unwrap_or(u32::MAX).to_ne_bytes();
     let [kind, flags] = [SOCKET.to_ne_bytes(), DUMP.to_ne_bytes()];
