@@ -671,6 +671,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_hasty_says_nothing_about_a_source() {
+        let slow = Error::TimedOut { thing: "/stub".into() };
+        let app = app(vec![stub("a", Some(slow.clone()), 0)]);
+        let ask = |milliseconds| {
+            let timeout = Some(Duration::from_millis(milliseconds));
+            assert_eq!(app.answer(&Request { timeout, ..request("/metrics") }).status(), 200);
+            lock(&app.states).first().and_then(|state| state.trouble.clone())
+        };
+        assert_eq!((ask(1), ask(200)), (None, None));
+        assert_eq!(ask(1000), Some(slow));
+    }
+
+    #[test]
     fn collectors_run_side_by_side() {
         let app = app((0..4).map(|_| stub("a", None, 300)).collect());
         let started = Instant::now();
