@@ -3,7 +3,7 @@
 //! A source that hangs holds every answer for seconds. So one peer gets half of the threads at most to have answers
 //! made: the others are left for whoever else asks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -212,20 +212,13 @@ impl Shifts {
 
     /// How many of those that wait may be served, where a peer has no more than its `share`.
     fn ready(&self, share: usize) -> usize {
-        let mut left: Vec<(Peer, usize)> = Vec::new();
-        let mut ready = 0_usize;
-        for job in &self.waiting {
-            let known = left.iter().position(|(peer, _)| *peer == job.peer);
-            if known.is_none() {
-                left.push((job.peer, share.saturating_sub(self.making(job.peer))));
-            }
-            let place = known.unwrap_or(left.len().saturating_sub(1));
-            if let Some((_, left @ 1..)) = left.get_mut(place) {
-                *left = left.saturating_sub(1);
-                ready = ready.saturating_add(1);
-            }
-        }
-        ready
+        let mut taken = HashMap::new();
+        let may = self.waiting.iter().filter(|job| {
+            let taken = taken.entry(job.peer).or_insert_with(|| self.making(job.peer));
+            *taken = taken.saturating_add(1);
+            *taken <= share
+        });
+        may.count()
     }
 
     fn newest_of_greediest(&mut self) -> Option<Job> {

@@ -235,6 +235,15 @@ impl Gate {
         let _open = self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap();
     }
 
+    /// Waits until so many have come to it.
+    fn wait_for(&self, count: usize) {
+        let started = Instant::now();
+        while self.at.load(Ordering::SeqCst) < count {
+            assert!(started.elapsed() < Duration::from_secs(5));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn open(&self) {
         *self.open.lock().unwrap() = true;
         self.opened.notify_all();
@@ -261,11 +270,7 @@ fn send_scrape(mut stream: TcpStream) -> TcpStream {
 fn with_all_threads_busy_the_rest_wait_a_little_or_are_refused() {
     let (door, gate) = start_gated();
     let mut asked = [connect(door), connect_from([127, 0, 0, 3], door)].map(send_scrape);
-    let started = Instant::now();
-    while gate.at.load(Ordering::SeqCst) < 2 {
-        assert!(started.elapsed() < Duration::from_secs(5));
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    gate.wait_for(2);
     let started = Instant::now();
     let refused = ask(door, SCRAPE);
     assert_eq!(status(&refused), 503, "{refused}");
@@ -298,11 +303,7 @@ fn whoever_asks_for_all_threads_gets_half_and_leaves_the_others_to_others() {
     });
     let mut crowd: Vec<TcpStream> = (0..8).map(|_| connect(door)).collect();
     crowd.iter_mut().for_each(|stream| stream.write_all(b"GET /slow HTTP/1.1\r\n\r\n").unwrap());
-    let started = Instant::now();
-    while gate.at.load(Ordering::SeqCst) < 2 {
-        assert!(started.elapsed() < Duration::from_secs(5));
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    gate.wait_for(2);
     let (code, time) = scrape(door);
     assert!(code == 200 && time < Duration::from_millis(150), "{code} after {time:?}");
     assert_eq!(gate.at.load(Ordering::SeqCst), 2, "two of four threads are one peer's");
