@@ -13,7 +13,7 @@ use crate::collector::Error;
 use crate::expo::{Group, Groups, Terms};
 use crate::identities::Identities;
 use crate::siphash::Key;
-use crate::sockets::watch::{Rule, Spec};
+use crate::sockets::rule::{Rule, Spec};
 use crate::source::file;
 use crate::source::socket::Address;
 use crate::strongswan::sa::Identity;
