@@ -31,7 +31,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod openvpn;
 pub mod own;
-pub mod page;
+pub mod pages;
 pub mod room;
 pub mod session;
 pub mod siphash;
