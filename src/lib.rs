@@ -24,6 +24,7 @@ pub mod collector;
 pub mod config;
 pub mod doctor;
 pub mod expo;
+pub mod hash_index;
 pub mod http;
 pub mod identities;
 pub mod ipsec;

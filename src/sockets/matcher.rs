@@ -66,12 +66,18 @@ pub struct PendingOwners<'t, 'r> {
 struct Index {
     /// The states in which a socket can match a rule.
     states: States,
-    /// Rules that name no port.
-    any_port: Vec<usize>,
-    /// Rules that name a local port, sorted by it.
-    by_local_port: Vec<(u16, usize)>,
-    /// Rules that name a remote port only, sorted by it.
-    by_remote_port: Vec<(u16, usize)>,
+    /// The positions of the rules, sorted by port.
+    rules: Vec<(Port, usize)>,
+}
+
+/// The port that decides first whether a rule can match.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Port {
+    /// The rule names none.
+    Any,
+    Local(u16),
+    /// The rule names the remote port only.
+    Remote(u16),
 }
 
 impl Index {
@@ -79,29 +85,25 @@ impl Index {
         let mut index = Self::default();
         for (number, count) in counts.iter().enumerate() {
             let Some(ends) = count.ends.filter(|_| count.rule.reads(table)) else { continue };
+            let remote = ends.remote.port.map_or(Port::Any, Port::Remote);
             index.states = index.states.and(count.rule.states(table));
-            match (ends.local.port, ends.remote.port) {
-                (Some(port), _) => index.by_local_port.push((port, number)),
-                (None, Some(port)) => index.by_remote_port.push((port, number)),
-                (None, None) => index.any_port.push(number),
-            }
+            index.rules.reserve(counts.len().saturating_sub(number));
+            index.rules.push((ends.local.port.map_or(remote, Port::Local), number));
         }
-        index.by_local_port.sort_unstable();
-        index.by_remote_port.sort_unstable();
+        index.rules.sort_unstable();
         index
     }
 
     /// The rules whose ports are those of a socket.
     fn candidates(&self, row: &Row) -> impl Iterator<Item = usize> {
-        let local = of_port(&self.by_local_port, row.local.port);
-        let remote = of_port(&self.by_remote_port, row.remote.port);
-        self.any_port.iter().copied().chain(local).chain(remote)
+        let (local, remote) = (Port::Local(row.local.port), Port::Remote(row.remote.port));
+        self.of(Port::Any).chain(self.of(local)).chain(self.of(remote))
     }
-}
 
-fn of_port(rules: &[(u16, usize)], port: u16) -> impl Iterator<Item = usize> {
-    let first = rules.partition_point(|(other, _)| *other < port);
-    rules.iter().skip(first).take_while(move |(other, _)| *other == port).map(|(_, rule)| *rule)
+    fn of(&self, port: Port) -> impl Iterator<Item = usize> {
+        let first = self.rules.partition_point(|(other, _)| *other < port);
+        self.rules.iter().skip(first).take_while(move |(other, _)| *other == port).map(|(_, rule)| *rule)
+    }
 }
 
 impl<'r> Matcher<'r> {
