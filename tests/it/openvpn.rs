@@ -8,6 +8,7 @@ use gateway_exporter::expo::Exposition;
 use gateway_exporter::openvpn::memory::Memory;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings, sessions};
+use gateway_exporter::session::Session;
 use gateway_exporter::text::Text;
 
 use crate::fixture::{self, Case, NOW, cases, text, torment, utc};
@@ -30,14 +31,50 @@ fn collector(case: &Case) -> OpenVpn {
 
 fn reading(file: &[u8], protocol: Protocol, torn: bool) -> Reading<'_> {
     let path = Path::new("/run/office.status");
-    Reading { server: "office", path, file: Some(file), protocol, torn, stale_after: None }
+    Reading {
+        server: "office",
+        path,
+        modified: None,
+        is_gone: false,
+        file: Some(file),
+        protocol,
+        torn,
+        stale_after: None,
+    }
+}
+
+/// The moment at which a capture is looked at, in UTC: that of all captures, or the one in its file `now`.
+fn moment(case: &Case) -> Now {
+    let seconds = match case.path("now").exists() {
+        true => Text::from(case.text("now").trim()).signed().expect("seconds since 1970"),
+        false => NOW,
+    };
+    Now { seconds, ..now() }
+}
+
+/// The moment of the captures, in UTC.
+pub(crate) fn now() -> Now {
+    Now { seconds: NOW, unix: utc, local: |_| None }
 }
 
 /// What comes of readings at the captures' moment, in UTC.
 pub(crate) fn exposed(readings: &[Reading<'_>]) -> Exposition {
+    exposed_at(readings, now())
+}
+
+fn exposed_at(readings: &[Reading<'_>], now: Now) -> Exposition {
     let mut out = Exposition::default();
-    expose(readings, &mut Memory::new(100), Now { seconds: NOW, unix: utc }, &mut out);
+    expose(readings, &mut Memory::new(100), now, &mut out);
     out
+}
+
+/// The rows of a reading in the session list.
+pub(crate) fn listed(reading: &Reading<'_>, now: Now) -> Vec<Session> {
+    let mut rows = Vec::new();
+    if let Some(times) = reading.times(&mut Memory::new(100), now) {
+        sessions::list(reading, times, now, "gateway", &mut rows);
+    }
+    rows
 }
 
 fn soon() -> Deadline {
@@ -49,10 +86,9 @@ fn captures_become_the_expected_text_and_json() {
     for case in cases("openvpn") {
         let file = case.bytes("status");
         let torn = case.name.starts_with("torn");
-        case.expect_samples(exposed(&[reading(&file, protocol(&case), torn)]));
-        let mut report = Report::default();
-        collector(&case).sessions(soon(), &mut report);
-        case.expect_sessions(&report.sessions);
+        let reading = reading(&file, protocol(&case), torn);
+        case.expect_samples(exposed_at(&[reading], moment(&case)));
+        case.expect_sessions(&listed(&self::reading(&file, protocol(&case), torn), moment(&case)));
     }
 }
 
@@ -112,7 +148,7 @@ fn broken_files_give_valid_text() {
     for case in cases("openvpn") {
         torment(&case.bytes("status"), |file| {
             let reading = reading(file, Protocol::Udp, true);
-            sessions::list(&reading, "gateway", &mut Vec::new());
+            listed(&reading, now());
             crate::reader::read(&text(exposed(&[reading])));
         });
     }
