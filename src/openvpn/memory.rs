@@ -61,6 +61,8 @@ pub struct Row<'a> {
     since: Beginning,
     /// Where its session is, among those of its file.
     session: Option<usize>,
+    /// Which row of these it is.
+    place: usize,
 }
 
 /// When a session began.
@@ -135,7 +137,7 @@ impl Memory {
         if client_id.is_empty() && (protocol == Protocol::Tcp || is_no_id(peer_id)) {
             let owner = self.clients.key((protocol, identity, client.since.text));
             let at = Whereabouts { owner, address: self.clients.key(client.real_address) };
-            return Some(Row { at, bytes, identity, protocol, since, session: None });
+            return Some(Row { at, bytes, identity, protocol, since, session: None, place: 0 });
         }
         let key = self.clients.key((source, protocol, identity, client.since.text, client_id, peer_id));
         self.book(source, key, bytes, since, now, (identity, protocol));
@@ -150,9 +152,12 @@ impl Memory {
         }
         sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
         sessions.iter_mut().for_each(|session| session.is_found = false);
+        (0..).zip(&mut rows).for_each(|(place, row)| row.place = place);
         rows.sort_unstable_by_key(|row| row.at);
         assign(&mut rows, &mut sessions, |at| at, pair);
         assign(&mut rows, &mut sessions, |at| Whereabouts { address: 0, ..at }, float);
+        // Clients stand in the order in which they were first seen.
+        rows.sort_unstable_by_key(|row| row.place);
         let source = self.file(path);
         for row in rows {
             let found = row.session.and_then(|place| sessions.get_mut(place));
@@ -550,6 +555,7 @@ mod tests {
                             protocol: Protocol::Udp,
                             since: Beginning::Ended,
                             session: None,
+                            place: 0,
                         };
                         let mut rows = [row(*x), row(*y)];
                         let mut sessions = [session(*a, 0), session(*b, 1)];

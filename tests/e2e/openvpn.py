@@ -95,12 +95,14 @@ class Server:
     """One OpenVPN server that rewrites its status file every second."""
 
     def __init__(
-        self, host, pki, name="server", proto="udp", port=1194, status_version=3, duplicate_cn=False, device="tun0", extra=()
+        self, host, pki, name="server", proto="udp", port=1194, status_version=3, duplicate_cn=False, device="tun0", extra=(),
+        zone=None,
     ):
         self.host, self.name, self.proto, self.port = host, name, proto, port
         self.status = host.lab.path(name, "status")
         self.log = f"{name}/log"
         certificate, key = pki.issue("gateway.example.org")
+        environment = {**os.environ, **({"TZ": zone} if zone else {})}
         self._process = host.start(
             "openvpn", "--mode", "server", "--tls-server", "--proto", proto, "--port", str(port),
             "--dev", device, "--dev-type", "tun", "--topology", "subnet", "--disable-dco",
@@ -108,7 +110,7 @@ class Server:
             "--ca", pki.authority, "--cert", certificate, "--key", key, "--dh", "none",
             "--status", self.status, "1", "--status-version", str(status_version),
             *(("--duplicate-cn",) if duplicate_cn else ()), *extra,
-            log=self.log,
+            log=self.log, env=environment,
         )
         wait_for("the OpenVPN server", lambda: "Initialization Sequence Completed" in host.lab.log(self.log))
         wait_for("the first status file", lambda: self.is_whole(self.read()))
@@ -142,6 +144,10 @@ class Server:
     def await_rewrite(self, times=1):
         """Waits until the file was rewritten, so that it shows what has happened until now."""
         await_rewrite(self.status, times)
+
+    def rotate(self):
+        """Renames the status file as logrotate does; the daemon goes on writing to it under its new name."""
+        os.rename(self.status, self.status + ".1")
 
     def stop(self):
         self._process.terminate()
@@ -202,6 +208,11 @@ class Site:
             self.gateway.run("ip", "route", "add", f"{address}/32", "via", OFFICE)
         self.pki = Pki(lab, f"{name}/pki")
         self._clients = 0
+
+    def move(self, address):
+        """From now on clients that are bound to no address come from this one of the far host."""
+        device = self.far.run("ip", "-o", "route", "get", GATEWAY).split(" dev ")[1].split()[0]
+        self.far.run("ip", "route", "replace", f"{GATEWAY}/32", "dev", device, "src", address)
 
     def server(self, **options):
         return Server(self.gateway, self.pki, f"{self.name}/server", **options)
