@@ -5,7 +5,9 @@ all. Everything is given on the command line, so what a test does not say is Ope
 """
 
 import os
+import re
 import sys
+import time
 
 from host import run, wait_for
 
@@ -82,6 +84,11 @@ class Pki:
 def escaped_for_subject(name):
     """`openssl req -subj` reads `/` and `+` as separators and `\\` as its own escape."""
     return "".join("\\" + letter if letter in "\\/+" else letter for letter in name)
+
+
+def written_now(text, age=0):
+    """A status of version 2 or 3 as it would be had it been written `age` seconds ago: a server whose file is old has ended."""
+    return re.sub(r"^TIME([\t,]).*", lambda row: f"TIME{row[1]}then{row[1]}{int(time.time()) - age}", text, count=1, flags=re.M)
 
 
 def await_rewrite(path, times=1):

@@ -33,7 +33,7 @@ SINCE = "2026-11-20 13:20:20,1795180820,UNDEF"
 said = []
 file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
 for number in range(10000, 10000 + times):
-    lines = ["TITLE,OpenVPN 2.6.14 x86_64-pc-linux-gnu", "TIME,2026-11-20 13:20:25,1795180825", HEADER]
+    lines = ["TITLE,OpenVPN 2.6.14 x86_64-pc-linux-gnu", f"TIME,now,{int(time.time())}", HEADER]
     lines += [
         f"CLIENT_LIST,client{client:02},192.0.2.2:{40000 + client},10.8.0.{client},,{number},{number},{SINCE},{client},{client},X"
         for client in range(10, 40 - number % 2)
