@@ -29,6 +29,14 @@ pub struct StatusPath {
     pub is_moved: bool,
 }
 
+impl StatusPath {
+    /// The same where no copy is read in the original's place.
+    #[must_use]
+    pub fn unmoved(self) -> Self {
+        Self { current: self.original.clone(), is_moved: false, ..self }
+    }
+}
+
 /// The status files of a path or pattern.
 ///
 /// `limit` says how long a file may go without being written, in seconds, and is absent for one that was never read; `stale_after` is

@@ -30,6 +30,8 @@ pub struct Memory {
     files: HashMap<PathBuf, File>,
     /// How many sessions without ids there have been.
     serial: u64,
+    /// What a session's key is made of.
+    scratch: Vec<u8>,
 }
 
 /// What is known of one file.
@@ -139,7 +141,13 @@ impl Memory {
             let at = Whereabouts { owner, address: self.clients.key(client.real_address) };
             return Some(Row { at, bytes, identity, protocol, since, session: None, place: 0 });
         }
-        let key = self.clients.key((source, protocol, identity, client.since.text, client_id, peer_id));
+        // One text is hashed faster than six pieces; the lengths tell where each ends.
+        self.scratch.clear();
+        for part in [identity, client.since.text, client_id, peer_id] {
+            self.scratch.extend_from_slice(part.bytes());
+            self.scratch.extend_from_slice(&part.bytes().len().to_ne_bytes());
+        }
+        let key = self.clients.key((source, protocol, self.scratch.as_slice()));
         self.book(source, key, bytes, since, now, (identity, protocol));
         None
     }

@@ -270,7 +270,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(client, &mut pending, memory, now);
+                        self.client(&client, &mut pending, memory, now);
                     }
                 }
                 Entry::Route(route) => {
@@ -294,10 +294,10 @@ impl<'a> Gathered<'a> {
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: Client<'a>, pending: &mut Pending<'a>, memory: &mut Memory, now: Now) {
+    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, memory: &mut Memory, now: Now) {
         match client.identity(false) {
-            Some(identity) => self.session(&client, identity, pending, memory, now),
-            None => pending.nameless.push(client),
+            Some(identity) => self.session(client, identity, pending, memory, now),
+            None => pending.nameless.push(*client),
         }
     }
 
@@ -317,7 +317,9 @@ impl<'a> Gathered<'a> {
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);
-        pending.rows.extend(memory.see(pending.file, &Seen { client, identity, protocol, since }, now.seconds));
+        if let Some(row) = memory.see(pending.file, &Seen { client, identity, protocol, since }, now.seconds) {
+            pending.rows.push(row);
+        }
     }
 }
 

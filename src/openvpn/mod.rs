@@ -159,7 +159,10 @@ impl OpenVpn {
 
     /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and none twice by patterns.
     fn find(&self, memory: &Memory, report: &mut Report) -> Vec<(&Server, StatusPath)> {
-        let (mut found, mut taken) = (Vec::new(), HashSet::new());
+        let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
+        let exact = self.settings.servers.iter().map(|server| &server.status).filter(|path| !files::is_pattern(path));
+        let mut taken: HashSet<_> = exact.filter_map(|path| identity(path)).collect();
+        let mut found = Vec::new();
         for by_pattern in [false, true] {
             for (place, server) in self.settings.servers.iter().enumerate() {
                 if files::is_pattern(&server.status) != by_pattern {
@@ -170,9 +173,10 @@ impl OpenVpn {
                     report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
                 }
                 for path in paths {
-                    let is_new = file::stamp(&path.current).is_none_or(|stamp| taken.insert(stamp.identity()));
+                    let is_new = identity(&path.current).is_none_or(|identity| taken.insert(identity));
                     if is_new || !by_pattern {
-                        found.push((place, server, path));
+                        // A copy that is named itself is not read in another's place.
+                        found.push((place, server, if is_new { path } else { path.unmoved() }));
                     }
                 }
             }

@@ -11,7 +11,8 @@
 //! - Where the two don't fit (copied or touched later, or the mtime was kept and the file changed) both must be fresh; the zone is the
 //!   one of the last time that they fitted, or ours.
 //! - **A change** that was seen counts as well: what was not there at the last look was written since, whatever the clocks of
-//!   another machine say. A file whose time lies ahead of our clock goes by change alone. An older text is no writing, nor is a new mtime.
+//!   another machine say. A file whose time lies ahead of our clock goes by change alone, and an mtime that does tells nothing. An
+//!   older text is no writing, nor is a new mtime.
 
 use super::metrics::Now;
 use super::status::{Moment, parts};
@@ -102,11 +103,12 @@ impl Zone {
 impl Writings {
     /// What is known after the first look.
     fn first(updated: Moment<'_>, modified: Option<i64>, now: Now, known: Option<Zone>) -> Self {
+        let past = |moment: &i64| *moment <= now.seconds.saturating_add(SKEW);
+        let modified = modified.filter(past);
         let zone = Zone::of(updated, modified, now).or(known);
         let moment = zone.unwrap_or_default().moment(updated, now);
-        let past = |moment: &i64| *moment <= now.seconds.saturating_add(SKEW);
         let stated = if updated.seconds.is_some() { moment } else { moment.into_iter().chain(modified).min() };
-        let written = stated.filter(past).or(modified.filter(past)).unwrap_or(now.seconds);
+        let written = stated.filter(past).or(modified).unwrap_or(now.seconds);
         Self {
             stated: updated.seconds.or_else(|| clock::utc(parts(updated.text)?)).or(modified).unwrap_or(now.seconds),
             updated: moment,
@@ -254,6 +256,10 @@ mod tests {
         assert_eq!(found, [None, None, Some(181)]);
         let found = looks(&[(NOW, ahead.0, ahead.1), (NOW + 300, number(NOW + 86_700), Some(NOW + 86_700))]);
         assert_eq!(found, [None, None], "it changes");
+        // An mtime of the future says nothing of the zone.
+        let local = date("2026-11-20 14:20:25");
+        assert_eq!(Writings::first(local, Some(NOW + 3600), now(NOW, cet), None).updated, Some(NOW));
+        assert_eq!(looks(&[(NOW + 3000, local, Some(NOW + 7200))]), [Some(3000)]);
         let text = date("2026-11-21 13:20:25");
         assert_eq!(looks(&[(NOW, text, Some(NOW - 1000)), (NOW + 10, text, None)]), [Some(1000), Some(1010)]);
         assert_eq!(looks(&[(NOW, date(""), Some(NOW - 1000)), (NOW, date(""), None)])[0], Some(1000), "by mtime alone");

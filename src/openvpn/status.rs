@@ -2,7 +2,19 @@
 //!
 //! The format is what `multi_print_status` in OpenVPN's `multi.c` writes: columns are named by
 //! a header and found by it, lines and columns that we don't know are passed over. Common names
-//! and user names are chosen by peers; in the comma formats they may hold commas themselves.
+//! and user names are chosen by peers; in the comma formats they may hold commas themselves, and in all they may be the
+//! file's own words: a row of version 1 is known by the section that it stands in, those of the others by their first field.
+//!
+//! | releases | what differs |
+//! |---|---|
+//! | 2.0 to 2.2 | versions 1 to 3; no user name, no ids, dates by `ctime` |
+//! | 2.3 | user name; IPv6 clients have no port, all clients of a dual-stack socket neither |
+//! | 2.4 | IPv6 address in the tunnel, client id (not in builds without the management interface), peer id |
+//! | 2.5 | cipher; dates as `2026-11-20 13:20:25`; IPv4 clients of a dual-stack socket have their port |
+//! | 2.6 | `dco_enabled` |
+//! | 2.7 | IPv6 clients have their port; the socket's protocol before the address of a server with several (`mroute_addr_print_ex`) |
+//!
+//! The management interface answers `status` with the same text (`manage.c`), which may have its other messages before it.
 
 use super::Protocol;
 use crate::text::Text;
@@ -265,7 +277,9 @@ impl<'a> Client<'a> {
 
     /// What the client comes over, where its address says it: servers of 2.7 may listen on several sockets.
     pub fn protocol(&self) -> Option<Protocol> {
-        self.real_address.cut(b':').and_then(|(word, _)| socket(word)?)
+        // Nearly all addresses begin with a digit.
+        let has_word = self.real_address.bytes().first().is_some_and(|first| !first.is_ascii_digit());
+        if has_word { self.real_address.cut(b':').and_then(|(word, _)| socket(word)?) } else { None }
     }
 
     /// The host and port of the real address (`1.2.3.4:5`, `[2001:db8::1]:5`, `udp4:1.2.3.4:5`); the

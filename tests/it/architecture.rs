@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 13] = [
+const PARSERS: [&str; 14] = [
     "config/yaml.rs",
     "strongswan/vici.rs",
     "strongswan/inside.rs",
@@ -15,6 +15,7 @@ const PARSERS: [&str; 13] = [
     "ipsec/conf.rs",
     "ipsec/libreswan.rs",
     "ipsec/status.rs",
+    "openvpn/copies.rs",
     "openvpn/status.rs",
     "sockets/census.rs",
     "sockets/procnet.rs",

@@ -296,6 +296,19 @@ fn a_file_that_is_named_and_matched_is_one_server() {
 }
 
 #[test]
+fn a_copy_that_is_named_is_read_once() {
+    let folder = Folder::new("named");
+    folder.write("a.status", 900, 5000);
+    folder.write("a.status.1", 1000, 5);
+    let (text, found, _) = scrape(&folder.watch(&["a.status", "a.status.1"]));
+    assert_eq!(found, [("a.status".to_owned(), true), ("a.status.1".to_owned(), true)]);
+    has(&text, &["ovpn_sessions_total 1", "ovpn_client_sessions{client=\"hazel_udp\"} 1"]);
+    let (text, found, _) = scrape(&folder.watch(&["a.status"]));
+    assert_eq!(found, [("a.status".to_owned(), true)]);
+    has(&text, &["ovpn_sessions_total 1", "ovpn_bytes_in_total{client=\"hazel_udp\"} 1000"]);
+}
+
+#[test]
 fn a_server_that_has_ended_is_not_in_the_session_list() {
     let folder = Folder::new("ended");
     let collector = folder.watch(&["a.status"]);
