@@ -1,4 +1,5 @@
-//! Which names are those of copies: what log rotation, editors, packers and package managers leave beside a status file.
+//! Which names are those of copies: what log rotation, editors, packers and package managers leave beside a status
+//! file.
 //!
 //! A copy's text may still be the server's: OpenVPN keeps its file open, so after a rotation that renames the file
 //! (logrotate without `copytruncate`, `mv`, an editor that renames the old version) it goes on writing to the copy.

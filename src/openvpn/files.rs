@@ -2,7 +2,8 @@
 //!
 //! An exactly named file is a server's, there or not. A pattern's matches are servers unless they are copies of another
 //! file ([`copies`]) or no status files at all; the latter are only told by their first line, and only until they were
-//! read once: a status file that is damaged later is no reason to stop watching its server. Two paths to one file are one server.
+//! read once: a status file that is damaged later is no reason to stop watching its server. Two paths to one file are
+//! one server.
 //!
 //! Two files of one server are one server: where the original is missing, empty or no longer written, and a copy that
 //! OpenVPN may have kept open is, the copy is read in its place and under its name.
@@ -39,8 +40,8 @@ impl StatusPath {
 
 /// The status files of a path or pattern.
 ///
-/// `limit` says how long a file may go without being written, in seconds, and is absent for one that was never read; `stale_after` is
-/// what the configuration says instead.
+/// `limit` says how long a file may go without being written, in seconds, and is absent for one that was never read;
+/// `stale_after` is what the configuration says instead.
 pub fn find(status: &Path, stale_after: Option<i64>, limit: impl Fn(&Path) -> Option<i64>) -> Vec<StatusPath> {
     let found = |original: PathBuf| {
         let known = limit(&original);
@@ -81,7 +82,8 @@ fn copy_at(path: &Path) -> Option<CopyOf> {
 
 /// The file that a server writes to now: its original, unless only a copy was written to within `limit` seconds.
 ///
-/// Where the original is gone the last copy of a server that `was_read` before is given all the same, so that its end is noticed.
+/// Where the original is gone the last copy of a server that `was_read` before is given all the same, so that its end
+/// is noticed.
 fn current(original: &Path, limit: i64, was_read: bool) -> PathBuf {
     let most = u64::try_from(limit).unwrap_or_default();
     let is_fresh = |stamp: &Stamp| !stamp.is_empty() && stamp.age().is_none_or(|age| age.as_secs() <= most);

@@ -1,17 +1,18 @@
-//! What is remembered of status files between scrapes: clients' totals, their sessions, and how often a file is written.
+//! What is remembered of status files between scrapes: clients' totals, their sessions, and how often a file is
+//! written.
 //!
 //! A session is the same as long as the file says so, in one of these ways:
 //!
-//! - **By its ids**: the client id (2.4 and later, unless built without the management interface), or the peer id of a UDP
-//!   client. A client that floats changes its address only; a server may be given another name.
-//! - **Without ids** (version 1; TCP without client ids; peers with the highest peer id, which stands for none): by name, user
-//!   and Connected Since, and by the address, which can stand there without a port (2.3 and 2.4). Several rows may have all
-//!   of these in common: `duplicate-cn` behind one address, connected in the same second. The rows of one such key are then
-//!   given to its sessions so that no session's bytes fall, in either direction; OpenVPN's order of rows is that of a hash
-//!   and says nothing. A UDP client's row that is left over is a session that floated (`multi_process_float` in `multi.c` changes
-//!   the address and nothing else) where one of the same name and Connected Since is left over whose bytes are not more. All other
-//!   rows are new sessions: one that reconnects in the same second has fewer bytes, after a restart of the server
-//!   Connected Since is another.
+//! - **By its ids**: the client id (2.4 and later, unless built without the management interface), or the peer id of a
+//!   UDP client. A client that floats changes its address only; a server may be given another name.
+//! - **Without ids** (version 1; TCP without client ids; peers with the highest peer id, which stands for none): by
+//!   name, user and Connected Since, and by the address, which can stand there without a port (2.3 and 2.4). Several
+//!   rows may have all of these in common: `duplicate-cn` behind one address, connected in the same second. The rows of
+//!   one such key are then given to its sessions so that no session's bytes fall, in either direction; OpenVPN's order
+//!   of rows is that of a hash and says nothing. A UDP client's row that is left over is a session that floated
+//!   (`multi_process_float` in `multi.c` changes the address and nothing else) where one of the same name and Connected
+//!   Since is left over whose bytes are not more. All other rows are new sessions: one that reconnects in the same
+//!   second has fewer bytes, after a restart of the server Connected Since is another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -238,7 +239,8 @@ fn is_no_id(peer_id: Text<'_>) -> bool {
     peer_id.is_empty() || ["16777215", "4294967295"].iter().any(|none| peer_id == *none)
 }
 
-/// Calls `give` with all rows and sessions of the same `key`, both sorted by where they are, and where the first of the sessions stands.
+/// Calls `give` with all rows and sessions of the same `key`, both sorted by where they are, and where the first of the
+/// sessions stands.
 fn assign(
     rows: &mut [Row<'_>],
     sessions: &mut [Session],
@@ -259,8 +261,8 @@ fn assign(
 
 /// Gives the rows of one client to those of its sessions that have other addresses now.
 ///
-/// The addresses may have been exchanged, so that a row was given to another's session: where rows and sessions are left over all are
-/// given anew, whatever their addresses, unless no more find each other then.
+/// The addresses may have been exchanged, so that a row was given to another's session: where rows and sessions are
+/// left over all are given anew, whatever their addresses, unless no more find each other then.
 fn float(rows: &mut [Row<'_>], sessions: &mut [Session], first: usize) {
     if rows.iter().all(|row| row.session.is_some() || row.protocol != Protocol::Udp) {
         return;
@@ -280,8 +282,8 @@ fn float(rows: &mut [Row<'_>], sessions: &mut [Session], first: usize) {
     }
 }
 
-/// Gives as many rows as possible to sessions, the first of which stands at `first`, none of whose bytes fall: the row with the
-/// fewest bytes received first, and always the session that sent the most.
+/// Gives as many rows as possible to sessions, the first of which stands at `first`, none of whose bytes fall: the row
+/// with the fewest bytes received first, and always the session that sent the most.
 fn pair(rows: &mut [Row<'_>], sessions: &mut [Session], first: usize) {
     if let ([row], [session]) = (&mut *rows, &mut *sessions) {
         if row.session.is_none() && !session.is_found && session.may_become(row.bytes) {

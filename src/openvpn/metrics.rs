@@ -172,9 +172,9 @@ pub const TABLES: &[&dyn Shape] =
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
 /// A server whose file is stale or gone has no sessions, but what its clients had stays in their totals. Where no file
-/// could be read there is no number of sessions, unless all servers are gone that were there before. Where no server is alive it is
-/// `probe_success 0`. A client that has not authenticated yet is no session and has no series. Gives the stale ones: the
-/// place in `readings`, and the age in seconds.
+/// could be read there is no number of sessions, unless all servers are gone that were there before. Where no server is
+/// alive it is `probe_success 0`. A client that has not authenticated yet is no session and has no series. Gives the
+/// stale ones: the place in `readings`, and the age in seconds.
 pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) -> Vec<(usize, i64)> {
     let mut gathered = Gathered::default();
     let mut stale = Vec::new();

@@ -1,7 +1,7 @@
 //! OpenVPN, by the status files that its servers rewrite every few seconds.
 //!
-//! The simplest source, and the one to read first: [`files`] finds the files, [`status`] parses them, [`staleness`] tells
-//! whether their servers are alive and [`memory`] which sessions are the same as before, `metrics` and `sessions`
+//! The simplest source, and the one to read first: [`files`] finds the files, [`status`] parses them, [`staleness`]
+//! tells whether their servers are alive and [`memory`] which sessions are the same as before, `metrics` and `sessions`
 //! say what it means, and this file reads.
 
 use std::collections::HashSet;
@@ -157,7 +157,8 @@ impl OpenVpn {
         files.collect()
     }
 
-    /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and none twice by patterns.
+    /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
+    /// none twice by patterns.
     fn find(&self, memory: &Memory, report: &mut Report) -> Vec<(&Server, StatusPath)> {
         let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
         let exact = self.settings.servers.iter().map(|server| &server.status).filter(|path| !files::is_pattern(path));

@@ -9,7 +9,8 @@ use super::status::{Client, Document, Entry, Moment, Route, date, parse};
 use crate::session::Session;
 use crate::text::Text;
 
-/// Lists the clients of one file, also those that have not authenticated yet; those of a server that has ended are none.
+/// Lists the clients of one file, also those that have not authenticated yet; those of a server that has ended are
+/// none.
 pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &mut Vec<Session>) {
     let Some(Document::Server(entries)) = reading.file.map(parse) else { return };
     if times.late.is_some() {
@@ -29,7 +30,8 @@ pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &
 
 /// The tunnel address of each real address that a route leads to: status version 1 has it in the routing table only.
 ///
-/// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes first.
+/// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes
+/// first.
 fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> HashMap<Text<'a>, Option<Text<'a>>> {
     let mut routes: HashMap<Text<'a>, Option<Text<'a>>> = HashMap::new();
     for entry in entries {

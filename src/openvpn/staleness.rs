@@ -2,17 +2,19 @@
 //!
 //! A file stays where it is when its server dies, so only its age tells. What a file says of itself:
 //!
-//! - **`TIME` of versions 2 and 3** has a time_t, which no zone changes: it counts, not the file's mtime, so that a copied
-//!   or touched file does not look alive. Only where it lies in the future (a clock that was set back since) the mtime counts.
-//! - **`Updated` of version 1 and of client statistics** is a local date of the daemon (`time_string` in `otime.c`), whose
-//!   zone need not be ours. Where it is the mtime in some zone – a whole quarter of an hour from UTC, from -12 to +14 hours –
-//!   that is the zone, and the mtime counts. It is ours where our zone reads it so, with its summer time; another one is
-//!   taken for constant, since its rules are not known: dates beyond a clock change of it are an hour wrong.
-//! - Where the two don't fit (copied or touched later, or the mtime was kept and the file changed) both must be fresh; the zone is the
-//!   one of the last time that they fitted, or ours.
-//! - **A change** that was seen counts as well: what was not there at the last look was written since, whatever the clocks of
-//!   another machine say. A file whose time lies ahead of our clock goes by change alone, and an mtime that does tells nothing. An
-//!   older text is no writing, nor is a new mtime.
+//! - **`TIME` of versions 2 and 3** has a time_t, which no zone changes: it counts, not the file's mtime, so that a
+//!   copied or touched file does not look alive. Only where it lies in the future (a clock that was set back since) the
+//!   mtime counts.
+//! - **`Updated` of version 1 and of client statistics** is a local date of the daemon (`time_string` in `otime.c`),
+//!   whose zone need not be ours. Where it is the mtime in some zone – a whole quarter of an hour from UTC, from -12 to
+//!   +14 hours – that is the zone, and the mtime counts. It is ours where our zone reads it so, with its summer time;
+//!   another one is taken for constant, since its rules are not known: dates beyond a clock change of it are an hour
+//!   wrong.
+//! - Where the two don't fit (copied or touched later, or the mtime was kept and the file changed) both must be fresh;
+//!   the zone is the one of the last time that they fitted, or ours.
+//! - **A change** that was seen counts as well: what was not there at the last look was written since, whatever the
+//!   clocks of another machine say. A file whose time lies ahead of our clock goes by change alone, and an mtime that
+//!   does tells nothing. An older text is no writing, nor is a new mtime.
 
 use super::metrics::Now;
 use super::status::{Moment, parts};
@@ -62,8 +64,8 @@ pub struct Times {
 
 /// What is known of a file's writings.
 ///
-/// The longest of the last three times between two writings counts: a server that is started again writes at once. Looks
-/// that are rarer than the writings see a multiple, and are content with it.
+/// The longest of the last three times between two writings counts: a server that is started again writes at once.
+/// Looks that are rarer than the writings see a multiple, and are content with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Writings {
     /// What the last one said, as if it were UTC: only compared.
@@ -138,7 +140,8 @@ impl Writings {
         Self { written: new.written.max(seen), gaps, ..new }
     }
 
-    /// What the file's times say at `now`, where it may be `stale_after` seconds old or, without that, miss two updates.
+    /// What the file's times say at `now`, where it may be `stale_after` seconds old or, without that, miss two
+    /// updates.
     pub fn times(&self, stale_after: Option<i64>, now: Now) -> Times {
         let age = now.seconds.saturating_sub(self.written);
         let late = (age > stale_after.unwrap_or_else(|| self.limit())).then_some(age);

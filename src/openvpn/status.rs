@@ -1,9 +1,9 @@
 //! OpenVPN's status file in versions 1, 2 and 3, read without copying.
 //!
-//! The format is what `multi_print_status` in OpenVPN's `multi.c` writes: columns are named by
-//! a header and found by it, lines and columns that we don't know are passed over. Common names
-//! and user names are chosen by peers; in the comma formats they may hold commas themselves, and in all they may be the
-//! file's own words: a row of version 1 is known by the section that it stands in, those of the others by their first field.
+//! The format is what `multi_print_status` in OpenVPN's `multi.c` writes: columns are named by a header and found by
+//! it, lines and columns that we don't know are passed over. Common names and user names are chosen by peers; in the
+//! comma formats they may hold commas themselves, and in all they may be the file's own words: a row of version 1 is
+//! known by the section that it stands in, those of the others by their first field.
 //!
 //! | releases | what differs |
 //! |---|---|
@@ -14,7 +14,8 @@
 //! | 2.6 | `dco_enabled` |
 //! | 2.7 | IPv6 clients have their port; the socket's protocol before the address of a server with several (`mroute_addr_print_ex`) |
 //!
-//! The management interface answers `status` with the same text (`manage.c`), which may have its other messages before it.
+//! The management interface answers `status` with the same text (`manage.c`), which may have its other messages before
+//! it.
 
 use super::Protocol;
 use crate::text::Text;
@@ -264,8 +265,8 @@ impl<'a> Client<'a> {
     /// Whose session this is; absent while the client has not authenticated.
     ///
     /// `UNDEF` is what OpenVPN prints for want of a name: before there is one, for ever where a server asks neither for
-    /// certificates nor takes user names for common names, and for whom that is the name. Only those who have authenticated get an
-    /// address in the tunnel or a route, `is_routed`: the common name stays as it is then.
+    /// certificates nor takes user names for common names, and for whom that is the name. Only those who have
+    /// authenticated get an address in the tunnel or a route, `is_routed`: the common name stays as it is then.
     pub fn identity(&self, is_routed: bool) -> Option<Text<'a>> {
         self.name().or_else(|| (is_routed || self.has_address()).then_some(self.common_name))
     }
@@ -299,8 +300,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// What a socket's word before an address says of its protocol (`proto2ascii` in OpenVPN's `socket_util.c`: `udp4`, `tcp6-server`, …),
-/// which may be nothing; absent for what is no such word, and hosts are none.
+/// What a socket's word before an address says of its protocol (`proto2ascii` in OpenVPN's `socket_util.c`: `udp4`,
+/// `tcp6-server`, …), which may be nothing; absent for what is no such word, and hosts are none.
 fn socket(word: Text<'_>) -> Option<Option<Protocol>> {
     let words = [("udp", Protocol::Udp), ("tcp", Protocol::Tcp)];
     if let Some((rest, protocol)) = words.into_iter().find_map(|(name, protocol)| Some((word.after(name)?, protocol))) {
