@@ -48,6 +48,13 @@ pub enum Notice {
         /// Its age in seconds.
         age: i64,
     },
+    /// A file was moved away while a daemon had it open, and is written to under its new name.
+    Rotated {
+        /// The file as the daemon opened it.
+        thing: String,
+        /// What it is called now.
+        file: String,
+    },
     /// No file matches a pattern.
     NoMatch {
         /// The pattern.
@@ -74,6 +81,7 @@ impl Notice {
     pub fn thing(&self) -> &str {
         match self {
             Self::Stale { thing, .. }
+            | Self::Rotated { thing, .. }
             | Self::NoMatch { thing }
             | Self::Unknown { thing, .. }
             | Self::Never { thing, .. } => thing,

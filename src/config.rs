@@ -131,7 +131,7 @@ impl Config {
         let servers: Vec<_> = STATUS_FILES
             .iter()
             .map(|pattern| openvpn::Server { name: None, status: under(pattern), protocol: None, stale_after: None })
-            .filter(|server| !file::glob(&server.status).is_empty())
+            .filter(|server| !openvpn::files::find(&server.status, None, |_| None).is_empty())
             .collect();
         let socket = under(VICI);
         let has_ipsec = file::is_file(&under(IPSEC_CONF)) && file::command("ipsec").is_some();

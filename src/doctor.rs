@@ -103,6 +103,13 @@ pub fn notice(source: &'static str, notice: &Notice) -> Finding {
             format!("stale, not written for {}: OpenVPN has ended, or it hangs", span(*age)).into(),
             "systemctl status 'openvpn*'; where it is written seldom, stale_after says how old it may be".into(),
         ),
+        Notice::Rotated { thing, file } => (
+            Verdict::Care,
+            thing,
+            format!("moved away while OpenVPN had it open: it writes to {file} now").into(),
+            "restart OpenVPN, and leave the status file out of log rotation or have it rotated with copytruncate"
+                .into(),
+        ),
         Notice::NoMatch { thing } => {
             (Verdict::Bad, thing, "no file matches this pattern".into(), start_openvpn("a file that matches"))
         }
@@ -589,6 +596,11 @@ mod tests {
                 Notice::Stale { thing: thing(), age: 7400 },
                 Verdict::Bad,
                 "stale, not written for 2 hours: OpenVPN has ended, or it hangs",
+            ),
+            (
+                Notice::Rotated { thing: thing(), file: "x.1".into() },
+                Verdict::Care,
+                "moved away while OpenVPN had it open: it writes to x.1 now",
             ),
             (Notice::NoMatch { thing: thing() }, Verdict::Bad, "no file matches this pattern"),
             (

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
 /// How long a session that is not seen is still known, in seconds. charon leaves out an IKE_SA that
 /// is busy, and one that comes back after that must not be counted twice.
-const REMEMBERED: i64 = 600;
+pub const REMEMBERED: i64 = 600;
 
 /// Bytes and packets of one session, as counted by the daemon, or of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,19 +134,23 @@ impl Ledger {
         now: i64,
         name: impl FnOnce() -> Cow<'n, str>,
     ) {
-        let place = self.session(source, key);
-        let Some(session) = self.sessions.get_mut(place) else { return };
-        let more = counted.with(session.last, u64::saturating_sub);
-        (session.last, session.seen) = (session.last.with(counted, u64::max), now);
-        let known = session.account;
-        let account = known.unwrap_or_else(|| self.account(&name()));
-        if let (None, Some(session)) = (known, self.sessions.get_mut(place)) {
-            session.account = Some(account);
-        }
-        if let Some(account) = self.book(account, more) {
+        if let Some(account) = self.record(source, key, counted, now, name) {
             account.sessions = account.sessions.saturating_add(1);
             account.since = account.since.into_iter().chain(since).min();
         }
+    }
+
+    /// Books what a session had that is there no more, though its source still tells of it: its account counts it
+    /// for the total only.
+    pub fn see_ended<'n>(
+        &mut self,
+        source: Source,
+        key: u64,
+        counted: Traffic,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) {
+        self.record(source, key, counted, now, name);
     }
 
     /// Keeps the sessions of a source that could not be read at this look, at the moment `now`, and their accounts:
@@ -208,6 +212,27 @@ impl Ledger {
             session.account = session.account.and_then(|place| moved.get(place).copied().flatten());
         }
         self.accounts_by_name = places(self.accounts.iter().map(|account| self.hasher.hash_one(&*account.name)));
+    }
+
+    /// Books a session's counters in its account.
+    fn record<'n>(
+        &mut self,
+        source: Source,
+        key: u64,
+        counted: Traffic,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) -> Option<&mut Account> {
+        let place = self.session(source, key);
+        let session = self.sessions.get_mut(place)?;
+        let more = counted.with(session.last, u64::saturating_sub);
+        (session.last, session.seen) = (session.last.with(counted, u64::max), now);
+        let known = session.account;
+        let account = known.unwrap_or_else(|| self.account(&name()));
+        if let (None, Some(session)) = (known, self.sessions.get_mut(place)) {
+            session.account = Some(account);
+        }
+        self.book(account, more)
     }
 
     /// The place of a session, entered where it is new.

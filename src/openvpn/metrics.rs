@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Protocol;
-use super::memory::Memory;
-use super::status::{Client, Document, Entry, Moment, Statistics, parse, parts};
+use super::memory::{Beginning, Memory, Row, Seen};
+use super::staleness::Times;
+use super::status::{Client, Document, Entry, Statistics, parse};
 use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
 use crate::ledger::{Account, Source};
 use crate::text::Text;
@@ -14,8 +15,12 @@ use crate::text::Text;
 pub struct Reading<'a> {
     /// Its server's name, which other files may have, too.
     pub server: &'a str,
-    /// Where it stands: what is remembered of a file goes by this.
+    /// Where it stands, or stood before it was rotated: what is remembered of a file goes by this.
     pub path: &'a Path,
+    /// When it was written, in seconds since 1970, as the file system says; absent where that is not known.
+    pub modified: Option<i64>,
+    /// Whether there is no such file.
+    pub is_gone: bool,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
     /// What the configuration says that its clients come over.
@@ -33,6 +38,8 @@ pub struct Now {
     pub seconds: i64,
     /// The moment of a local date and time.
     pub unix: fn([i64; 6]) -> Option<i64>,
+    /// The local date and time of a moment.
+    pub local: fn(i64) -> Option<String>,
 }
 
 struct Probe;
@@ -164,9 +171,10 @@ pub const TABLES: &[&dyn Shape] =
 
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
-/// Where no file could be read only the servers' states are said, and `probe_success 0`. A client
-/// that has not authenticated yet is no session and has no series. Gives the stale ones: the place in `readings`, and
-/// the age in seconds.
+/// A server whose file is stale or gone has no sessions, but what its clients had stays in their totals. Where no file
+/// could be read there is no number of sessions, unless all servers are gone that were there before. Where no server is
+/// alive it is `probe_success 0`. A client that has not authenticated yet is no session and has no series. Gives the
+/// stale ones: the place in `readings`, and the age in seconds.
 pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) -> Vec<(usize, i64)> {
     let mut gathered = Gathered::default();
     let mut stale = Vec::new();
@@ -174,82 +182,151 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
     for (place, reading) in readings.iter().enumerate() {
         let document = reading.file.map(parse);
         if reading.torn || matches!(document, Some(Document::Unknown) | None) {
-            memory.keep(memory.file(reading.path), now.seconds);
+            memory.keep(reading.path, now.seconds);
         }
-        let row = match document {
-            Some(Document::Server(_)) => gathered.server(reading, memory, now, out),
-            Some(Document::Statistics(statistics)) => {
-                gathered.readable = true;
+        let times = reading.times(memory, now);
+        let late = times.and_then(|times| times.late);
+        let row = match (document, times) {
+            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, memory, now, out),
+            (Some(Document::Statistics(statistics)), Some(times)) => {
                 out.add::<Link>(&(reading.server, statistics));
-                ServerRow { updated: moment(statistics.updated(), now), ..ServerRow::default() }
+                ServerRow { updated: times.updated, ..ServerRow::default() }
             }
-            Some(Document::Unknown) | None => ServerRow::default(),
+            _ => ServerRow::default(),
         };
-        let mut fresh = |updated: &i64| memory.is_fresh(reading.path, *updated, now.seconds, reading.stale_after);
-        let late = row.updated.filter(|updated| !fresh(updated));
-        stale.extend(late.map(|updated| (place, now.seconds.saturating_sub(updated))));
+        gathered.is_alive |= times.is_some() && late.is_none();
+        stale.extend(late.map(|age| (place, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
     memory.end(now.seconds);
-    out.add::<Probe>(&(gathered.version.unwrap_or_default(), gathered.readable));
-    if gathered.servers {
+    let version = gathered.living_version.or(gathered.version).unwrap_or_default();
+    out.add::<Probe>(&(version, gathered.is_alive));
+    let clients = memory.clients();
+    if gathered.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
         out.add::<Sessions>(&gathered.sessions);
-        memory.clients().iter().for_each(|account| out.add_row::<Person>(&account, true));
     }
+    clients.iter().for_each(|account| out.add_row::<Person>(&account, true));
     stale
+}
+
+impl Reading<'_> {
+    /// What the file's times say; absent where it is no status file.
+    pub fn times(&self, memory: &mut Memory, now: Now) -> Option<Times> {
+        let updated = match self.file.map(parse)? {
+            Document::Server(entries) => entries.updated(),
+            Document::Statistics(statistics) => statistics.updated(),
+            Document::Unknown => return None,
+        };
+        Some(memory.times(self.path, updated, self.modified, self.stale_after, now))
+    }
 }
 
 /// What the files come to so far.
 #[derive(Default)]
 struct Gathered<'a> {
-    readable: bool,
-    servers: bool,
+    is_alive: bool,
+    has_servers: bool,
     sessions: u64,
     version: Option<Text<'a>>,
+    living_version: Option<Text<'a>>,
+}
+
+/// What is known of a file before its clients are read, and what can be said of them only behind its last row.
+struct Pending<'a> {
+    file: Source,
+    protocol: Protocol,
+    times: Times,
+    /// Those without ids.
+    rows: Vec<Row<'a>>,
+    /// Those whose row does not say whether they have authenticated.
+    nameless: Vec<Client<'a>>,
+    /// Where routes lead to, if there are any of those.
+    routed: HashSet<Text<'a>>,
 }
 
 impl<'a> Gathered<'a> {
-    fn server(&mut self, reading: &Reading<'a>, memory: &mut Memory, now: Now, out: &mut Exposition) -> ServerRow<'a> {
-        let mut row = ServerRow::default();
+    fn server(
+        &mut self,
+        reading: &Reading<'a>,
+        times: Times,
+        memory: &mut Memory,
+        now: Now,
+        out: &mut Exposition,
+    ) -> ServerRow<'a> {
+        let mut row = ServerRow { updated: times.updated, ..ServerRow::default() };
         let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
-        (self.readable, self.servers) = (true, true);
-        let (file, mut skipped, mut routes) = (memory.file(reading.path), 0u64, 0u64);
+        self.has_servers = true;
+        let (mut skipped, mut routes) = (0u64, 0u64);
+        let mut pending = Pending::of(memory.file(reading.path), reading.protocol, times);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
                 Entry::Version(text) => {
-                    self.version.get_or_insert(text);
+                    let known = if times.late.is_none() { &mut self.living_version } else { &mut self.version };
+                    known.get_or_insert(text);
                     out.add::<Info>(&text);
                 }
-                Entry::Updated(updated) => row.updated = moment(updated, now),
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, (file, reading.protocol), memory, now);
+                        self.client(&client, &mut pending, memory, now);
                     }
                 }
-                Entry::Route(_) => routes = routes.saturating_add(1),
+                Entry::Route(route) => {
+                    routes = routes.saturating_add(1);
+                    if !pending.nameless.is_empty() {
+                        pending.routed.insert(route.real_address);
+                    }
+                }
                 Entry::Global(name, value) if name == "dco_enabled" => row.dco = value.number(),
                 Entry::Global(name, value) if name == "Max bcast/mcast queue length" => row.queue = value.number(),
                 Entry::Skipped | Entry::Fragment => skipped = skipped.saturating_add(1),
-                Entry::Global(..) | Entry::End => {}
+                Entry::Global(..) | Entry::End | Entry::Updated(_) => {}
             }
         }
+        for client in std::mem::take(&mut pending.nameless) {
+            if let Some(identity) = client.identity(pending.routed.contains(&client.real_address)) {
+                self.session(&client, identity, &mut pending, memory, now);
+            }
+        }
+        memory.settle(reading.path, pending.rows, now.seconds);
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'_>, (file, protocol): (Source, Protocol), memory: &mut Memory, now: Now) {
-        let Some(identity) = client.identity() else { return };
-        self.sessions = self.sessions.saturating_add(1);
-        let since = moment(client.since, now);
-        memory.see(file, protocol, identity, client, since, now.seconds);
+    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, memory: &mut Memory, now: Now) {
+        match client.identity(false) {
+            Some(identity) => self.session(client, identity, pending, memory, now),
+            None => pending.nameless.push(*client),
+        }
+    }
+
+    fn session(
+        &mut self,
+        client: &Client<'a>,
+        identity: Text<'a>,
+        pending: &mut Pending<'a>,
+        memory: &mut Memory,
+        now: Now,
+    ) {
+        let since = match pending.times.late {
+            Some(_) => Beginning::Ended,
+            None => {
+                self.sessions = self.sessions.saturating_add(1);
+                Beginning::At(pending.times.zone.moment(client.since, now))
+            }
+        };
+        let protocol = client.protocol().unwrap_or(pending.protocol);
+        if let Some(row) = memory.see(pending.file, &Seen { client, identity, protocol, since }, now.seconds) {
+            pending.rows.push(row);
+        }
     }
 }
 
-/// The moment that a file says, by its number or by its local date.
-fn moment(moment: Moment<'_>, now: Now) -> Option<i64> {
-    moment.seconds.or_else(|| (now.unix)(parts(moment.text)?))
+impl Pending<'_> {
+    fn of(file: Source, protocol: Protocol, times: Times) -> Self {
+        Self { file, protocol, times, rows: Vec::new(), nameless: Vec::new(), routed: HashSet::new() }
+    }
 }
 
 #[cfg(test)]
@@ -269,13 +346,16 @@ mod tests {
         let readings = files.iter().map(|(server, path, file)| Reading {
             server,
             path: Path::new(path),
+            modified: None,
+            is_gone: file.is_none(),
             file: file.map(str::as_bytes),
             protocol: Protocol::Udp,
             torn: false,
             stale_after: None,
         });
         let (mut out, mut text) = (Exposition::default(), String::new());
-        let stale = expose(&readings.collect::<Vec<_>>(), memory, Now { seconds, unix: |_| None }, &mut out);
+        let now = Now { seconds, unix: |_| None, local: |_| None };
+        let stale = expose(&readings.collect::<Vec<_>>(), memory, now, &mut out);
         out.encode().read_to_string(&mut text).expect("the text is UTF-8");
         (text, stale.into_iter().map(|(place, _)| place).collect())
     }
@@ -291,6 +371,36 @@ mod tests {
             assert!(text.contains("\novpn_server_up{server=\"status\"} 1\n"), "{text}");
             assert!(stale.is_empty(), "{stale:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_has_ended_has_no_sessions_and_keeps_its_totals() {
+        let mut memory = Memory::new(0);
+        let file = |bytes| status(1000, &[&format!("ann,192.0.2.1:4000,{bytes},7,900,7,0")]);
+        let (alive, last) = (file(100), file(130));
+        for (seconds, file, sessions, bytes, why) in [
+            (1000, Some(&*alive), Some(1), 100, "alive"),
+            (1181, Some(&*last), Some(0), 130, "ended, and the file has its last count"),
+            (5000, Some(&*last), Some(0), 130, "for long"),
+            (6000, None, Some(0), 130, "the file is gone"),
+            (7000, None, Some(0), 130, "for long"),
+        ] {
+            let (text, _) = look(&mut memory, seconds, &[("office", "/office", file)]);
+            let is_alive = sessions == Some(1);
+            for line in [
+                sessions.map(|sessions| format!("ovpn_sessions_total {sessions}")),
+                Some(format!("ovpn_bytes_in_total{{client=\"ann_udp\"}} {bytes}")),
+                Some(format!("ovpn_server_up{{server=\"office\"}} {}", u8::from(is_alive))),
+            ] {
+                let line = line.expect("a line");
+                assert!(text.contains(&format!("\n{line}\n")), "{why}: {line}: {text}");
+            }
+            let probe = text.lines().find(|line| line.starts_with("probe_success{")).expect("a probe");
+            assert!(probe.ends_with(&format!(" {}", u8::from(is_alive))), "{why}: {probe}");
+            assert_eq!(text.contains("ovpn_client_sessions{"), is_alive, "{why}: {text}");
+        }
+        let (text, _) = look(&mut Memory::new(0), 1000, &[("office", "/office", None)]);
+        assert!(!text.contains("ovpn_sessions_total"), "nothing was ever known: {text}");
     }
 
     #[test]

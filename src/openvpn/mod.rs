@@ -1,22 +1,28 @@
 //! OpenVPN, by the status files that its servers rewrite every few seconds.
 //!
-//! The simplest house, and the one to read first: [`status`] parses, `metrics` and `sessions`
+//! The simplest source, and the one to read first: [`files`] finds the files, [`status`] parses them, [`staleness`]
+//! tells whether their servers are alive and [`memory`] which sessions are the same as before, `metrics` and `sessions`
 //! say what it means, and this file reads.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use self::files::StatusPath;
 use self::memory::Memory;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
 use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
 use crate::source::{clock, file};
 
+pub mod copies;
+pub mod files;
 pub mod memory;
 pub mod metrics;
 pub mod sessions;
+pub mod staleness;
 pub mod status;
 
 /// The largest status file that is read: room for a quarter of a million clients.
@@ -83,9 +89,11 @@ pub struct OpenVpn {
 /// A status file, read or not.
 struct StatusFile<'s> {
     server: &'s Server,
-    path: PathBuf,
+    path: StatusPath,
     label: String,
     bytes: Option<Vec<u8>>,
+    modified: Option<i64>,
+    is_gone: bool,
     protocol: Protocol,
     torn: bool,
 }
@@ -95,12 +103,24 @@ impl StatusFile<'_> {
         let stale_after = self.server.stale_after;
         Reading {
             server: &self.label,
-            path: &self.path,
+            path: &self.path.original,
+            modified: self.modified,
+            is_gone: self.is_gone,
             file: self.bytes.as_deref(),
             protocol: self.protocol,
             torn: self.torn,
             stale_after,
         }
+    }
+
+    fn target(&self) -> String {
+        self.path.original.display().to_string()
+    }
+
+    /// What is noticed where OpenVPN writes to a file that was moved away under it.
+    fn rotated(&self) -> Option<Notice> {
+        let rotated = || Notice::Rotated { thing: self.target(), file: self.path.current.display().to_string() };
+        (self.path.is_moved && !self.torn).then(rotated)
     }
 }
 
@@ -120,26 +140,59 @@ impl OpenVpn {
     }
 
     /// Reads every file and notes how each answered.
-    fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
-        let mut files = Vec::new();
-        for server in &self.settings.servers {
-            let paths = paths(&server.status);
-            if paths.is_empty() {
-                report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
-            }
-            for path in paths {
-                let (bytes, state) = match read_status(&path, deadline) {
-                    Ok((bytes, complaint)) => (Some(bytes), complaint.map_or(Ok(()), Err)),
-                    Err(error) => (None, Err(error)),
-                };
-                let torn = state.is_err();
-                report.target(path.display().to_string(), state);
-                let protocol = server.protocol.unwrap_or_else(|| guess(&path));
-                let label = server.name.clone().unwrap_or_else(|| name(&path));
-                files.push(StatusFile { server, path, label, bytes, protocol, torn });
+    fn read(&self, memory: &Memory, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
+        let files = self.find(memory, report).into_iter().map(|(server, path)| {
+            let (read, state) = match read_status(&path.current, deadline) {
+                Ok((read, complaint)) => (Some(read), complaint.map_or(Ok(()), Err)),
+                Err(error) => (None, Err(error)),
+            };
+            let torn = state.is_err();
+            let is_gone = matches!(state, Err(Error::NotFound { .. }));
+            report.target(path.original.display().to_string(), state);
+            let protocol = server.protocol.unwrap_or_else(|| guess(&path.original));
+            let label = server.name.clone().unwrap_or_else(|| name(&path.original));
+            let (bytes, modified) = read.unzip();
+            StatusFile { server, path, label, bytes, modified: modified.flatten(), is_gone, protocol, torn }
+        });
+        files.collect()
+    }
+
+    /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
+    /// none twice by patterns.
+    fn find(&self, memory: &Memory, report: &mut Report) -> Vec<(&Server, StatusPath)> {
+        let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
+        let exact = self.settings.servers.iter().map(|server| &server.status).filter(|path| !files::is_pattern(path));
+        let mut taken: HashSet<_> = exact.filter_map(|path| identity(path)).collect();
+        let mut found = Vec::new();
+        for by_pattern in [false, true] {
+            for (place, server) in self.settings.servers.iter().enumerate() {
+                if files::is_pattern(&server.status) != by_pattern {
+                    continue;
+                }
+                let paths = files::find(&server.status, server.stale_after, |path| memory.limit(path));
+                if paths.is_empty() {
+                    report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
+                }
+                for path in paths {
+                    let is_new = identity(&path.current).is_none_or(|identity| taken.insert(identity));
+                    if is_new || !by_pattern {
+                        // A copy that is named itself is not read in another's place.
+                        found.push((place, server, if is_new { path } else { path.unmoved() }));
+                    }
+                }
             }
         }
-        files
+        found.sort_by_key(|(place, ..)| *place);
+        found.into_iter().map(|(_, server, path)| (server, path)).collect()
+    }
+}
+
+/// What the world says at the moment.
+fn now() -> Now {
+    Now {
+        seconds: clock::now(),
+        unix: clock::unix,
+        local: |moment| clock::local(moment).map(|moment| moment.to_string()),
     }
 }
 
@@ -153,35 +206,35 @@ impl Collector for OpenVpn {
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
-        // One scrape at a time: what an earlier look saw must not be booked after a later one.
+        // One scrape at a time: what an earlier scrape saw must not be booked after a later one.
         let Ok(mut memory) = self.memory.take(deadline, self.name()) else {
             // The time is over, and each file says so.
-            self.read(deadline, report);
+            self.read(&Memory::default(), deadline, report);
             return;
         };
-        let files = self.read(deadline, report);
+        let files = self.read(&memory, deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
-        let now = Now { seconds: clock::now(), unix: clock::unix };
-        let stale = metrics::expose(&readings, &mut memory, now, &mut report.exposition);
-        let notice = |(place, age): (usize, i64)| {
-            files.get(place).map(|file| Notice::Stale { thing: file.path.display().to_string(), age })
-        };
+        let stale = metrics::expose(&readings, &mut memory, now(), &mut report.exposition);
+        let notice =
+            |(place, age): (usize, i64)| files.get(place).map(|file| Notice::Stale { thing: file.target(), age });
         report.notices.extend(stale.into_iter().filter_map(notice));
+        report.notices.extend(files.iter().filter_map(StatusFile::rotated));
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
         // One at a time here, too: a crowd must not hold every file in memory for each of it.
-        let _turn = self.memory.take(deadline, self.name());
-        for file in self.read(deadline, report) {
+        let Ok(mut memory) = self.memory.take(deadline, self.name()) else {
+            self.read(&Memory::default(), deadline, report);
+            return;
+        };
+        for file in self.read(&memory, deadline, report) {
             let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
-            sessions::list(&file.reading(), name, &mut report.sessions);
+            let (reading, now) = (file.reading(), now());
+            if let Some(times) = reading.times(&mut memory, now) {
+                sessions::list(&reading, times, now, name, &mut report.sessions);
+            }
         }
     }
-}
-
-/// The files that a pattern names now; a plain path names itself, there or not.
-fn paths(status: &Path) -> Vec<PathBuf> {
-    if status.to_string_lossy().contains(['*', '?', '[']) { file::glob(status) } else { vec![status.to_owned()] }
 }
 
 /// `tcp` where the file's name says so, `udp` (OpenVPN's default) where it does not.
@@ -203,17 +256,30 @@ fn name(path: &Path) -> String {
 ///
 /// What a torn file says is given beside the complaint if it stays torn at rest (a full disk, a
 /// dead OpenVPN). A file that is never at rest gives nothing: its totals could be wrong.
-fn read_status(path: &Path, deadline: Deadline) -> Result<(Vec<u8>, Option<Error>), Error> {
+fn read_status(path: &Path, deadline: Deadline) -> Result<(Content, Option<Error>), Error> {
+    read_at_rest(path, deadline, |path| file::read(path, LIMIT, deadline))
+}
+
+/// A file's bytes, and its mtime in seconds since 1970 where there is one.
+type Content = (Vec<u8>, Option<i64>);
+
+/// The same with another way to read, which may be what disturbs the file.
+fn read_at_rest(
+    path: &Path,
+    deadline: Deadline,
+    mut read: impl FnMut(&Path) -> Result<Vec<u8>, Error>,
+) -> Result<(Content, Option<Error>), Error> {
     let thing = path.display().to_string();
     let mut torn_before = false;
     for _ in 0..TRIES {
         let stamp = file::stamp(path);
         let rested = stamp.is_none_or(|stamp| stamp.age().is_none_or(|age| age >= REST));
-        let bytes = file::read(path, LIMIT, deadline)?;
+        let bytes = read(path)?;
         if rested && file::stamp(path) == stamp {
+            let modified = stamp.map(|stamp| stamp.modified().0);
             match defect(&bytes, &thing)? {
-                None => return Ok((bytes, None)),
-                Some(complaint) if torn_before => return Ok((bytes, Some(complaint))),
+                None => return Ok(((bytes, modified), None)),
+                Some(complaint) if torn_before => return Ok(((bytes, modified), Some(complaint))),
                 Some(_) => torn_before = true,
             }
         }
@@ -273,8 +339,28 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_path_is_a_target_also_where_nothing_stands() {
-        assert_eq!(paths(Path::new("/no/such/status")), [PathBuf::from("/no/such/status")]);
-        assert!(paths(Path::new("/no/such/*.status")).is_empty());
+    fn a_file_that_is_written_to_while_it_is_read_is_read_again() {
+        let path = std::env::temp_dir().join(format!("gwx-written-{}", std::process::id()));
+        let of = |client: &str| {
+            format!("TITLE,OpenVPN 2.6.14 x\nTIME,,1795180825\nGLOBAL_STATS,{client},0\nEND\n").into_bytes()
+        };
+        let (old, new) = (of("old"), of("newer"));
+        std::fs::write(&path, &old).expect("a scratch file");
+        let mut reads = 0;
+        let deadline = Deadline::within(Duration::from_secs(60));
+        let read = read_at_rest(&path, deadline, |path| {
+            let bytes = file::read(path, LIMIT, deadline)?;
+            // The writer comes right behind the first read at rest: what was read may be torn without a trace.
+            if bytes == old && file::stamp(path).is_some_and(|stamp| stamp.age().is_some_and(|age| age >= REST)) {
+                reads += 1;
+                std::fs::write(path, &new).expect("the file is written to");
+            }
+            Ok(bytes)
+        });
+        std::fs::remove_file(&path).expect("the scratch file goes");
+        let ((bytes, modified), complaint) = read.expect("it rests at last");
+        assert_eq!((reads, complaint), (1, None));
+        assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&new));
+        assert!(modified.is_some());
     }
 }

@@ -3,52 +3,69 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Protocol;
-use super::metrics::Reading;
-use super::status::{Client, Document, Entry, Route, date, parse};
+use super::metrics::{Now, Reading};
+use super::staleness::{Times, Zone};
+use super::status::{Client, Document, Entry, Moment, Route, date, parse};
 use crate::session::Session;
 use crate::text::Text;
 
-/// Lists the clients of one file, also those that have not authenticated yet.
-pub fn list(reading: &Reading<'_>, server: &str, rows: &mut Vec<Session>) {
+/// Lists the clients of one file, also those that have not authenticated yet; those of a server that has ended are
+/// none.
+pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &mut Vec<Session>) {
     let Some(Document::Server(entries)) = reading.file.map(parse) else { return };
-    let addresses = addresses(entries.clone());
+    if times.late.is_some() {
+        return;
+    }
+    let routes = routes(entries.clone());
     let mut seen = HashSet::new();
     for entry in entries {
         if let Entry::Client(client) = entry
             && (!reading.torn || seen.insert((client.real_address, client.client_id)))
         {
-            rows.push(session(&client, &addresses, reading.protocol, server));
+            let established = established(client.since, times.zone, now);
+            rows.push(session(&client, &routes, reading.protocol, established, server));
         }
     }
 }
 
-/// The tunnel address of each real address: status version 1 has it in the routing table only.
-/// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own; IPv4 comes first.
-fn addresses<'a>(entries: impl Iterator<Item = Entry<'a>>) -> HashMap<Text<'a>, Text<'a>> {
-    let mut addresses: HashMap<Text<'a>, Text<'a>> = HashMap::new();
+/// The tunnel address of each real address that a route leads to: status version 1 has it in the routing table only.
+///
+/// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes
+/// first.
+fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> HashMap<Text<'a>, Option<Text<'a>>> {
+    let mut routes: HashMap<Text<'a>, Option<Text<'a>>> = HashMap::new();
     for entry in entries {
         let Entry::Route(Route { virtual_address, real_address }) = entry else { continue };
-        if virtual_address.contains("/") || virtual_address.before("C").is_some() {
-            continue;
-        }
-        let known = addresses.entry(real_address).or_insert(virtual_address);
-        if known.contains(":") && !virtual_address.contains(":") {
-            *known = virtual_address;
+        let known = routes.entry(real_address).or_default();
+        let is_its = !virtual_address.contains("/") && virtual_address.before("C").is_none();
+        if is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":")) {
+            *known = Some(virtual_address);
         }
     }
-    addresses
+    routes
 }
 
-fn session(client: &Client<'_>, addresses: &HashMap<Text<'_>, Text<'_>>, protocol: Protocol, server: &str) -> Session {
+/// A moment as a local date: ours, where the daemon's zone is another one.
+fn established(moment: Moment<'_>, zone: Zone, now: Now) -> String {
+    let other = (zone != Zone::Local).then(|| zone.moment(moment, now).and_then(now.local)).flatten();
+    other.unwrap_or_else(|| date(moment.text))
+}
+
+fn session(
+    client: &Client<'_>,
+    routes: &HashMap<Text<'_>, Option<Text<'_>>>,
+    protocol: Protocol,
+    established: String,
+    server: &str,
+) -> Session {
     let (host, port) = client.peer();
-    let identity = client.identity();
-    let address = [client.virtual_address, client.virtual_ipv6]
-        .into_iter()
-        .find(|address| !address.is_empty())
-        .or_else(|| addresses.get(&client.real_address).copied());
+    let route = routes.get(&client.real_address);
+    let identity = client.identity(route.is_some());
+    let own = [client.virtual_address, client.virtual_ipv6].into_iter().find(|address| !address.is_empty());
+    let address = own.or_else(|| route.copied().flatten());
     Session {
         server: server.into(),
-        protocol: protocol.word().into(),
+        protocol: client.protocol().unwrap_or(protocol).word().into(),
         p1uniqueid: Some(client.client_id.to_string()),
         p2uniqueid: Some(client.peer_id.to_string()),
         state: if identity.is_some() { "ESTABLISHED" } else { "CONNECTING" }.into(),
@@ -56,7 +73,7 @@ fn session(client: &Client<'_>, addresses: &HashMap<Text<'_>, Text<'_>>, protoco
         remoteport: port.to_string(),
         remoteid: identity.unwrap_or(client.common_name).to_string(),
         remotets: address.unwrap_or_default().to_string(),
-        established: date(client.since.text),
+        established,
         bytesin: client.bytes_received.to_string(),
         bytesout: client.bytes_sent.to_string(),
         packetsin: "0".into(),

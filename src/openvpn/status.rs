@@ -1,9 +1,23 @@
 //! OpenVPN's status file in versions 1, 2 and 3, read without copying.
 //!
-//! The format is what `multi_print_status` in OpenVPN's `multi.c` writes: columns are named by
-//! a header and found by it, lines and columns that we don't know are passed over. Common names
-//! and user names are chosen by peers; in the comma formats they may hold commas themselves.
+//! The format is what `multi_print_status` in OpenVPN's `multi.c` writes: columns are named by a header and found by
+//! it, lines and columns that we don't know are passed over. Common names and user names are chosen by peers; in the
+//! comma formats they may hold commas themselves, and in all they may be the file's own words: a row of version 1 is
+//! known by the section that it stands in, those of the others by their first field.
+//!
+//! | releases | what differs |
+//! |---|---|
+//! | 2.0 to 2.2 | versions 1 to 3; no user name, no ids, dates by `ctime` |
+//! | 2.3 | user name; IPv6 clients have no port, all clients of a dual-stack socket neither |
+//! | 2.4 | IPv6 address in the tunnel, client id (not in builds without the management interface), peer id |
+//! | 2.5 | cipher; dates as `2026-11-20 13:20:25`; IPv4 clients of a dual-stack socket have their port |
+//! | 2.6 | `dco_enabled` |
+//! | 2.7 | IPv6 clients have their port; the socket's protocol before the address of a server with several (`mroute_addr_print_ex`) |
+//!
+//! The management interface answers `status` with the same text (`manage.c`), which may have its other messages before
+//! it.
 
+use super::Protocol;
 use crate::text::Text;
 
 /// The most fields a row may have; a row with more is skipped.
@@ -164,7 +178,7 @@ struct Surplus {
 
 /// Tells what a file is; its entries are read as they are asked for.
 pub fn parse(file: &[u8]) -> Document<'_> {
-    let text = Text::new(file);
+    let text = without_replies(Text::new(file));
     let first = text.lines().next().unwrap_or_default();
     let (separator, section) = match first.bytes() {
         b"OpenVPN CLIENT LIST" => (b',', Section::Other),
@@ -181,6 +195,19 @@ pub fn parse(file: &[u8]) -> Document<'_> {
         routes: Columns::default(),
         with_rows: true,
     })
+}
+
+/// A status without what the management interface says before it (`manage.c`): `>INFO:…` and other notifications, the
+/// prompt for a password, `SUCCESS: …`.
+fn without_replies(mut text: Text<'_>) -> Text<'_> {
+    while let Some((line, rest)) = text.cut(b'\n') {
+        let is_reply = [">", "SUCCESS:", "ENTER PASSWORD:"].iter().any(|start| line.after(start).is_some());
+        if !is_reply {
+            break;
+        }
+        text = rest;
+    }
+    text
 }
 
 /// A date as OpenVPN prints it (`2026-11-20 13:20:25`, before 2.5 `Thu Apr 30 13:55:38 2020`) in the first form.
@@ -230,17 +257,37 @@ impl<'a> Statistics<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// Who this is: the common name, or the user name where there is no certificate; absent while
-    /// the client has not authenticated.
-    pub fn identity(&self) -> Option<Text<'a>> {
+    /// The common name, or the user name where there is no certificate; absent where both are `UNDEF`.
+    pub fn name(&self) -> Option<Text<'a>> {
         [self.common_name, self.username].into_iter().find(|name| !name.is_empty() && *name != "UNDEF")
+    }
+
+    /// Whose session this is; absent while the client has not authenticated.
+    ///
+    /// `UNDEF` is what OpenVPN prints for want of a name: before there is one, for ever where a server asks neither for
+    /// certificates nor takes user names for common names, and for whom that is the name. Only those who have
+    /// authenticated get an address in the tunnel or a route, `is_routed`: the common name stays as it is then.
+    pub fn identity(&self, is_routed: bool) -> Option<Text<'a>> {
+        self.name().or_else(|| (is_routed || self.has_address()).then_some(self.common_name))
+    }
+
+    fn has_address(&self) -> bool {
+        let [v4, v6] = [self.virtual_address, self.virtual_ipv6];
+        !(v4.is_empty() || v4 == "0.0.0.0") || !(v6.is_empty() || v6 == "::")
+    }
+
+    /// What the client comes over, where its address says it: servers of 2.7 may listen on several sockets.
+    pub fn protocol(&self) -> Option<Protocol> {
+        // Nearly all addresses begin with a digit.
+        let has_word = self.real_address.bytes().first().is_some_and(|first| !first.is_ascii_digit());
+        if has_word { self.real_address.cut(b':').and_then(|(word, _)| socket(word)?) } else { None }
     }
 
     /// The host and port of the real address (`1.2.3.4:5`, `[2001:db8::1]:5`, `udp4:1.2.3.4:5`); the
     /// port is empty where the file does not say it (OpenVPN prints IPv6 peers without one).
     pub fn peer(&self) -> (Text<'a>, Text<'a>) {
         let address = match self.real_address.cut(b':') {
-            Some((protocol, rest)) if is_protocol(protocol) => rest,
+            Some((word, rest)) if socket(word).is_some() => rest,
             _ => self.real_address,
         };
         if let Some((host, port)) = address.after("[").and_then(|rest| rest.cut(b']')) {
@@ -253,9 +300,16 @@ impl<'a> Client<'a> {
     }
 }
 
-/// `tcp` or `udp` with what follows, as in `udp4` or `tcp6-server`; a host has no such name.
-fn is_protocol(word: Text<'_>) -> bool {
-    word.after("udp").or(word.after("tcp")).is_some()
+/// What a socket's word before an address says of its protocol (`proto2ascii` in OpenVPN's `socket_util.c`: `udp4`,
+/// `tcp6-server`, …), which may be nothing; absent for what is no such word, and hosts are none.
+fn socket(word: Text<'_>) -> Option<Option<Protocol>> {
+    let words = [("udp", Protocol::Udp), ("tcp", Protocol::Tcp)];
+    if let Some((rest, protocol)) = words.into_iter().find_map(|(name, protocol)| Some((word.after(name)?, protocol))) {
+        let role = rest.after("4").or(rest.after("6")).unwrap_or(rest);
+        let is_role = role.is_empty() || (protocol == Protocol::Tcp && (role == "-server" || role == "-client"));
+        return is_role.then_some(Some(protocol));
+    }
+    (word == "proto-uninitialized" || word == "[unknown protocol]").then_some(None)
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -290,6 +344,12 @@ impl<'a> Entries<'a> {
         self
     }
 
+    /// When the file was written, as it says before its rows.
+    pub fn updated(&self) -> Moment<'a> {
+        let updated = |entry| if let Entry::Updated(moment) = entry { Some(moment) } else { None };
+        self.clone().without_rows().find_map(updated).unwrap_or_default()
+    }
+
     fn entry(&mut self, line: Text<'a>) -> Option<Entry<'a>> {
         if self.section == Section::Tagged {
             // Nearly all lines are rows.
@@ -309,7 +369,11 @@ impl<'a> Entries<'a> {
                 self.clients = Columns::named(line.fields(b','));
                 self.section = Section::Clients;
             }
-            title if title.starts_with(b"Virtual Address,") && self.routes.count == 0 => {
+            title
+                if title.starts_with(b"Virtual Address,")
+                    && self.section == Section::Routes
+                    && self.routes.count == 0 =>
+            {
                 self.routes = Columns::named(line.fields(b','));
             }
             _ if self.section == Section::Clients => return self.client(line),
@@ -609,6 +673,133 @@ mod tests {
     }
 
     #[test]
+    fn a_sockets_word_before_an_address_is_the_clients_protocol() {
+        let (udp, tcp) = (Some(Protocol::Udp), Some(Protocol::Tcp));
+        for (text, protocol, host, port) in [
+            ("udp:192.0.2.1:5", udp, "192.0.2.1", "5"),
+            ("udp4:192.0.2.1:5", udp, "192.0.2.1", "5"),
+            ("udp6:192.0.2.1:5", udp, "192.0.2.1", "5"),
+            ("udp6:[2001:db8::1]:5", udp, "2001:db8::1", "5"),
+            ("udp6:2001:db8::1", udp, "2001:db8::1", ""),
+            ("tcp:192.0.2.1:5", tcp, "192.0.2.1", "5"),
+            ("tcp4:192.0.2.1", tcp, "192.0.2.1", ""),
+            ("tcp6:[2001:db8::1]:5", tcp, "2001:db8::1", "5"),
+            ("tcp-server:192.0.2.1:5", tcp, "192.0.2.1", "5"),
+            ("tcp4-server:192.0.2.1:5", tcp, "192.0.2.1", "5"),
+            ("tcp6-server:[2001:db8::1]:5", tcp, "2001:db8::1", "5"),
+            ("tcp-client:192.0.2.1:5", tcp, "192.0.2.1", "5"),
+            ("tcp4-client:192.0.2.1:5", tcp, "192.0.2.1", "5"),
+            ("tcp6-client:2001:db8::1", tcp, "2001:db8::1", ""),
+            ("proto-uninitialized:192.0.2.1:5", None, "192.0.2.1", "5"),
+            ("[unknown protocol]:192.0.2.1:5", None, "192.0.2.1", "5"),
+            ("192.0.2.1:5", None, "192.0.2.1", "5"),
+            ("[2001:db8::1]:5", None, "2001:db8::1", "5"),
+            ("udp5:5", None, "udp5", "5"),
+            ("udp4-server:5", None, "udp4-server", "5"),
+        ] {
+            let client = Client { real_address: text.into(), ..Client::default() };
+            assert_eq!((client.protocol(), client.peer()), (protocol, (host.into(), port.into())), "{text}");
+        }
+    }
+
+    const WORDS: [&str; 14] = [
+        "Virtual Address",
+        "ROUTING TABLE",
+        "GLOBAL STATS",
+        "END",
+        "UNDEF",
+        "HEADER",
+        "CLIENT_LIST",
+        "ROUTING_TABLE",
+        "TITLE",
+        "TIME",
+        "Updated",
+        "Common Name",
+        "OpenVPN CLIENT LIST",
+        ">INFO:x",
+    ];
+
+    #[test]
+    fn names_that_are_the_files_own_words_are_names() {
+        let date = "2026-11-20 13:20:20";
+        let titles = "Common Name,Real Address,Virtual Address,Bytes Received,Bytes Sent,Connected Since,Username";
+        let routing = "Virtual Address,Common Name,Real Address,Last Ref";
+        for word in WORDS {
+            // Also with commas in it, and with what could be the rest of a header.
+            for name in [word.to_owned(), format!("{word},x"), format!("{word},Common Name,Real Address,Last Ref")] {
+                let row = format!("{name},192.0.2.1:5,1,2,{date}");
+                let route = format!("10.8.0.2,{name},192.0.2.1:5,{date}");
+                let first = format!(
+                    "OpenVPN CLIENT LIST\nUpdated,{date}\nCommon Name,Real Address,Bytes Received,Bytes Sent,Connected Since\n\
+                     {row}\n{row}\nROUTING TABLE\n{routing}\n{route}\n{route}\nGLOBAL STATS\nMax,0\nEND\n"
+                );
+                let tagged = |separator: &str| {
+                    let with = |list: &str| list.replace(',', separator);
+                    let row = [&name, "192.0.2.1:5", "10.8.0.2", "1", "2", date, &name].join(separator);
+                    let route = ["10.8.0.2", &name, "192.0.2.1:5", date].join(separator);
+                    let rows = format!("CLIENT_LIST{separator}{row}\n").repeat(2);
+                    let routes = format!("ROUTING_TABLE{separator}{route}\n").repeat(2);
+                    format!(
+                        "TITLE{separator}OpenVPN 2.6 x\nTIME{separator}{date}{separator}1\nHEADER{separator}CLIENT_LIST{separator}\
+                         {}\n{rows}HEADER{separator}ROUTING_TABLE{separator}{}\n{routes}END\n",
+                        with(titles),
+                        with(routing)
+                    )
+                };
+                for (version, text) in [(1, first), (2, tagged(",")), (3, tagged("\t"))] {
+                    // Where both names hold commas only their sum is known.
+                    let is_told = version != 2 || !name.contains(',');
+                    let entries = entries(&text);
+                    let routes = entries.iter().filter(|entry| matches!(entry, Entry::Route(_))).count();
+                    assert_eq!((routes, entries.last()), (2, Some(&Entry::End)), "{text}");
+                    assert!(!entries.iter().any(|entry| matches!(entry, Entry::Skipped | Entry::Fragment)), "{text}");
+                    let clients = clients(&text);
+                    assert_eq!(clients.len(), 2, "{text}");
+                    for client in clients.iter().filter(|_| is_told) {
+                        assert_eq!(client.common_name, Text::from(&*name), "{text}");
+                        assert_eq!(client.username, Text::from(if version == 1 { "" } else { &*name }), "{text}");
+                        assert_eq!((client.bytes_received, client.bytes_sent), (1, 2), "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_management_interface_says_before_a_status_is_passed_over() {
+        let text = format!("{HEADER_2}CLIENT_LIST,a,192.0.2.1:5,,,1,2,d,1,UNDEF,0,0,c\nEND\n");
+        for replies in [
+            ">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\r\n",
+            "SUCCESS: pid=7\r\n>STATE:1795180825,CONNECTED,SUCCESS,,,,,\r\n",
+            "ENTER PASSWORD:SUCCESS: password is correct\r\n>INFO:x\r\n",
+        ] {
+            let text = format!("{replies}{}", text.replace('\n', "\r\n"));
+            assert_eq!(clients(&text).len(), 1, "{text}");
+            let statistics = format!("{replies}OpenVPN STATISTICS\nEND\n");
+            assert!(matches!(parse(statistics.as_bytes()), Document::Statistics(_)));
+        }
+        assert!(matches!(parse(b">INFO:x\n"), Document::Unknown));
+        assert!(matches!(parse(b">INFO:x"), Document::Unknown));
+    }
+
+    #[test]
+    fn who_has_an_address_or_a_route_has_authenticated() {
+        for (v4, v6, is_routed, expected) in [
+            ("", "", false, None),
+            ("0.0.0.0", "::", false, None),
+            ("10.8.0.2", "", false, Some("UNDEF")),
+            ("", "fd00:8::2", false, Some("UNDEF")),
+            ("", "", true, Some("UNDEF")),
+        ] {
+            let undef = Client { common_name: "UNDEF".into(), username: "UNDEF".into(), ..Client::default() };
+            let client = Client { virtual_address: v4.into(), virtual_ipv6: v6.into(), ..undef };
+            assert_eq!(client.identity(is_routed), expected.map(Text::from), "{v4} {v6} {is_routed}");
+            let ann = Client { username: "ann".into(), ..client };
+            assert_eq!(ann.identity(is_routed), Some("ann".into()));
+        }
+    }
+
+    #[test]
     fn a_client_is_known_by_its_name_or_its_users() {
         for (name, user, expected) in [
             ("ann", "UNDEF", Some("ann")),
@@ -618,7 +809,7 @@ mod tests {
             ("UNDEF", "", None),
         ] {
             let client = Client { common_name: name.into(), username: user.into(), ..Client::default() };
-            assert_eq!(client.identity(), expected.map(Text::from), "{name} {user}");
+            assert_eq!(client.identity(false), expected.map(Text::from), "{name} {user}");
         }
     }
 

@@ -196,6 +196,21 @@ impl Stamp {
         let modified = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
         SystemTime::now().duration_since(UNIX_EPOCH.checked_add(modified)?).ok()
     }
+
+    /// When the file was written to, in seconds since 1970 and nanoseconds.
+    pub fn modified(&self) -> (i64, i64) {
+        self.modified
+    }
+
+    /// Whether there is nothing in the file.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// The device and inode: the same for every name of one file.
+    pub fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
 }
 
 /// The stamp of a file as it is now.

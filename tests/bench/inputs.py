@@ -1,6 +1,7 @@
 """What the bench feeds the exporter: made, not captured, and as large as asked for."""
 
 import struct
+import time
 
 # Shapes as the captures under fixtures/ have them; a tenth of an SA's bytes are its own.
 IKE = (("version", "2"), ("state", "ESTABLISHED"), ("local-host", "192.0.2.1"), ("local-port", "4500"),
@@ -8,9 +9,9 @@ IKE = (("version", "2"), ("state", "ESTABLISHED"), ("local-host", "192.0.2.1"), 
 CHILD = (("state", "INSTALLED"), ("mode", "TUNNEL"), ("protocol", "ESP"), ("encap", "yes"))
 PROPOSAL = (("encr-alg", "AES_CBC"), ("encr-keysize", "128"), ("integ-alg", "HMAC_SHA2_256_128"))
 VERSION = (("daemon", "charon"), ("version", "5.9.8"), ("sysname", "Linux"))
-HEADER = """\
+HEADER = f"""\
 TITLE\tOpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)] [LZO] [LZ4] [EPOLL] [PKCS11] [MH/PKTINFO] [AEAD] [DCO]
-TIME\t2026-11-20 15:43:20\t1795189400
+TIME\tnow\t{int(time.time())}
 HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tVirtual IPv6 Address\tBytes Received\tBytes Sent\t\
 Connected Since\tConnected Since (time_t)\tUsername\tClient ID\tPeer ID\tData Channel Cipher
 """

@@ -5,7 +5,9 @@ all. Everything is given on the command line, so what a test does not say is Ope
 """
 
 import os
+import re
 import sys
+import time
 
 from host import run, wait_for
 
@@ -84,6 +86,11 @@ def escaped_for_subject(name):
     return "".join("\\" + letter if letter in "\\/+" else letter for letter in name)
 
 
+def written_now(text, age=0):
+    """A status of version 2 or 3 as it would be had it been written `age` seconds ago: a server whose file is old has ended."""
+    return re.sub(r"^TIME([\t,]).*", lambda row: f"TIME{row[1]}then{row[1]}{int(time.time()) - age}", text, count=1, flags=re.M)
+
+
 def await_rewrite(path, times=1):
     """Waits until a status file was rewritten `times` times; servers and clients both do it each second."""
     for _ in range(times):
@@ -95,12 +102,14 @@ class Server:
     """One OpenVPN server that rewrites its status file every second."""
 
     def __init__(
-        self, host, pki, name="server", proto="udp", port=1194, status_version=3, duplicate_cn=False, device="tun0", extra=()
+        self, host, pki, name="server", proto="udp", port=1194, status_version=3, duplicate_cn=False, device="tun0", extra=(),
+        zone=None,
     ):
         self.host, self.name, self.proto, self.port = host, name, proto, port
         self.status = host.lab.path(name, "status")
         self.log = f"{name}/log"
         certificate, key = pki.issue("gateway.example.org")
+        environment = {**os.environ, **({"TZ": zone} if zone else {})}
         self._process = host.start(
             "openvpn", "--mode", "server", "--tls-server", "--proto", proto, "--port", str(port),
             "--dev", device, "--dev-type", "tun", "--topology", "subnet", "--disable-dco",
@@ -108,7 +117,7 @@ class Server:
             "--ca", pki.authority, "--cert", certificate, "--key", key, "--dh", "none",
             "--status", self.status, "1", "--status-version", str(status_version),
             *(("--duplicate-cn",) if duplicate_cn else ()), *extra,
-            log=self.log,
+            log=self.log, env=environment,
         )
         wait_for("the OpenVPN server", lambda: "Initialization Sequence Completed" in host.lab.log(self.log))
         wait_for("the first status file", lambda: self.is_whole(self.read()))
@@ -142,6 +151,10 @@ class Server:
     def await_rewrite(self, times=1):
         """Waits until the file was rewritten, so that it shows what has happened until now."""
         await_rewrite(self.status, times)
+
+    def rotate(self):
+        """Renames the status file as logrotate does; the daemon goes on writing to it under its new name."""
+        os.rename(self.status, self.status + ".1")
 
     def stop(self):
         self._process.terminate()
@@ -202,6 +215,11 @@ class Site:
             self.gateway.run("ip", "route", "add", f"{address}/32", "via", OFFICE)
         self.pki = Pki(lab, f"{name}/pki")
         self._clients = 0
+
+    def move(self, address):
+        """From now on clients that are bound to no address come from this one of the far host."""
+        device = self.far.run("ip", "-o", "route", "get", GATEWAY).split(" dev ")[1].split()[0]
+        self.far.run("ip", "route", "replace", f"{GATEWAY}/32", "dev", device, "src", address)
 
     def server(self, **options):
         return Server(self.gateway, self.pki, f"{self.name}/server", **options)

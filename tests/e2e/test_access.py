@@ -41,7 +41,7 @@ def version_2(clients):
         "Connected Since,Connected Since (time_t),Username,Client ID,Peer ID,Data Channel Cipher\n"
     )
     return (
-        "TITLE,OpenVPN 2.6.3\nTIME,2026-11-20 13:20:25,1795180825\n"
+        f"TITLE,OpenVPN 2.6.3\nTIME,now,{int(time.time())}\n"
         + head + rows + "HEADER,ROUTING_TABLE,Virtual Address,Common Name,Real Address,Last Ref,Last Ref (time_t)\n"
         "GLOBAL_STATS,Max bcast/mcast queue length,0\nEND\n"
     )

@@ -12,6 +12,7 @@ import unittest
 
 from exporter import Exporter, binary, connect, fetch, free_port, read_exposition, series
 from host import Lab, wait_for
+from openvpn import written_now
 from replay import FIXTURES, Replay
 
 STATUS = FIXTURES / "openvpn" / "version-3" / "status"
@@ -104,8 +105,8 @@ class Discovery(Laboratory):
         Replay(self.lab, "two-children", machine.place("run/charon.vici"))
         machine.put("etc/ipsec.conf", (IPSEC / "ipsec.conf").read_text())
         machine.put("bin/ipsec", f"#!/bin/sh\nexec /bin/cat '{IPSEC}/statusall'\n", 0o755)
-        machine.put("run/openvpn.office.status", STATUS.read_text())
-        machine.put("var/log/openvpn/openvpn-status.log", STATUS.read_text())
+        machine.put("run/openvpn.office.status", written_now(STATUS.read_text()))
+        machine.put("var/log/openvpn/openvpn-status.log", written_now(STATUS.read_text()))
         machine.start()
         said = machine.log()
         for words in (

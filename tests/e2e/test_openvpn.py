@@ -1,5 +1,6 @@
 """OpenVPN: what the exporter says against the status files of real servers, read once more and naively."""
 
+import calendar
 import collections
 import json
 import os
@@ -10,7 +11,7 @@ import unittest
 
 from exporter import Exporter, series
 from host import Lab, wait_for
-from openvpn import HOME, TRAIN, Site, await_rewrite
+from openvpn import GATEWAY, GATEWAY_V6, HOME, OFFICE, OFFICE_V6, TRAIN, Site, await_rewrite, half_handshake
 
 AWKWARD = ("Front Desk", "Smith, Ann", 'the "spare" one', "DOMAIN\\laptop", "Žofie Müller")
 KEYS = (
@@ -32,7 +33,7 @@ SINCE = "2026-11-20 13:20:20,1795180820,UNDEF"
 said = []
 file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
 for number in range(10000, 10000 + times):
-    lines = ["TITLE,OpenVPN 2.6.14 x86_64-pc-linux-gnu", "TIME,2026-11-20 13:20:25,1795180825", HEADER]
+    lines = ["TITLE,OpenVPN 2.6.14 x86_64-pc-linux-gnu", f"TIME,now,{int(time.time())}", HEADER]
     lines += [
         f"CLIENT_LIST,client{client:02},192.0.2.2:{40000 + client},10.8.0.{client},,{number},{number},{SINCE},{client},{client},X"
         for client in range(10, 40 - number % 2)
@@ -318,8 +319,162 @@ class Crash(unittest.TestCase):
             live.kill()
             families = exporter.metrics()
             self.assertEqual(families["probe_success"].samples, {(): 0})
-            self.assertNotIn("ovpn_sessions_total", families)
+            self.assertEqual(families["ovpn_sessions_total"].samples, {(): 0})
+            self.assertNotIn("ovpn_client_sessions", families)
+            self.assertEqual(len(families["ovpn_bytes_in_total"].samples), 2, "what they had stays")
             self.assertEqual(json.loads(exporter.get("/sessions")[2]), [])
+
+    def test_a_killed_server_has_no_sessions_and_keeps_its_totals(self):
+        for version in (1, 2):
+            with self.subTest(version=version), Lab() as lab:
+                site = Site(lab, f"kill{version}")
+                server = site.server(status_version=version)
+                site.client("alice@example.com")
+                server.await_words("alice@example.com")
+                exporter = Exporter(lab, f"openvpn:\n  - {{name: office, status: {server.status}, stale_after: 3}}\n")
+                client = {"client": "alice@example.com_udp"}
+                wait_for("the session", lambda: exporter.value("ovpn_sessions_total") == 1)
+                server.kill()
+                text = server.whole()
+                wait_for("the end to be noticed", lambda: exporter.value("ovpn_server_up", server="office") == 0)
+                families = exporter.metrics()
+                self.assertEqual(families["ovpn_sessions_total"].samples, {(): 0})
+                self.assertEqual(list(families["probe_success"].samples.values()), [0])
+                self.assertNotIn("ovpn_client_sessions", families)
+                self.assertNotIn("ovpn_client_connected_timestamp_seconds", families)
+                (row,) = status_rows(text)
+                self.assertEqual(families["ovpn_bytes_in_total"].samples, {series(client): row.received})
+                self.assertEqual(json.loads(exporter.get("/sessions")[2]), [])
+                # A touched file is no live one.
+                os.utime(server.status)
+                self.assertEqual(exporter.value("ovpn_server_up", server="office"), 0)
+
+
+class Daemons(unittest.TestCase):
+    """What real daemons do that a status file without ids, zones or names says little about."""
+
+    def exporter_of(self, lab, server, name="exporter", **options):
+        return Exporter(lab, f"openvpn:\n  - {{name: office, status: {server.status}}}\n", name=name, **options)
+
+    def held(self, exporter, server):
+        """Waits for a scrape at rest and holds its totals against the file; returns the families."""
+        families, sessions, received, sent = Watched(exporter, [(server, "udp", "office")]).totals()
+        self.assertEqual(of_present(families, "ovpn_bytes_in_total"), received)
+        self.assertEqual(of_present(families, "ovpn_bytes_out_total"), sent)
+        self.assertEqual(families["ovpn_sessions_total"].samples, {(): sessions})
+        return families
+
+    def test_a_daemon_may_live_in_another_zone(self):
+        for daemon, offset in (("NPT-5:45", 20700), ("UTC0", 0), ("NST3:30", -12600)):
+            with self.subTest(daemon=daemon), Lab() as lab:
+                site = Site(lab, "zone")
+                server = site.server(status_version=1, zone=daemon)
+                site.client("alice@example.com")
+                server.await_words("alice@example.com")
+                exporter = self.exporter_of(lab, server, environment={"TZ": "EST5"})
+                families = self.held(exporter, server)
+                self.assertEqual(list(families["ovpn_server_up"].samples.values()), [1])
+                (row,) = status_rows(server.whole())
+                wall = time.strptime(row.since + " UTC", "%Y-%m-%d %H:%M:%S %Z")
+                since = calendar.timegm(wall) - offset
+                self.assertEqual(list(families["ovpn_client_connected_timestamp_seconds"].samples.values()), [since])
+                (updated,) = families["ovpn_status_updated_timestamp_seconds"].samples.values()
+                self.assertLess(abs(updated - time.time()), 60)
+                (session,) = json.loads(exporter.get("/sessions")[2])
+                self.assertEqual(session["established"], time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(since - 5 * 3600)))
+                server.kill()
+                # Hours later its date would be that of now, to an exporter that lives elsewhere.
+                written = os.stat(server.status).st_mtime
+                for hours in (1, 5):
+                    os.utime(server.status, (written - hours * 3600,) * 2)
+                    late = self.exporter_of(lab, server, f"late{hours}", environment={"TZ": f"LATE{5 + hours}"})
+                    self.assertEqual(late.value("ovpn_server_up", server="office"), 0, hours)
+                    self.assertEqual(late.value("ovpn_sessions_total"), 0)
+
+    def test_a_client_that_floats_is_the_same_session(self):
+        for version in (1, 3):
+            with self.subTest(version=version), Lab() as lab:
+                site = Site(lab, f"float{version}")
+                server = site.server(status_version=version)
+                client = site.client("alice@example.com")
+                client.send(50)
+                server.await_words(f"alice@example.com{chr(9) if version == 3 else ','}{OFFICE}")
+                exporter = self.exporter_of(lab, server)
+                self.held(exporter, server)
+                for address in (HOME, TRAIN):
+                    site.move(address)
+                    client.send(20)
+                    server.await_words(f"alice@example.com{chr(9) if version == 3 else ','}{address}")
+                    families = self.held(exporter, server)
+                    self.assertEqual(list(families["ovpn_client_sessions"].samples.values()), [1])
+
+    def test_clients_without_a_name_are_sessions_once_they_have_authenticated(self):
+        with Lab() as lab:
+            site = Site(lab, "undef")
+            extra = ("--verify-client-cert", "none", "--auth-user-pass-optional", "--script-security", "3",
+                     "--auth-user-pass-verify", "/bin/true", "via-env")
+            server = site.server(status_version=1, extra=extra)
+            exporter = self.exporter_of(lab, server)
+            site.client(None, extra=("--auth-user-pass", lab.write("login", "ann\nsecret\n", 0o600)))
+            half_handshake(site.far, TRAIN, 50222, GATEWAY)
+            server.await_words("UNDEF," + TRAIN, "UNDEF," + OFFICE)
+            families, files = Watched(exporter, [(server, "udp", "office")]).at_rest(exporter.metrics)
+            rows = [line.split(",") for line in files[0].decode().splitlines() if line.startswith("UNDEF,")]
+            received = {row[1].rsplit(":", 1)[0]: int(row[2]) for row in rows}
+            self.assertEqual(families["ovpn_sessions_total"].samples, {(): 1})
+            self.assertEqual(
+                families["ovpn_bytes_in_total"].samples, {series({"client": "UNDEF_udp"}): received[OFFICE]}
+            )
+            states = {session["remotehost"]: session["state"] for session in json.loads(exporter.get("/sessions")[2])}
+            self.assertEqual(states, {OFFICE: "ESTABLISHED", TRAIN: "CONNECTING"})
+
+    def test_devices_with_one_certificate_behind_one_address_are_sessions_of_their_own(self):
+        """OpenVPN 2.6 prints no ports of IPv6 clients, so that rows may differ in their bytes only."""
+        with Lab() as lab:
+            site = Site(lab, "twins")
+            server = site.server(proto="udp6", status_version=1, duplicate_cn=True)
+            options = {"remote": GATEWAY_V6, "proto": "udp6", "local": OFFICE_V6}
+            tills = [site.begin("till", local_port=44000 + number, **options) for number in range(3)]
+            for till in tills:
+                till.await_connected()
+            wait_for("three tills", lambda: server.read().count(f"till,{OFFICE_V6},".encode()) >= 3)
+            exporter = self.exporter_of(lab, server)
+            for till, count in zip(tills * 2, (30, 3, 12, 1, 40, 7)):
+                till.send(count)
+                server.await_rewrite(2)
+                families = self.held_twins(exporter, server)
+                self.assertEqual(list(families["ovpn_client_sessions"].samples.values()), [3])
+
+    def held_twins(self, exporter, server):
+        families, files = Watched(exporter, [(server, "udp", "office")]).at_rest(exporter.metrics)
+        rows = [line.split(",") for line in files[0].decode().splitlines() if line.startswith("till,")]
+        till = series({"client": "till_udp"})
+        for family, column in (("ovpn_bytes_in_total", 2), ("ovpn_bytes_out_total", 3)):
+            self.assertEqual(families[family].samples[till], sum(int(row[column]) for row in rows), rows)
+        return families
+
+    def test_a_rotated_file_is_that_of_its_server(self):
+        with Lab() as lab:
+            site = Site(lab, "rotated")
+            server = site.server(status_version=1)
+            client = site.client("alice@example.com")
+            server.await_words("alice@example.com")
+            folder = os.path.dirname(server.status)
+            for copy in ("status.2", "status~", "status.bak"):
+                with open(os.path.join(folder, copy), "wb") as file:
+                    file.write(server.whole())
+            os.utime(os.path.join(folder, "status.2"), (time.time() - 86400,) * 2)
+            exporter = Exporter(lab, f"openvpn:\n  - status: {folder}/*status*\n")
+            self.held(exporter, server)
+            targets = exporter.metrics()["gateway_exporter_target_up"].samples
+            self.assertEqual(list(targets), [series({"collector": "openvpn", "target": server.status})])
+            server.rotate()
+            client.send(20)
+            moved = server.status + ".1"
+            await_rewrite(moved, 2)
+            server.status = moved
+            self.held(exporter, server)
+            self.assertEqual(exporter.metrics()["gateway_exporter_target_up"].samples, targets)
 
 
 class Rewriting(unittest.TestCase):
@@ -348,9 +503,9 @@ class Rewriting(unittest.TestCase):
 
     def judge(self, families):
         """Whether the scrape has totals; they must be those of one writing."""
-        if "ovpn_bytes_in_total" not in families:
+        if "ovpn_sessions_total" not in families:
             self.assertEqual(list(families["gateway_exporter_target_up"].samples.values()), [0])
-            self.assertNotIn("ovpn_sessions_total", families)
+            self.assertNotIn("ovpn_client_sessions", families)
             return False
         received = of_present(families, "ovpn_bytes_in_total")
         self.assertEqual(received, of_present(families, "ovpn_bytes_out_total"))

@@ -20,8 +20,9 @@ server_name: gw
 vici_socket: {vici}
 ipsec_config: {ipsec}/ipsec.conf
 ipsec_command: [{command}]
-ovpnudpstatus: {udp}/status
-ovpntcpstatus: {tcp}/status
+openvpn:
+  - {{status: {udp}/status, protocol: udp, stale_after: 4000000000}}
+  - {{status: {tcp}/status, protocol: tcp, stale_after: 4000000000}}
 sockets:
   - {{name: there, host: 127.0.0.1, port: {there}, status: listen}}
   - {{name: nobody, host: 127.0.0.1, port: {nobody}, status: listen}}

@@ -20,6 +20,7 @@ from unittest import mock
 
 from exporter import Exporter, binary, read_exposition
 from host import Lab, wait_for
+from openvpn import written_now
 from replay import FIXTURES
 
 CHARON = FIXTURES / "strongswan" / "two-children"
@@ -251,20 +252,21 @@ class Sick(unittest.TestCase):
                 self.scrape()
                 self.remove_status()
                 spoil()
-                families = self.suffer("openvpn", reason, "ovpn_sessions_total")
+                # Without a file there is no server, and so no session; of a file that can't be read nothing is known.
+                lost = () if name == "missing" else ("ovpn_sessions_total",)
+                families = self.suffer("openvpn", reason, *lost)
                 self.assertIn("strongswan_sessions_total", families)
 
     def test_openvpn_is_stale(self):
         def written(age):
-            moment = int(time.time()) - age
             text = STATUS.read_text(encoding="utf-8")
             with open(self.lab.path("status.new"), "w", encoding="utf-8") as file:
-                file.write(re.sub(r"^TIME\t.*", f"TIME\tthen\t{moment}", text, count=1, flags=re.M))
+                file.write(written_now(text, age))
             os.rename(file.name, self.status)
-            return moment
+            with open(self.status, encoding="utf-8") as file:
+                return int(re.search(r"^TIME\t.*\t(\d+)$", file.read(), re.M)[1])
 
         logged = len(self.exporter.log())
-        sessions = None
         # The first two say that it is written every ten seconds.
         for age, is_up in ((20, 1), (10, 1), (3600, 0), (5, 1)):
             moment = written(age)
@@ -272,10 +274,11 @@ class Sick(unittest.TestCase):
                 families = self.scrape()
                 self.assertEqual(list(families["ovpn_server_up"].samples.values()), [is_up])
                 self.assertEqual(list(families["ovpn_status_updated_timestamp_seconds"].samples.values()), [moment])
-                # An old file was read all the same: what it says stands.
+                # An old file was read all the same: its clients' totals stand, but nobody is connected.
                 self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1})
-                sessions = sessions or families["ovpn_sessions_total"].samples
-                self.assertEqual(families["ovpn_sessions_total"].samples, sessions)
+                self.assertEqual(families["ovpn_sessions_total"].samples, {(): 3 * is_up})
+                self.assertEqual("ovpn_client_sessions" in families, bool(is_up))
+                self.assertEqual(len(families["ovpn_bytes_in_total"].samples), 3)
         # Said when it changes, and not at each scrape.
         (line,) = self.exporter.log()[logged:].splitlines()
         self.assertIn(f"{self.status}: stale, ", line)

@@ -45,7 +45,7 @@ def newest_binary():
 
 def status_file(clients):
     """An OpenVPN status file, version 3, as large as nobody's."""
-    head = "TITLE\tOpenVPN 2.6.14\nTIME\t2026-11-20 13:20:25\t1795180825\nHEADER\tCLIENT_LIST\tCommon Name\t"
+    head = f"TITLE\tOpenVPN 2.6.14\nTIME\tnow\t{int(time.time())}\nHEADER\tCLIENT_LIST\tCommon Name\t"
     head += "Real Address\tVirtual Address\tVirtual IPv6 Address\tBytes Received\tBytes Sent\tConnected Since\t"
     head += "Connected Since (time_t)\tUsername\tClient ID\tPeer ID\tData Channel Cipher\n"
     rows = (

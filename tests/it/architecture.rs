@@ -15,6 +15,7 @@ const PARSERS: [&str; 14] = [
     "ipsec/conf.rs",
     "ipsec/libreswan.rs",
     "ipsec/status.rs",
+    "openvpn/copies.rs",
     "openvpn/status.rs",
     "sockets/state_counts.rs",
     "sockets/procnet.rs",

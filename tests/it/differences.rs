@@ -6,8 +6,8 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
+use gateway_exporter::openvpn::Protocol;
 use gateway_exporter::openvpn::metrics::Reading;
-use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::session::json;
 use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
@@ -50,7 +50,8 @@ fn openvpn(rows: &[&str]) -> String {
 
 fn reading(file: &str) -> Reading<'_> {
     let (path, file) = (Path::new("/run/office.status"), Some(file.as_bytes()));
-    Reading { server: "office", path, file, protocol: Protocol::Udp, torn: false, stale_after: None }
+    let protocol = Protocol::Udp;
+    Reading { server: "office", path, modified: None, is_gone: false, file, protocol, torn: false, stale_after: None }
 }
 
 fn status(rows: &[&str]) -> String {
@@ -157,8 +158,7 @@ fn a_client_that_has_not_authenticated_is_no_session() {
     let text = openvpn(&rows);
     assert!(text.contains("ovpn_sessions_total 1\n") && !text.contains("UNDEF"), "{text}");
     let file = status(&rows);
-    let mut listed = Vec::new();
-    sessions::list(&reading(&file), "gateway", &mut listed);
+    let listed = crate::openvpn::listed(&reading(&file), crate::openvpn::now());
     let states: Vec<_> = listed.iter().map(|session| session.state.as_str()).collect();
     assert_eq!(states, ["CONNECTING", "ESTABLISHED"]);
 }

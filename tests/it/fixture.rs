@@ -81,7 +81,8 @@ impl Case {
         self.expect("expected.json", &text);
     }
 
-    fn expect(&self, file: &str, found: &str) {
+    /// Compares a text with a file of the case, or writes that file where `BLESS=1` is set.
+    pub(crate) fn expect(&self, file: &str, found: &str) {
         let path = self.path(file);
         if std::env::var_os("BLESS").is_some_and(|bless| bless == "1") {
             fs::write(&path, found).unwrap();

@@ -44,7 +44,7 @@ fn openvpn(files: &[(&str, Protocol)]) -> OpenVpn {
         name: None,
         status: original(file),
         protocol: Some(*protocol),
-        stale_after: None,
+        stale_after: Some(i64::MAX),
     };
     OpenVpn::new(Settings {
         servers: files.iter().map(server).collect(),

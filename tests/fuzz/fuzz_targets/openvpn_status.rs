@@ -15,18 +15,27 @@ use libfuzzer_sys::fuzz_target;
 mod judge;
 
 fuzz_target!(|file: &[u8]| {
-    let torn = file.len() % 2 == 0;
+    let length = file.len();
+    let torn = length % 2 == 0;
     let path = Path::new("/run/office.status");
-    let reading = Reading { server: "office", path, file: Some(file), protocol: Protocol::Udp, torn, stale_after: None };
+    let now = Now { seconds: 1_795_180_825, unix: |_| None, local: |_| None };
+    let protocol = Protocol::Udp;
+    let modified = (length / 8 % 2 == 0).then_some(1_795_180_820);
+    let file = Some(file);
+    let reading =
+        Reading { server: "office", path, modified, is_gone: false, file, protocol, torn, stale_after: None };
+    let mut memory = Memory::new(10);
     // What is made of the file is read from its length: one thing at a time, so that more files are tried.
-    if file.len() / 2 % 2 == 0 {
+    if length / 2 % 2 == 0 {
         let mut out = Exposition::default();
-        expose(&[reading], &mut Memory::new(10), Now { seconds: 1_795_180_825, unix: |_| None }, &mut out);
+        expose(&[reading], &mut memory, now, &mut out);
         return judge::check(out);
     }
     let mut rows = Vec::new();
-    sessions::list(&reading, "gateway", &mut rows);
-    if file.len() / 4 % 2 == 0 {
+    if let Some(times) = reading.times(&mut memory, now) {
+        sessions::list(&reading, times, now, "gateway", &mut rows);
+    }
+    if length / 4 % 2 == 0 {
         session::json(&rows);
     } else {
         let frame = Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true };

@@ -1,0 +1,271 @@
+//! Which names are those of copies: what log rotation, editors, packers and package managers leave beside a status
+//! file.
+//!
+//! A copy's text may still be the server's: OpenVPN keeps its file open, so after a rotation that renames the file
+//! (logrotate without `copytruncate`, `mv`, an editor that renames the old version) it goes on writing to the copy.
+//! The names that are known, one behind another too (`.1.gz`, `.log-20261127~`):
+//!
+//! | who | names | may be written by OpenVPN |
+//! |---|---|---|
+//! | logrotate | `.1` to `.99`; `.100` to `.999` beside NAME | yes |
+//! | logrotate `dateext`, newsyslog | `-20261127`, `.2026-11-27`, `_20261127-031500`, `-20261127-1795744800`; other runs of six digits or more beside NAME | yes |
+//! | logrotate `extension` | `NAME.1.log`, `NAME-20261127.log` beside `NAME.log` (also `.status`, `.txt`) | yes |
+//! | persons, cp, nano | `~`, `.~1~`, `.bak`, `.backup`, `.old`, `.orig`, `.save`, `.prev`, `.copy`, `-old`, `-bak`, with a number behind | yes |
+//! | rpm, dpkg, ucf, pacman, opkg | `.rpmsave`, `.rpmorig`, `.dpkg-old`, `.dpkg-bak`, `.ucf-old`, `.pacsave`, `.pacorig`, `-opkg.old` | yes |
+//! | the same | `.rpmnew`, `.dpkg-new`, `.dpkg-dist`, `.dpkg-tmp`, `.ucf-new`, `.ucf-dist`, `.pacnew`, `-opkg` | no |
+//! | vim, emacs, kate, patch | `.NAME.swp` (`.swo`, `.swn`, `.swx`), `.un~`, `#NAME#`, `.#NAME`, `.kate-swp`, `.rej` | no |
+//! | transfers | `.tmp`, `.part`, `.lock` | no |
+//! | packers | `.gz`, `.bz2`, `.xz`, `.zst`, `.lz4`, `.lzma`, `.lzo`, `.lz`, `.br`, `.Z`, `.zip`, `.7z`, `.tar`, `.tgz`, `.gpg` | no |
+//!
+//! A number of four or five digits is no copy's: `status.1194` and `status-1194` are named after a port.
+
+/// What a copy is a copy of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOf {
+    /// The name of the file that was copied.
+    pub original: String,
+    /// Whether OpenVPN may still be writing to it, under the name that it has now.
+    pub may_be_written: bool,
+}
+
+/// Endings of files that OpenVPN does not write to, in small letters.
+const FOREIGN: [&str; 34] = [
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zst",
+    ".lz4",
+    ".lzma",
+    ".lzo",
+    ".lz",
+    ".br",
+    ".z",
+    ".zip",
+    ".7z",
+    ".tar",
+    ".tgz",
+    ".gpg",
+    ".swp",
+    ".swo",
+    ".swn",
+    ".swx",
+    ".un~",
+    ".kate-swp",
+    ".rej",
+    ".tmp",
+    ".part",
+    ".lock",
+    ".rpmnew",
+    ".dpkg-new",
+    ".dpkg-dist",
+    ".dpkg-tmp",
+    ".ucf-new",
+    ".ucf-dist",
+    ".pacnew",
+    "-opkg",
+    ".crdownload",
+];
+
+/// Endings of files that were the status file when OpenVPN opened it, or copies of it, in small letters.
+const FORMER: [&str; 21] = [
+    "~",
+    ".bak",
+    ".backup",
+    ".old",
+    ".orig",
+    ".save",
+    ".prev",
+    ".copy",
+    "-old",
+    "-bak",
+    "_old",
+    "_bak",
+    " (copy)",
+    " - copy",
+    ".rpmsave",
+    ".rpmorig",
+    ".dpkg-old",
+    ".dpkg-bak",
+    ".ucf-old",
+    ".pacsave",
+    ".pacorig",
+];
+
+/// Endings that log rotation may leave behind the number or date.
+const EXTENSIONS: [&str; 3] = [".log", ".status", ".txt"];
+
+/// Which file a name says that it is a copy of; absent for names of originals. `exists` says whether there is a file of
+/// that name beside it: some names are copies' only then.
+pub fn copy_of(name: &str, exists: impl Fn(&str) -> bool) -> Option<CopyOf> {
+    let (mut original, mut may_be_written) = (name, true);
+    while let Some((shorter, is_former)) = shortened(original, &exists) {
+        original = shorter;
+        may_be_written &= is_former;
+    }
+    if original != name {
+        return Some(CopyOf { original: original.to_owned(), may_be_written });
+    }
+    let (stem, extension) =
+        EXTENSIONS.into_iter().find_map(|extension| Some((name.strip_suffix(extension)?, extension)))?;
+    let (shorter, may_be_written) = shortened(stem, &|_| true)?;
+    let original = format!("{shorter}{extension}");
+    exists(&original).then_some(CopyOf { original, may_be_written })
+}
+
+/// A name without its last ending of a copy, and whether OpenVPN may write to a file of that ending.
+fn shortened<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<(&'n str, bool)> {
+    let is_a_name = |rest: &&str| !rest.is_empty();
+    if let Some(rest) = name.strip_prefix('#').and_then(|rest| rest.strip_suffix('#')).filter(is_a_name) {
+        return Some((rest, false));
+    }
+    if let Some(rest) = name.strip_prefix(".#").filter(is_a_name) {
+        return Some((rest, false));
+    }
+    let lower = name.to_ascii_lowercase();
+    let without = |endings: &[&str]| {
+        let ending = endings.iter().filter(|ending| lower.ends_with(**ending)).max_by_key(|ending| ending.len())?;
+        name.get(..name.len().checked_sub(ending.len())?).filter(is_a_name)
+    };
+    if let Some(rest) = without(&FOREIGN) {
+        // vim hides its own files.
+        return Some((rest.strip_prefix('.').filter(is_a_name).unwrap_or(rest), false));
+    }
+    let former = without(&FORMER).or_else(|| numbered(name, exists)).or_else(|| dated(name, exists));
+    former.filter(is_a_name).map(|rest| (rest, true))
+}
+
+/// A name without the number of a rotation (`.1`) or of a backup (`.bak2`; `.~2~` without its last letter).
+fn numbered<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<&'n str> {
+    let rest = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let digits = name.len().checked_sub(rest.len()).filter(|digits| *digits > 0)?;
+    if let Some(rest) = rest.strip_suffix(".~") {
+        return Some(rest);
+    }
+    let is_backup = [".bak", ".old", ".save", ".orig"].iter().any(|ending| rest.ends_with(ending));
+    if is_backup {
+        return Some(rest);
+    }
+    let original = rest.strip_suffix('.')?;
+    (digits < 3 || (digits == 3 && exists(original))).then_some(original)
+}
+
+/// A name without the date of a rotation.
+fn dated<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<&'n str> {
+    let starts = name.char_indices().filter(|(_, letter)| matches!(letter, '-' | '.' | '_'));
+    starts.filter_map(|(at, _)| name.split_at_checked(at)).find_map(|(original, tail)| {
+        let tail = tail.get(1..)?;
+        let is_long = tail.len() > 5 && tail.bytes().all(|byte| byte.is_ascii_digit());
+        (is_dated(tail) || (is_long && exists(original))).then_some(original)
+    })
+}
+
+/// Whether a text is a date (`20261127`, `2026-11-27`), with a time or a number behind it or without.
+fn is_dated(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_digit() || "-_.:TZ".contains(letter);
+    let digits: String = text.chars().filter(char::is_ascii_digit).take(25).collect();
+    let number = |from, to| digits.get(from..to).and_then(|digits| digits.parse::<u32>().ok());
+    let (Some(year), Some(month), Some(day)) = (number(0, 4), number(4, 6), number(6, 8)) else { return false };
+    let is_date = (1990..2100).contains(&year) && (1..13).contains(&month) && (1..32).contains(&day);
+    is_date && digits.len() < 25 && text.chars().all(is_part) && text.get(..4) == digits.get(..4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "openvpn-status.log";
+
+    /// What a name is a copy of where the file NAME is there.
+    fn beside_the_original(name: &str) -> Option<(String, bool)> {
+        copy_of(name, |other| other == NAME).map(|copy| (copy.original, copy.may_be_written))
+    }
+
+    #[test]
+    fn copies_are_known_by_their_names() {
+        for (ending, may_be_written) in [
+            (".1", true),
+            (".42", true),
+            (".365", true),
+            (".2.gz", false),
+            (".3.xz", false),
+            (".gz", false),
+            (".1.zst", false),
+            (".1.bz2", false),
+            (".1.GZ", false),
+            (".Z", false),
+            ("~", true),
+            (".~12~", true),
+            (".bak", true),
+            (".BAK", true),
+            (".bak2", true),
+            (".bak.1", true),
+            (".old", true),
+            ("-old", true),
+            (".orig", true),
+            (".save", true),
+            (".save.1", true),
+            (".swp", false),
+            (".swx", false),
+            (".kate-swp", false),
+            ("-20261127", true),
+            (".20261127", true),
+            ("_2026-11-27", true),
+            ("-20261127.gz", false),
+            ("-20261127-1795744800", true),
+            ("-2026-11-27T03:15:00", true),
+            ("-2026-11-27_03.15.00", true),
+            ("-1795744800", true),
+            ("-202611", true),
+            (".rpmsave", true),
+            (".rpmnew", false),
+            (".dpkg-old", true),
+            (".dpkg-dist", false),
+            (".ucf-old", true),
+            (".pacsave", true),
+            (".tmp", false),
+            (".1.old~", true),
+        ] {
+            let name = format!("{NAME}{ending}");
+            assert_eq!(beside_the_original(&name), Some((NAME.into(), may_be_written)), "{name}");
+        }
+        for (name, may_be_written) in [
+            ("openvpn-status.1.log", true),
+            ("openvpn-status-20261127.log", true),
+            ("openvpn-status-old.log", true),
+            ("openvpn-status (copy).log", true),
+            (".openvpn-status.log.swp", false),
+            ("#openvpn-status.log#", false),
+            (".#openvpn-status.log", false),
+        ] {
+            assert_eq!(beside_the_original(name), Some((NAME.into(), may_be_written)), "{name}");
+        }
+    }
+
+    #[test]
+    fn originals_are_known_by_their_names() {
+        for name in [
+            NAME,
+            "openvpn.office.status",
+            "openvpn-status.1194",
+            "openvpn-status-1194.log",
+            "status-2.log",
+            "server1.status",
+            "server2",
+            "site-443",
+            "status.443",
+            "openvpn.1.status",
+            "status-20269999",
+            "old",
+            "bak",
+            "~",
+            ".bak",
+            "1",
+            "20261127",
+            "",
+            "threshold",
+            "tcp-1795744800",
+        ] {
+            assert_eq!(copy_of(name, |_| false), None, "{name}");
+        }
+    }
+}
