@@ -17,5 +17,6 @@ mod openvpn;
 mod originals;
 mod reader;
 mod readme;
+mod scripted_charon;
 mod sockets;
 mod strongswan;
