@@ -244,6 +244,15 @@ pub enum Error {
         /// The most that is read, in bytes.
         limit: usize,
     },
+    /// More entries than we are willing to keep.
+    TooMany {
+        /// The path, address or command.
+        thing: String,
+        /// The most entries that are kept.
+        limit: usize,
+        /// What they are, in the plural.
+        what: &'static str,
+    },
     /// Not what the format allows.
     Malformed {
         /// The path, address or command.
@@ -287,6 +296,7 @@ impl Error {
             | Self::Io { thing, .. }
             | Self::TimedOut { thing }
             | Self::TooLong { thing, .. }
+            | Self::TooMany { thing, .. }
             | Self::Malformed { thing, .. }
             | Self::Refused { thing, .. } => thing,
         }
@@ -319,6 +329,7 @@ impl fmt::Display for Error {
             Self::Io { thing, why } | Self::Refused { thing, why } => write!(out, "{thing}: {why}"),
             Self::TimedOut { thing } => write!(out, "{thing}: no answer in time"),
             Self::TooLong { thing, limit } => write!(out, "{thing}: more than {limit} bytes"),
+            Self::TooMany { thing, limit, what } => write!(out, "{thing}: more than {limit} {what}"),
             Self::Malformed { thing, expected, offset } => {
                 write!(out, "{thing}: expected {expected} at byte {offset}")
             }

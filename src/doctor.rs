@@ -223,6 +223,10 @@ fn charon(error: &Error, scene: &Scene) -> (Words, Words) {
         Error::TimedOut { .. } => {
             ("charon hangs".into(), "swanctl --stats shows whether it answers others; if not, restart it".into())
         }
+        Error::TooMany { .. } => (
+            "nothing is said of any, since half of them would be wrong".into(),
+            "swanctl --list-conns, --list-pols, --list-pools, --list-certs and --counters show them".into(),
+        ),
         Error::Malformed { .. } | Error::TooLong { .. } => (
             "what answers there does not speak VICI".into(),
             "vici_socket must name the socket of charon's plugin vici".into(),

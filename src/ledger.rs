@@ -226,6 +226,8 @@ impl Ledger {
         let place = self.session(source, key);
         let session = self.sessions.get_mut(place)?;
         let more = counted.with(session.last, u64::saturating_sub);
+        // A CHILD_SA goes on under the IKE_SA that replaces its own.
+        session.source = source;
         (session.last, session.seen) = (session.last.with(counted, u64::max), now);
         let known = session.account;
         let account = known.unwrap_or_else(|| self.account(&name()));

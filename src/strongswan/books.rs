@@ -1,44 +1,86 @@
 //! What clients and tunnels have had in all, over every SA that was ever seen.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use super::sa::{ChildSa, Connection, Identity, IkeSa};
+use super::configured::{Configured, Volume};
+use super::ike_sas::{IkeSas, Missing, Unlisted};
+use super::sa::{ChildSa, Identity, IkeSa};
 use crate::ledger::{Ledger, Source, Traffic};
 use crate::text::{Text, clip};
 
 /// Stands between the names of a connection and its child; no configured name can hold it.
 const BETWEEN: char = '\0';
 
-/// The totals of every client and every tunnel.
+/// The totals of every client and every tunnel, and the IKE_SAs that they come from.
 #[derive(Debug, Default)]
 pub struct Books {
+    /// Those that were listed, or may be there all the same.
+    pub ikes: IkeSas,
     clients: Ledger,
     tunnels: Ledger,
     identity: Identity,
-    /// So many sessions may be known before what is heard between two looks is no longer booked.
+    /// How much the CHILD_SAs of those tunnels carry that are rekeyed by volume.
+    volumes: HashMap<String, Volume>,
+    /// How many CHILD_SAs may be known before nothing more is booked.
     limit: usize,
+    /// How many clients, and tunnels, may be kept that are there no more.
+    most: usize,
+    /// CHILD_SAs that the current list had so far.
+    listed: usize,
+    /// The most that lists had, by and by forgotten.
+    usual: usize,
 }
 
-/// How many sessions may be heard of between two looks: nobody may ever look again.
-const MOST_HEARD: usize = 10_000;
+/// How many CHILD_SAs may be booked beyond those that the last list had: of a list that never ends, or by events where
+/// nobody ever asks for a list again.
+const MOST_HEARD: usize = 5_000;
+
+/// How many CHILD_SAs are remembered, that are gone or not, for one that is listed: they are for ten minutes.
+const REMEMBERED: usize = 4;
+
+/// The most IKE_SAs that charon is busy with of which more is kept than their names: each is looked for.
+const MOST_KEPT: usize = 1_000;
+
+/// The most IKE_SAs that charon is believed to have.
+const MOST_EXPECTED: u64 = 100_000;
+
+/// The most that it may have where it does not count them, which each charon does.
+const EXPECTED: u64 = 5_000;
 
 impl Books {
     /// Books that keep at most `most` clients, and as many tunnels, that are there no more.
     pub fn new(identity: Identity, most: usize) -> Self {
-        Self { clients: Ledger::new(most), tunnels: Ledger::new(most), identity, limit: MOST_HEARD }
+        let (clients, tunnels) = (Ledger::new(most), Ledger::new(most));
+        Self { clients, tunnels, identity, limit: MOST_HEARD, most, ..Self::default() }
     }
 
-    /// Begins a look at all SAs.
-    pub fn begin(&mut self) {
+    /// Begins a look at all SAs, of so many IKE_SAs as charon counts, and notes the tunnels that are loaded, also those
+    /// that carry nothing.
+    pub fn begin(&mut self, counted: Option<u64>, configured: &Configured) {
         self.clients.begin();
         self.tunnels.begin();
+        self.listed = 0;
+        let expected = counted.unwrap_or(EXPECTED).min(MOST_EXPECTED);
+        self.limit = self.limit.max(limit(usize::try_from(expected).unwrap_or(0)));
+        self.volumes.clear();
+        for (connection, child) in configured.children().filter(|(_, child)| child.has_sas()) {
+            let name = tunnel(Text::new(connection), Text::new(&child.name));
+            if has_room(&self.tunnels, self.limit, self.most) {
+                self.tunnels.open(&name);
+            }
+            if child.volume != Volume::default() {
+                self.volumes.insert(name, child.volume);
+            }
+        }
     }
 
-    /// Notes the tunnels of a loaded connection, also those that carry nothing.
-    pub fn load(&mut self, connection: &Connection<'_>) {
-        for child in connection.children() {
-            self.tunnels.open(&format!("{}{BETWEEN}{child}", connection.name));
+    /// How much a CHILD_SA may carry before it is rekeyed.
+    pub fn volume(&self, ike: &IkeSa<'_>, child: &ChildSa<'_>) -> Volume {
+        if self.volumes.is_empty() {
+            return Volume::default();
         }
+        self.volumes.get(&tunnel(ike.name, child.name)).copied().unwrap_or_default()
     }
 
     /// Notes who is there, also while nothing goes through its IKE_SA.
@@ -46,33 +88,51 @@ impl Books {
     /// An IKE_SA that is not up and has no child is not booked: until it is authenticated, its
     /// peer can claim any identity.
     pub fn greet(&mut self, ike: &IkeSa<'_>) {
-        if let Some(client) = ike.client(self.identity).filter(|_| ike.is_up()) {
+        let has_room = has_room(&self.clients, self.limit, self.most);
+        if let Some(client) = ike.client(self.identity).filter(|_| ike.is_up() && has_room) {
             self.clients.open(&name(client));
         }
     }
 
-    /// Books what a CHILD_SA of an IKE_SA counts at the moment `now`.
+    /// Books what a listed CHILD_SA of an IKE_SA counts at the moment `now`.
     pub fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
-        let charon = Source::default();
-        if let Some(client) = ike.client(self.identity) {
-            self.clients.see(charon, key, traffic, None, now, || name(client));
-        }
-        self.tunnels.see(charon, key, traffic, None, now, || format!("{}{BETWEEN}{}", ike.name, child.name).into());
+        self.listed = self.listed.saturating_add(1);
+        self.hear(ike, child, now);
     }
 
-    /// Books the same between two looks.
+    /// Books the same where an event tells it.
     pub fn hear(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        if self.tunnels.sessions() < self.limit {
-            self.see(ike, child, now);
+        if self.tunnels.sessions() >= self.limit {
+            return;
         }
+        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
+        let ike_sa = self.source(ike.unique_id.number());
+        if let Some(client) = ike.client(self.identity) {
+            self.clients.see(ike_sa, key, traffic, None, now, || name(client));
+        }
+        self.tunnels.see(ike_sa, key, traffic, None, now, || tunnel(ike.name, child.name).into());
     }
 
-    /// Ends the look.
-    pub fn end(&mut self, now: i64) {
+    /// Ends the look, which left out so many IKE_SAs. What is known of those that are there all the same stays, however
+    /// long charon is busy with them.
+    pub fn end(&mut self, now: i64, unlisted: Unlisted) -> Missing {
+        let missing = self.ikes.settle(unlisted);
+        for number in missing.numbers.iter().take(MOST_KEPT) {
+            let ike_sa = self.source(Some(*number));
+            self.clients.keep(ike_sa, now);
+            self.tunnels.keep(ike_sa, now);
+        }
         self.clients.end(now);
         self.tunnels.end(now);
-        self.limit = self.tunnels.sessions().saturating_add(MOST_HEARD);
+        // Those that have all gone at once are remembered for as long, beside those that come back.
+        self.usual = self.listed.max(self.usual.saturating_sub(self.usual / 32));
+        self.limit = limit(self.usual);
+        missing
+    }
+
+    /// What tells the CHILD_SAs of one IKE_SA from those of others; charon always numbers them.
+    fn source(&self, number: Option<u64>) -> Source {
+        number.map_or_else(Source::default, |number| self.clients.source(number))
     }
 
     /// Every client and its totals, in the order in which they were first seen.
@@ -89,6 +149,21 @@ impl Books {
     }
 }
 
+/// A tunnel's name as its account has it.
+fn tunnel(connection: Text<'_>, child: Text<'_>) -> String {
+    format!("{connection}{BETWEEN}{child}")
+}
+
+/// How many CHILD_SAs may be known where so many are listed.
+fn limit(listed: usize) -> usize {
+    listed.saturating_mul(REMEMBERED).saturating_add(MOST_HEARD)
+}
+
+/// Whether one more name can be kept, beside those of `most` that are there no more.
+fn has_room(names: &Ledger, limit: usize, most: usize) -> bool {
+    names.accounts().len() < limit.saturating_add(most)
+}
+
 /// A client's name as its account has it.
 fn name(client: Text<'_>) -> Cow<'_, str> {
     clip(String::from_utf8_lossy(client.bytes()))
@@ -100,5 +175,125 @@ fn traffic(child: &ChildSa<'_>) -> Traffic {
         bytes_out: child.bytes_out.unwrap_or(0),
         packets_in: child.packets_in.unwrap_or(0),
         packets_out: child.packets_out.unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IKE_SA of that number with a peer.
+    fn ike<'a>(number: &'a str, state: &'a str) -> IkeSa<'a> {
+        let mut ike = IkeSa::default();
+        (ike.name, ike.unique_id, ike.state, ike.remote_id) = ("gw".into(), number.into(), state.into(), "peer".into());
+        ike
+    }
+
+    fn child(number: &str, bytes: u64) -> ChildSa<'_> {
+        let (name, bytes_in) = ("lan".into(), Some(bytes));
+        ChildSa { name, unique_id: number.into(), spi_in: number.into(), bytes_in, ..ChildSa::default() }
+    }
+
+    fn received(books: &Books) -> Vec<u64> {
+        books.clients().map(|(_, total)| total.bytes_in).chain(books.tunnels().map(|row| row.2.bytes_in)).collect()
+    }
+
+    #[test]
+    fn only_who_is_authenticated_is_a_client_before_anything_went_through() {
+        for (state, clients) in
+            [("CONNECTING", 0), ("DELETING", 0), ("REKEYED", 0), ("", 0), ("ESTABLISHED", 1), ("REKEYING", 1)]
+        {
+            let mut books = Books::new(Identity::Remote, 10);
+            books.begin(Some(1), &Configured::default());
+            books.greet(&ike("1", state));
+            assert_eq!(books.clients().count(), clients, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_events_tell_between_two_lists_is_bounded() {
+        let mut books = Books::new(Identity::Remote, 10);
+        let numbers: Vec<String> = (0..3 * MOST_HEARD).map(|number| number.to_string()).collect();
+        for round in 0..3 {
+            for number in &numbers {
+                books.hear(&ike(number, "ESTABLISHED"), &child(number, 1), round);
+            }
+            assert_eq!(books.tunnels.sessions(), MOST_HEARD);
+            books.begin(Some(0), &Configured::default());
+            books.end(round, Unlisted::default());
+        }
+        assert_eq!(received(&books), [MOST_HEARD as u64; 2]);
+    }
+
+    #[test]
+    fn a_list_that_charon_says_is_long_is_booked_whole() {
+        let mut books = Books::new(Identity::Remote, 10);
+        books.begin(Some(3 * MOST_HEARD as u64), &Configured::default());
+        for number in 0..3 * MOST_HEARD {
+            let number = number.to_string();
+            books.see(&ike(&number, "ESTABLISHED"), &child(&number, 1), 0);
+        }
+        books.end(0, Unlisted::default());
+        assert_eq!(received(&books), [3 * MOST_HEARD as u64; 2]);
+    }
+
+    #[test]
+    fn who_comes_back_after_all_have_gone_is_counted() {
+        let mut books = Books::new(Identity::Remote, 10);
+        let mut list = |numbers: std::ops::Range<usize>, now| {
+            books.begin(Some(numbers.len() as u64), &Configured::default());
+            for number in numbers {
+                let number = number.to_string();
+                books.see(&ike(&number, "ESTABLISHED"), &child(&number, 1), now);
+            }
+            books.end(now, Unlisted::default());
+            received(&books)
+        };
+        assert_eq!(list(0..2 * MOST_HEARD, 0), [10_000; 2]);
+        for now in 1..20 {
+            list(0..0, 15 * now);
+        }
+        assert_eq!(list(20_000..20_100, 300), [10_100; 2]);
+    }
+
+    #[test]
+    fn what_an_ike_sa_had_that_hangs_for_long_is_not_counted_twice() {
+        let mut books = Books::new(Identity::Remote, 10);
+        let (hangs, mut look) = (ike("1", "ESTABLISHED"), 0);
+        let mut list = |books: &mut Books, is_listed: bool, bytes: u64| {
+            look += 300;
+            books.begin(Some(1), &Configured::default());
+            books.ikes.begin();
+            if is_listed {
+                books.see(&hangs, &child("7", bytes), look);
+                books.ikes.see(&hangs);
+            }
+            let unlisted = u64::from(!is_listed);
+            books.end(look, Unlisted { least: unlisted, most: unlisted }).count
+        };
+        assert_eq!(list(&mut books, true, 1000), 0);
+        for _ in 0..10 {
+            assert_eq!(list(&mut books, false, 0), 1);
+            assert_eq!(received(&books), [1000; 2]);
+        }
+        assert_eq!(list(&mut books, true, 1200), 0);
+        assert_eq!(received(&books), [1200; 2]);
+    }
+
+    #[test]
+    fn a_child_sa_goes_on_under_the_ike_sa_that_replaces_its_own() {
+        let mut books = Books::new(Identity::Remote, 10);
+        for (look, number, bytes, unlisted) in
+            [(0, "1", 100, 0), (300, "2", 150, 0), (900, "", 0, 1), (1600, "2", 160, 0)]
+        {
+            books.begin(Some(1), &Configured::default());
+            books.ikes.begin();
+            if !number.is_empty() {
+                books.see(&ike(number, "ESTABLISHED"), &child("7", bytes), look);
+                books.ikes.see(&ike(number, "ESTABLISHED"));
+            }
+            books.end(look, Unlisted { least: unlisted, most: unlisted });
+        }
+        assert_eq!(received(&books), [160; 2]);
     }
 }

@@ -87,6 +87,11 @@ impl Stats {
         }
         stats
     }
+
+    /// IKE_SAs that are not half-open; absent where charon does not count them.
+    pub fn established(&self) -> Option<u64> {
+        Some(self.ikes?.saturating_sub(self.half_open.unwrap_or(0)))
+    }
 }
 
 /// The pools in the answer to `get-pools`.

@@ -1,10 +1,11 @@
 //! What charon's answers mean to Prometheus.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::books::Books;
+use super::configured::{Configured, Moment};
 use super::inside::{Event, PRIORITIES, Pool, Stats};
-use super::sa::{ChildSa, Connection, IkeSa};
+use super::sa::{ChildSa, IkeSa};
 use crate::expo::{
     Exposition, Family, Group, Label, LabelValue, Shape, Table, Twin, Value, counter, gauge, label, table,
 };
@@ -30,14 +31,31 @@ impl Table for Info {
         &[gauge("strongswan_info", "Software info", Twin::First, |_| Some(1u64.into()))];
 }
 
-struct Count;
+/// How many IKE_SAs there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// In all.
+    pub total: u64,
+    /// Established ones, also where charon is busy with them.
+    pub sessions: u64,
+    /// Those that charon is busy with and did not list; absent where it does not tell how many it has.
+    pub busy: Option<u64>,
+}
 
 impl Table for Count {
-    type Row<'a> = u64;
+    type Row<'a> = Self;
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_number_of_ikes_connected", "Number of IKE_SAs.", Twin::Sum, |count| Some((*count).into())),
-        gauge("strongswan_sessions_total", "Total number of active sessions", Twin::Sum, |count| Some((*count).into())),
+        gauge(
+            "strongswan_busy_ike_sas",
+            "IKE_SAs that charon has and did not list, since it is busy with them.",
+            Twin::Sum,
+            |count| count.busy.map(Value::from),
+        ),
+        gauge("strongswan_number_of_ikes_connected", "Number of IKE_SAs.", Twin::Sum, |count| Some(count.total.into())),
+        gauge("strongswan_sessions_total", "Total number of active sessions", Twin::Sum, |count| {
+            Some(count.sessions.into())
+        }),
     ];
 }
 
@@ -94,10 +112,12 @@ struct ConnectionSessions;
 impl Table for ConnectionSessions {
     type Row<'a> = (Text<'a>, u64);
     const LABELS: &'static [Label<Self>] = &[label("connection", |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] =
-        &[gauge("strongswan_connection_sessions", "Number of IKE_SAs of the connection.", Twin::First, |row| {
-            Some(row.1.into())
-        })];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "strongswan_connection_sessions",
+        "Number of established IKE_SAs of the connection.",
+        Twin::Sum,
+        |row| Some(row.1.into()),
+    )];
 }
 
 struct Ike;
@@ -302,9 +322,23 @@ impl Table for Tunnel {
         &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
-        "Whether a configured child has a CHILD_SA that carries traffic.",
+        "Whether a configured child has a CHILD_SA that carries traffic, or, where it is a shunt, its policy.",
         Twin::Highest,
         |row| Some(row.2.into()),
+    )];
+}
+
+struct Trap;
+
+impl Table for Trap {
+    type Row<'a> = (Text<'a>, Text<'a>);
+    const LABELS: &'static [Label<Self>] =
+        &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "strongswan_tunnel_trap_installed",
+        "1 for a child with an installed trap policy, which brings it up when there is traffic; other children have no sample.",
+        Twin::Highest,
+        |_| Some(1u64.into()),
     )];
 }
 
@@ -438,85 +472,6 @@ impl Table for Certified {
     const GROUP: Option<Group> = Some(Group::Certificates);
 }
 
-/// The connections that are loaded, what should be up, and what is.
-#[derive(Default)]
-pub struct Configured {
-    connections: Vec<Vec<u8>>,
-    tunnels: Vec<(Vec<u8>, Vec<u8>)>,
-    up: HashMap<Vec<u8>, HashMap<Vec<u8>, bool>>,
-}
-
-/// What was seen in one list: how many IKE_SAs of each connection, and the SAs' numbers.
-#[derive(Default)]
-pub struct Sessions {
-    counts: HashMap<Vec<u8>, u64>,
-    ikes: HashSet<u64>,
-    children: HashSet<u64>,
-}
-
-impl Sessions {
-    fn count(&mut self, ike: &IkeSa<'_>) {
-        match self.counts.get_mut(ike.name.bytes()) {
-            Some(count) => *count = count.saturating_add(1),
-            None => drop(self.counts.insert(ike.name.bytes().to_vec(), 1)),
-        }
-    }
-
-    /// Whether the number of an IKE_SA is one that no other had.
-    fn is_new(&mut self, ike: &IkeSa<'_>) -> bool {
-        ike.unique_id.number().is_some_and(|ike| self.ikes.insert(ike))
-    }
-
-    /// The same of a CHILD_SA.
-    fn is_new_child(&mut self, child: &ChildSa<'_>) -> bool {
-        child.unique_id.number().is_some_and(|child| self.children.insert(child))
-    }
-
-    fn of(&self, connection: &[u8]) -> u64 {
-        self.counts.get(connection).copied().unwrap_or(0)
-    }
-}
-
-impl Configured {
-    /// Notes a loaded connection; one for anyone has no tunnels that should be up.
-    pub fn load(&mut self, connection: &Connection<'_>) {
-        let name = connection.name.bytes().to_vec();
-        if !connection.is_for_anyone() {
-            for child in connection.children() {
-                let child = child.bytes().to_vec();
-                self.tunnels.push((name.clone(), child.clone()));
-                self.up.entry(name.clone()).or_default().insert(child, false);
-            }
-        }
-        self.connections.push(name);
-    }
-
-    /// Notes a child of an IKE_SA, if it carries traffic.
-    fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>) {
-        let children = self.up.get_mut(ike.name.bytes()).filter(|_| child.is_up());
-        if let Some(up) = children.and_then(|children| children.get_mut(child.name.bytes())) {
-            *up = true;
-        }
-    }
-
-    /// Exposes what was loaded and which of it is up. Without `sessions`, which is where not all
-    /// IKE_SAs were seen, a child that was not is neither up nor down.
-    pub fn expose(&self, sessions: Option<&Sessions>, out: &mut Exposition) {
-        out.add::<Known>(&(self.connections.len() as u64));
-        for connection in &self.connections {
-            if let Some(sessions) = sessions {
-                out.add::<ConnectionSessions>(&(Text::new(connection), sessions.of(connection)));
-            }
-        }
-        for (connection, child) in &self.tunnels {
-            let up = self.up.get(connection).and_then(|children| children.get(child)).copied().unwrap_or(false);
-            if up || sessions.is_some() {
-                out.add::<Tunnel>(&(Text::new(connection), Text::new(child), up));
-            }
-        }
-    }
-}
-
 /// What this source exposes.
 pub const TABLES: &[&dyn Shape] = &[
     table::<Probe>(),
@@ -534,6 +489,7 @@ pub const TABLES: &[&dyn Shape] = &[
     table::<ChildEncryption>(),
     table::<ChildIntegrity>(),
     table::<Tunnel>(),
+    table::<Trap>(),
     table::<Daemon>(),
     table::<Jobs>(),
     table::<PoolSize>(),
@@ -564,8 +520,27 @@ pub fn expose_down(out: &mut Exposition) {
 }
 
 /// Exposes how many IKE_SAs there are.
-pub fn expose_count(ikes: u64, out: &mut Exposition) {
-    out.add::<Count>(&ikes);
+pub fn expose_count(count: &Count, out: &mut Exposition) {
+    out.add::<Count>(count);
+}
+
+/// Exposes what is loaded and which of it is up.
+pub fn expose_configured(configured: &Configured, out: &mut Exposition) {
+    out.add::<Known>(&configured.known);
+    for connection in configured.connections() {
+        if let Some(sessions) = connection.sessions {
+            out.add::<ConnectionSessions>(&(Text::new(&connection.name), sessions));
+        }
+    }
+    for (connection, child) in configured.children() {
+        let (connection, name) = (Text::new(connection), Text::new(&child.name));
+        if let Some(is_up) = child.is_up() {
+            out.add::<Tunnel>(&(connection, name, is_up));
+        }
+        if child.is_trapped() {
+            out.add::<Trap>(&(connection, name));
+        }
+    }
 }
 
 /// Exposes what charon says of itself, and the unix time at which it started.
@@ -593,28 +568,61 @@ pub fn expose_certificate(certificate: &Certified, out: &mut Exposition) {
     out.add::<Certified>(&certificate);
 }
 
-/// Books and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them.
-pub fn see(
-    ike: &IkeSa<'_>,
-    now: i64,
-    configured: &mut Configured,
-    sessions: &mut Sessions,
-    books: &mut Books,
-    out: &mut Exposition,
-) {
-    sessions.count(ike);
-    let mut children: u64 = 0;
-    for child in ike.children() {
-        children = children.saturating_add(1);
-        configured.see(ike, &child);
-        books.see(ike, &child, now);
-        let is_new = sessions.is_new_child(&child);
-        expose_child(&ChildRow { ike, child }, is_new, out);
+/// One list of all IKE_SAs: what it exposes, and what it counts.
+#[derive(Default)]
+pub struct Listing {
+    /// The samples of its SAs.
+    pub out: Exposition,
+    /// Established IKE_SAs.
+    pub up: u64,
+    /// The same of each connection, by its position.
+    pub sessions: Vec<u64>,
+    children: HashSet<u64>,
+}
+
+impl Listing {
+    /// A list that nothing was seen of, with samples on the terms of `out`.
+    pub fn like(out: &Exposition) -> Self {
+        Self { out: out.like(), ..Self::default() }
     }
-    if children == 0 {
-        books.greet(ike);
+
+    /// Counts, books and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them. One that a
+    /// stranger began is neither booked nor exposed: `strongswan_half_open_ike_sas` counts it.
+    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, books: &mut Books) {
+        if ike.is_unauthenticated() {
+            return;
+        }
+        if ike.is_up() {
+            self.count(configured.connection_of(ike));
+        }
+        let mut children: u64 = 0;
+        for child in ike.children() {
+            children = children.saturating_add(1);
+            configured.see(ike, &child, moment.passed);
+            books.see(ike, &child, moment.unix);
+            let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
+            expose_child(&ChildRow { ike, child }, is_new, &mut self.out);
+        }
+        if children == 0 {
+            books.greet(ike);
+        }
+        let is_new = books.ikes.see(ike);
+        expose_ike(ike, children, is_new, &mut self.out);
     }
-    let is_new = sessions.is_new(ike);
+
+    fn count(&mut self, connection: Option<usize>) {
+        self.up = self.up.saturating_add(1);
+        let Some(place) = connection else { return };
+        if self.sessions.len() <= place {
+            self.sessions.resize(place.saturating_add(1), 0);
+        }
+        if let Some(count) = self.sessions.get_mut(place) {
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
+fn expose_ike(ike: &IkeSa<'_>, children: u64, is_new: bool, out: &mut Exposition) {
     out.add_row::<Ike>(&(ike, children), is_new);
     if !ike.proposal.encryption.is_empty() {
         out.add_row::<IkeEncryption>(ike, is_new);

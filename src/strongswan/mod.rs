@@ -3,23 +3,29 @@
 //! Every scrape opens a connection of its own, so a charon that hangs costs that scrape and
 //! not the next; the first is kept for charon's events. SAs are exposed while they stream in, one segment in memory at a time.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::books::Books;
+use self::configured::{Configured, Moment};
 use self::events::Listener;
+use self::ike_sas::Unlisted;
 use self::inside::Stats;
-use self::metrics::Certified;
-use self::sa::{Connection, Identity, IkeSa};
+use self::metrics::{Certified, Count, Listing};
+use self::sa::{Connection, Identity, IkeSa, Policy};
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
 use crate::expo::{Exposition, Group};
 use crate::source::clock;
 use crate::source::socket::{self, Address, Channel};
+use crate::text::clip;
 
 pub mod books;
+pub mod configured;
 mod events;
+pub mod ike_sas;
 pub mod inside;
 pub mod metrics;
 pub mod sa;
@@ -37,8 +43,16 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(80),
 ];
 
-/// The most certificates that are kept; a gateway has some, and one for each peer that it has seen lately.
-const MOST_CERTIFICATES: usize = 10_000;
+/// The most certificates, pools, and counters of one answer, that are kept; a gateway has some certificates, and one for
+/// each peer that it has seen lately.
+const MOST_ENTRIES: usize = 10_000;
+
+/// The most bytes that a list of all IKE_SAs may have, where charon does not say how many it has.
+const LONGEST_LIST: usize = 16 * 1024 * 1024;
+
+/// The most bytes that the list of so many IKE_SAs may have: a pair of SAs takes less than 1 KiB.
+const LIST_BASE: usize = 2 * 1024 * 1024;
+const LIST_EACH: usize = 16 * 1024;
 
 /// Starts that are no more seconds apart are one.
 const SAME_START: u64 = 2;
@@ -75,8 +89,17 @@ struct Memory {
     certificates: Vec<Certified>,
     /// When charon was asked for them.
     asked: Option<Instant>,
+    /// What else tells that they may have changed: a hash of charon's connections and private keys.
+    credentials: u64,
+    /// A hash of charon's connections.
+    connections: u64,
     /// The unix time at which charon started.
     started: Option<i64>,
+    /// What was loaded and up at the last scrape.
+    configured: Configured,
+    /// How many IKE_SAs charon left out of the last list.
+    unlisted: u64,
+    hasher: RandomState,
 }
 
 /// A conversation with charon.
@@ -94,8 +117,8 @@ struct List<T> {
     all: T,
     /// How many IKE_SAs there are.
     total: u64,
-    /// Whether all were listed that may have a child.
-    is_whole: bool,
+    /// How many of them that are not half-open were not listed.
+    unlisted: Unlisted,
     /// What charon says of itself; absent where it does not.
     stats: Option<Stats>,
 }
@@ -119,7 +142,7 @@ impl StrongSwan {
         let mut memory = self.memory.take(deadline, &thing).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
-        let stats = charon.read_sas(&self.books, out)?;
+        let stats = charon.read_sas(&mut memory, &self.books, out)?;
         let result = self.read_inside(&mut charon, stats, &mut memory, out);
         if charon.lacks_counters {
             report.notices.push(Notice::Unknown { thing, command: COUNTERS });
@@ -138,12 +161,12 @@ impl StrongSwan {
         out: &mut Exposition,
     ) -> Result<(), Error> {
         if let Some(stats) = stats {
-            memory.start(stats.since.and_then(clock::unix));
             metrics::expose_stats(&stats, memory.started, out);
         }
         charon.expose_pools(out)?;
         charon.expose_events(out)?;
         if out.wants(Group::Certificates) {
+            memory.note_credentials(charon.credentials(memory)?);
             if memory.asked.is_none_or(|asked| asked.elapsed() >= self.settings.certificate_interval) {
                 memory.certificates = charon.certificates()?;
                 memory.asked = Some(Instant::now());
@@ -155,23 +178,34 @@ impl StrongSwan {
 
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         // One at a time here, too: a crowd must not have each a list of its own in memory.
-        let _turn = self.memory.take(deadline, &self.settings.socket.to_string())?;
+        let memory = self.memory.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
-        let now = clock::now();
-        let list = charon.sas(Vec::new, |rows, ike| {
+        let (now, stats) = (clock::now(), charon.stats()?);
+        let each = |rows: &mut Vec<_>, ike: &IkeSa<'_>| {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
-        })?;
+        };
+        let list = charon.sas(stats.as_ref(), memory.unlisted, Vec::new, each, |unlisted| unlisted.least > 0)?;
         report.sessions.extend(list.all);
         Ok(())
     }
 }
 
 impl Memory {
-    /// Notes when charon says that it started. It says the difference of two clocks that it reads in whole seconds, so
-    /// the same start is now and then another second.
-    fn start(&mut self, told: Option<i64>) {
+    /// Notes when charon says that it started, and whether that is another start than the one before. It says the
+    /// difference of two clocks that it reads in whole seconds, so the same start is now and then another second.
+    fn start(&mut self, told: Option<i64>) -> bool {
         let is_known = |known: i64| told.is_some_and(|told| told.abs_diff(known) <= SAME_START);
-        self.started = self.started.filter(|known| is_known(*known)).or(told);
+        let known = self.started.filter(|known| is_known(*known));
+        let is_new = told.is_some() && known.is_none() && self.started.is_some();
+        self.started = known.or(told);
+        is_new
+    }
+
+    /// Notes a hash of what tells that certificates may be others; then charon is asked for them anew.
+    fn note_credentials(&mut self, credentials: u64) {
+        if self.credentials != credentials {
+            (self.credentials, self.asked) = (credentials, None);
+        }
     }
 }
 
@@ -222,63 +256,128 @@ impl Charon {
     }
 
     /// Exposes the connections, their tunnels and the SAs, all of them or none: half a list makes wrong sums.
-    fn read_sas(&mut self, books: &Mutex<Books>, out: &mut Exposition) -> Result<Option<Stats>, Error> {
-        let mut configured = metrics::Configured::default();
-        let now = clock::now();
+    fn read_sas(
+        &mut self,
+        memory: &mut Memory,
+        books: &Mutex<Books>,
+        out: &mut Exposition,
+    ) -> Result<Option<Stats>, Error> {
+        let mut configured = self.configured(memory)?;
+        self.installed(&mut configured)?;
+        let stats = self.stats()?;
+        if memory.start(stats.as_ref().and_then(|stats| stats.since).and_then(clock::unix)) {
+            (memory.configured, memory.unlisted, memory.asked) = (Configured::default(), 0, None);
+            lock(books).ikes.clear();
+        }
+        let moment = Moment { unix: clock::now(), passed: Instant::now() };
         // Held for a moment only: charon's events are booked meanwhile.
-        lock(books).begin();
-        self.stream("list-conns", "list-conn", &[], &mut |message| {
-            if let Some(connection) = Connection::parse(message) {
-                configured.load(&connection);
-                lock(books).load(&connection);
-            }
-        })?;
-        let start = || (out.like(), metrics::Sessions::default());
-        let List { all: (mut all, sessions), total, is_whole, stats } = self.sas(start, |(all, sessions), ike| {
-            metrics::see(ike, now, &mut configured, sessions, &mut lock(books), all);
-        })?;
-        lock(books).end(now);
-        metrics::expose_count(total, &mut all);
-        configured.expose(Some(&sessions).filter(|_| is_whole), &mut all);
-        metrics::expose_books(&lock(books), &mut all);
-        out.absorb(all);
+        lock(books).begin(stats.as_ref().and_then(|stats| stats.ikes), &configured);
+        let start = || {
+            lock(books).ikes.begin();
+            Listing::like(out)
+        };
+        let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
+            listing.record(ike, moment, &mut configured, &mut lock(books));
+        };
+        let lacks_any = |unlisted| lock(books).ikes.lacks_any(unlisted);
+        let List { all: mut listing, total, unlisted, stats } =
+            self.sas(stats.as_ref(), memory.unlisted, start, each, lacks_any)?;
+        let missing = lock(books).end(moment.unix, unlisted);
+        configured.settle(&listing.sessions, &missing, &memory.configured, moment.passed);
+        let sessions = listing.up.saturating_add(missing.count);
+        let busy = stats.as_ref().and_then(|stats| stats.ikes).map(|_| unlisted.least);
+        metrics::expose_count(&Count { total, sessions, busy }, &mut listing.out);
+        metrics::expose_configured(&configured, &mut listing.out);
+        metrics::expose_books(&lock(books), &mut listing.out);
+        out.absorb(listing.out);
+        (memory.configured, memory.unlisted) = (configured, unlisted.least);
         Ok(stats)
     }
 
-    /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are
-    /// few. It passes over such a one, so the list is asked for again until it is whole.
+    /// The connections that charon has loaded.
+    fn configured(&mut self, memory: &mut Memory) -> Result<Configured, Error> {
+        let (mut configured, mut hash) = (Configured::default(), memory.hasher.build_hasher());
+        let thing = self.thing.clone();
+        self.stream("list-conns", "list-conn", &[], usize::MAX, &mut |message| {
+            hash.write(message.bytes());
+            let Some(connection) = Connection::parse(message) else { return Ok(()) };
+            let loaded = configured.load(&connection);
+            loaded.map_err(|what| Error::TooMany { thing: thing.clone(), limit: configured::MOST, what })
+        })?;
+        memory.connections = hash.finish();
+        Ok(configured)
+    }
+
+    /// Notes which shunts and traps are installed; none where charon does not tell.
+    fn installed(&mut self, configured: &mut Configured) -> Result<(), Error> {
+        let (mut count, thing) = (0, self.thing.clone());
+        let all = [("drop", "yes"), ("pass", "yes"), ("trap", "yes")];
+        let listed = self.stream("list-policies", "list-policy", &all, usize::MAX, &mut |message| {
+            if let Some(policy) = Policy::parse(message) {
+                configured.install(&policy);
+            }
+            one_more(&mut count, &thing, "policies")
+        });
+        known(listed)
+    }
+
+    /// What charon says of itself; absent where it does not.
+    fn stats(&mut self) -> Result<Option<Stats>, Error> {
+        let mut stats = None;
+        self.ask("stats", &[], &mut |message| stats = Some(Stats::parse(message)))?;
+        Ok(stats)
+    }
+
+    /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are few. It passes over
+    /// such a one, so the list is asked for again where it `lacks` one that matters, unless as many as at the last
+    /// scrape are missing: then they are busy for longer than a scrape can wait.
     ///
     /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
     /// sends a first message makes one, and must not hide by it which tunnel is down.
-    fn sas<T>(&mut self, start: impl Fn() -> T, mut each: impl FnMut(&mut T, &IkeSa<'_>)) -> Result<List<T>, Error> {
+    fn sas<T>(
+        &mut self,
+        before: Option<&Stats>,
+        missing_before: u64,
+        mut start: impl FnMut() -> T,
+        mut each: impl FnMut(&mut T, &IkeSa<'_>),
+        lacks: impl Fn(Unlisted) -> bool,
+    ) -> Result<List<T>, Error> {
+        let mut established = before.and_then(Stats::established);
+        let longest = match before.and_then(|stats| stats.ikes) {
+            Some(ikes) => {
+                usize::try_from(ikes).unwrap_or(usize::MAX).saturating_mul(LIST_EACH).saturating_add(LIST_BASE)
+            }
+            None => LONGEST_LIST,
+        };
         let mut pauses = PAUSES.iter();
         loop {
             let started = Instant::now();
-            let (mut all, mut listed, mut listed_half_open) = (start(), 0u64, 0u64);
-            self.stream("list-sas", "list-sa", &[("noblock", "yes")], &mut |message| {
+            let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
+            self.stream("list-sas", "list-sa", &[("noblock", "yes")], longest, &mut |message| {
                 if let Some(ike) = IkeSa::parse(message) {
                     listed = listed.saturating_add(1);
-                    listed_half_open = listed_half_open.saturating_add(ike.is_half_open().into());
+                    half_open = half_open.saturating_add(ike.is_half_open().into());
                     each(&mut all, &ike);
                 }
+                Ok(())
             })?;
-            let mut stats = None;
-            self.ask("stats", &[], &mut |message| stats = Some(Stats::parse(message)))?;
+            let stats = self.stats()?;
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
-            let half_open = stats.as_ref().and_then(|stats| stats.half_open).unwrap_or(0);
-            let is_whole = total.saturating_sub(listed) <= half_open.saturating_sub(listed_half_open);
+            let after = stats.as_ref().and_then(Stats::established);
+            let unlisted = Unlisted::of(established, after, listed.saturating_sub(half_open));
+            established = after;
+            let is_worse = unlisted.least > missing_before || unlisted.least == 0;
             match pauses.next() {
-                Some(pause) if !is_whole && self.has_time(pause.saturating_add(started.elapsed())) => {
+                Some(pause)
+                    if is_worse
+                        && lacks(unlisted)
+                        && has_time(self.deadline.left(&self.thing).ok(), pause.saturating_add(started.elapsed())) =>
+                {
                     thread::sleep(*pause);
                 }
-                _ => return Ok(List { all, total, is_whole, stats }),
+                _ => return Ok(List { all, total, unlisted, stats }),
             }
         }
-    }
-
-    /// Whether twice that much time is left: what charon said already must not be lost.
-    fn has_time(&self, time: Duration) -> bool {
-        self.deadline.left(&self.thing).is_ok_and(|left| left > time.saturating_mul(2))
     }
 
     /// Asks what not every charon answers, for want of a plugin or of age; then `read` is not called.
@@ -310,71 +409,102 @@ impl Charon {
     }
 
     fn expose_pools(&mut self, out: &mut Exposition) -> Result<(), Error> {
+        let (mut count, thing) = (0, self.thing.clone());
+        let mut result = Ok(());
         if out.wants(Group::Pools) {
             self.ask("get-pools", &[], &mut |message| {
-                inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, out))
+                result = inside::pools(message).try_for_each(|pool| {
+                    metrics::expose_pool(&pool, out);
+                    one_more(&mut count, &thing, "pools")
+                });
             })?;
         }
-        Ok(())
+        result
     }
 
     fn expose_events(&mut self, out: &mut Exposition) -> Result<(), Error> {
         if out.wants(Group::Events) {
             // The sum of all is an answer of its own, and has what came before a connection was found.
             for arguments in [&[][..], &[("all", "yes")]] {
+                let (mut count, thing, mut result) = (0, self.thing.clone(), Ok(()));
                 self.ask(COUNTERS, arguments, &mut |message| {
-                    inside::events(message).for_each(|event| metrics::expose_event(&event, out));
+                    result = inside::events(message).try_for_each(|event| {
+                        metrics::expose_event(&event, out);
+                        one_more(&mut count, &thing, "counters")
+                    });
                 })?;
+                result?;
             }
         }
         Ok(())
     }
 
-    /// All certificates that charon has, its peers' included; none where it does not tell.
-    fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
-        let mut all = Vec::new();
-        let listed = self.stream("list-certs", "list-cert", &[("type", "X509"), ("flag", "ANY")], &mut |message| {
-            if let Some(known) = inside::certificate(message).filter(|_| all.len() < MOST_CERTIFICATES) {
-                let certificate = known.certificate;
-                all.push(Certified {
-                    kind: known.kind,
-                    is_peers: known.is_peers,
-                    serial: certificate.serial.to_string(),
-                    subject: certificate.subject.to_string(),
-                    not_before: clock::utc(certificate.not_before),
-                    not_after: clock::utc(certificate.not_after),
-                });
-            }
-        });
-        match listed {
-            Ok(()) | Err(Error::Refused { .. }) => Ok(all),
-            Err(error) => Err(error),
-        }
+    /// A hash of the private keys that were loaded over VICI, and of the connections: swanctl loads them with the
+    /// certificates. Where charon does not tell its keys, of the connections alone.
+    fn credentials(&mut self, memory: &Memory) -> Result<u64, Error> {
+        let mut hash = memory.hasher.build_hasher();
+        hash.write_u64(memory.connections);
+        self.ask("get-keys", &[], &mut |message| hash.write(message.bytes()))?;
+        Ok(hash.finish())
     }
 
-    /// Runs a command that answers by events, and hands each to `each`.
+    /// All certificates that charon has, its peers' included; none where it does not tell.
+    fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
+        let (mut all, mut count, thing) = (Vec::new(), 0, self.thing.clone());
+        let any = [("type", "X509"), ("flag", "ANY")];
+        let listed = self.stream("list-certs", "list-cert", &any, usize::MAX, &mut |message| {
+            let Some(known) = inside::certificate(message) else { return Ok(()) };
+            let certificate = known.certificate;
+            all.push(Certified {
+                kind: known.kind,
+                is_peers: known.is_peers,
+                serial: clip(certificate.serial.to_string().into()).into_owned(),
+                subject: clip(certificate.subject.to_string().into()).into_owned(),
+                not_before: clock::utc(certificate.not_before),
+                not_after: clock::utc(certificate.not_after),
+            });
+            one_more(&mut count, &thing, "certificates")
+        });
+        known(listed).map(|()| all)
+    }
+
+    /// Runs a command that answers by events of at most `longest` bytes in all, and hands each to `each`.
     fn stream(
         &mut self,
         command: &str,
         event: &str,
         arguments: &[(&str, &str)],
-        each: &mut dyn FnMut(Message<'_>),
+        longest: usize,
+        each: &mut dyn FnMut(Message<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.channel.send(&vici::register(event))?;
-        while self.packet(event)? != Packet::EventConfirm {}
+        self.confirmed(event)?;
         self.channel.send(&vici::command(command, arguments))?;
+        let mut length = 0usize;
         loop {
             match self.packet(command)? {
-                Packet::Event(name, message) if name == event => each(message),
+                Packet::Event(name, message) if name == event => {
+                    length = length.saturating_add(message.bytes().len());
+                    each(message)?;
+                    if length > longest {
+                        return Err(Error::TooLong { thing: self.thing.clone(), limit: longest });
+                    }
+                }
                 Packet::Response(message) => {
                     let refusal = refusal(message);
                     self.channel.send(&vici::unregister(event))?;
-                    while self.packet(event)? != Packet::EventConfirm {}
+                    self.confirmed(event)?;
                     return refusal.map_or(Ok(()), |why| Err(refused(&self.thing, command, &why)));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Reads until charon confirms that an event was registered or unregistered.
+    fn confirmed(&mut self, event: &str) -> Result<(), Error> {
+        while self.packet(event)? != Packet::EventConfirm {}
+        Ok(())
     }
 
     /// Reads the next packet; one that says that charon does not know `request` is an error.
@@ -395,6 +525,28 @@ impl Charon {
     }
 }
 
+/// Whether twice that much time is left: what charon said already must not be lost.
+fn has_time(left: Option<Duration>, time: Duration) -> bool {
+    left.is_some_and(|left| left > time.saturating_mul(2))
+}
+
+/// Counts one more entry of an answer; an error where there are too many.
+fn one_more(count: &mut usize, thing: &str, what: &'static str) -> Result<(), Error> {
+    *count = count.saturating_add(1);
+    if *count <= MOST_ENTRIES {
+        return Ok(());
+    }
+    Err(Error::TooMany { thing: thing.into(), limit: MOST_ENTRIES, what })
+}
+
+/// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
+fn known(answer: Result<(), Error>) -> Result<(), Error> {
+    match answer {
+        Err(Error::Refused { .. }) => Ok(()),
+        answer => answer,
+    }
+}
+
 fn refused(thing: &str, request: &str, why: &str) -> Error {
     Error::Refused { thing: thing.into(), why: format!("{request}: {why}") }
 }
@@ -408,4 +560,28 @@ fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
 fn refusal(message: Message<'_>) -> Option<String> {
     let failed = message.value("success").is_some_and(|success| success == "no");
     failed.then(|| message.value("errmsg").map_or("refused".into(), |why| why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_asked_for_again_where_twice_its_time_is_left() {
+        let milliseconds = Duration::from_millis;
+        for (left, time, is_asked) in
+            [(201, 100, true), (200, 100, false), (99, 100, false), (1, 0, true), (0, 0, false)]
+        {
+            assert_eq!(has_time(Some(milliseconds(left)), milliseconds(time)), is_asked, "{left} {time}");
+        }
+        assert!(!has_time(None, Duration::ZERO));
+    }
+
+    #[test]
+    fn another_start_is_told_from_the_same_one() {
+        let mut memory = Memory::default();
+        let starts =
+            [Some(100), Some(101), Some(98), Some(103), None, Some(103), Some(500)].map(|told| memory.start(told));
+        assert_eq!(starts, [false, false, false, true, false, false, true]);
+    }
 }

@@ -1,7 +1,23 @@
-//! What `list-sas` and `list-conns` tell, as typed views on a message.
+//! What `list-sas`, `list-conns` and `list-policies` tell, as typed views on a message.
 //!
-//! Keys are described in strongSwan's VICI README. Any may be missing: absent is `None` or
-//! empty here, never 0. Children and selectors are read from the message when they are asked for.
+//! Keys are described in strongSwan's VICI README and written by `vici_query.c`. Any may be missing: absent is `None`
+//! or empty here, never 0. Children and selectors are read from the message when they are asked for.
+//!
+//! What differs by version and state, all of it read here and nowhere else:
+//!
+//! | what | where |
+//! |---|---|
+//! | a CHILD_SA without `name`: its section has the name | before 5.5.2 |
+//! | a CHILD_SA without `uniqueid` | before 5.3 |
+//! | a policy without `child` and `ike`: its section has the child's name, and nothing tells the connection | before 5.5.2 |
+//! | a CHILD_SA without SPIs and counters | CREATED, ROUTED, INSTALLING, UPDATING, RETRYING, DESTROYING; DELETED before 5.8 |
+//! | several CHILD_SAs of one name, each of a CPU (`per-cpu-sas`, `cpu`) | since 6.0.2 |
+//! | `mode`: TUNNEL, TRANSPORT, TRANSPORT_PROXY, BEET and (6.0) IPTFS have CHILD_SAs, PASS and DROP are shunts | list-conns, list-policies |
+//! | an IKE_SA named `(unnamed)`: its peer has not said yet which connection it wants | CONNECTING |
+//! | an IKE_SA without `established` | all states but ESTABLISHED |
+//! | identities that are not UTF-8, empty, or `%any` | any |
+
+use std::net::IpAddr;
 
 use super::vici::{Element, Elements, Message};
 use crate::text::Text;
@@ -109,6 +125,30 @@ pub struct Proposal<'a> {
     pub dh_group: Option<Text<'a>>,
 }
 
+/// One configured child of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Child<'a> {
+    /// Its name.
+    pub name: Text<'a>,
+    /// Whether it is a policy that lets traffic pass or drops it, and never has a CHILD_SA.
+    pub is_shunt: bool,
+    /// How many bytes a CHILD_SA of it may carry before it is rekeyed; absent where that is no matter.
+    pub rekey_bytes: Option<u64>,
+    /// The same in packets.
+    pub rekey_packets: Option<u64>,
+}
+
+/// One installed policy: a shunt, or a trap that brings a child up when traffic matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy<'a> {
+    /// The child's name.
+    pub child: Text<'a>,
+    /// The connection's name; absent before strongSwan 5.5.2.
+    pub connection: Option<Text<'a>>,
+    /// Whether traffic passes or is dropped, and not protected.
+    pub is_shunt: bool,
+}
+
 /// One configured connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection<'a> {
@@ -170,7 +210,7 @@ impl<'a> IkeSa<'a> {
             let elements = elements.as_mut()?;
             loop {
                 match elements.next()? {
-                    Element::Section(_) => return Some(ChildSa::read(elements)),
+                    Element::Section(name) => return Some(ChildSa::read(name, elements)),
                     Element::SectionEnd => return None,
                     _ => {}
                 }
@@ -186,7 +226,7 @@ impl<'a> IkeSa<'a> {
             let elements = elements.as_mut()?;
             loop {
                 match elements.next()? {
-                    Element::Section(_) if depth == 1 => return Some(ChildSa::read(elements)),
+                    Element::Section(_) if depth == 1 => return Some(ChildSa::read(Text::default(), elements)),
                     Element::Section(_) => depth = depth.saturating_add(1),
                     Element::SectionEnd => depth = depth.checked_sub(1)?,
                     _ => {}
@@ -205,6 +245,11 @@ impl<'a> IkeSa<'a> {
         self.state == "CONNECTING"
     }
 
+    /// Whether it was begun by a peer that is not authenticated: anybody can make any number of them, and claim any name.
+    pub fn is_unauthenticated(&self) -> bool {
+        !self.initiator && matches!(self.state.bytes(), b"CREATED" | b"CONNECTING")
+    }
+
     /// Who the peer is; absent while it has not said.
     pub fn client(&self, identity: Identity) -> Option<Text<'a>> {
         let user = [self.remote_eap_id, self.remote_xauth_id].into_iter().find(|id| !id.is_empty());
@@ -214,9 +259,9 @@ impl<'a> IkeSa<'a> {
 }
 
 impl<'a> ChildSa<'a> {
-    /// Reads up to the end of the child's section.
-    fn read(elements: &mut Elements<'a>) -> Self {
-        let mut child = Self::default();
+    /// Reads up to the end of the child's section, of that name.
+    fn read(section: Text<'a>, elements: &mut Elements<'a>) -> Self {
+        let mut child = Self { name: section, ..Self::default() };
         while let Some(element) = elements.next() {
             match element {
                 Element::Section(_) => elements.leave(),
@@ -278,29 +323,86 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Whether peers may come from anywhere: then nothing says how many tunnels should be up.
+    /// Whether nothing says how many tunnels should be up, since this side waits for peers: as charon has it, it can
+    /// only begin where one of the `remote_addrs` is an address or a name, and neither a network nor a range.
+    ///
+    /// Where `%any` stands beside an address, too, others may come. Without the list, which charon always sends, nobody
+    /// is taken to be waited for.
     pub fn is_for_anyone(&self) -> bool {
-        self.message
-            .elements()
-            .skip_while(|element| *element != Element::List("remote_addrs".into()))
-            .skip(1)
-            .map_while(|element| if let Element::Item(item) = element { Some(item) } else { None })
-            .any(|address| matches!(address.bytes(), b"%any" | b"%any4" | b"%any6" | b"0.0.0.0/0" | b"::/0"))
+        let mut list = self.message.elements().skip_while(|element| *element != Element::List("remote_addrs".into()));
+        if list.next().is_none() {
+            return false;
+        }
+        let addresses = list.map_while(|element| if let Element::Item(item) = element { Some(item) } else { None });
+        let (mut has_host, mut has_any) = (false, false);
+        for address in addresses {
+            has_any |= is_any(address);
+            has_host |= !is_network(address);
+        }
+        has_any || !has_host
     }
 
-    /// The names of its configured children, without those that are policies: traffic that passes or is dropped never
-    /// has a CHILD_SA.
-    pub fn children(&self) -> impl Iterator<Item = Text<'a>> + use<'a> {
+    /// Its configured children.
+    pub fn children(&self) -> impl Iterator<Item = Child<'a>> + use<'a> {
         let mut elements = below(self.message, "children");
         std::iter::from_fn(move || {
             loop {
                 match elements.next()? {
-                    Element::Section(name) if has_sas(&mut elements) => return Some(name),
+                    Element::Section(name) => return Some(Child::read(name, &mut elements)),
                     Element::SectionEnd => return None,
                     _ => {}
                 }
             }
         })
+    }
+}
+
+impl<'a> Child<'a> {
+    /// Reads up to the end of the child's section, of that name.
+    fn read(name: Text<'a>, elements: &mut Elements<'a>) -> Self {
+        let mut child = Self { name, ..Self::default() };
+        while let Some(element) = elements.next() {
+            match element {
+                Element::Section(_) => elements.leave(),
+                Element::SectionEnd => break,
+                Element::Pair(key, value) => child.take(key, value),
+                _ => {}
+            }
+        }
+        child
+    }
+
+    fn take(&mut self, key: Text<'a>, value: Text<'a>) {
+        let limit = || value.number().filter(|limit| *limit > 0);
+        match key.bytes() {
+            b"mode" => self.is_shunt = is_shunt(value),
+            b"rekey_bytes" => self.rekey_bytes = limit(),
+            b"rekey_packets" => self.rekey_packets = limit(),
+            _ => {}
+        }
+    }
+}
+
+impl<'a> Policy<'a> {
+    /// The view on a `list-policy` event; absent where it holds no section.
+    pub fn parse(message: Message<'a>) -> Option<Self> {
+        let mut elements = message.elements();
+        let Element::Section(child) = elements.next()? else { return None };
+        let mut policy = Self { child, ..Self::default() };
+        while let Some(element) = elements.next() {
+            match element {
+                Element::Section(_) => elements.leave(),
+                Element::SectionEnd => break,
+                Element::Pair(key, value) => match key.bytes() {
+                    b"child" => policy.child = value,
+                    b"ike" => policy.connection = Some(value),
+                    b"mode" => policy.is_shunt = is_shunt(value),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        Some(policy)
     }
 }
 
@@ -327,18 +429,39 @@ impl<'a> Iterator for ItemTexts<'a> {
     }
 }
 
-/// Whether a configured child ever has CHILD_SAs; reads up to the end of its section.
-fn has_sas(elements: &mut Elements<'_>) -> bool {
-    let mut has_sas = true;
-    while let Some(element) = elements.next() {
-        match element {
+/// The number of the IKE_SA that an `ike-rekey` event says is replaced.
+pub fn replaced_ike_sa(message: Message<'_>) -> Option<Text<'_>> {
+    let mut elements = below(message, "old");
+    loop {
+        match elements.next()? {
             Element::Section(_) => elements.leave(),
-            Element::SectionEnd => break,
-            Element::Pair(key, mode) if key == "mode" => has_sas = !matches!(mode.bytes(), b"PASS" | b"DROP"),
+            Element::SectionEnd => return None,
+            Element::Pair(key, value) if key == "uniqueid" => return Some(value),
             _ => {}
         }
     }
-    has_sas
+}
+
+/// Whether a child's or policy's mode is one without CHILD_SAs.
+fn is_shunt(mode: Text<'_>) -> bool {
+    matches!(mode.bytes(), b"PASS" | b"DROP")
+}
+
+/// Whether an address of `remote_addrs` is every address.
+fn is_any(address: Text<'_>) -> bool {
+    address.after("%any").is_some()
+        || address.before("/0").is_some()
+        || ip(address).is_some_and(|address| address.is_unspecified())
+}
+
+/// Whether it is a network, also of one address, or a range: charon takes such for peers that come, and never begins.
+fn is_network(address: Text<'_>) -> bool {
+    address.cut(b'/').is_some_and(|(network, _)| ip(network).is_some())
+        || address.cut(b'-').is_some_and(|(first, last)| ip(first).is_some() && ip(last).is_some())
+}
+
+fn ip(text: Text<'_>) -> Option<IpAddr> {
+    std::str::from_utf8(text.trim().bytes()).ok()?.parse().ok()
 }
 
 /// The elements behind the start of a section that stands directly in the message's one section.
@@ -414,23 +537,110 @@ mod tests {
         );
         let connection = Connection::parse(message(&segment)).expect("a connection");
         assert!(!connection.is_for_anyone(), "only our own address is any");
-        assert_eq!(connection.children().collect::<Vec<_>>(), ["lan", "voice"]);
+        assert_eq!(connection.children().map(|child| child.name).collect::<Vec<_>>(), ["lan", "voice"]);
     }
 
     #[test]
-    fn a_policy_without_sas_is_no_child() {
+    fn a_child_that_passes_or_drops_is_a_shunt() {
         let segment = segment(
             "+gw +children +a mode=TUNNEL - +b mode=PASS [local-ts =a ] - +c +deeper mode=DROP - mode=TRANSPORT - \
-             +d mode=DROP - +e mode=BEET - +f - - +after +g mode=TUNNEL - - -",
+             +d mode=DROP - +e mode=BEET - +f - +g mode=IPTFS - +h mode=TRANSPORT_PROXY - - +after +i mode=TUNNEL - - -",
         );
         let connection = Connection::parse(message(&segment)).expect("a connection");
-        assert_eq!(connection.children().collect::<Vec<_>>(), ["a", "c", "e", "f"]);
+        let children: Vec<_> = connection.children().map(|child| (child.name.to_string(), child.is_shunt)).collect();
+        let shunts: Vec<_> = children.iter().filter(|child| child.1).map(|child| &*child.0).collect();
+        assert_eq!((children.len(), shunts), (8, vec!["b", "d"]));
     }
 
     #[test]
-    fn anyone_may_stand_beside_an_address() {
-        let segment = segment("+gw [remote_addrs =192.0.2.2 =%any ] -");
-        assert!(Connection::parse(message(&segment)).expect("a connection").is_for_anyone());
+    fn limits_of_volume_are_told_and_0_is_none() {
+        let segment = segment("+gw +children +a rekey_bytes=1000 rekey_packets=0 - +b rekey_packets=7 - - -");
+        let connection = Connection::parse(message(&segment)).expect("a connection");
+        let limits: Vec<_> = connection.children().map(|child| (child.rekey_bytes, child.rekey_packets)).collect();
+        assert_eq!(limits, [(Some(1000), None), (None, Some(7))]);
+    }
+
+    #[test]
+    fn peers_are_waited_for_where_no_single_address_is_known() {
+        for (addresses, is_for_anyone) in [
+            ("=%any", true),
+            ("=%any6", true),
+            ("=0.0.0.0", true),
+            ("=::", true),
+            ("=192.0.2.2 =%any", true),
+            ("=192.0.2.2 =0.0.0.0/0", true),
+            ("=192.0.2.0/24", true),
+            ("=192.0.2.7/32", true),
+            ("=2001:db8::/32 =192.0.2.0/24", true),
+            ("=192.0.2.1-192.0.2.9", true),
+            ("=2001:db8::1-2001:db8::9", true),
+            ("", true),
+            ("=192.0.2.2", false),
+            ("=2001:db8::2", false),
+            ("=vpn-gw.example.org", false),
+            ("=192.0.2.0/24 =branch.example.org", false),
+            ("=10-20.example.org", false),
+        ] {
+            let segment = segment(&format!("+gw [local_addrs =192.0.2.9 ] [remote_addrs {addresses} ] -"));
+            assert_eq!(
+                Connection::parse(message(&segment)).map(|gw| gw.is_for_anyone()),
+                Some(is_for_anyone),
+                "{addresses}"
+            );
+        }
+        let without = segment("+gw version=IKEv2 -");
+        assert_eq!(Connection::parse(message(&without)).map(|gw| gw.is_for_anyone()), Some(false));
+    }
+
+    #[test]
+    fn policies_of_old_and_new_versions_are_read() {
+        let read = |notation: &str| {
+            let segment = segment(notation);
+            Policy::parse(message(&segment))
+                .map(|it| (it.child.to_string(), it.connection.map(|it| it.to_string()), it.is_shunt))
+        };
+        let gw = || Some("gw".to_owned());
+        assert_eq!(
+            read("+gw/lan child=lan ike=gw reqid=1 mode=TUNNEL [local-ts =a ] -"),
+            Some(("lan".into(), gw(), false))
+        );
+        assert_eq!(read("+gw/dns child=dns ike=gw mode=PASS [local-ts ] -"), Some(("dns".into(), gw(), true)));
+        assert_eq!(read("+lan mode=TRANSPORT -"), Some(("lan".into(), None, false)));
+        assert_eq!(read("child=lan"), None);
+    }
+
+    #[test]
+    fn a_rekey_tells_which_ike_sa_is_replaced() {
+        let rekey = segment("+gw +old state=REKEYED +x uniqueid=9 - uniqueid=3 - +new uniqueid=4 - -");
+        assert_eq!(replaced_ike_sa(message(&rekey)), Some("3".into()));
+        let without = segment("+gw +old - +new uniqueid=4 - -");
+        assert_eq!(replaced_ike_sa(message(&without)), None);
+    }
+
+    #[test]
+    fn a_child_sa_of_before_5_5_2_is_named_by_its_section() {
+        let segment = segment("+gw +child-sas +lan reqid=1 state=INSTALLED - +lan-7 name=lan uniqueid=7 - - -");
+        let ike = IkeSa::parse(message(&segment)).expect("an IKE_SA");
+        assert_eq!(ike.children().map(|child| child.name).collect::<Vec<_>>(), ["lan", "lan"]);
+    }
+
+    #[test]
+    fn a_peer_that_calls_is_unauthenticated_until_the_ike_sa_is_established() {
+        for (keys, is_unauthenticated) in [
+            ("state=CONNECTING", true),
+            ("state=CREATED", true),
+            ("state=CONNECTING initiator=yes", false),
+            ("state=ESTABLISHED", false),
+            ("state=DELETING", false),
+            ("uniqueid=1", false),
+        ] {
+            let segment = segment(&format!("+(unnamed) {keys} -"));
+            assert_eq!(
+                IkeSa::parse(message(&segment)).map(|ike| ike.is_unauthenticated()),
+                Some(is_unauthenticated),
+                "{keys}"
+            );
+        }
     }
 
     #[test]

@@ -64,6 +64,11 @@ const REGISTER: u8 = 3;
 const UNREGISTER: u8 = 4;
 
 impl<'a> Message<'a> {
+    /// The bytes as they came.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The elements, in order.
     pub fn elements(self) -> Elements<'a> {
         Elements(self.0)

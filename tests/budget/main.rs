@@ -9,8 +9,8 @@ mod charon;
 mod counting;
 
 use std::fs;
-use std::io::Read;
-use std::os::unix::net::UnixListener;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{self, StrongSwan};
+use gateway_exporter::text::Text;
 
 use counting::{Count, counted};
 
@@ -189,6 +190,96 @@ fn tables(count: usize) -> Count {
 fn an_ike_sa_costs_no_call_and_less_memory_than_its_text() {
     let budget = Budget { calls: [667, 780], bytes_each: 2343 };
     hold("IKE_SAs", &budget, [1000, 10_000].map(strongswan));
+}
+
+/// Answers as charon does, but a list of this event, of which `one` makes one after the other, never ends.
+fn endless(mut stream: UnixStream, endless: &str, one: impl Fn(usize) -> Vec<u8>) -> io::Result<()> {
+    let answer = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let mut request = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut request)?;
+        match (request[0], request.get(2..).unwrap_or_default()) {
+            (3 | 4, _) => stream.write_all(&answer(&[5]))?,
+            (_, name) if name.starts_with(endless.as_bytes()) => {
+                for number in 0.. {
+                    stream.write_all(&answer(&one(number)))?;
+                }
+            }
+            (_, b"stats") => stream.write_all(&answer(b"\x01\x01\x06ikesas\x03\x05total\0\x011\x02"))?,
+            _ => stream.write_all(&answer(&[1]))?,
+        }
+    }
+}
+
+/// The most bytes that a scrape holds of a charon with such a list.
+fn most_held(
+    name: &str,
+    event: &str,
+    notation: impl Fn(usize) -> Vec<Element<'static>> + Send + Sync + 'static,
+) -> usize {
+    let scratch = Scratch::new(&format!("endless-{name}"));
+    let socket = scratch.0.join("vici");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let (name, event) = (name.to_owned(), event.to_owned());
+    let charon = thread::spawn(move || {
+        for client in listener.incoming().take(2) {
+            let one = |number| {
+                let mut body = [&[7, event.len() as u8], event.as_bytes()].concat();
+                notation(number).into_iter().for_each(|element| encode(element, &mut body));
+                body
+            };
+            // The client leaves.
+            endless(client.expect("a client"), &name, one).unwrap_err();
+        }
+    });
+    let settings = strongswan::Settings {
+        socket: Address::Unix(socket),
+        gateway: "gw".into(),
+        identity: Identity::default(),
+        most_clients: 10_000,
+        certificate_interval: Duration::from_secs(3600),
+    };
+    let collector = StrongSwan::new(settings);
+    let mut most = 0;
+    for _ in 0..2 {
+        let (count, ()) = counted(|| {
+            let mut report = Report::default();
+            collector.collect(Deadline::within(Duration::from_secs(60)), &mut report);
+            let error = report.targets[0].1.as_ref().expect_err("too much").to_string();
+            assert!(error.contains(": more than "), "{error}");
+        });
+        most = most.max(count.peak);
+    }
+    charon.join().unwrap();
+    most
+}
+
+#[test]
+fn a_hostile_charon_costs_no_more_than_16_mib() {
+    fn text(number: usize, length: usize) -> Text<'static> {
+        Text::new(Vec::leak(format!("{number:0>length$}").into_bytes()))
+    }
+    let section = |number| Element::Section(text(number, 20));
+    let child =
+        move |number| [Element::Section("children".into()), section(number), Element::SectionEnd, Element::SectionEnd];
+    let connection = move |number| [&[section(number)][..], &child(number), &[Element::SectionEnd]].concat();
+    let ike = move |number: usize| {
+        let pair = |key: &'static str, value| Element::Pair(key.into(), value);
+        let state = pair("state", "ESTABLISHED".into());
+        let keys = [section(number), pair("uniqueid", text(number, 1)), state, pair("remote-id", text(number, 20))];
+        let children = [Element::Section("child-sas".into()), section(number), pair("uniqueid", text(number, 1))];
+        [&keys[..], &children, &[Element::SectionEnd; 3]].concat()
+    };
+    let bare = move |number: usize| vec![section(number), Element::SectionEnd];
+    for most in [
+        most_held("list-conns", "list-conn", connection),
+        most_held("list-sas", "list-sa", ike),
+        most_held("list-policies", "list-policy", bare),
+    ] {
+        assert!(most <= 16 * 1024 * 1024, "{most}");
+    }
 }
 
 #[test]

@@ -41,9 +41,9 @@ swanctl {{
 """
 
 
-def strongswan_conf(vici, settings):
+def strongswan_conf(vici, settings, plugins=PLUGINS):
     lines = "\n".join(f"  {name} = {value}" for name, value in settings.items())
-    return STRONGSWAN_CONF.format(plugins=PLUGINS, vici=vici, settings=lines)
+    return STRONGSWAN_CONF.format(plugins=plugins, vici=vici, settings=lines)
 
 
 def runs(pid, name):
@@ -60,15 +60,17 @@ class Charon:
     """A charon of its own on a host, configured over VICI.
 
     `settings` are lines of the `charon` section of strongswan.conf (`{"receive_delay": 500}`). `port` makes it listen
-    on tcp://127.0.0.1:port of its host instead of a socket in the lab folder.
+    on tcp://127.0.0.1:port of its host instead of a socket in the lab folder. `in_kernel` leaves policies to the kernel,
+    which knows those that need no ESP; nothing can be brought up then.
     """
 
-    def __init__(self, host, port=None, **settings):
+    def __init__(self, host, port=None, in_kernel=False, **settings):
         self.host, self.lab = host, host.lab
         self.socket = None if port else self.lab.path(host.name, "vici")
         self.uri = f"tcp://127.0.0.1:{port}" if port else f"unix://{self.socket}"
         self._log = f"{host.name}/charon.log"
-        conf = self.lab.write(f"{host.name}/strongswan.conf", strongswan_conf(self.uri, settings))
+        plugins = PLUGINS.replace("kernel-libipsec ", "") if in_kernel else PLUGINS
+        conf = self.lab.write(f"{host.name}/strongswan.conf", strongswan_conf(self.uri, settings, plugins))
         self.environment = {**os.environ, "STRONGSWAN_CONF": conf, "TZ": "UTC"}
         self.process = host.start(
             "unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run && exec {DAEMON}",
@@ -509,9 +511,10 @@ def road_warriors(lab, identities):
     return gateway, charon, warriors
 
 
-def branches(lab, names, **each_settings):
+def branches(lab, names, children=None, **each_settings):
     """A gateway with several branches, all up: connection NAME with the one child NAME-lan.
 
+    `children` are more settings of the child of that name, at both ends, with `esp` for its proposal.
     `each_settings` are charon settings for the branch of that name. An artificial delay of what a branch receives
     (`receive_delay`, and `receive_delay_type` for one exchange type) holds a rekey in its middle for as long.
     """
@@ -523,8 +526,9 @@ def branches(lab, names, **each_settings):
         spoke = Warrior(lab, gateway, number, **each_settings.get(name, {}))
         ends[name] = Site(spoke.host, spoke.address, f"{name}.example.org", [f"10.2.{number}.0/24"], spoke.charon)
         near = Site(gateway, GATEWAY, hub.identity, [f"10.1.{number + 1}.0/24"])
-        ends[name].charon.load(ends[name].conf(near, name, [f"{name}-lan"], esp=ESP_PFS))
-        text += near.connection(ends[name], name, [f"{name}-lan"], esp=ESP_PFS)
+        options = {"esp": ESP_PFS, **(children or {}).get(name, {})}
+        ends[name].charon.load(ends[name].conf(near, name, [f"{name}-lan"], **options))
+        text += near.connection(ends[name], name, [f"{name}-lan"], **options)
     charon.load(swanctl_conf(text, secret("any")))
     for name in names:
         charon.initiate(f"{name}-lan")
@@ -573,6 +577,7 @@ def certified(lab):
     road = road_connection(proves("eap-md5", id="%any", eap_id="%any"))
     secrets = secret("gw", "gw.example.org") + "".join(secret(f"u{n}", user, kind="eap") for n, user in enumerate(users))
     charon.load(swanctl_conf(certified_connection(near, far, "gw") + road, secrets, ROAD_POOL), ours)
+    near.credentials, near.authority = ours, authority
     far.charon.load(swanctl_conf(certified_connection(far, near, "branch"), ""), theirs)
     far.charon.initiate("lan")
     warriors = [Warrior(lab, gateway, number + 1) for number in range(len(users))]

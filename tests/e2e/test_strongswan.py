@@ -2,18 +2,22 @@
 
 import calendar
 import concurrent.futures
+import contextlib
 import datetime
 import json
+import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 import unittest
 
 import names
 from charon import (
-    ESP_PFS, Charon, Site, certified, connect, ikev1, ipv6, road_warriors, sites, traffic, wired_pair,
+    ESP_PFS, Charon, Site, branches, certified, child, connect, connection, ikev1, ipv6, proves, road_warriors, secret, sites,
+    swanctl_conf, traffic, wired_pair,
 )
 from exporter import Exporter, inside, read_exposition, series
 from host import Lab, stop, wait_for
@@ -353,6 +357,140 @@ def ike_ids(families):
     return {dict(labels)["uniqueid"] for labels in families["strongswan_ike_state"].samples}
 
 
+# Its key exchanges keep both ends busy for longer than a scrape waits for an IKE_SA.
+SLOW_ESP = "aes128-sha256-modp8192"
+
+
+class Busy(Case):
+    """A gateway that is busy with the IKE_SA of one branch, while others come and go and the peer of one answers nothing."""
+
+    BRANCHES = ("slow", "deaf", "coming", "down")
+
+    def setUp(self):
+        self.lab = self.enterContext(Lab())
+        self.flag = self.lab.path("hold")
+        script = self.lab.write("updown", f"#!/bin/sh\ncase $PLUTO_VERB in down-*) while test -e {self.flag}; do sleep 0.1; done;; esac\n", 0o755)
+        slow = {"esp": SLOW_ESP}
+        self.hub, self.ends = branches(self.lab, self.BRANCHES, {"slow": slow, "down": {"child_extra": f"updown = {script}"}})
+        self.charon = self.hub.charon
+        self.charon.swanctl("--terminate", "--ike", "down")
+        self.exporter = watch(self.lab, self.charon)
+        self.assertEqual(tunnels(self.exporter.metrics()), self.expected(down=0))
+
+    @classmethod
+    def setUpClass(cls):
+        """Every test has gateways of its own."""
+
+    def expected(self, **others):
+        return {f"{name}-lan": others.get(name, 1) for name in self.BRANCHES if others.get(name, 1) is not None}
+
+    def sessions(self, families):
+        return {dict(labels)["connection"]: value for labels, value in families["strongswan_connection_sessions"].samples.items()}
+
+    def background(self, action):
+        """Repeats an action until the test ends or says so."""
+        end, threads = threading.Event(), self.enterContext(concurrent.futures.ThreadPoolExecutor())
+
+        def repeat():
+            while not end.is_set():
+                action()
+
+        running = threads.submit(repeat)
+        self.addCleanup(running.result)
+        self.addCleanup(end.set)
+        return end, running
+
+    def assert_no_total_falls(self, before, after):
+        for name in TOTALS:
+            for labels, value in before[name].samples.items():
+                self.assertGreaterEqual(after[name].samples[labels], value, f"{name}{dict(labels)} fell")
+
+    def test_an_ike_sa_that_is_busy_again_and_again_hides_nothing(self):
+        self.ends["deaf"].charon.freeze()
+        self.addCleanup(self.ends["deaf"].charon.thaw)
+
+        def come_and_go():
+            self.charon.swanctl("--terminate", "--ike", "coming")
+            self.charon.initiate("coming-lan")
+
+        rekeying = self.background(lambda: self.charon.swanctl("--rekey", "--child", "slow-lan"))
+        coming = self.background(come_and_go)
+        scrapes = []
+        for _ in range(100):
+            scrapes.append(self.exporter.metrics())
+            time.sleep(0.1)
+        for end, running in (rekeying, coming):
+            end.set()
+            running.result()
+        busy = [scrape["strongswan_busy_ike_sas"].samples[()] for scrape in scrapes]
+        seen = [tunnels(scrape).get("coming-lan") for scrape in scrapes]
+        print(f"busy in {sum(map(bool, busy))} of 100 scrapes, coming-lan up in {seen.count(1)}", file=sys.stderr)
+        self.assertGreater(sum(map(bool, busy)), 5, "nothing was busy")
+        self.assertTrue(0 in seen and 1 in seen, seen)
+        for scrape in scrapes:
+            # What comes and goes is up, down, or, while charon works on it, what it was.
+            self.assertEqual({**tunnels(scrape), "coming-lan": 1}, self.expected(down=0))
+            sessions = self.sessions(scrape)
+            self.assertEqual({**sessions, "coming": 1}, {"slow": 1, "deaf": 1, "coming": 1, "down": 0})
+            self.assertGreaterEqual(scrape["strongswan_sessions_total"].samples[()], 2)
+        for before, after in zip(scrapes, scrapes[1:]):
+            self.assert_no_total_falls(before, after)
+
+    def test_an_ike_sa_that_hangs_hides_nothing(self):
+        self.charon.initiate("down-lan")
+        self.charon.swanctl("--terminate", "--ike", "coming")
+        before = self.exporter.metrics()
+        self.assertEqual(tunnels(before), self.expected(coming=0))
+        # From here on a script of the gateway hangs, and with it the IKE_SA that it is called for.
+        self.lab.write("hold", "")
+        with contextlib.suppress(RuntimeError):
+            self.ends["down"].charon.swanctl("--terminate", "--child", "down-lan", "--timeout", "1")
+        wait_for("the IKE_SA to hang", lambda: self.exporter.value("strongswan_busy_ike_sas"))
+        scrapes, begun = [], time.monotonic()
+        for number in range(100):
+            scrapes.append((time.monotonic() - begun, self.exporter.metrics()))
+            time.sleep(max(0, begun + 0.7 * (number + 1) - time.monotonic()))
+        for moment, scrape in scrapes:
+            # Its own tunnel is what it was for 60 s, and then not known.
+            held = 1 if moment < 55 else None if moment > 65 else tunnels(scrape).get("down-lan")
+            self.assertEqual(tunnels(scrape), self.expected(coming=0, down=held), moment)
+            self.assertEqual(self.sessions(scrape), {"slow": 1, "deaf": 1, "coming": 0, "down": 1})
+            self.assertEqual(scrape["strongswan_sessions_total"].samples[()], 3)
+            self.assertEqual(scrape["strongswan_busy_ike_sas"].samples[()], 1)
+            self.assert_no_total_falls(before, scrape)
+        os.unlink(self.flag)
+        wait_for("the script to end", lambda: self.exporter.value("strongswan_busy_ike_sas") == 0)
+        self.assertEqual(tunnels(self.exporter.metrics()), self.expected(coming=0, down=0))
+
+
+class Policies(unittest.TestCase):
+    """Policies that are installed without any SA: the kernel here has no ESP, so that nothing can come up."""
+
+    def test_shunts_and_traps_are_what_swanctl_lists(self):
+        lab = self.enterContext(Lab())
+        a, _ = wired_pair(lab)
+        charon = Charon(a, in_kernel=True)
+        near, far = (Site(a, address, name, []) for address, name in (("192.0.2.1", "gw.example.org"), ("192.0.2.2", "branch")))
+        children = "".join(
+            child(name, "10.1.0.0/24", f"10.{number}.0.0/24", extra=f"mode = {mode}\n        start_action = {action}")
+            for number, (name, mode, action) in enumerate([
+                ("trapped", "tunnel", "trap"), ("by-hand", "tunnel", "none"), ("transport", "transport", "trap"),
+                ("beet", "beet", "trap"), ("passed", "pass", "trap"), ("dropped", "drop", "trap"), ("absent", "pass", "none"),
+            ], 2)
+        )
+        ends = [proves("psk", id=near.identity)], [proves("psk", id=far.identity)]
+        charon.load(swanctl_conf(connection("gw", (near.address, far.address), *ends, children), secret("any")))
+        families = watch(lab, charon).metrics()
+        listed = re.findall(r"^gw/(\S+), (\w+)$", charon.swanctl("--list-pols"), re.MULTILINE)
+        shunts = {name for name, mode in listed if mode in ("PASS", "DROP")}
+        self.assertEqual(shunts, {"passed", "dropped"}, listed)
+        traps = {name for name, _ in listed} - shunts
+        self.assertEqual(traps, {"trapped", "transport", "beet"}, listed)
+        self.assertEqual(tunnels(families), {**dict.fromkeys((*traps, "by-hand"), 0), **dict.fromkeys(shunts, 1)})
+        told = families["strongswan_tunnel_trap_installed"].samples
+        self.assertEqual({dict(labels)["child"]: value for labels, value in told.items()}, dict.fromkeys(traps, 1))
+
+
 class RoadWarriors(Case):
     """One user with two devices, and another with one."""
 
@@ -446,6 +584,28 @@ class Inside(Case):
         # The exporter takes charon's date for one of its own zone.
         moment = calendar.timegm(time.strptime(since, "%b %d %H:%M:%S %Y")) - ZONE_OFFSET.total_seconds()
         self.assertEqual(self.samples("strongswan_start_time_seconds"), {(): moment})
+
+
+class Renewed(Case):
+    """A gateway whose certificate is replaced."""
+
+    @classmethod
+    def prepare(cls):
+        cls.near, cls.far, cls.warriors = certified(cls.lab)
+        cls.exporter = watch(cls.lab, cls.near.charon)
+
+    def test_a_certificate_that_was_renewed_is_told_when_it_was_loaded(self):
+        def ours():
+            samples = self.exporter.metrics()["strongswan_certificate_not_after_timestamp_seconds"].samples
+            return {dict(labels)["serial"] for labels in samples if "CN=gw.example.org" in dict(labels)["subject"]}
+
+        near = self.near
+        self.assertEqual(ours(), {"80"})
+        subject = "/C=DE/O=Example Works/OU=Net+OU=Ops/CN=gw.example.org"
+        near.authority.issue(near.credentials, "gw", subject, near.identity, serial="0x81")
+        self.assertEqual(ours(), {"80"}, "charon does not know it yet")
+        near.charon.swanctl("--load-creds", "--clear", "--file", self.lab.path(near.credentials.name, "swanctl.conf"))
+        self.assertIn("81", ours())
 
 
 CERTIFICATE = re.compile(

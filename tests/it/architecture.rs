@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 14] = [
+const PARSERS: [&str; 15] = [
     "config/yaml.rs",
     "strongswan/vici.rs",
     "strongswan/inside.rs",

@@ -1,7 +1,7 @@
 //! One test for each row of docs/differences.md, named as the row names it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
@@ -15,6 +15,8 @@ use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::configured::{Configured, Moment};
+use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics};
@@ -23,10 +25,17 @@ use crate::fixture::{self, samples, text};
 
 /// What comes of an IKE_SA with one CHILD_SA that has these keys.
 fn child(keys: &[(&str, &str)]) -> String {
+    samples(listed("ESTABLISHED", keys).out)
+}
+
+/// A list of one IKE_SA in that state with one CHILD_SA that has these keys.
+fn listed(state: &str, keys: &[(&str, &str)]) -> Listing {
     let mut segment = vec![1];
     let mut put = |element| encode(element, &mut segment);
     put(Element::Section("conn".into()));
     put(Element::Pair("uniqueid".into(), "1".into()));
+    put(Element::Pair("state".into(), state.into()));
+    put(Element::Pair("initiator".into(), "yes".into()));
     put(Element::Pair("remote-id".into(), "peer".into()));
     put(Element::Section("child-sas".into()));
     put(Element::Section("net-1".into()));
@@ -35,11 +44,11 @@ fn child(keys: &[(&str, &str)]) -> String {
     }
     (0..3).for_each(|_| put(Element::SectionEnd));
     let Ok(Packet::Response(message)) = parse(&segment) else { panic!("a message") };
-    let mut out = Exposition::default();
     let ike = IkeSa::parse(message).unwrap();
-    let (mut configured, mut sessions) = (metrics::Configured::default(), metrics::Sessions::default());
-    metrics::see(&ike, 0, &mut configured, &mut sessions, &mut Books::default(), &mut out);
-    samples(out)
+    let (mut listing, mut configured) = (Listing::default(), Configured::default());
+    let now = Moment { unix: 0, passed: Instant::now() };
+    listing.record(&ike, now, &mut configured, &mut Books::new(Identity::Remote, 10));
+    listing
 }
 
 /// What comes of an OpenVPN status file, version 3, with these client rows.
@@ -113,6 +122,22 @@ fn a_child_sa_that_carries_traffic_is_1() {
 }
 
 #[test]
+fn a_half_open_ike_sa_is_no_session() {
+    for (state, sessions) in [
+        ("CREATED", 0),
+        ("CONNECTING", 0),
+        ("ESTABLISHED", 1),
+        ("PASSIVE", 0),
+        ("REKEYING", 1),
+        ("REKEYED", 0),
+        ("DELETING", 0),
+        ("DESTROYING", 0),
+    ] {
+        assert_eq!(listed(state, &[]).up, sessions, "{state}");
+    }
+}
+
+#[test]
 fn packets_are_counted_from_packets() {
     let text = child(&[("bytes-in", "1000"), ("bytes-out", "2000"), ("packets-in", "3"), ("packets-out", "4")]);
     for (family, value) in
@@ -125,12 +150,12 @@ fn packets_are_counted_from_packets() {
 
 #[test]
 fn known_connections_are_counted() {
-    let mut tunnels = metrics::Configured::default();
+    let mut configured = Configured::default();
     for _ in 0..2 {
-        tunnels.load(&Connection::default());
+        configured.load(&Connection::default()).unwrap();
     }
     let mut out = Exposition::default();
-    tunnels.expose(None, &mut out);
+    metrics::expose_configured(&configured, &mut out);
     assert_eq!(samples(out), "strongswan_number_of_known_ikes 2\n");
 }
 

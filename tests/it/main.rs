@@ -17,5 +17,6 @@ mod man;
 mod openvpn;
 mod originals;
 mod reader;
+mod scripted_charon;
 mod sockets;
 mod strongswan;

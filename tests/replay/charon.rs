@@ -14,6 +14,8 @@ pub(crate) struct Replay {
     sas: Vec<Vec<u8>>,
     connections: Vec<Vec<u8>>,
     certificates: Option<Vec<Vec<u8>>>,
+    policies: Option<Vec<Vec<u8>>>,
+    keys: Option<Vec<u8>>,
     stats: Option<Vec<u8>>,
     pools: Option<Vec<u8>>,
     counters: Option<Vec<u8>>,
@@ -39,6 +41,8 @@ impl Replay {
             sas: segments(&capture("list-sas.vici")?),
             connections: segments(&capture("list-conns.vici")?),
             certificates: capture("list-certs.vici").ok().map(|capture| segments(&capture)),
+            policies: capture("list-policies.vici").ok().map(|capture| segments(&capture)),
+            keys: capture("get-keys.vici").ok(),
             stats: capture("stats.vici").ok(),
             pools: capture("get-pools.vici").ok(),
             counters: capture("get-counters.vici").ok(),
@@ -56,7 +60,7 @@ impl Replay {
     /// Answers one client until it hangs up, which it may do while it is answered.
     pub(crate) fn answer(&self, stream: impl Read + Write) -> io::Result<()> {
         match self.converse(stream) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
             result => result,
         }
     }
@@ -85,6 +89,10 @@ impl Replay {
                     Some(certificates) => stream_all(certificates, &mut stream)?,
                     None => stream.write_all(UNKNOWN)?,
                 },
+                Some(0) if known("list-policies") => match &self.policies {
+                    Some(policies) => stream_all(policies, &mut stream)?,
+                    None => stream.write_all(UNKNOWN)?,
+                },
                 Some(0) => stream.write_all(self.other(name).unwrap_or(UNKNOWN))?,
                 Some(3 | 4) if self.sends(name) => stream.write_all(b"\0\0\0\x01\x05")?,
                 _ => stream.write_all(b"\0\0\0\x01\x06")?,
@@ -98,6 +106,7 @@ impl Replay {
     fn other(&self, request: &[u8]) -> Option<&[u8]> {
         [
             (&b"stats"[..], &self.stats),
+            (b"get-keys", &self.keys),
             (b"get-pools", &self.pools),
             (b"get-counters\x03", &self.counters),
             (b"get-counters", &self.sums),
@@ -108,7 +117,12 @@ impl Replay {
 
     /// Whether it knows that event.
     fn sends(&self, event: &[u8]) -> bool {
-        event == b"list-sa" || event == b"list-conn" || event == b"list-cert" && self.certificates.is_some()
+        match event {
+            b"list-sa" | b"list-conn" => true,
+            b"list-cert" => self.certificates.is_some(),
+            b"list-policy" => self.policies.is_some(),
+            _ => false,
+        }
     }
 }
 

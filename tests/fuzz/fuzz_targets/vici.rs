@@ -1,11 +1,16 @@
 //! VICI segments, and everything that is made of what is in them.
 #![no_main]
 
-use gateway_exporter::expo::Exposition;
+use std::time::Instant;
+
 use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::configured::{Configured, Moment};
+use gateway_exporter::strongswan::ike_sas::Unlisted;
 use gateway_exporter::strongswan::inside::{self, Stats};
-use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
+use gateway_exporter::strongswan::metrics::Listing;
+use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa, Policy, replaced_ike_sa};
 use gateway_exporter::strongswan::{metrics, sessions, vici};
+use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../judge.rs"]
@@ -13,23 +18,32 @@ mod judge;
 
 fuzz_target!(|segment: &[u8]| {
     let Ok(vici::Packet::Event(_, message) | vici::Packet::Response(message)) = vici::parse(segment) else { return };
-    let (mut out, mut configured, mut seen) =
-        (Exposition::default(), metrics::Configured::default(), metrics::Sessions::default());
+    let (mut listing, mut configured) = (Listing::default(), Configured::default());
     let mut books = Books::new(Identity::User, 10);
-    books.begin();
+    let now = Moment { unix: 1, passed: Instant::now() };
     if let Some(connection) = Connection::parse(message) {
-        configured.load(&connection);
-        books.load(&connection);
+        let _ = configured.load(&connection);
     }
+    if let Some(policy) = Policy::parse(message) {
+        configured.install(&policy);
+    }
+    books.begin(Some(1), &configured);
     if let Some(ike) = IkeSa::parse(message) {
-        metrics::see(&ike, 1, &mut configured, &mut seen, &mut books, &mut out);
+        listing.record(&ike, now, &mut configured, &mut books);
         ike.rekeyed().for_each(|child| books.hear(&ike, &child, 1));
+        ike.children().for_each(|child| {
+            let _ = books.volume(&ike, &child).used(&child);
+        });
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
-    books.end(1);
+    books.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
+    let stats = Stats::parse(message);
+    let missing = books.end(1, Unlisted::of(stats.established(), stats.ikes, 0));
+    configured.settle(&listing.sessions, &missing, &Configured::default(), now.passed);
+    let mut out = listing.out;
     metrics::expose_books(&books, &mut out);
-    configured.expose(Some(&seen), &mut out);
-    metrics::expose_stats(&Stats::parse(message), None, &mut out);
+    metrics::expose_configured(&configured, &mut out);
+    metrics::expose_stats(&stats, None, &mut out);
     inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
     inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
     judge::check(out);
