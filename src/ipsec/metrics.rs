@@ -1,9 +1,19 @@
 //! The families of ipsec.conf tunnels: names, help, and how conns and SAs become rows.
+//!
+//! What each [`Kind`] reads as where no SA of it is up, given a status:
+//!
+//! - not loaded: 4, without `ipsec_up`.
+//! - shunt: 0 where the daemon lists it as installed. 4 with `auto=add`, since nobody asked for it to be installed.
+//!   Where it should be installed and the daemon's list of shunts does not have it: 2. Where there is no such list, as
+//!   in `ipsec status` of old versions, 3. A group of libreswan's has no state of its own: only its members are installed.
+//! - anybody: no `ipsec_tunnel_status`, `ipsec_up` 1, 0 users.
+//! - on demand, always: 2.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::conf::Tunnel;
-use super::status::{Status, Traffic};
+use super::kind::{self, Kind, Start, Verdict};
+use super::status::{ChildSa, Ends, Status, Traffic};
 use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, counter, gauge, label, table};
 use crate::text::Text;
 
@@ -19,11 +29,16 @@ enum State {
 
 struct Tunnels;
 struct Users;
+struct Infos;
+struct Traps;
+struct Pairs;
+struct Lines;
 
 struct Row<'a> {
     tunnel: Text<'a>,
     user: Option<Text<'a>>,
-    state: State,
+    /// Absent where nobody is connected to what waits for anybody.
+    state: Option<State>,
     traffic: Traffic,
 }
 
@@ -54,11 +69,11 @@ impl Table for Tunnels {
             "ipsec_tunnel_status",
             "0 installed, 1 established only, 2 down, 3 unknown, 4 ignored.",
             Twin::Highest,
-            |row| Some((row.state as u64).into()),
+            |row| Some((row.state? as u64).into()),
         ),
         gauge("ipsec_up", "1 when the status of the tunnel could be read.", Twin::Lowest, |row| match row.state {
-            State::Ignored => None,
-            state => Some((state != State::Unknown).into()),
+            Some(State::Ignored) => None,
+            state => Some((state != Some(State::Unknown)).into()),
         }),
     ];
 }
@@ -71,30 +86,119 @@ impl Table for Users {
         &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Twin::Highest, |row| Some(row.1.into()))];
 }
 
+/// A tunnel and its kind.
+impl Table for Infos {
+    type Row<'a> = (Text<'a>, Kind);
+    const LABELS: &'static [Label<Self>] =
+        &[label("kind", |row, out| out.text(row.1.word().into())), label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_tunnel_info",
+        "1; kind is not-loaded, shunt, anybody (it waits for whoever connects), on-demand (a packet brings it up) or always.",
+        Twin::First,
+        |_| Some(1u64.into()),
+    )];
+}
+
+/// A tunnel that a packet brings up, and whether the policy that does it is installed.
+impl Table for Traps {
+    type Row<'a> = (Text<'a>, bool);
+    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_tunnel_trap_installed",
+        "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
+        Twin::Lowest,
+        |row| Some(row.1.into()),
+    )];
+}
+
+/// A tunnel between several networks: pairs of one of ours and one of the peer's, those configured and those up.
+impl Table for Pairs {
+    type Row<'a> = (Text<'a>, usize, usize);
+    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge(
+            "ipsec_tunnel_subnet_pairs",
+            "Pairs of networks that the tunnel is configured for; only where it is more than one.",
+            Twin::Highest,
+            |row| Some(row.1.into()),
+        ),
+        gauge(
+            "ipsec_tunnel_subnet_pairs_up",
+            "Pairs of networks that a CHILD_SA is installed for; only where several are configured.",
+            Twin::Lowest,
+            |row| Some(row.2.into()),
+        ),
+    ];
+}
+
+/// The lines of the status that were not understood.
+impl Table for Lines {
+    type Row<'a> = usize;
+    const LABELS: &'static [Label<Self>] = &[];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_status_lines_skipped",
+        "Lines of the status that were not understood.",
+        Twin::Sum,
+        |count| Some((*count).into()),
+    )];
+}
+
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[table::<Tunnels>(), table::<Users>()];
+pub const TABLES: &[&dyn Shape] = &[
+    table::<Tunnels>(),
+    table::<Users>(),
+    table::<Infos>(),
+    table::<Traps>(),
+    table::<Pairs>(),
+    table::<Lines>(),
+];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
-    let tally = status.map(|status| Tally::of(tunnels, status));
-    for (number, tunnel) in tunnels.iter().enumerate() {
-        let name = Text::new(&tunnel.name);
-        let mut add = |user, state, traffic| out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic });
-        let count = tally.as_ref().and_then(|tally| tally.tunnels.get(number));
-        match count {
-            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default()),
-            None => add(None, State::Unknown, Traffic::default()),
-            Some(Count { total, users }) => {
-                let counts_packets = status.is_some_and(|status| status.counts_packets);
-                add(None, total.state, total.traffic(counts_packets));
-                for (user, sum) in users {
-                    add(Some(*user), sum.state, sum.traffic(counts_packets));
-                }
-                if tunnel.multi_user && status.is_some_and(|status| status.names_users) {
-                    out.add::<Users>(&(name, users.len()));
-                }
-            }
-        }
+    let Some(status) = status else {
+        return tunnels.iter().for_each(|tunnel| expose_unknown(tunnel, out));
+    };
+    out.add::<Lines>(&status.skipped.count);
+    let tally = Tally::of(tunnels, status);
+    for (tunnel, count) in tunnels.iter().zip(&tally.tunnels) {
+        expose_tunnel(tunnel, count, status, out);
+    }
+}
+
+fn expose_unknown(tunnel: &Tunnel, out: &mut Exposition) {
+    let state = match tunnel.conn.start {
+        Start::Ignore => State::Ignored,
+        _ => State::Unknown,
+    };
+    let tunnel = Text::new(&tunnel.name);
+    out.add::<Tunnels>(&Row { tunnel, user: None, state: Some(state), traffic: Traffic::default() });
+}
+
+fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &mut Exposition) {
+    let name = Text::new(&tunnel.name);
+    let Verdict { kind, has_users, .. } = count.verdict;
+    let state = count.state(tunnel.conn.start, status);
+    let traffic = match state {
+        Some(State::Ignored | State::Unknown) => Traffic::default(),
+        _ if kind == Kind::Shunt && count.total.state == State::Down => Traffic::default(),
+        _ => count.total.traffic(status.counts_packets),
+    };
+    out.add::<Infos>(&(name, kind));
+    out.add::<Tunnels>(&Row { tunnel: name, user: None, state, traffic });
+    for (user, sum) in &count.users {
+        let (state, traffic) = (Some(sum.state), sum.traffic(status.counts_packets));
+        out.add::<Tunnels>(&Row { tunnel: name, user: Some(*user), state, traffic });
+    }
+    // Where users are not named, that there is none is known all the same.
+    if has_users && kind != Kind::NotLoaded && (status.names_users || count.total.state == State::Down) {
+        out.add::<Users>(&(name, count.users.len()));
+    }
+    if kind == Kind::OnDemand {
+        out.add::<Traps>(&(name, count.is_trapped));
+    }
+    let pairs = tunnel.conn.left.networks.saturating_mul(tunnel.conn.right.networks);
+    if pairs > 1 && matches!(kind, Kind::OnDemand | Kind::Always) {
+        out.add::<Pairs>(&(name, pairs, count.pairs.len().min(pairs)));
     }
 }
 
@@ -106,10 +210,19 @@ struct Tally<'a> {
 }
 
 /// One tunnel, and its users in the order of their first SA.
-#[derive(Default)]
 struct Count<'a> {
+    verdict: Verdict,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
+    /// How the daemon lists its ends.
+    listed: Option<Ends<'a>>,
+    /// Its policy is in the kernel; absent where the daemon doesn't say so.
+    is_routed: Option<bool>,
+    /// A shunt of that name is installed.
+    is_shunted: bool,
+    is_trapped: bool,
+    /// The networks that a CHILD_SA is installed for; only where several are configured.
+    pairs: HashSet<(Text<'a>, Text<'a>)>,
 }
 
 /// The best state over several SAs, and the sums of their counters.
@@ -119,43 +232,83 @@ struct Sum {
     known: Traffic,
     /// A CHILD_SA carries traffic and printed no counters, as while it is rekeyed.
     has_unknown: bool,
+    /// Which counters a CHILD_SA did not print beside others: 1 for each in the order of [`Traffic`].
+    lacks: [bool; 4],
+}
+
+/// Finds the conn that a name of the daemon's belongs to.
+struct Names<'a>(HashMap<&'a [u8], usize>);
+
+impl<'a> Names<'a> {
+    fn of(tunnels: &'a [Tunnel]) -> Self {
+        Self(tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect())
+    }
+
+    /// The daemons add to a name: `NAME/2x1` is what libreswan makes of a conn for its second and the peer's first
+    /// network, `NAME#198.51.100.0/24` what it makes of a group for a network, and both may meet. An instance's
+    /// `[1]` and a CHILD_SA's `{1}` are cut off already where they are no part of the name.
+    fn find(&self, name: Text<'_>) -> Option<usize> {
+        let whole = self.0.get(name.bytes());
+        let conn = || self.0.get(without_networks(name)?.bytes());
+        let group = || self.0.get(without_group(name)?.bytes());
+        let both = || self.0.get(without_networks(without_group(name)?)?.bytes());
+        whole.or_else(conn).or_else(group).or_else(both).copied()
+    }
 }
 
 impl<'a> Tally<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
-        let numbers: HashMap<&[u8], usize> =
-            tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect();
-        let number_of = |name: Text<'_>| {
-            let number = numbers.get(name.bytes()).or_else(|| numbers.get(without_networks(name)?.bytes()));
-            number.copied()
-        };
-        let has_users = |number: usize| tunnels.get(number).is_some_and(|tunnel| tunnel.multi_user);
-        let mut tally = Self { tunnels: tunnels.iter().map(|_| Count::default()).collect(), places: HashMap::new() };
+        let names = Names::of(tunnels);
+        let mut tally = Self { tunnels: tunnels.iter().map(|_| Count::new()).collect(), places: HashMap::new() };
+        tally.list(&names, status);
+        for (tunnel, count) in tunnels.iter().zip(&mut tally.tunnels) {
+            count.verdict = kind::judge(&tunnel.conn, status.dialect, count.listed, &status.addresses);
+        }
         for sa in &status.sas {
-            let owner = number_of(sa.name);
+            let owner = names.find(sa.name);
             let state = if sa.is_established() { State::Established } else { State::Down };
-            let mut add = |number: Option<usize>, state, traffic| {
-                if let Some(number) = number {
-                    tally.add(number, sa.user().filter(|_| has_users(number)), state, traffic);
-                }
-            };
-            add(owner, state, None);
+            tally.add(owner, sa.user(), state, None);
             for child in &sa.children {
                 // Conns with the same ends share one IKE_SA, and their children keep their names.
-                let number = number_of(child.name).or(owner);
+                let number = names.find(child.name).or(owner);
                 match child.is_installed() {
-                    true => add(number, State::Installed, Some(child.traffic)),
-                    false => add(number, state, None),
+                    true => tally.add(number, sa.user(), State::Installed, Some(child.traffic)),
+                    false => tally.add(number, sa.user(), state, None),
+                }
+                if let Some(number) = number.filter(|_| child.is_installed()) {
+                    tally.pair(tunnels, number, child);
                 }
             }
         }
         tally
     }
 
-    fn add(&mut self, number: usize, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
-        let Some(count) = self.tunnels.get_mut(number) else { return };
+    /// Takes what the daemon lists beside the SAs.
+    fn list(&mut self, names: &Names<'_>, status: &Status<'a>) {
+        for conn in &status.conns {
+            let Some(count) = names.find(conn.name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
+            if !conn.is_instance && !conn.name.contains("#") {
+                count.listed.get_or_insert(conn.ends);
+            }
+            count.is_routed = count.is_routed.max(conn.is_routed);
+        }
+        for name in &status.shunts {
+            let Some(count) = names.find(*name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
+            count.is_shunted = true;
+        }
+        for name in &status.traps {
+            let Some(count) = names.find(*name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
+            count.is_trapped = true;
+        }
+    }
+
+    fn add(&mut self, number: Option<usize>, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
+        let Some((number, count)) = number.and_then(|number| Some((number, self.tunnels.get_mut(number)?))) else {
+            return;
+        };
         count.total.add(state, traffic);
-        let Some(user) = user else { return };
+        // Who has left, or has not come in yet, is no user.
+        let Some(user) = user.filter(|_| count.verdict.has_users && state != State::Down) else { return };
         let place = *self.places.entry((number, user)).or_insert(count.users.len());
         if place == count.users.len() {
             count.users.push((user, Sum::default()));
@@ -164,11 +317,69 @@ impl<'a> Tally<'a> {
             sum.add(state, traffic);
         }
     }
+
+    /// Notes the networks of an installed CHILD_SA: by its selectors, else by what libreswan calls it.
+    fn pair(&mut self, tunnels: &[Tunnel], number: usize, child: &ChildSa<'a>) {
+        let is_one = |conn: &kind::Conn| conn.left.networks.max(conn.right.networks) == 1;
+        if tunnels.get(number).is_none_or(|tunnel| is_one(&tunnel.conn)) {
+            return;
+        }
+        let Some(count) = self.tunnels.get_mut(number) else { return };
+        match child.selectors {
+            Some((ours, theirs)) => {
+                let pairs = ours.words().flat_map(|ours| theirs.words().map(move |theirs| (ours, theirs)));
+                count.pairs.extend(pairs.take(PAIR_LIMIT));
+            }
+            None => count.pairs.extend([(child.name, Text::default())]),
+        }
+    }
+}
+
+/// The most pairs of networks that one CHILD_SA adds.
+const PAIR_LIMIT: usize = 10_000;
+
+impl Count<'_> {
+    fn new() -> Self {
+        let verdict = Verdict { kind: Kind::Always, has_users: false, is_group: false };
+        Self {
+            verdict,
+            total: Sum::default(),
+            users: Vec::new(),
+            listed: None,
+            is_routed: None,
+            is_shunted: false,
+            is_trapped: false,
+            pairs: HashSet::new(),
+        }
+    }
+
+    /// What the row without a user says.
+    fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
+        let is_up = self.total.state != State::Down;
+        match self.verdict.kind {
+            _ if is_up => Some(self.total.state),
+            Kind::NotLoaded => Some(State::Ignored),
+            Kind::Shunt => self.shunt_state(start, status),
+            Kind::Anybody => None,
+            Kind::OnDemand | Kind::Always => Some(State::Down),
+        }
+    }
+
+    fn shunt_state(&self, start: Start, status: &Status<'_>) -> Option<State> {
+        let lists_shunts = !status.shunts.is_empty() || self.is_routed == Some(false);
+        match start {
+            _ if self.is_shunted || self.is_routed == Some(true) => Some(State::Installed),
+            _ if self.verdict.is_group => None,
+            Start::Add | Start::Ignore => Some(State::Ignored),
+            Start::Route | Start::Start if lists_shunts => Some(State::Down),
+            Start::Route | Start::Start => Some(State::Unknown),
+        }
+    }
 }
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { state: State::Down, known: Traffic::default(), has_unknown: false }
+        Self { state: State::Down, known: Traffic::default(), has_unknown: false, lacks: [false; 4] }
     }
 }
 
@@ -176,35 +387,50 @@ impl Sum {
     fn add(&mut self, state: State, traffic: Option<Traffic>) {
         self.state = self.state.min(state);
         let Some(traffic) = traffic else { return };
-        self.has_unknown |= traffic == Traffic::default();
-        for (sum, new) in [
+        let prints_nothing = traffic == Traffic::default();
+        self.has_unknown |= prints_nothing;
+        for ((sum, new), lacks) in [
             (&mut self.known.in_bytes, traffic.in_bytes),
             (&mut self.known.in_packets, traffic.in_packets),
             (&mut self.known.out_bytes, traffic.out_bytes),
             (&mut self.known.out_packets, traffic.out_packets),
-        ] {
+        ]
+        .into_iter()
+        .zip(&mut self.lacks)
+        {
+            *lacks |= new.is_none() && !prints_nothing;
             *sum = sum.map_or(new, |sum| Some(sum.saturating_add(new.unwrap_or(0))));
         }
     }
 
-    /// The sums; 0 where nothing is up, absent where only what prints no counters is up.
+    /// The sums; 0 where nothing is up, absent where only what prints no counters is up, and where one did not print
+    /// that counter beside others.
     fn traffic(&self, counts_packets: bool) -> Traffic {
         let nothing = (!self.has_unknown).then_some(0);
-        let no_packets = nothing.filter(|_| counts_packets);
+        let [in_bytes, in_packets, out_bytes, out_packets] = self.lacks;
+        let whole = |sum: Option<u64>, lacks: bool| sum.or(nothing).filter(|_| !lacks);
         Traffic {
-            in_bytes: self.known.in_bytes.or(nothing),
-            in_packets: self.known.in_packets.or(no_packets),
-            out_bytes: self.known.out_bytes.or(nothing),
-            out_packets: self.known.out_packets.or(no_packets),
+            in_bytes: whole(self.known.in_bytes, in_bytes),
+            in_packets: whole(self.known.in_packets, in_packets || !counts_packets),
+            out_bytes: whole(self.known.out_bytes, out_bytes),
+            out_packets: whole(self.known.out_packets, out_packets || !counts_packets),
         }
     }
 }
 
-/// `plant/2x1` is what libreswan makes of the conn `plant` for its second and the peer's first network.
 fn without_networks(name: Text<'_>) -> Option<Text<'_>> {
     let (name, networks) = name.cut_last(b'/')?;
     let (ours, theirs) = networks.cut(b'x')?;
     ours.number().and(theirs.number()).map(|_| name)
+}
+
+/// A network begins with a digit, or has a colon in it.
+fn without_group(name: Text<'_>) -> Option<Text<'_>> {
+    let (name, network) = name.cut_last(b'#')?;
+    let is_network = |text: Text<'_>| {
+        text.bytes().first().is_some_and(u8::is_ascii_hexdigit) || text.bytes().first() == Some(&b':')
+    };
+    is_network(network).then_some(name)
 }
 
 #[cfg(test)]
