@@ -5,7 +5,7 @@
 //! | kind | what makes it so | nothing is up |
 //! |---|---|---|
 //! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know, two values for one key where libreswan refuses that | 4 |
-//! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | see [`shunt_state`] |
+//! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`] |
 //! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`, `%opportunisticgroup`, or networks and ranges only | no sample |
 //! | on demand | `auto=route`, `auto=ondemand`, a peer with a name or address | 2 |
 //! | always | the rest | 2 |
@@ -157,9 +157,8 @@ pub fn judge(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Tex
 /// Which end the peer stands at.
 fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Side {
     let (left, right) = (conn.left.host.as_deref().map(Text::new), conn.right.host.as_deref().map(Text::new));
-    let is_own = |host: Option<Text<'_>>| {
-        host.is_some_and(|host| host.fields(b',').any(|entry| own.contains(&entry.trim())))
-    };
+    let is_own =
+        |host: Option<Text<'_>>| host.is_some_and(|host| host.fields(b',').any(|entry| own.contains(&entry.trim())));
     if let Some(ends) = listed {
         let is = |host: Option<Text<'_>>, printed: Text<'_>| host.is_some_and(|host| same_host(host, printed, dialect));
         if left != right && (is(right, ends.local) || is(left, ends.remote)) && !is(left, ends.local) {
@@ -227,4 +226,129 @@ fn same(text: Text<'_>, word: &str) -> bool {
 
 fn same_word(a: Text<'_>, b: Text<'_>) -> bool {
     a.bytes().eq_ignore_ascii_case(b.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Dialect::{Libreswan5, StrongSwan};
+
+    fn conn(left: &str, right: &str) -> Conn {
+        let end = |host: &str, logs_in| End {
+            host: (!host.is_empty()).then(|| host.as_bytes().into()),
+            logs_in,
+            networks: 1,
+        };
+        Conn { start: Start::Add, left: end(left, false), right: end(right, true), ..Conn::default() }
+    }
+
+    /// The kind, and `*` where the peer stands at the right end, which logs in.
+    fn kind(conn: &Conn, dialect: Dialect, listed: Option<(&str, &str)>, own: &[&str]) -> String {
+        let listed = listed.map(|(local, remote)| Ends { local: local.into(), remote: remote.into() });
+        let own: Vec<Text<'_>> = own.iter().map(|address| Text::from(*address)).collect();
+        let side = if peer(conn, dialect, listed, &own) == Side::Right { "*" } else { "" };
+        format!("{}{side}", judge(conn, dialect, listed, &own).kind.word())
+    }
+
+    #[test]
+    fn who_is_anybody() {
+        for (host, expected) in [
+            ("%any", true),
+            ("%any4", true),
+            ("%any6", true),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("198.51.100.0/24", true),
+            ("198.51.100.4-198.51.100.9", true),
+            ("2001:db8::/32", true),
+            ("198.51.100.0/24, 203.0.113.4-203.0.113.9,%any", true),
+            ("%group", true),
+            ("%opportunistic", true),
+            ("%opportunisticgroup", true),
+            ("%oppogroup", true),
+            ("%OpportunisticGroup", true),
+            ("198.51.100.7", false),
+            ("198.51.100.7,0.0.0.0/0", false),
+            ("198.51.100.7,198.51.100.8", false),
+            ("%peer.example.org", false),
+            ("branch-7.example.org", false),
+            ("10-11", false),
+            ("", false),
+        ] {
+            for dialect in [StrongSwan, Libreswan5] {
+                assert_eq!(is_anybody(host.into(), dialect), expected, "{host}");
+            }
+        }
+        assert!(is_anybody("%defaultroute".into(), StrongSwan) && !is_anybody("%defaultroute".into(), Libreswan5));
+    }
+
+    #[test]
+    fn the_daemons_own_list_says_which_end_is_the_peer() {
+        for (left, right, listed, expected) in [
+            ("192.0.2.1", "%any", ("192.0.2.1", "%any"), "anybody*"),
+            ("%any", "192.0.2.1", ("192.0.2.1", "%any"), "anybody"),
+            ("%any", "198.51.100.7", ("%any", "198.51.100.7"), "always*"),
+            ("198.51.100.7", "192.0.2.1", ("192.0.2.1", "198.51.100.7"), "always"),
+            ("%any", "%any", ("%any", "%any"), "anybody*"),
+            ("%defaultroute", "%any", ("%any", "%any"), "anybody*"),
+            ("", "", ("%any", "%any"), "anybody*"),
+            ("192.0.2.1", "", ("192.0.2.1", "%any"), "anybody*"),
+            ("", "198.51.100.7", ("%any", "198.51.100.7"), "always*"),
+        ] {
+            assert_eq!(kind(&conn(left, right), StrongSwan, Some(listed), &[]), expected, "{left} {right}");
+        }
+        for (left, right, listed, expected) in [
+            ("%defaultroute", "%any", ("192.0.2.1", "%any"), "anybody*"),
+            ("%any", "%defaultroute", ("192.0.2.1", "%any"), "anybody"),
+            ("%defaultroute", "%opportunisticgroup", ("192.0.2.1", "%group"), "anybody*"),
+            ("peer.example.org", "%defaultroute", ("192.0.2.1", "198.51.100.7"), "always"),
+            ("gw.example.org", "peer.example.org", ("192.0.2.1", "198.51.100.7"), "always*"),
+        ] {
+            assert_eq!(kind(&conn(left, right), Libreswan5, Some(listed), &[]), expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_each_daemons_rule_says_it() {
+        let own = ["192.0.2.1"];
+        for (left, right, strongswan, libreswan) in [
+            ("192.0.2.1", "%any", "anybody*", "anybody*"),
+            ("%any", "192.0.2.1", "anybody", "anybody"),
+            ("%any", "198.51.100.7", "always*", "anybody"),
+            ("%defaultroute", "198.51.100.7", "always*", "always*"),
+            ("198.51.100.7", "%defaultroute", "anybody*", "always"),
+            ("198.51.100.7", "192.0.2.1", "always", "always"),
+            ("192.0.2.9", "198.51.100.7", "always*", "always*"),
+            ("", "", "always*", "always*"),
+        ] {
+            let conn = conn(left, right);
+            assert_eq!(kind(&conn, StrongSwan, None, &own), strongswan, "{left} {right}");
+            assert_eq!(kind(&conn, Libreswan5, None, &own), libreswan, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn what_comes_first() {
+        let all = Conn { is_shunt: true, is_refused: true, ..conn("192.0.2.1", "%any") };
+        let is = |conn: Conn, listed| kind(&conn, Libreswan5, listed, &[]);
+        let listed = Some(("192.0.2.1", "%any"));
+        assert_eq!(is(Conn { start: Start::Ignore, ..all.clone() }, listed), "not-loaded*");
+        assert_eq!(is(all.clone(), None), "not-loaded*");
+        assert_eq!(is(all.clone(), listed), "shunt*", "the daemon has loaded it all the same");
+        assert_eq!(is(Conn { is_shunt: false, start: Start::Route, ..all.clone() }, listed), "anybody*");
+        let named = Conn { start: Start::Route, ..conn("192.0.2.1", "198.51.100.7") };
+        assert_eq!(is(named, None), "on-demand*");
+        assert_eq!(is(Conn { start: Start::Start, ..conn("192.0.2.1", "198.51.100.7") }, None), "always*");
+    }
+
+    #[test]
+    fn users_are_those_who_log_in_and_those_whom_nobody_named() {
+        let has_users = |conn: &Conn| judge(conn, StrongSwan, None, &["192.0.2.1".into()]).has_users;
+        assert!(has_users(&conn("192.0.2.1", "198.51.100.7")), "it logs in");
+        assert!(!has_users(&conn("198.51.100.7", "192.0.2.1")), "we log in");
+        assert!(has_users(&conn("%any", "192.0.2.1")), "anybody");
+        assert!(!has_users(&Conn { is_shunt: true, ..conn("%any", "192.0.2.1") }));
+    }
 }

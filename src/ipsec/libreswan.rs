@@ -89,7 +89,8 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
 /// Adds what pluto of strongSwan 4 printed before charon's status; whether it printed anything.
 pub fn add_pluto<'a>(text: Text<'a>, status: &mut Status<'a>) -> bool {
     let own = |line: &Text<'a>| line.after("000 ").is_some();
-    let is_pluto = |line: Text<'_>| line.after("000 Status of IKEv1 pluto").is_some() || line.after("000 %myid").is_some();
+    let is_pluto =
+        |line: Text<'_>| line.after("000 Status of IKEv1 pluto").is_some() || line.after("000 %myid").is_some();
     if !text.lines().filter(own).any(is_pluto) || is_status(text) {
         return false;
     }
@@ -125,9 +126,8 @@ fn add_lines<'a>(lines: impl Iterator<Item = Text<'a>>, serials: &mut HashSet<u6
 fn interface_address(word: Text<'_>) -> Option<Text<'_>> {
     let inside = word.after("[").and_then(|word| word.cut(b']')).map(|(address, _)| address);
     let bare = || word.cut(b'@').or_else(|| word.cut_last(b':')).map_or(word, |(address, _)| address);
-    let is_address = |text: &Text<'_>| {
-        std::str::from_utf8(text.bytes()).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok())
-    };
+    let is_address =
+        |text: &Text<'_>| std::str::from_utf8(text.bytes()).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
     [inside.unwrap_or(word), bare()].into_iter().find(is_address)
 }
 
@@ -151,9 +151,7 @@ fn conn(line: Text<'_>) -> Option<Listed<'_>> {
     // The peer's identity stands before these words, and could hold them: the last ones count.
     let (topology, _) = rest.cut_last_at("; eroute owner:").or_else(|| rest.cut_last_at("; my_ip="))?;
     let routing = topology.cut_last_at("; ").map(|(_, routing)| routing);
-    let is_routed = routing.map(|routing| {
-        routing.contains("routed") && !routing.contains("unrouted")
-    });
+    let is_routed = routing.map(|routing| routing.contains("routed") && !routing.contains("unrouted"));
     let before_id = local.cut(b'[').map_or(local, |(local, _)| local);
     let local = before_id.cut_last_at("===").map_or(local, |(_, local)| local);
     let remote = remote.cut_at("---").filter(|(hop, _)| is_host(*hop)).map_or(remote, |(_, remote)| remote);
@@ -162,7 +160,7 @@ fn conn(line: Text<'_>) -> Option<Listed<'_>> {
 }
 
 fn is_host(text: Text<'_>) -> bool {
-    !text.bytes().iter().any(|byte| b"[]<=; ".contains(byte))
+    !text.bytes().iter().any(|byte| b"[]=;< ".contains(byte))
 }
 
 /// What stands before the name in `<…>`, the identity in `[…]`, the network behind `===`, the next hop behind `---`.
@@ -170,7 +168,7 @@ fn host(end: Text<'_>) -> Text<'_> {
     if let Some((address, _)) = end.after("[").and_then(|end| end.cut(b']')) {
         return address;
     }
-    let length = end.bytes().iter().position(|byte| b"<[=; ".contains(byte)).unwrap_or(end.bytes().len());
+    let length = end.bytes().iter().position(|byte| b"[=;< ".contains(byte)).unwrap_or(end.bytes().len());
     let host = Text::new(end.bytes().get(..length).unwrap_or_default());
     let host = host.cut_at("---").map_or(host, |(host, _)| host);
     host.after("%").and_then(|_| host.cut(b':')).map_or(host, |(host, _)| host)
@@ -439,7 +437,7 @@ mod tests {
         let traffic =
             "#1: \"a\", type=ESP, inBytes=1, outBytes=2\n#1: \"a\", type=ESP, inBytes=1, outBytes=2\nwhack: what\n";
         let found = parse(status.into(), Some(traffic.into())).expect("a status");
-        assert_eq!((found.sas.len(), found.skipped), (1, 3));
+        assert_eq!((found.sas.len(), found.skipped.count), (1, 3));
         assert_eq!(found.sas[0].children[0].traffic.in_bytes, Some(1));
         assert!(found.names_users && !found.counts_packets);
     }
@@ -450,7 +448,13 @@ mod tests {
         {
             assert!(parse(text.into(), None).is_none(), "{text:?}");
         }
-        assert!(lacks_statusall("/usr/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec help\" for list)"));
-        assert!(!lacks_statusall("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory"));
+        for complaint in [
+            "/usr/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec help\" for list)",
+            "/usr/sbin/ipsec: unknown IPsec command `statusall' (`ipsec --help' for list)",
+        ] {
+            assert!(lacks(complaint, "statusall"), "{complaint}");
+        }
+        assert!(lacks("whack: unrecognized option '--trafficstatus'", "trafficstatus"));
+        assert!(!lacks("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory", "statusall"));
     }
 }

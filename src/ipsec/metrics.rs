@@ -135,23 +135,15 @@ impl Table for Pairs {
 impl Table for Lines {
     type Row<'a> = usize;
     const LABELS: &'static [Label<Self>] = &[];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "ipsec_status_lines_skipped",
-        "Lines of the status that were not understood.",
-        Twin::Sum,
-        |count| Some((*count).into()),
-    )];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("ipsec_status_lines_skipped", "Lines of the status that were not understood.", Twin::Sum, |count| {
+            Some((*count).into())
+        })];
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[
-    table::<Tunnels>(),
-    table::<Users>(),
-    table::<Infos>(),
-    table::<Traps>(),
-    table::<Pairs>(),
-    table::<Lines>(),
-];
+pub const TABLES: &[&dyn Shape] =
+    &[table::<Tunnels>(), table::<Users>(), table::<Infos>(), table::<Traps>(), table::<Pairs>(), table::<Lines>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
@@ -427,20 +419,28 @@ fn without_networks(name: Text<'_>) -> Option<Text<'_>> {
 /// A network begins with a digit, or has a colon in it.
 fn without_group(name: Text<'_>) -> Option<Text<'_>> {
     let (name, network) = name.cut_last(b'#')?;
-    let is_network = |text: Text<'_>| {
-        text.bytes().first().is_some_and(u8::is_ascii_hexdigit) || text.bytes().first() == Some(&b':')
-    };
+    let is_network =
+        |text: Text<'_>| text.bytes().first().is_some_and(u8::is_ascii_hexdigit) || text.bytes().first() == Some(&b':');
     is_network(network).then_some(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipsec::kind::End;
     use crate::ipsec::status;
     use std::io::Read;
 
-    fn tunnel(name: &str, multi_user: bool) -> Tunnel {
-        Tunnel { name: name.into(), ignored: false, multi_user }
+    fn tunnel(name: &str, logs_in: bool) -> Tunnel {
+        let end = |logs_in, host: &str| End { host: Some(host.as_bytes().into()), logs_in, networks: 1 };
+        let (left, right) = (end(false, "192.0.2.1"), end(logs_in, "192.0.2.7"));
+        let conn = kind::Conn { start: Start::Add, left, right, ..kind::Conn::default() };
+        Tunnel { name: name.into(), conn }
+    }
+
+    fn ignored(name: &str) -> Tunnel {
+        let tunnel = tunnel(name, true);
+        Tunnel { conn: kind::Conn { start: Start::Ignore, ..tunnel.conn }, ..tunnel }
     }
 
     /// The samples of one family, without its name.
@@ -528,7 +528,7 @@ mod tests {
 
     #[test]
     fn without_a_status_only_the_states_are_said() {
-        let tunnels = [tunnel("lan", false), Tunnel { ignored: true, ..tunnel("old", true) }];
+        let tunnels = [tunnel("lan", false), ignored("old")];
         assert_eq!(samples(&tunnels, None, "ipsec_up"), ["{tunnel=\"lan\"} 0"]);
         assert_eq!(samples(&tunnels, None, "ipsec_tunnel_status"), ["{tunnel=\"lan\"} 3", "{tunnel=\"old\"} 4"]);
         assert!(samples(&tunnels, None, "ipsec_in_bytes").is_empty());

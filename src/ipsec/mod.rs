@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use log::warn;
 
@@ -41,6 +42,9 @@ const TRAFFICSTATUS: &str = "trafficstatus";
 
 /// The most that `ipsec statusall` may print: some 20,000 users.
 const STATUS_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How long reading ipsec.conf may take where it is only looked for.
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// The most complaints about ipsec.conf that are logged.
 const COMPLAINT_LIMIT: usize = 100;
@@ -125,12 +129,17 @@ impl Ipsec {
         }
         let configuration = Arc::new(read(&self.settings.config, dialect, deadline)?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.configuration = Some(Arc::clone(&configuration));
+        Ok(configuration)
+    }
+
+    /// Logs what is wrong with the configuration, once; by whose rules is known only when the command has answered.
+    fn log_complaints(&self, configuration: &Configuration) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.complaints != configuration.complaints {
             configuration.complaints.iter().for_each(|complaint| warn!("{complaint}"));
             known.complaints.clone_from(&configuration.complaints);
         }
-        known.configuration = Some(Arc::clone(&configuration));
-        Ok(configuration)
     }
 
     /// Whether the configuration was read as a whole and has no conn.
@@ -213,7 +222,8 @@ impl Collector for Ipsec {
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let dialect = self.asked().dialect;
         let mut configuration = self.configuration(dialect, deadline);
-        if configuration.as_ref().is_ok_and(|configuration| configuration.is_empty()) {
+        if let Some(configuration) = configuration.as_ref().ok().filter(|configuration| configuration.is_empty()) {
+            self.log_complaints(configuration);
             report.target(self.config_name(), Ok(()));
             return;
         }
@@ -225,6 +235,9 @@ impl Collector for Ipsec {
             configuration = self.configuration(found, deadline);
         }
         let configuration = report.target(self.config_name(), configuration);
+        if let Some(configuration) = &configuration {
+            self.log_complaints(configuration);
+        }
         let tunnels = configuration.as_ref().map(|configuration| configuration.tunnels.as_slice()).unwrap_or_default();
         let name = answer.status.command.join(" ");
         let traffic = answer.traffic.as_ref().map(|printed| (printed.command.join(" "), printed.text()));
@@ -324,6 +337,11 @@ pub fn read(config: &Path, dialect: Dialect, deadline: Deadline) -> Result<Confi
         }
     }
     Ok(reading.end())
+}
+
+/// Whether an ipsec.conf can be read, with all that it includes, and configures no conn.
+pub fn is_without_conns(config: &Path) -> bool {
+    read(config, Dialect::default(), Deadline::within(READ_TIME)).is_ok_and(|configuration| configuration.is_empty())
 }
 
 /// What remains to be done: an included file stands in the place of its `include`.

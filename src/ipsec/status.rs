@@ -457,7 +457,7 @@ Security Associations (1 up, 1 connecting):
 
     fn sas(lines: &str) -> Vec<IkeSa<'_>> {
         let Status { sas, skipped, .. } = parse(Text::from(lines)).expect("a status");
-        assert_eq!(skipped, 0, "{lines}");
+        assert_eq!(skipped, Skipped::default(), "{lines}");
         sas
     }
 
@@ -548,8 +548,16 @@ Security Associations (1 up, 1 connecting):
 
     #[test]
     fn bytes_without_packets_leave_the_packets_unknown() {
-        let traffic = traffic("NULL/HMAC_SHA1_96, 99999999999999999999 bytes_i, 7 bytes_o, rekeying active".into());
-        assert_eq!(traffic, Some(Traffic { out_bytes: Some(7), ..Traffic::default() }));
+        let read = |line: &'static str| traffic(line.into());
+        let line = "NULL/HMAC_SHA1_96, 99999999999999999999 bytes_i, 7 bytes_o, rekeying active";
+        assert_eq!(read(line), Some((Traffic { out_bytes: Some(7), ..Traffic::default() }, true)));
+        let line = "AES_CBC_128/HMAC_SHA1_96, 840 bytes_i (4s ago), 0 bytes_o, rekeying in 24 minutes";
+        let expected = Traffic { in_bytes: Some(840), out_bytes: Some(0), out_packets: Some(0), ..Traffic::default() };
+        assert_eq!(read(line), Some((expected, false)), "before 5.0.3");
+        let line = "AES_CBC_128/HMAC_SHA1_96, 840 bytes_o (9 pkts, 4s ago)";
+        let expected = Traffic { out_bytes: Some(840), out_packets: Some(9), ..Traffic::default() };
+        assert_eq!(read(line), Some((expected, true)), "each counter for itself");
+        assert_eq!(read("10.1.0.0/16 === 10.2.0.0/16"), None);
     }
 
     #[test]
@@ -559,7 +567,9 @@ Security Associations (1 up, 1 connecting):
             users[3]: IKE proposal: X\n\
             something else\n";
         let status = parse(Text::from(lines)).expect("a status");
-        assert_eq!((status.sas.len(), status.skipped), (0, 3));
+        assert_eq!((status.sas.len(), status.skipped.count), (0, 3));
+        let kinds = LineKind::ALL.map(|kind| status.skipped.has(kind));
+        assert_eq!(kinds, [true, true, false, false, false, true]);
     }
 
     #[test]
