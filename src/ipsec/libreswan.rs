@@ -366,6 +366,12 @@ mod tests {
             ("ESTABLISHED_CHILD_SA (established Child SA)", " EXPIRE in 0s; IKE SA #1", Stage::Child),
             ("established IKE SA", " REKEY in 1s", Stage::Ike),
             ("established Child SA", " REKEY in 1s", Stage::Child),
+            ("ESTABLISHED_CHILD_SA (established CHILD SA)", " REKEY in 1s", Stage::Child),
+            ("STATE_QUICK_R2 (IPsec SA established tunnel mode)", " EVENT_SA_REPLACE in 1s", Stage::Child),
+            ("STATE_CHILD_C1_KEYED (CHILD SA established)", " EVENT_SA_REPLACE in 1s", Stage::Child),
+            ("STATE_MAIN_R3 (ISAKMP SA established)", " REPLACE in 1s", Stage::Ike),
+            ("establishing Child SA", " RETRANSMIT in 1s", Stage::Open),
+            ("ISAKMP SA not established", "", Stage::Open),
             ("IKE_SA_INIT_I (sent IKE_SA_INIT request)", " RETRANSMIT in 0s", Stage::Open),
             ("", "", Stage::Open),
         ] {
@@ -374,11 +380,124 @@ mod tests {
     }
 
     #[test]
+    fn conns_are_listed_with_their_ends_and_their_routing() {
+        for (line, expected) in [
+            (
+                "\"a\": 10.1.0.0/16===192.0.2.1<192.0.2.1>[@gw]...192.0.2.9---198.51.100.7<peer>[@x]===10.2.0.0/16; erouted; eroute owner: #2",
+                Some(("a", "192.0.2.1", "198.51.100.7", true)),
+            ),
+            (
+                "\"a\": 192.0.2.1---192.0.2.9...%any[+MC+XC+S=C]==={10.3.0.1-10.3.0.9}; unrouted; my_ip=unset; their_ip=unset;",
+                Some(("a", "192.0.2.1", "%any", false)),
+            ),
+            (
+                "\"a\": [2001:db8::1]:4500[@gw]...[2001:db8::2]:4500[@x]; routed-tunnel; my_ip=unset; their_ip=unset;",
+                Some(("a", "2001:db8::1", "2001:db8::2", true)),
+            ),
+            (
+                "\"g\": 192.0.2.1[C=DE, O=A; B]...%group; unrouted; my_ip=unset; their_ip=unset;",
+                Some(("g", "192.0.2.1", "%group", false)),
+            ),
+            (
+                "\"g#192.0.2.0/24\": 192.0.2.1...%opportunistic[%fromcert]===192.0.2.0/24; routed-ondemand; my_ip=unset;",
+                Some(("g#192.0.2.0/24", "192.0.2.1", "%opportunistic", true)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; routed-never-negotiate; my_ip=unset;",
+                Some(("p", "192.0.2.1", "198.51.100.7", true)),
+            ),
+            ("\"p\": 192.0.2.1...%any; prospective erouted; eroute owner: #0", Some(("p", "192.0.2.1", "%any", true))),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; unrouted HOLD; eroute owner: #0",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; unoriented; my_ip=unset;",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            ("\"a\":   newest IKE SA: #1; newest IPsec SA: #2;", None),
+            ("\"a\"[1] 198.51.100.7:   policy: IKEv2+PSK...;", None),
+        ] {
+            let found = conn(line.into()).map(|conn| (conn.name, conn.ends.local, conn.ends.remote, conn.is_routed));
+            let expected =
+                expected.map(|(name, local, remote, routed)| (name.into(), local.into(), remote.into(), Some(routed)));
+            assert_eq!(found, expected, "{line}");
+        }
+        assert!(
+            conn("\"a\"[1]: 192.0.2.1...198.51.100.7; erouted; eroute owner: #2".into())
+                .is_some_and(|conn| conn.is_instance)
+        );
+    }
+
+    #[test]
+    fn the_version_says_whose_rules_apply() {
+        for (status, expected) in [
+            ("000 pluto_version=3.32, pluto_vendorid=OE-Libreswan-3.32", Dialect::Libreswan4),
+            ("000 pluto_version=4.10, pluto_vendorid=OE", Dialect::Libreswan4),
+            ("pluto_version=5.2, pluto_vendorid=OE", Dialect::Libreswan5),
+            ("000 using kernel interface: netkey", Dialect::Libreswan4),
+            ("using kernel interface: xfrm", Dialect::Libreswan5),
+        ] {
+            assert_eq!(dialect(status.into()), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn own_addresses_are_those_of_the_interfaces() {
+        for (line, expected) in [
+            ("interface eth0 UDP 192.0.2.1:500", Some("192.0.2.1")),
+            ("interface eth0/eth0 192.0.2.1", Some("192.0.2.1")),
+            ("interface eth0/eth0 192.0.2.1@4500", Some("192.0.2.1")),
+            ("interface eth0/eth0 192.0.2.1:500", Some("192.0.2.1")),
+            ("interface eth0 UDP [2001:db8::1]:500", Some("2001:db8::1")),
+            ("interface eth0/eth0 2001:db8::1", Some("2001:db8::1")),
+            ("interface eth0 TCP nowhere", None),
+        ] {
+            let mut found = Status::default();
+            add_lines([Text::from(line)].into_iter(), &mut HashSet::new(), &mut found);
+            assert_eq!(found.addresses, expected.map(Text::from).into_iter().collect::<Vec<_>>(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_about_a_state_in_unknown_words_is_counted() {
+        for (line, expected) in [
+            ("#2: \"a\" esp.1@192.0.2.2 esp.2@192.0.2.1 ref=0 refhim=4294901761", 0),
+            ("#1: pending Child SA for \"a\"", 0),
+            ("#1: \"a\":500(quic) established Child SA", 1),
+            ("#1: \"a\" something else", 1),
+            ("#1 \"a\":500 established Child SA;", 1),
+        ] {
+            let mut found = Status::default();
+            add_lines([Text::from(line)].into_iter(), &mut HashSet::new(), &mut found);
+            assert_eq!((found.skipped.count, found.sas.len()), (expected, 0), "{line}");
+        }
+    }
+
+    #[test]
+    fn pluto_of_strongswan_4_prints_no_port_and_the_bytes_behind_the_spis() {
+        let text = "000 Status of IKEv1 pluto daemon (strongSwan 4.5.2):\n\
+            000 #2: \"a\"[1] 192.0.2.2 STATE_QUICK_R2 (IPsec SA established); EVENT_SA_REPLACE in 9s; newest IPSEC\n\
+            000 #2: \"a\"[1] 192.0.2.2 esp.1@192.0.2.2 esp.2@192.0.2.1 (20 bytes, 2s ago); tunnel\n\
+            000 #1: \"a\"[1] 192.0.2.2:4500 STATE_MAIN_R3 (sent MR3, ISAKMP SA established); EVENT_SA_REPLACE in 9s\n\
+            000 #3: \"b\" STATE_MAIN_I1 (sent MI1, expecting MR1); EVENT_RETRANSMIT in 4s\n";
+        let mut status = Status::default();
+        assert!(add_pluto(text.into(), &mut status));
+        let found: Vec<_> = status.sas.iter().map(|sa| (sa.name, sa.id, sa.children.len())).collect();
+        assert_eq!(found, [("a".into(), 2, 1), ("a".into(), 1, 0)]);
+        let traffic = Traffic { in_bytes: Some(20), ..Traffic::default() };
+        assert_eq!((status.sas[0].children[0].traffic, status.skipped.count), (traffic, 0));
+        assert!(!add_pluto("000 using kernel interface: netkey\n000 %myid = (none)\n".into(), &mut status), "Openswan");
+    }
+
+    #[test]
     fn a_state_is_named_with_its_peer_and_port_and_its_second_line_is_none() {
         for (line, expected) in [
             ("#2: \"lan\":500 established Child SA; idle;", Some((2, "lan"))),
             ("#2: \"a/1x2\"[31] 192.0.2.2:4500 established Child SA; idle;", Some((2, "a/1x2"))),
             ("#2: \"a\"[1] 2001:db8::2:500 established Child SA; idle;", Some((2, "a"))),
+            ("#2: \"a\":4500(tcp) established Child SA; idle;", Some((2, "a"))),
+            ("#2: \"a\"[1] 192.0.2.2:4500(tcp) STATE_V2_IPSEC_R (IPsec SA established); idle;", Some((2, "a"))),
             (
                 "#2: \"clear#0.0.0.0/0\"[2] ...192.0.2.2===10.2.0.0/16:500 established Child SA; idle;",
                 Some((2, "clear#0.0.0.0/0")),

@@ -237,7 +237,8 @@ impl Part {
                 None
             }
             Self::Connections => {
-                status.conns.extend(connection(line));
+                let conn = connection(line).or_else(|| merged(line, status.conns.last()?));
+                status.conns.extend(conn);
                 (!line.contains(":  ")).then_some(LineKind::Listed)
             }
             Self::Shunts => {
@@ -263,6 +264,14 @@ fn connection(line: Text<'_>) -> Option<Listed<'_>> {
     let remote = remote.cut_at(", dpddelay=").map_or(remote, |(remote, _)| remote);
     let ends = Ends { local: local.trim(), remote: remote.trim() };
     Some(Listed { name: name.trim(), ends, is_routed: None, is_instance: false })
+}
+
+/// `  NAME:   child:  OURS === THEIRS TUNNEL` below a conn of another name: charon keeps conns that differ in nothing but
+/// their networks as one, which has the first one's name.
+fn merged<'a>(line: Text<'a>, first: &Listed<'a>) -> Option<Listed<'a>> {
+    let (name, _) = line.cut_at(":   child:  ")?;
+    let name = name.trim();
+    (name != first.name).then_some(Listed { name, ..*first })
 }
 
 /// Takes one line into the SAs above it; its kind where it does not fit.
@@ -477,6 +486,44 @@ Security Associations (1 up, 1 connecting):
             out_packets: Some(1),
         };
         assert_eq!(child.traffic, expected);
+    }
+
+    #[test]
+    fn what_stands_before_the_sas() {
+        let lines = "\
+Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):
+  uptime: 6 hours, since Nov 20 04:10:11 2026
+Listening IP addresses:
+  192.0.2.1
+  2001:db8::1
+Connections:
+      old mill:  192.0.2.1...198.51.100.7  IKEv1/2, dpddelay=30s
+      old mill:   local:  [192.0.2.1] uses pre-shared key authentication
+      old mill:   child:  10.1.1.0/24 === 10.2.1.0/24 TUNNEL, dpdaction=clear
+          weir:   child:  10.1.2.0/24 === 10.2.2.0/24 TUNNEL, dpdaction=clear
+         Routed:  %any...0.0.0.0/0,::/0, dpddelay=30s
+Shunted Connections:
+           lan:  10.1.0.0/16 === 10.1.0.0/16 PASS
+Routed Connections:
+          weir{1}:  ROUTED, TUNNEL, reqid 1
+          weir{1}:   10.1.2.0/24 === 10.2.2.0/24
+Security Associations (0 up, 0 connecting):
+  none
+";
+        let status = parse(lines.into()).expect("a status");
+        let conns: Vec<_> = status.conns.iter().map(|conn| (conn.name, conn.ends.local, conn.ends.remote)).collect();
+        let peer = ("192.0.2.1".into(), "198.51.100.7".into());
+        let expected = [
+            ("old mill".into(), peer.0, peer.1),
+            ("weir".into(), peer.0, peer.1),
+            ("Routed".into(), "%any".into(), "0.0.0.0/0,::/0".into()),
+        ];
+        assert_eq!(conns, expected);
+        assert_eq!(status.addresses, ["192.0.2.1", "2001:db8::1"]);
+        assert_eq!((status.shunts, status.traps), (vec!["lan".into()], vec!["weir".into()]));
+        assert!(status.is_whole && status.skipped == Skipped::default());
+        let torn = lines.split_once("  none").expect("the end").0;
+        assert!(!parse(torn.into()).expect("a status").is_whole);
     }
 
     #[test]

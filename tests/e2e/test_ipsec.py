@@ -7,7 +7,7 @@ import unittest
 
 import names
 from capture_ipsec import SECRETS
-from charon import GATEWAY, Site, Starter, Warrior, road_gateway, traffic
+from charon import GATEWAY, PLUGINS, Site, Starter, Warrior, road_gateway, traffic
 from exporter import Exporter, series
 from host import Lab, run, wait_for
 
@@ -94,10 +94,10 @@ class Case(unittest.TestCase):
         cls.prepare()
 
     @classmethod
-    def begin(cls, text):
+    def begin(cls, text, **settings):
         """Starts the daemon on this ipsec.conf; the peers' addresses have to exist before."""
         folder = os.path.dirname(cls.lab.write("conf/ipsec.conf", text))
-        cls.starter = Starter(cls.gateway, folder, SECRETS)
+        cls.starter = Starter(cls.gateway, folder, SECRETS, **settings)
         cls.conf = cls.starter.folder + "ipsec.conf"
         cls.count = cls.lab.path("count")
         # The namespaces of the daemon stay when it ends, so that `ipsec` itself is asked then, too.
@@ -344,7 +344,6 @@ class Kinds(Case):
     def test_1_nobody_is_there(self):
         families, statusall = self.one_moment()
         self.assertIn("Shunted Connections:\n", statusall)
-        self.assertIn("Routed Connections:\n", statusall)
         self.assertEqual(self.statuses(families), {
             "base": IGNORED, "spare": IGNORED, "bypass": INSTALLED, "asleep": DOWN, "broken": DOWN,
         })
@@ -356,8 +355,6 @@ class Kinds(Case):
         self.assertEqual(families["ipsec_tunnel_users"].samples, {
             series({"tunnel": "anybody"}): 0, series({"tunnel": "turned"}): 0,
         })
-        # The alert can tell the one that waits for a packet from the one that is broken.
-        self.assertEqual(families["ipsec_tunnel_trap_installed"].samples, {series({"tunnel": "asleep"}): 1})
         self.assertEqual(families["ipsec_status_lines_skipped"].samples, {series({}): 0})
         up = {row(labels): value for labels, value in families["ipsec_up"].samples.items()}
         self.assertEqual(up, dict.fromkeys(("bypass", "anybody", "turned", "asleep", "broken"), 1))
@@ -388,7 +385,6 @@ class Kinds(Case):
         self.starter.ipsec("up", "asleep")
         families, _ = self.one_moment()
         self.assertEqual(self.statuses(families)["asleep"], INSTALLED)
-        self.assertEqual(families["ipsec_tunnel_trap_installed"].samples, {series({"tunnel": "asleep"}): 1})
 
     def test_4_starter_ends_and_charon_stays(self):
         self.starter.process.kill()
@@ -409,6 +405,28 @@ class Kinds(Case):
                    if dict(labels)["collector"] == "ipsec"}
         self.assertEqual(targets, {conf: 1})
         self.assertEqual(self.asked(), before)
+
+
+class Traps(Case):
+    """The kernel's own policies, without ESP: a policy that waits for a packet, and one that nobody installed."""
+
+    @classmethod
+    def prepare(cls):
+        text = DEFAULTS + conn("asleep", 2, "192.0.2.201", "asleep.example.org", "auto=route")
+        text += conn("missing", 3, "192.0.2.202", "missing.example.org", "auto=route")
+        cls.gateway.run("ip", "route", "add", "default", "dev", "lo")
+        cls.begin(text, load=PLUGINS.replace("kernel-libipsec ", ""))
+        wait_for("the policies", lambda: cls.starter.ipsec("status").count("ROUTED") == 2)
+        cls.starter.ipsec("unroute", "missing")
+
+    def test_an_alert_can_tell_the_one_that_waits(self):
+        families, statusall = self.one_moment()
+        self.assertIn("Routed Connections:\n", statusall)
+        self.assertEqual(self.statuses(families), {"asleep": DOWN, "missing": DOWN})
+        self.assertEqual(families["ipsec_tunnel_trap_installed"].samples, {
+            series({"tunnel": "asleep"}): 1, series({"tunnel": "missing"}): 0,
+        })
+        self.assertEqual(families["ipsec_status_lines_skipped"].samples, {series({}): 0})
 
 
 if __name__ == "__main__":
