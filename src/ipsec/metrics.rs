@@ -152,8 +152,13 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     };
     out.add::<Lines>(&status.skipped.count);
     let tally = Tally::of(tunnels, status);
-    for (tunnel, count) in tunnels.iter().zip(&tally.tunnels) {
+    for (number, (tunnel, count)) in tunnels.iter().zip(&tally.tunnels).enumerate() {
         expose_tunnel(tunnel, count, status, out);
+        let pairs = tunnel.conn.left.networks.saturating_mul(tunnel.conn.right.networks);
+        if pairs > 1 && matches!(count.verdict.kind, Kind::OnDemand | Kind::Always) {
+            let up = tally.pairs.get(&number).map_or(0, HashSet::len);
+            out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
+        }
     }
 }
 
@@ -188,10 +193,6 @@ fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &
     if kind == Kind::OnDemand {
         out.add::<Traps>(&(name, count.is_trapped));
     }
-    let pairs = tunnel.conn.left.networks.saturating_mul(tunnel.conn.right.networks);
-    if pairs > 1 && matches!(kind, Kind::OnDemand | Kind::Always) {
-        out.add::<Pairs>(&(name, pairs, count.pairs.len().min(pairs)));
-    }
 }
 
 /// What all SAs come to, for each tunnel.
@@ -199,6 +200,8 @@ struct Tally<'a> {
     tunnels: Vec<Count<'a>>,
     /// Where each user stands among those of a tunnel.
     places: HashMap<(usize, Text<'a>), usize>,
+    /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
+    pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
 
 /// One tunnel, and its users in the order of their first SA.
@@ -206,15 +209,11 @@ struct Count<'a> {
     verdict: Verdict,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
-    /// How the daemon lists its ends.
-    listed: Option<Ends<'a>>,
     /// Its policy is in the kernel; absent where the daemon doesn't say so.
     is_routed: Option<bool>,
     /// A shunt of that name is installed.
     is_shunted: bool,
     is_trapped: bool,
-    /// The networks that a CHILD_SA is installed for; only where several are configured.
-    pairs: HashSet<(Text<'a>, Text<'a>)>,
 }
 
 /// The best state over several SAs, and the sums of their counters.
@@ -251,10 +250,11 @@ impl<'a> Names<'a> {
 impl<'a> Tally<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
-        let mut tally = Self { tunnels: tunnels.iter().map(|_| Count::new()).collect(), places: HashMap::new() };
-        tally.list(&names, status);
-        for (tunnel, count) in tunnels.iter().zip(&mut tally.tunnels) {
-            count.verdict = kind::judge(&tunnel.conn, status.dialect, count.listed, &status.addresses);
+        let counts = tunnels.iter().map(|_| Count::new()).collect();
+        let mut tally = Self { tunnels: counts, places: HashMap::new(), pairs: HashMap::new() };
+        let listed = tally.list(&names, status);
+        for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
+            count.verdict = kind::judge(&tunnel.conn, status.dialect, listed, &status.addresses);
         }
         for sa in &status.sas {
             let owner = names.find(sa.name);
@@ -275,14 +275,17 @@ impl<'a> Tally<'a> {
         tally
     }
 
-    /// Takes what the daemon lists beside the SAs.
-    fn list(&mut self, names: &Names<'_>, status: &Status<'a>) {
+    /// Takes what the daemon lists beside the SAs; hands out the ends of each tunnel as it lists them.
+    fn list(&mut self, names: &Names<'_>, status: &Status<'a>) -> Vec<Option<Ends<'a>>> {
+        let mut listed = vec![None; self.tunnels.len()];
         for conn in &status.conns {
-            let Some(count) = names.find(conn.name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
-            if !conn.is_instance && !conn.name.contains("#") {
-                count.listed.get_or_insert(conn.ends);
+            let Some(number) = names.find(conn.name) else { continue };
+            if let Some(ends) = listed.get_mut(number).filter(|_| !conn.is_instance && !conn.name.contains("#")) {
+                ends.get_or_insert(conn.ends);
             }
-            count.is_routed = count.is_routed.max(conn.is_routed);
+            if let Some(count) = self.tunnels.get_mut(number) {
+                count.is_routed = count.is_routed.max(conn.is_routed);
+            }
         }
         for name in &status.shunts {
             let Some(count) = names.find(*name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
@@ -292,6 +295,7 @@ impl<'a> Tally<'a> {
             let Some(count) = names.find(*name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
             count.is_trapped = true;
         }
+        listed
     }
 
     fn add(&mut self, number: Option<usize>, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
@@ -316,13 +320,13 @@ impl<'a> Tally<'a> {
         if tunnels.get(number).is_none_or(|tunnel| is_one(&tunnel.conn)) {
             return;
         }
-        let Some(count) = self.tunnels.get_mut(number) else { return };
-        match child.selectors {
+        let known = self.pairs.entry(number).or_default();
+        match child.selectors.and_then(|selectors| selectors.cut_at("===")) {
             Some((ours, theirs)) => {
                 let pairs = ours.words().flat_map(|ours| theirs.words().map(move |theirs| (ours, theirs)));
-                count.pairs.extend(pairs.take(PAIR_LIMIT));
+                known.extend(pairs.take(PAIR_LIMIT));
             }
-            None => count.pairs.extend([(child.name, Text::default())]),
+            None => known.extend([(child.name, Text::default())]),
         }
     }
 }
@@ -337,11 +341,9 @@ impl Count<'_> {
             verdict,
             total: Sum::default(),
             users: Vec::new(),
-            listed: None,
             is_routed: None,
             is_shunted: false,
             is_trapped: false,
-            pairs: HashSet::new(),
         }
     }
 

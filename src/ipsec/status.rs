@@ -146,8 +146,8 @@ pub struct ChildSa<'a> {
     pub state: Text<'a>,
     /// What went through; all absent where no counters were printed.
     pub traffic: Traffic,
-    /// Our networks and theirs, separated by spaces; absent where they were not printed.
-    pub selectors: Option<(Text<'a>, Text<'a>)>,
+    /// `OURS === THEIRS`, networks separated by spaces; absent where they were not printed.
+    pub selectors: Option<Text<'a>>,
 }
 
 /// Counters; absent where they were not printed.
@@ -317,9 +317,8 @@ fn about_child_sa<'a>(tag: &Tag<'a>, status: &mut Status<'a>) -> Option<()> {
         status.counts_packets &= counts_packets;
         return Some(());
     }
-    let (ours, theirs) = tag.rest.cut_at("===")?;
-    child.selectors = Some((ours.trim(), theirs.trim()));
-    Some(())
+    child.selectors = Some(tag.rest).filter(|rest| rest.contains("==="));
+    child.selectors.map(|_| ())
 }
 
 #[derive(Clone, Copy)]
