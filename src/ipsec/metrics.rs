@@ -528,6 +528,113 @@ mod tests {
         assert_eq!(samples(&tunnels, Some(gone), "ipsec_in_bytes"), ["{tunnel=\"lan\"} 0"]);
     }
 
+    fn with(tunnel: Tunnel, change: impl FnOnce(&mut kind::Conn)) -> Tunnel {
+        let mut tunnel = tunnel;
+        change(&mut tunnel.conn);
+        tunnel
+    }
+
+    fn shunt(name: &str, start: Start) -> Tunnel {
+        with(tunnel(name, false), |conn| (conn.is_shunt, conn.start) = (true, start))
+    }
+
+    fn anybody(name: &str) -> Tunnel {
+        with(tunnel(name, false), |conn| conn.right.host = Some(b"%any".as_slice().into()))
+    }
+
+    #[test]
+    fn names_that_the_daemon_makes_of_a_conns_belong_to_it() {
+        let tunnels = [tunnel("a", false), tunnel("a#10.0.0.0/8", false), tunnel("b/1x1", false), tunnel("c#d", false)];
+        let names = Names::of(&tunnels);
+        for (name, expected) in [
+            ("a", Some(0)),
+            ("a/1x0", Some(0)),
+            ("a#192.0.2.0/24", Some(0)),
+            ("a#2001:db8::/32", Some(0)),
+            ("a#::/0", Some(0)),
+            ("a/2x1#192.0.2.0/24", Some(0)),
+            ("a#10.0.0.0/8", Some(1)),
+            ("b/1x1", Some(2)),
+            ("b/1x2", None),
+            ("c#d#192.0.2.0/24", Some(3)),
+            ("c", None),
+            ("a#x", None),
+            ("a/1", None),
+        ] {
+            assert_eq!(names.find(name.into()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_shunt_is_up_when_it_is_installed_and_never_down_for_want_of_an_sa() {
+        let tunnels = [shunt("on", Start::Route), shunt("off", Start::Route), shunt("spare", Start::Add)];
+        let states = |shunts: &str| {
+            let output = format!("{shunts}Security Associations (0 up, 0 connecting):\n  none\n");
+            let mut exposition = Exposition::default();
+            expose(&tunnels, status::parse(output.as_str().into()).as_ref(), &mut exposition);
+            let mut text = String::new();
+            exposition.encode().read_to_string(&mut text).expect("UTF-8");
+            let value = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+                line.map(str::to_owned).unwrap_or_default()
+            };
+            ["on", "off", "spare"].map(|name| value(&format!("ipsec_tunnel_status{{tunnel=\"{name}\"}}")))
+        };
+        assert_eq!(states("Shunted Connections:\n  on:  10.1.0.0/16 === 10.1.0.0/16 PASS\n"), ["0", "2", "4"]);
+        assert_eq!(states(""), ["3", "3", "4"], "whether this version lists shunts does not show");
+    }
+
+    #[test]
+    fn who_waits_for_anybody_is_not_down_and_who_has_left_is_no_user() {
+        let tunnels = [anybody("users")];
+        assert!(samples(&tunnels, Some("  none\n"), "ipsec_tunnel_status").is_empty());
+        assert_eq!(samples(&tunnels, Some("  none\n"), "ipsec_up"), ["{tunnel=\"users\"} 1"]);
+        assert_eq!(samples(&tunnels, Some("  none\n"), "ipsec_tunnel_users"), ["{tunnel=\"users\"} 0"]);
+        let leaving =
+            "users[1]: DELETING, 10.9.0.1[gw]...10.9.0.3[carol]\nusers[2]: CONNECTING, 10.9.0.1[gw]...10.9.0.4[dave]\n";
+        assert!(samples(&tunnels, Some(leaving), "ipsec_tunnel_status").is_empty());
+        assert_eq!(samples(&tunnels, Some(leaving), "ipsec_tunnel_users"), ["{tunnel=\"users\"} 0"]);
+        let there = "users[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[C=DE, CN=carol]\n";
+        assert_eq!(
+            samples(&tunnels, Some(there), "ipsec_tunnel_status"),
+            ["{tunnel=\"users\"} 1", "{tunnel=\"users\",user=\"C=DE, CN=carol\"} 1"]
+        );
+    }
+
+    #[test]
+    fn a_counter_that_one_line_lacks_is_absent_and_the_others_stay() {
+        let tunnels = [tunnel("lan", false)];
+        let lines = "\
+            lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n\
+            lan{1}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83da_i a2923e36_o\n\
+            lan{1}:  AES_GCM_16_128, 7 bytes_i (1 pkt, 0s ago), 3 bytes_o (1 pkt, 0s ago), rekeying in 44 minutes\n\
+            lan{2}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83db_i a2923e37_o\n\
+            lan{2}:  AES_GCM_16_128, 8 bytes_i (2 pkts, 0s ago), rekeying in 44 minutes\n";
+        assert_eq!(samples(&tunnels, Some(lines), "ipsec_in_bytes"), ["{tunnel=\"lan\"} 15"]);
+        assert_eq!(samples(&tunnels, Some(lines), "ipsec_in_packets"), ["{tunnel=\"lan\"} 3"]);
+        assert!(samples(&tunnels, Some(lines), "ipsec_out_bytes").is_empty());
+        assert!(samples(&tunnels, Some(lines), "ipsec_out_packets").is_empty());
+    }
+
+    #[test]
+    fn a_pair_of_networks_that_is_down_does_not_hide_behind_another() {
+        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = (2, 2))];
+        let up = |selectors: &str| {
+            let lines = format!(
+                "lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n\
+                 lan{{1}}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83da_i a2923e36_o\n\
+                 lan{{1}}:   {selectors}\n\
+                 lan{{2}}:  REKEYED, TUNNEL, reqid 1, expires in 3 minutes\n\
+                 lan{{2}}:   {selectors}\n"
+            );
+            samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up")
+        };
+        assert_eq!(up("10.1.1.0/24 === 10.2.1.0/24"), ["{tunnel=\"lan\"} 1"]);
+        assert_eq!(up("10.1.1.0/24 10.1.2.0/24 === 10.2.1.0/24"), ["{tunnel=\"lan\"} 2"]);
+        assert_eq!(up("10.1.1.0/24 10.1.2.0/24 === 10.2.1.0/24 10.2.2.0/24 10.2.3.0/24"), ["{tunnel=\"lan\"} 4"]);
+        assert_eq!(samples(&tunnels, Some(""), "ipsec_tunnel_subnet_pairs{"), ["tunnel=\"lan\"} 4"]);
+    }
+
     #[test]
     fn without_a_status_only_the_states_are_said() {
         let tunnels = [tunnel("lan", false), ignored("old")];

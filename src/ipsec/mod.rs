@@ -160,7 +160,11 @@ impl Ipsec {
             status = run(self.status_command());
         }
         if let Some(dialect) = dialect_of(&status.result) {
-            self.remember(|asked| asked.dialect = dialect);
+            self.remember(|asked| {
+                // Another version may have what this one lacked.
+                asked.lacks_traffic &= asked.dialect == dialect;
+                asked.dialect = dialect;
+            });
         }
         let traffic = self.traffic_command().map(run);
         let traffic = traffic.filter(|traffic| {
@@ -254,7 +258,7 @@ impl Collector for Ipsec {
     }
 }
 
-/// What the commands printed, whosever they are.
+/// What the commands printed, by whichever daemon it is.
 fn understand<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
     let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
     status.ok_or_else(|| Error::Malformed {
