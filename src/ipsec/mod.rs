@@ -101,6 +101,8 @@ pub struct Configuration {
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     is_whole: bool,
+    /// A file that is there could not be read.
+    hides_conns: bool,
 }
 
 /// The last configuration, and the complaints that the log has seen.
@@ -142,7 +144,7 @@ impl Ipsec {
         }
     }
 
-    /// Whether the configuration was read as a whole and has no conn.
+    /// Whether the configuration that was read last has no conn.
     fn has_nothing_to_ask(&self) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.configuration.as_ref().is_some_and(|configuration| configuration.is_empty())
@@ -309,9 +311,9 @@ fn replaced(command: &[String], words: &[&str], word: &str) -> Vec<String> {
 }
 
 impl Configuration {
-    /// Whether no conn is configured, as far as all files could be read.
+    /// Whether no conn is configured: neither here nor in a file that is there and could not be read.
     pub fn is_empty(&self) -> bool {
-        self.is_whole && self.tunnels.is_empty()
+        self.tunnels.is_empty() && !self.hides_conns
     }
 
     /// Whether the files, and those that its patterns find, are still what they were.
@@ -369,6 +371,7 @@ struct Reading {
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     size: usize,
     lost: Vec<String>,
+    hides_conns: bool,
 }
 
 impl Reading {
@@ -423,12 +426,13 @@ impl Reading {
     }
 
     fn lose(&mut self, error: Error) {
+        self.hides_conns |= !matches!(error, Error::NotFound { .. });
         self.lost.push(error.to_string());
         self.lost.truncate(COMPLAINT_LIMIT);
     }
 
     fn end(self) -> Configuration {
-        let Self { sections, dialect, files, patterns, lost, .. } = self;
+        let Self { sections, dialect, files, patterns, lost, hides_conns, .. } = self;
         let (tunnels, complaints) = sections.tunnels();
         // What could not be read may become readable without a new stamp.
         let is_whole = lost.is_empty();
@@ -437,6 +441,6 @@ impl Reading {
             Some(format!("{}:{}: {}", place(complaint.place.file)?, complaint.place.line, complaint.what))
         });
         let complaints = lost.iter().cloned().chain(located).take(COMPLAINT_LIMIT).collect();
-        Configuration { tunnels, complaints, dialect, files, patterns, is_whole }
+        Configuration { tunnels, complaints, dialect, files, patterns, is_whole, hides_conns }
     }
 }

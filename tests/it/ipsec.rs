@@ -248,7 +248,9 @@ fn a_whole_status_counts_whatever_starter_says_behind_it() {
 
 #[test]
 fn without_a_conn_there_is_nothing_to_ask() {
-    let gateway = Gateway::new("no-conns", "config setup\n# conn x\n#\tauto=start\n", "echo run >>$1/log; exit 3");
+    // Debian's own file includes one that is not there on every machine.
+    let config = "config setup\n# conn x\n#\tauto=start\ninclude gone.inc\ninclude none/*.conf\n";
+    let gateway = Gateway::new("no-conns", config, "echo run >>$1/log; exit 3");
     let ipsec = gateway.watch();
     for _ in 0..2 {
         let mut report = Report::default();
@@ -258,6 +260,11 @@ fn without_a_conn_there_is_nothing_to_ask() {
         assert_eq!((ipsec.targets(), samples(report.exposition)), (names, String::new()));
     }
     assert_eq!(gateway.read("log"), "");
+    assert!(gateway_exporter::ipsec::is_without_conns(&gateway.folder.join("ipsec.conf")));
+    gateway.write("ipsec.conf", "include folder\n");
+    gateway.write("folder/x", "");
+    let hidden = gateway.folder.join("ipsec.conf");
+    assert!(!gateway_exporter::ipsec::is_without_conns(&hidden), "what can't be read may have conns");
     gateway.write("ipsec.conf", LAN);
     gateway.write("script", "cat $1/statusall");
     assert_eq!(collect(&ipsec, within(5000)), (Ok(()), Ok(()), LAN_UP.to_owned()));
