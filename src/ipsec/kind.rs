@@ -29,7 +29,7 @@ pub enum Kind {
     NotLoaded,
     /// A policy without keys: what it names is let through or dropped.
     Shunt,
-    /// It answers whoever proves an identity; nobody has to be there.
+    /// It answers every peer that proves an identity; none has to be connected.
     Anybody,
     /// A policy brings it up at the first packet.
     OnDemand,
@@ -119,7 +119,7 @@ enum Side {
 
 /// A conn's kind, and whether those who connect have rows of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Assessment {
     /// What it is for.
     pub kind: Kind,
     /// Peers are users: they prove a name by EAP or XAuth, or anybody may connect.
@@ -129,7 +129,7 @@ pub struct Verdict {
 }
 
 /// What a conn is, given how the daemon lists its ends (absent where it doesn't) and the daemon's own addresses.
-pub fn judge(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Verdict {
+pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Assessment {
     let peer = peer(conn, dialect, listed, own);
     let end = match peer {
         Side::Left => &conn.left,
@@ -151,7 +151,7 @@ pub fn judge(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Tex
         Start::Add | Start::Start => Kind::Always,
     };
     let is_group = dialect.is_libreswan() && host.is_some_and(|host| GROUPS.iter().any(|word| same(host, word)));
-    Verdict { kind, has_users: end.logs_in || is_anybody && !conn.is_shunt, is_group }
+    Assessment { kind, has_users: end.logs_in || is_anybody && !conn.is_shunt, is_group }
 }
 
 /// Which end the peer stands at.
@@ -247,7 +247,7 @@ mod tests {
         let listed = listed.map(|(local, remote)| Ends { local: local.into(), remote: remote.into() });
         let own: Vec<Text<'_>> = own.iter().map(|address| Text::from(*address)).collect();
         let side = if peer(conn, dialect, listed, &own) == Side::Right { "*" } else { "" };
-        format!("{}{side}", judge(conn, dialect, listed, &own).kind.word())
+        format!("{}{side}", assess(conn, dialect, listed, &own).kind.word())
     }
 
     #[test]
@@ -344,8 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn users_are_those_who_log_in_and_those_whom_nobody_named() {
-        let has_users = |conn: &Conn| judge(conn, StrongSwan, None, &["192.0.2.1".into()]).has_users;
+    fn users_are_peers_that_log_in_and_peers_of_a_conn_for_anybody() {
+        let has_users = |conn: &Conn| assess(conn, StrongSwan, None, &["192.0.2.1".into()]).has_users;
         assert!(has_users(&conn("192.0.2.1", "198.51.100.7")), "it logs in");
         assert!(!has_users(&conn("198.51.100.7", "192.0.2.1")), "we log in");
         assert!(has_users(&conn("%any", "192.0.2.1")), "anybody");

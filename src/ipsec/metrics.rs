@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::conf::Tunnel;
-use super::kind::{self, Kind, Start, Verdict};
+use super::kind::{self, Assessment, Kind, Start};
 use super::status::{ChildSa, Ends, Status, Traffic};
 use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, counter, gauge, label, table};
 use crate::text::Text;
@@ -93,7 +93,7 @@ impl Table for Infos {
         &[label("kind", |row, out| out.text(row.1.word().into())), label("tunnel", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "ipsec_tunnel_info",
-        "1; kind is not-loaded, shunt, anybody (it waits for whoever connects), on-demand (a packet brings it up) or always.",
+        "1; kind is not-loaded, shunt, anybody (any peer may connect), on-demand (a packet brings it up) or always.",
         Twin::First,
         |_| Some(1u64.into()),
     )];
@@ -155,7 +155,7 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     for (number, (tunnel, count)) in tunnels.iter().zip(&tally.tunnels).enumerate() {
         expose_tunnel(tunnel, count, status, out);
         let pairs = tunnel.conn.left.networks.saturating_mul(tunnel.conn.right.networks);
-        if pairs > 1 && matches!(count.verdict.kind, Kind::OnDemand | Kind::Always) {
+        if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
             let up = tally.pairs.get(&number).map_or(0, HashSet::len);
             out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
         }
@@ -173,7 +173,7 @@ fn expose_unknown(tunnel: &Tunnel, out: &mut Exposition) {
 
 fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &mut Exposition) {
     let name = Text::new(&tunnel.name);
-    let Verdict { kind, has_users, .. } = count.verdict;
+    let Assessment { kind, has_users, .. } = count.assessment;
     let state = count.state(tunnel.conn.start, status);
     let traffic = match state {
         Some(State::Ignored | State::Unknown) => Traffic::default(),
@@ -206,7 +206,7 @@ struct Tally<'a> {
 
 /// One tunnel, and its users in the order of their first SA.
 struct Count<'a> {
-    verdict: Verdict,
+    assessment: Assessment,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
     /// Its policy is in the kernel; absent where the daemon doesn't say so.
@@ -254,7 +254,7 @@ impl<'a> Tally<'a> {
         let mut tally = Self { tunnels: counts, places: HashMap::new(), pairs: HashMap::new() };
         let listed = tally.list(&names, status);
         for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
-            count.verdict = kind::judge(&tunnel.conn, status.dialect, listed, &status.addresses);
+            count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
         }
         for sa in &status.sas {
             let owner = names.find(sa.name);
@@ -304,7 +304,7 @@ impl<'a> Tally<'a> {
         };
         count.total.add(state, traffic);
         // Who has left, or has not come in yet, is no user.
-        let Some(user) = user.filter(|_| count.verdict.has_users && state != State::Down) else { return };
+        let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
         let place = *self.places.entry((number, user)).or_insert(count.users.len());
         if place == count.users.len() {
             count.users.push((user, Sum::default()));
@@ -336,9 +336,9 @@ const PAIR_LIMIT: usize = 10_000;
 
 impl Count<'_> {
     fn new() -> Self {
-        let verdict = Verdict { kind: Kind::Always, has_users: false, is_group: false };
+        let assessment = Assessment { kind: Kind::Always, has_users: false, is_group: false };
         Self {
-            verdict,
+            assessment,
             total: Sum::default(),
             users: Vec::new(),
             is_routed: None,
@@ -350,7 +350,7 @@ impl Count<'_> {
     /// What the row without a user says.
     fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
         let is_up = self.total.state != State::Down;
-        match self.verdict.kind {
+        match self.assessment.kind {
             _ if is_up => Some(self.total.state),
             Kind::NotLoaded => Some(State::Ignored),
             Kind::Shunt => self.shunt_state(start, status),
@@ -363,7 +363,7 @@ impl Count<'_> {
         let lists_shunts = !status.shunts.is_empty() || self.is_routed == Some(false);
         match start {
             _ if self.is_shunted || self.is_routed == Some(true) => Some(State::Installed),
-            _ if self.verdict.is_group => None,
+            _ if self.assessment.is_group => None,
             Start::Add | Start::Ignore => Some(State::Ignored),
             Start::Route | Start::Start if lists_shunts => Some(State::Down),
             Start::Route | Start::Start => Some(State::Unknown),
