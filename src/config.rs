@@ -44,7 +44,7 @@ const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*sta
 
 /// Where sources are looked for while none is configured.
 pub const LOOKED_FOR: [(&str, &str); 3] = [
-    ("ipsec", "/etc/ipsec.conf and ipsec in PATH"),
+    ("ipsec", "/etc/ipsec.conf with a conn, and ipsec in PATH"),
     ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
     ("strongswan", VICI),
 ];
@@ -134,7 +134,8 @@ impl Config {
             .filter(|server| !openvpn::files::find(&server.status, None, |_| None).is_empty())
             .collect();
         let socket = under(VICI);
-        let has_ipsec = file::is_file(&under(IPSEC_CONF)) && file::command("ipsec").is_some();
+        let conf = under(IPSEC_CONF);
+        let has_ipsec = file::is_file(&conf) && file::command("ipsec").is_some() && !ipsec::is_without_conns(&conf);
         Self {
             strongswan: file::is_socket(&socket).then(|| strongswan::Settings {
                 socket: Address::Unix(socket),

@@ -247,7 +247,12 @@ fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
         Error::NotFound { .. } => {
             (format!("{command} is not in PATH, which is {}", scene.path).into(), IPSEC_COMMAND.into())
         }
-        // What the command ends with where charon does not run, as init scripts do.
+        // What the command ends with where charon does not run, as init scripts do. One that something else has started
+        // would only get a second one beside it.
+        Error::Refused { why, .. } if why == "exit status: 3" && scene.charon => (
+            "charon is running, but ipsec has not started it".into(),
+            "leave ipsec_config and ipsec_command out: the source strongswan asks it over VICI".into(),
+        ),
         Error::Refused { why, .. } if why == "exit status: 3" => ("charon is not running".into(), "ipsec start".into()),
         Error::Refused { .. } | Error::TimedOut { .. } => {
             let sudo = match scene.user.as_str() {
@@ -526,6 +531,14 @@ mod tests {
                 scene(),
                 "exit status: 3: charon is not running",
                 "ipsec start",
+            ),
+            (
+                "ipsec",
+                "ipsec statusall",
+                Error::Refused { thing: thing("ipsec statusall"), why: "exit status: 3".into() },
+                Scene { charon: true, ..scene() },
+                "exit status: 3: charon is running, but ipsec has not started it",
+                "leave ipsec_config and ipsec_command out",
             ),
             (
                 "ipsec",

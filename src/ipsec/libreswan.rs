@@ -1,14 +1,23 @@
 //! `ipsec status` and `ipsec trafficstatus` of libreswan, the other daemon that `ipsec` may speak for.
 //!
-//! Versions 3 to 5 print it (`whack`); there is no other definition of the format. Up to 4.x
-//! every line begins with a number (`000 `, `006 `). The names of the states have changed often
-//! and are gone in 5.4: the words that explain a state decide.
+//! Openswan and libreswan 3 to 5 print it (`whack`); there is no other definition of the format. Known forms:
+//!
+//! - Up to 4.x every line begins with a number (`000 `, `006 `).
+//! - A state is `#2: "name"[1] 192.0.2.2:500 STATE_NAME (its story); …`; the port is `:4500(tcp)` where IKE goes over TCP
+//!   (from 4.0); 5.4 prints the story alone. The names of the states have changed often: the story decides, and
+//!   an SA is established in every version where it says so (`IPsec SA established`, `established Child SA`, …).
+//! - A conn is `"name": OURS...THEIRS; erouted; eroute owner: #2` up to 4.x, `…; routed-tunnel; my_ip=…` from 5.0. The
+//!   routings of a policy without keys are `prospective erouted`, `routed-ondemand` and `routed-never-negotiate`.
+//! - Openswan and old versions have no `trafficstatus`: what passed is not known then, nor who the users are.
+//! - pluto of strongSwan 4 prints the same lines without the port, and the bytes of an SA behind its SPIs:
+//!   `esp.c9e1a7b2@PEER (532 bytes, 3s ago) esp.5a1122b3@OURS (1200 bytes, 2s ago)`, first those that were sent.
 
 use std::collections::HashSet;
 
 use crate::text::Text;
 
-use super::status::{ChildSa, IkeSa, Status, Traffic};
+use super::kind::Dialect;
+use super::status::{ChildSa, Ends, IkeSa, LineKind, Listed, Status, Traffic};
 
 /// What an IkeSa's and a ChildSa's state is called where strongSwan would print it.
 const ESTABLISHED: &str = "ESTABLISHED";
@@ -52,9 +61,9 @@ pub fn is_status(text: Text<'_>) -> bool {
     text.lines().map(unnumbered).any(is_own)
 }
 
-/// Whether a complaint is libreswan's about a command that only strongSwan's `ipsec` has.
-pub fn lacks_statusall(complaint: &str) -> bool {
-    complaint.contains("unknown") && complaint.contains("\"statusall\"")
+/// Whether a complaint is about a command that this `ipsec` does not have, however it is quoted.
+pub fn lacks(complaint: &str, command: &str) -> bool {
+    ["unknown", "unrecognized"].iter().any(|word| complaint.contains(word)) && complaint.contains(command)
 }
 
 /// Reads what `ipsec status` printed and, where it could be read, `ipsec trafficstatus`; absent
@@ -63,26 +72,152 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
     if !is_status(status) {
         return None;
     }
-    let mut found = Status { names_users: traffic.is_some(), ..Status::default() };
-    let mut skip = || found.skipped = found.skipped.saturating_add(1);
+    let mut found =
+        Status { dialect: dialect(status), names_users: traffic.is_some(), is_whole: true, ..Status::default() };
     let mut serials = HashSet::new();
     // A row is established, also where the status was printed a moment too early to say so.
     for line in traffic.unwrap_or_default().lines().map(unnumbered).filter(|line| !line.is_empty()) {
         match row(line).filter(|row| serials.insert(row.serial)) {
             Some(row) => found.sas.push(row.into_sa()),
-            None => skip(),
+            None => found.skipped.add(LineKind::Traffic),
         }
     }
-    for line in status.lines().map(unnumbered).filter(|line| is_about_a_state(*line)) {
+    add_lines(status.lines(), &mut serials, &mut found);
+    Some(found)
+}
+
+/// Adds what pluto of strongSwan 4 printed before charon's status; whether it printed anything.
+pub fn add_pluto<'a>(text: Text<'a>, status: &mut Status<'a>) -> bool {
+    let own = |line: &Text<'a>| line.after("000 ").is_some();
+    let is_pluto =
+        |line: Text<'_>| line.after("000 Status of IKEv1 pluto").is_some() || line.after("000 %myid").is_some();
+    if !text.lines().filter(own).any(is_pluto) || is_status(text) {
+        return false;
+    }
+    status.counts_packets = false;
+    add_lines(text.lines().filter(own), &mut HashSet::new(), status);
+    true
+}
+
+/// Which rules of ipsec.conf the version follows that printed this.
+fn dialect(status: Text<'_>) -> Dialect {
+    let version = status.lines().find_map(|line| unnumbered(line).cut_at("pluto_version=").map(|(_, version)| version));
+    let major = version.and_then(|version| version.cut(b'.')).and_then(|(major, _)| major.number());
+    match major {
+        Some(major) if major >= 5 => Dialect::Libreswan5,
+        None if !status.lines().any(|line| line.after("000 ").is_some()) => Dialect::Libreswan5,
+        _ => Dialect::Libreswan4,
+    }
+}
+
+fn add_lines<'a>(lines: impl Iterator<Item = Text<'a>>, serials: &mut HashSet<u64>, found: &mut Status<'a>) {
+    for line in lines.map(unnumbered) {
+        if line.after("\"").is_some() {
+            add_conn(line, found);
+        } else if let Some(rest) = line.after("interface ") {
+            found.addresses.extend(rest.words().filter_map(interface_address).next());
+        } else if line.after("#").is_some() {
+            add_state(line, serials, found);
+        }
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:500`, `192.0.2.1@500`, `[2001:db8::1]:500`; absent for a name such as `eth0/eth0` or `UDP`.
+fn interface_address(word: Text<'_>) -> Option<Text<'_>> {
+    let inside = word.after("[").and_then(|word| word.cut(b']')).map(|(address, _)| address);
+    let bare = || word.cut(b'@').or_else(|| word.cut_last(b':')).map_or(word, |(address, _)| address);
+    let is_address =
+        |text: &Text<'_>| std::str::from_utf8(text.bytes()).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
+    [inside.unwrap_or(word), bare()].into_iter().find(is_address)
+}
+
+/// The first line of a conn goes to the list, and to that of the traps; those below it have more spaces.
+fn add_conn<'a>(line: Text<'a>, found: &mut Status<'a>) {
+    let Some(conn) = conn(line) else { return };
+    if conn.is_routed == Some(true) {
+        found.traps.push(conn.name);
+    }
+    found.conns.push(conn);
+}
+
+/// `"name": OURS...THEIRS; ROUTING; …`
+fn conn(line: Text<'_>) -> Option<Listed<'_>> {
+    let (name, rest) = line.after("\"")?.cut(b'"')?;
+    let (instance, rest) = rest.cut_at(": ")?;
+    if rest.bytes().first().is_none_or(u8::is_ascii_whitespace) {
+        return None;
+    }
+    let (local, remote) = rest.cut_at("...")?;
+    // The peer's identity stands before these words, and could hold them: the last ones count.
+    let (topology, _) = rest.cut_last_at("; eroute owner:").or_else(|| rest.cut_last_at("; my_ip="))?;
+    let routing = topology.cut_last_at("; ").map(|(_, routing)| routing);
+    let is_routed = routing.map(|routing| routing.contains("routed") && !routing.contains("unrouted"));
+    let before_id = local.cut(b'[').map_or(local, |(local, _)| local);
+    let local = before_id.cut_last_at("===").map_or(local, |(_, local)| local);
+    let remote = remote.cut_at("---").filter(|(hop, _)| is_host(*hop)).map_or(remote, |(_, remote)| remote);
+    let ends = Ends { local: host(local), remote: host(remote) };
+    Some(Listed { name, ends, is_routed, is_instance: instance.after("[").is_some() })
+}
+
+fn is_host(text: Text<'_>) -> bool {
+    !text.bytes().iter().any(|byte| b"[]=;< ".contains(byte))
+}
+
+/// What stands before the name in `<…>`, the identity in `[…]`, the network behind `===`, the next hop behind `---`.
+fn host(end: Text<'_>) -> Text<'_> {
+    if let Some((address, _)) = end.after("[").and_then(|end| end.cut(b']')) {
+        return address;
+    }
+    let length = end.bytes().iter().position(|byte| b"[=;< ".contains(byte)).unwrap_or(end.bytes().len());
+    let host = Text::new(end.bytes().get(..length).unwrap_or_default());
+    let host = host.cut_at("---").map_or(host, |(host, _)| host);
+    host.after("%").and_then(|_| host.cut(b':')).map_or(host, |(host, _)| host)
+}
+
+/// A state goes to the SAs; the line below it may have what passed.
+fn add_state<'a>(line: Text<'a>, serials: &mut HashSet<u64>, found: &mut Status<'a>) {
+    if is_about_a_state(line) {
         match state(line) {
             Some(state) if state.stage != Stage::Open && serials.insert(state.serial) => {
-                found.sas.push(state.into_sa())
+                found.sas.push(state.into_sa());
             }
             Some(_) => {}
-            None => skip(),
+            None => found.skipped.add(LineKind::State),
+        }
+        return;
+    }
+    let Some((serial, _, rest)) = tag(line) else {
+        if !line.contains(": pending ") {
+            found.skipped.add(LineKind::State);
+        }
+        return;
+    };
+    if !rest.words().any(|word| word.bytes().contains(&b'@')) {
+        return found.skipped.add(LineKind::State);
+    }
+    let children = found.sas.last_mut().filter(|sa| sa.id == serial).map(|sa| &mut sa.children);
+    if let Some(child) = children.and_then(|children| children.last_mut()) {
+        child.traffic = match child.traffic == Traffic::default() {
+            true => pluto_traffic(rest),
+            false => child.traffic,
+        };
+    }
+}
+
+/// The bytes behind the SPIs that pluto of strongSwan 4 prints: the peer's SPI and ours by turns.
+fn pluto_traffic(rest: Text<'_>) -> Traffic {
+    let (mut traffic, mut is_ours, mut number) = (Traffic::default(), true, None);
+    for word in rest.words() {
+        if word.bytes().contains(&b'@') {
+            is_ours = !is_ours;
+        } else if let Some(digits) = word.after("(") {
+            number = digits.number();
+        } else if word.after("bytes").is_some() {
+            let slot = if is_ours { &mut traffic.in_bytes } else { &mut traffic.out_bytes };
+            *slot = slot.or(number.take());
         }
     }
-    Some(found)
+    traffic
 }
 
 impl<'a> State<'a> {
@@ -108,7 +243,7 @@ fn ike_sa<'a>(name: Text<'a>, id: u64, children: Vec<ChildSa<'a>>) -> IkeSa<'a> 
 }
 
 fn child(name: Text<'_>, id: u64, traffic: Traffic) -> ChildSa<'_> {
-    ChildSa { name, id, state: INSTALLED.into(), traffic }
+    ChildSa { name, id, state: INSTALLED.into(), traffic, selectors: None }
 }
 
 /// A line without the number that whack puts before it up to 4.x, and without the space of empty ones.
@@ -130,16 +265,20 @@ fn tag(line: Text<'_>) -> Option<(u64, Text<'_>, Text<'_>)> {
     Some((serial.number()?, name, rest))
 }
 
-/// What stands behind the peer's port, which ends the name of a state: `[3] 192.0.2.2:500 STATE_…`.
+/// What stands behind the peer's port, which ends the name of a state: `[3] 192.0.2.2:500 STATE_…`. pluto of
+/// strongSwan 4 has no port there, but a state's name always.
 fn port(rest: Text<'_>) -> Option<Text<'_>> {
     let is_spi = |text: Text<'_>| text.words().next().is_some_and(|word| word.bytes().contains(&b'@'));
     let mut rest = rest;
     while let Some((word, after)) = rest.cut_word() {
+        if word.after("STATE_").is_some() {
+            return Some(rest);
+        }
         if is_spi(word) || is_spi(after) {
             return None;
         }
-        let digits = word.cut_last(b':').map(|(_, digits)| digits);
-        if digits.and_then(Text::number).is_some() {
+        let number = word.cut_last(b':').map(|(_, number)| number.before("(tcp)").unwrap_or(number));
+        if number.and_then(Text::number).is_some() {
             return Some(after);
         }
         rest = after;
@@ -157,23 +296,28 @@ fn state(line: Text<'_>) -> Option<State<'_>> {
 fn stage_of(stage: Text<'_>, details: Text<'_>) -> Stage {
     let (name, story) = stage.cut_at(" (").unwrap_or((stage, stage));
     let story = story.before(")").unwrap_or(story);
-    let says = |words: &[&str]| words.iter().any(|words| story.before(words).is_some());
-    if says(&["IPsec SA established", "established Child SA", "established CHILD SA"]) {
-        return Stage::Child;
-    }
-    // Early IKEv2 calls both alike; only a Child SA names its parent.
-    if says(&["PARENT SA established"]) && details.contains("; isakmp#") {
-        return Stage::Child;
-    }
     // A server that has handed out an address waits for ever for an acknowledgement that few clients send.
-    let has_configured = name.after("STATE_MODE_CFG_R").is_some();
-    if has_configured
-        || says(&["ISAKMP SA established", "IKE SA established", "PARENT SA established", "established IKE SA"])
-    {
+    if name.after("STATE_MODE_CFG_R").is_some() {
         return Stage::Ike;
     }
-    Stage::Open
+    let says = |words: &[&str]| words.iter().any(|words| story.contains(words));
+    // Early IKEv2 calls both alike; only a Child SA names its parent.
+    let is_child = says(&["PARENT SA established"]) && details.contains("; isakmp#");
+    if is_child || says(&CHILD_WORDS) {
+        return Stage::Child;
+    }
+    if says(&["SA established", "established IKE SA", "established ISAKMP SA"]) { Stage::Ike } else { Stage::Open }
 }
+
+/// What the versions say of a Child SA that carries traffic.
+const CHILD_WORDS: [&str; 6] = [
+    "IPsec SA established",
+    "established IPsec SA",
+    "Child SA established",
+    "established Child SA",
+    "CHILD SA established",
+    "established CHILD SA",
+];
 
 /// `#2: "name"[1] 192.0.2.2, username=carol, type=ESP, add_time=…, inBytes=1, outBytes=2, …`, or
 /// without a user name and with `, id='@peer'` behind the bytes.
@@ -222,6 +366,12 @@ mod tests {
             ("ESTABLISHED_CHILD_SA (established Child SA)", " EXPIRE in 0s; IKE SA #1", Stage::Child),
             ("established IKE SA", " REKEY in 1s", Stage::Ike),
             ("established Child SA", " REKEY in 1s", Stage::Child),
+            ("ESTABLISHED_CHILD_SA (established CHILD SA)", " REKEY in 1s", Stage::Child),
+            ("STATE_QUICK_R2 (IPsec SA established tunnel mode)", " EVENT_SA_REPLACE in 1s", Stage::Child),
+            ("STATE_CHILD_C1_KEYED (CHILD SA established)", " EVENT_SA_REPLACE in 1s", Stage::Child),
+            ("STATE_MAIN_R3 (ISAKMP SA established)", " REPLACE in 1s", Stage::Ike),
+            ("establishing Child SA", " RETRANSMIT in 1s", Stage::Open),
+            ("ISAKMP SA not established", "", Stage::Open),
             ("IKE_SA_INIT_I (sent IKE_SA_INIT request)", " RETRANSMIT in 0s", Stage::Open),
             ("", "", Stage::Open),
         ] {
@@ -230,11 +380,124 @@ mod tests {
     }
 
     #[test]
+    fn conns_are_listed_with_their_ends_and_their_routing() {
+        for (line, expected) in [
+            (
+                "\"a\": 10.1.0.0/16===192.0.2.1<192.0.2.1>[@gw]...192.0.2.9---198.51.100.7<peer>[@x]===10.2.0.0/16; erouted; eroute owner: #2",
+                Some(("a", "192.0.2.1", "198.51.100.7", true)),
+            ),
+            (
+                "\"a\": 192.0.2.1---192.0.2.9...%any[+MC+XC+S=C]==={10.3.0.1-10.3.0.9}; unrouted; my_ip=unset; their_ip=unset;",
+                Some(("a", "192.0.2.1", "%any", false)),
+            ),
+            (
+                "\"a\": [2001:db8::1]:4500[@gw]...[2001:db8::2]:4500[@x]; routed-tunnel; my_ip=unset; their_ip=unset;",
+                Some(("a", "2001:db8::1", "2001:db8::2", true)),
+            ),
+            (
+                "\"g\": 192.0.2.1[C=DE, O=A; B]...%group; unrouted; my_ip=unset; their_ip=unset;",
+                Some(("g", "192.0.2.1", "%group", false)),
+            ),
+            (
+                "\"g#192.0.2.0/24\": 192.0.2.1...%opportunistic[%fromcert]===192.0.2.0/24; routed-ondemand; my_ip=unset;",
+                Some(("g#192.0.2.0/24", "192.0.2.1", "%opportunistic", true)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; routed-never-negotiate; my_ip=unset;",
+                Some(("p", "192.0.2.1", "198.51.100.7", true)),
+            ),
+            ("\"p\": 192.0.2.1...%any; prospective erouted; eroute owner: #0", Some(("p", "192.0.2.1", "%any", true))),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; unrouted HOLD; eroute owner: #0",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; unoriented; my_ip=unset;",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            ("\"a\":   newest IKE SA: #1; newest IPsec SA: #2;", None),
+            ("\"a\"[1] 198.51.100.7:   policy: IKEv2+PSK...;", None),
+        ] {
+            let found = conn(line.into()).map(|conn| (conn.name, conn.ends.local, conn.ends.remote, conn.is_routed));
+            let expected =
+                expected.map(|(name, local, remote, routed)| (name.into(), local.into(), remote.into(), Some(routed)));
+            assert_eq!(found, expected, "{line}");
+        }
+        assert!(
+            conn("\"a\"[1]: 192.0.2.1...198.51.100.7; erouted; eroute owner: #2".into())
+                .is_some_and(|conn| conn.is_instance)
+        );
+    }
+
+    #[test]
+    fn the_version_says_whose_rules_apply() {
+        for (status, expected) in [
+            ("000 pluto_version=3.32, pluto_vendorid=OE-Libreswan-3.32", Dialect::Libreswan4),
+            ("000 pluto_version=4.10, pluto_vendorid=OE", Dialect::Libreswan4),
+            ("pluto_version=5.2, pluto_vendorid=OE", Dialect::Libreswan5),
+            ("000 using kernel interface: netkey", Dialect::Libreswan4),
+            ("using kernel interface: xfrm", Dialect::Libreswan5),
+        ] {
+            assert_eq!(dialect(status.into()), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn own_addresses_are_those_of_the_interfaces() {
+        for (line, expected) in [
+            ("interface eth0 UDP 192.0.2.1:500", Some("192.0.2.1")),
+            ("interface eth0/eth0 192.0.2.1", Some("192.0.2.1")),
+            ("interface eth0/eth0 192.0.2.1@4500", Some("192.0.2.1")),
+            ("interface eth0/eth0 192.0.2.1:500", Some("192.0.2.1")),
+            ("interface eth0 UDP [2001:db8::1]:500", Some("2001:db8::1")),
+            ("interface eth0/eth0 2001:db8::1", Some("2001:db8::1")),
+            ("interface eth0 TCP nowhere", None),
+        ] {
+            let mut found = Status::default();
+            add_lines([Text::from(line)].into_iter(), &mut HashSet::new(), &mut found);
+            assert_eq!(found.addresses, expected.map(Text::from).into_iter().collect::<Vec<_>>(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_about_a_state_in_unknown_words_is_counted() {
+        for (line, expected) in [
+            ("#2: \"a\" esp.1@192.0.2.2 esp.2@192.0.2.1 ref=0 refhim=4294901761", 0),
+            ("#1: pending Child SA for \"a\"", 0),
+            ("#1: \"a\":500(quic) established Child SA", 1),
+            ("#1: \"a\" something else", 1),
+            ("#1 \"a\":500 established Child SA;", 1),
+        ] {
+            let mut found = Status::default();
+            add_lines([Text::from(line)].into_iter(), &mut HashSet::new(), &mut found);
+            assert_eq!((found.skipped.count, found.sas.len()), (expected, 0), "{line}");
+        }
+    }
+
+    #[test]
+    fn pluto_of_strongswan_4_prints_no_port_and_the_bytes_behind_the_spis() {
+        let text = "000 Status of IKEv1 pluto daemon (strongSwan 4.5.2):\n\
+            000 #2: \"a\"[1] 192.0.2.2 STATE_QUICK_R2 (IPsec SA established); EVENT_SA_REPLACE in 9s; newest IPSEC\n\
+            000 #2: \"a\"[1] 192.0.2.2 esp.1@192.0.2.2 esp.2@192.0.2.1 (20 bytes, 2s ago); tunnel\n\
+            000 #1: \"a\"[1] 192.0.2.2:4500 STATE_MAIN_R3 (sent MR3, ISAKMP SA established); EVENT_SA_REPLACE in 9s\n\
+            000 #3: \"b\" STATE_MAIN_I1 (sent MI1, expecting MR1); EVENT_RETRANSMIT in 4s\n";
+        let mut status = Status::default();
+        assert!(add_pluto(text.into(), &mut status));
+        let found: Vec<_> = status.sas.iter().map(|sa| (sa.name, sa.id, sa.children.len())).collect();
+        assert_eq!(found, [("a".into(), 2, 1), ("a".into(), 1, 0)]);
+        let traffic = Traffic { in_bytes: Some(20), ..Traffic::default() };
+        assert_eq!((status.sas[0].children[0].traffic, status.skipped.count), (traffic, 0));
+        assert!(!add_pluto("000 using kernel interface: netkey\n000 %myid = (none)\n".into(), &mut status), "Openswan");
+    }
+
+    #[test]
     fn a_state_is_named_with_its_peer_and_port_and_its_second_line_is_none() {
         for (line, expected) in [
             ("#2: \"lan\":500 established Child SA; idle;", Some((2, "lan"))),
             ("#2: \"a/1x2\"[31] 192.0.2.2:4500 established Child SA; idle;", Some((2, "a/1x2"))),
             ("#2: \"a\"[1] 2001:db8::2:500 established Child SA; idle;", Some((2, "a"))),
+            ("#2: \"a\":4500(tcp) established Child SA; idle;", Some((2, "a"))),
+            ("#2: \"a\"[1] 192.0.2.2:4500(tcp) STATE_V2_IPSEC_R (IPsec SA established); idle;", Some((2, "a"))),
             (
                 "#2: \"clear#0.0.0.0/0\"[2] ...192.0.2.2===10.2.0.0/16:500 established Child SA; idle;",
                 Some((2, "clear#0.0.0.0/0")),
@@ -293,7 +556,7 @@ mod tests {
         let traffic =
             "#1: \"a\", type=ESP, inBytes=1, outBytes=2\n#1: \"a\", type=ESP, inBytes=1, outBytes=2\nwhack: what\n";
         let found = parse(status.into(), Some(traffic.into())).expect("a status");
-        assert_eq!((found.sas.len(), found.skipped), (1, 3));
+        assert_eq!((found.sas.len(), found.skipped.count), (1, 3));
         assert_eq!(found.sas[0].children[0].traffic.in_bytes, Some(1));
         assert!(found.names_users && !found.counts_packets);
     }
@@ -304,7 +567,13 @@ mod tests {
         {
             assert!(parse(text.into(), None).is_none(), "{text:?}");
         }
-        assert!(lacks_statusall("/usr/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec help\" for list)"));
-        assert!(!lacks_statusall("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory"));
+        for complaint in [
+            "/usr/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec help\" for list)",
+            "/usr/sbin/ipsec: unknown IPsec command `statusall' (`ipsec --help' for list)",
+        ] {
+            assert!(lacks(complaint, "statusall"), "{complaint}");
+        }
+        assert!(lacks("whack: unrecognized option '--trafficstatus'", "trafficstatus"));
+        assert!(!lacks("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory", "statusall"));
     }
 }

@@ -1,9 +1,19 @@
 //! The families of ipsec.conf tunnels: names, help, and how conns and SAs become rows.
+//!
+//! What each [`Kind`] reads as where no SA of it is up, given a status:
+//!
+//! - not loaded: 4, without `ipsec_up`.
+//! - shunt: 0 where the daemon lists it as installed. 4 with `auto=add`, since nobody asked for it to be installed.
+//!   Where it should be installed and the daemon's list of shunts does not have it: 2. Where there is no such list, as
+//!   in `ipsec status` of old versions, 3. A group of libreswan's has no state of its own: only its members are installed.
+//! - anybody: no `ipsec_tunnel_status`, `ipsec_up` 1, 0 users.
+//! - on demand, always: 2.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::conf::Tunnel;
-use super::status::{Status, Traffic};
+use super::kind::{self, Assessment, Kind, Start};
+use super::status::{ChildSa, Ends, Status, Traffic};
 use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, counter, gauge, label, table};
 use crate::text::Text;
 
@@ -19,11 +29,16 @@ enum State {
 
 struct Tunnels;
 struct Users;
+struct Infos;
+struct Traps;
+struct Pairs;
+struct Lines;
 
 struct Row<'a> {
     tunnel: Text<'a>,
     user: Option<Text<'a>>,
-    state: State,
+    /// Absent where nobody is connected to what waits for anybody.
+    state: Option<State>,
     traffic: Traffic,
 }
 
@@ -54,11 +69,11 @@ impl Table for Tunnels {
             "ipsec_tunnel_status",
             "0 installed, 1 established only, 2 down, 3 unknown, 4 ignored.",
             Twin::Highest,
-            |row| Some((row.state as u64).into()),
+            |row| Some((row.state? as u64).into()),
         ),
         gauge("ipsec_up", "1 when the status of the tunnel could be read.", Twin::Lowest, |row| match row.state {
-            State::Ignored => None,
-            state => Some((state != State::Unknown).into()),
+            Some(State::Ignored) => None,
+            state => Some((state != Some(State::Unknown)).into()),
         }),
     ];
 }
@@ -71,30 +86,112 @@ impl Table for Users {
         &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Twin::Highest, |row| Some(row.1.into()))];
 }
 
+/// A tunnel and its kind.
+impl Table for Infos {
+    type Row<'a> = (Text<'a>, Kind);
+    const LABELS: &'static [Label<Self>] =
+        &[label("kind", |row, out| out.text(row.1.word().into())), label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_tunnel_info",
+        "1; kind is not-loaded, shunt, anybody (any peer may connect), on-demand (a packet brings it up) or always.",
+        Twin::First,
+        |_| Some(1u64.into()),
+    )];
+}
+
+/// A tunnel that a packet brings up, and whether the policy that does it is installed.
+impl Table for Traps {
+    type Row<'a> = (Text<'a>, bool);
+    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_tunnel_trap_installed",
+        "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
+        Twin::Lowest,
+        |row| Some(row.1.into()),
+    )];
+}
+
+/// A tunnel between several networks: pairs of one of ours and one of the peer's, those configured and those up.
+impl Table for Pairs {
+    type Row<'a> = (Text<'a>, usize, usize);
+    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge(
+            "ipsec_tunnel_subnet_pairs",
+            "Pairs of networks that the tunnel is configured for; only where it is more than one.",
+            Twin::Highest,
+            |row| Some(row.1.into()),
+        ),
+        gauge(
+            "ipsec_tunnel_subnet_pairs_up",
+            "Pairs of networks that a CHILD_SA is installed for; only where several are configured.",
+            Twin::Lowest,
+            |row| Some(row.2.into()),
+        ),
+    ];
+}
+
+/// The lines of the status that were not understood.
+impl Table for Lines {
+    type Row<'a> = usize;
+    const LABELS: &'static [Label<Self>] = &[];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("ipsec_status_lines_skipped", "Lines of the status that were not understood.", Twin::Sum, |count| {
+            Some((*count).into())
+        })];
+}
+
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[table::<Tunnels>(), table::<Users>()];
+pub const TABLES: &[&dyn Shape] =
+    &[table::<Tunnels>(), table::<Users>(), table::<Infos>(), table::<Traps>(), table::<Pairs>(), table::<Lines>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
-    let tally = status.map(|status| Tally::of(tunnels, status));
-    for (number, tunnel) in tunnels.iter().enumerate() {
-        let name = Text::new(&tunnel.name);
-        let mut add = |user, state, traffic| out.add::<Tunnels>(&Row { tunnel: name, user, state, traffic });
-        let count = tally.as_ref().and_then(|tally| tally.tunnels.get(number));
-        match count {
-            _ if tunnel.ignored => add(None, State::Ignored, Traffic::default()),
-            None => add(None, State::Unknown, Traffic::default()),
-            Some(Count { total, users }) => {
-                let counts_packets = status.is_some_and(|status| status.counts_packets);
-                add(None, total.state, total.traffic(counts_packets));
-                for (user, sum) in users {
-                    add(Some(*user), sum.state, sum.traffic(counts_packets));
-                }
-                if tunnel.multi_user && status.is_some_and(|status| status.names_users) {
-                    out.add::<Users>(&(name, users.len()));
-                }
-            }
+    let Some(status) = status else {
+        return tunnels.iter().for_each(|tunnel| expose_unknown(tunnel, out));
+    };
+    out.add::<Lines>(&status.skipped.count);
+    let tally = Tally::of(tunnels, status);
+    for (number, (tunnel, count)) in tunnels.iter().zip(&tally.tunnels).enumerate() {
+        expose_tunnel(tunnel, count, status, out);
+        let pairs = tunnel.conn.left.networks.saturating_mul(tunnel.conn.right.networks);
+        if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
+            let up = tally.pairs.get(&number).map_or(0, HashSet::len);
+            out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
         }
+    }
+}
+
+fn expose_unknown(tunnel: &Tunnel, out: &mut Exposition) {
+    let state = match tunnel.conn.start {
+        Start::Ignore => State::Ignored,
+        _ => State::Unknown,
+    };
+    let tunnel = Text::new(&tunnel.name);
+    out.add::<Tunnels>(&Row { tunnel, user: None, state: Some(state), traffic: Traffic::default() });
+}
+
+fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &mut Exposition) {
+    let name = Text::new(&tunnel.name);
+    let Assessment { kind, has_users, .. } = count.assessment;
+    let state = count.state(tunnel.conn.start, status);
+    let traffic = match state {
+        Some(State::Ignored | State::Unknown) => Traffic::default(),
+        _ if kind == Kind::Shunt && count.total.state == State::Down => Traffic::default(),
+        _ => count.total.traffic(status.counts_packets),
+    };
+    out.add::<Infos>(&(name, kind));
+    out.add::<Tunnels>(&Row { tunnel: name, user: None, state, traffic });
+    for (user, sum) in &count.users {
+        let (state, traffic) = (Some(sum.state), sum.traffic(status.counts_packets));
+        out.add::<Tunnels>(&Row { tunnel: name, user: Some(*user), state, traffic });
+    }
+    // Where users are not named, that there is none is known all the same.
+    if has_users && kind != Kind::NotLoaded && (status.names_users || count.total.state == State::Down) {
+        out.add::<Users>(&(name, count.users.len()));
+    }
+    if kind == Kind::OnDemand {
+        out.add::<Traps>(&(name, count.is_trapped));
     }
 }
 
@@ -103,13 +200,20 @@ struct Tally<'a> {
     tunnels: Vec<Count<'a>>,
     /// Where each user stands among those of a tunnel.
     places: HashMap<(usize, Text<'a>), usize>,
+    /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
+    pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
 
 /// One tunnel, and its users in the order of their first SA.
-#[derive(Default)]
 struct Count<'a> {
+    assessment: Assessment,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
+    /// Its policy is in the kernel; absent where the daemon doesn't say so.
+    is_routed: Option<bool>,
+    /// A shunt of that name is installed.
+    is_shunted: bool,
+    is_trapped: bool,
 }
 
 /// The best state over several SAs, and the sums of their counters.
@@ -119,43 +223,88 @@ struct Sum {
     known: Traffic,
     /// A CHILD_SA carries traffic and printed no counters, as while it is rekeyed.
     has_unknown: bool,
+    /// Which counters a CHILD_SA did not print beside others: 1 for each in the order of [`Traffic`].
+    lacks: [bool; 4],
+}
+
+/// Finds the conn that a name of the daemon's belongs to.
+struct Names<'a>(HashMap<&'a [u8], usize>);
+
+impl<'a> Names<'a> {
+    fn of(tunnels: &'a [Tunnel]) -> Self {
+        Self(tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect())
+    }
+
+    /// The daemons add to a name: `NAME/2x1` is what libreswan makes of a conn for its second and the peer's first
+    /// network, `NAME#198.51.100.0/24` what it makes of a group for a network, and both may meet. An instance's
+    /// `[1]` and a CHILD_SA's `{1}` are cut off already where they are no part of the name.
+    fn find(&self, name: Text<'_>) -> Option<usize> {
+        let whole = self.0.get(name.bytes());
+        let conn = || self.0.get(without_networks(name)?.bytes());
+        let group = || self.0.get(without_group(name)?.bytes());
+        let both = || self.0.get(without_networks(without_group(name)?)?.bytes());
+        whole.or_else(conn).or_else(group).or_else(both).copied()
+    }
 }
 
 impl<'a> Tally<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
-        let numbers: HashMap<&[u8], usize> =
-            tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect();
-        let number_of = |name: Text<'_>| {
-            let number = numbers.get(name.bytes()).or_else(|| numbers.get(without_networks(name)?.bytes()));
-            number.copied()
-        };
-        let has_users = |number: usize| tunnels.get(number).is_some_and(|tunnel| tunnel.multi_user);
-        let mut tally = Self { tunnels: tunnels.iter().map(|_| Count::default()).collect(), places: HashMap::new() };
+        let names = Names::of(tunnels);
+        let counts = tunnels.iter().map(|_| Count::new()).collect();
+        let mut tally = Self { tunnels: counts, places: HashMap::new(), pairs: HashMap::new() };
+        let listed = tally.list(&names, status);
+        for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
+            count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
+        }
         for sa in &status.sas {
-            let owner = number_of(sa.name);
+            let owner = names.find(sa.name);
             let state = if sa.is_established() { State::Established } else { State::Down };
-            let mut add = |number: Option<usize>, state, traffic| {
-                if let Some(number) = number {
-                    tally.add(number, sa.user().filter(|_| has_users(number)), state, traffic);
-                }
-            };
-            add(owner, state, None);
+            tally.add(owner, sa.user(), state, None);
             for child in &sa.children {
                 // Conns with the same ends share one IKE_SA, and their children keep their names.
-                let number = number_of(child.name).or(owner);
+                let number = names.find(child.name).or(owner);
                 match child.is_installed() {
-                    true => add(number, State::Installed, Some(child.traffic)),
-                    false => add(number, state, None),
+                    true => tally.add(number, sa.user(), State::Installed, Some(child.traffic)),
+                    false => tally.add(number, sa.user(), state, None),
+                }
+                if let Some(number) = number.filter(|_| child.is_installed()) {
+                    tally.pair(tunnels, number, child);
                 }
             }
         }
         tally
     }
 
-    fn add(&mut self, number: usize, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
-        let Some(count) = self.tunnels.get_mut(number) else { return };
+    /// Takes what the daemon lists beside the SAs; hands out the ends of each tunnel as it lists them.
+    fn list(&mut self, names: &Names<'_>, status: &Status<'a>) -> Vec<Option<Ends<'a>>> {
+        let mut listed = vec![None; self.tunnels.len()];
+        for conn in &status.conns {
+            let Some(number) = names.find(conn.name) else { continue };
+            if let Some(ends) = listed.get_mut(number).filter(|_| !conn.is_instance && !conn.name.contains("#")) {
+                ends.get_or_insert(conn.ends);
+            }
+            if let Some(count) = self.tunnels.get_mut(number) {
+                count.is_routed = count.is_routed.max(conn.is_routed);
+            }
+        }
+        for name in &status.shunts {
+            let Some(count) = names.find(*name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
+            count.is_shunted = true;
+        }
+        for name in &status.traps {
+            let Some(count) = names.find(*name).and_then(|number| self.tunnels.get_mut(number)) else { continue };
+            count.is_trapped = true;
+        }
+        listed
+    }
+
+    fn add(&mut self, number: Option<usize>, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
+        let Some((number, count)) = number.and_then(|number| Some((number, self.tunnels.get_mut(number)?))) else {
+            return;
+        };
         count.total.add(state, traffic);
-        let Some(user) = user else { return };
+        // Who has left, or has not come in yet, is no user.
+        let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
         let place = *self.places.entry((number, user)).or_insert(count.users.len());
         if place == count.users.len() {
             count.users.push((user, Sum::default()));
@@ -164,11 +313,67 @@ impl<'a> Tally<'a> {
             sum.add(state, traffic);
         }
     }
+
+    /// Notes the networks of an installed CHILD_SA: by its selectors, else by what libreswan calls it.
+    fn pair(&mut self, tunnels: &[Tunnel], number: usize, child: &ChildSa<'a>) {
+        let is_one = |conn: &kind::Conn| conn.left.networks.max(conn.right.networks) == 1;
+        if tunnels.get(number).is_none_or(|tunnel| is_one(&tunnel.conn)) {
+            return;
+        }
+        let known = self.pairs.entry(number).or_default();
+        match child.selectors.and_then(|selectors| selectors.cut_at("===")) {
+            Some((ours, theirs)) => {
+                let pairs = ours.words().flat_map(|ours| theirs.words().map(move |theirs| (ours, theirs)));
+                known.extend(pairs.take(PAIR_LIMIT));
+            }
+            None => known.extend([(child.name, Text::default())]),
+        }
+    }
+}
+
+/// The most pairs of networks that one CHILD_SA adds.
+const PAIR_LIMIT: usize = 10_000;
+
+impl Count<'_> {
+    fn new() -> Self {
+        let assessment = Assessment { kind: Kind::Always, has_users: false, is_group: false };
+        Self {
+            assessment,
+            total: Sum::default(),
+            users: Vec::new(),
+            is_routed: None,
+            is_shunted: false,
+            is_trapped: false,
+        }
+    }
+
+    /// What the row without a user says.
+    fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
+        let is_up = self.total.state != State::Down;
+        match self.assessment.kind {
+            _ if is_up => Some(self.total.state),
+            Kind::NotLoaded => Some(State::Ignored),
+            Kind::Shunt => self.shunt_state(start, status),
+            Kind::Anybody => None,
+            Kind::OnDemand | Kind::Always => Some(State::Down),
+        }
+    }
+
+    fn shunt_state(&self, start: Start, status: &Status<'_>) -> Option<State> {
+        let lists_shunts = !status.shunts.is_empty() || self.is_routed == Some(false);
+        match start {
+            _ if self.is_shunted || self.is_routed == Some(true) => Some(State::Installed),
+            _ if self.assessment.is_group => None,
+            Start::Add | Start::Ignore => Some(State::Ignored),
+            Start::Route | Start::Start if lists_shunts => Some(State::Down),
+            Start::Route | Start::Start => Some(State::Unknown),
+        }
+    }
 }
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { state: State::Down, known: Traffic::default(), has_unknown: false }
+        Self { state: State::Down, known: Traffic::default(), has_unknown: false, lacks: [false; 4] }
     }
 }
 
@@ -176,45 +381,68 @@ impl Sum {
     fn add(&mut self, state: State, traffic: Option<Traffic>) {
         self.state = self.state.min(state);
         let Some(traffic) = traffic else { return };
-        self.has_unknown |= traffic == Traffic::default();
-        for (sum, new) in [
+        let prints_nothing = traffic == Traffic::default();
+        self.has_unknown |= prints_nothing;
+        for ((sum, new), lacks) in [
             (&mut self.known.in_bytes, traffic.in_bytes),
             (&mut self.known.in_packets, traffic.in_packets),
             (&mut self.known.out_bytes, traffic.out_bytes),
             (&mut self.known.out_packets, traffic.out_packets),
-        ] {
+        ]
+        .into_iter()
+        .zip(&mut self.lacks)
+        {
+            *lacks |= new.is_none() && !prints_nothing;
             *sum = sum.map_or(new, |sum| Some(sum.saturating_add(new.unwrap_or(0))));
         }
     }
 
-    /// The sums; 0 where nothing is up, absent where only what prints no counters is up.
+    /// The sums; 0 where nothing is up, absent where only what prints no counters is up, and where one did not print
+    /// that counter beside others.
     fn traffic(&self, counts_packets: bool) -> Traffic {
         let nothing = (!self.has_unknown).then_some(0);
-        let no_packets = nothing.filter(|_| counts_packets);
+        let [in_bytes, in_packets, out_bytes, out_packets] = self.lacks;
+        let whole = |sum: Option<u64>, lacks: bool| sum.or(nothing).filter(|_| !lacks);
         Traffic {
-            in_bytes: self.known.in_bytes.or(nothing),
-            in_packets: self.known.in_packets.or(no_packets),
-            out_bytes: self.known.out_bytes.or(nothing),
-            out_packets: self.known.out_packets.or(no_packets),
+            in_bytes: whole(self.known.in_bytes, in_bytes),
+            in_packets: whole(self.known.in_packets, in_packets || !counts_packets),
+            out_bytes: whole(self.known.out_bytes, out_bytes),
+            out_packets: whole(self.known.out_packets, out_packets || !counts_packets),
         }
     }
 }
 
-/// `plant/2x1` is what libreswan makes of the conn `plant` for its second and the peer's first network.
 fn without_networks(name: Text<'_>) -> Option<Text<'_>> {
     let (name, networks) = name.cut_last(b'/')?;
     let (ours, theirs) = networks.cut(b'x')?;
     ours.number().and(theirs.number()).map(|_| name)
 }
 
+/// A network begins with a digit, or has a colon in it.
+fn without_group(name: Text<'_>) -> Option<Text<'_>> {
+    let (name, network) = name.cut_last(b'#')?;
+    let is_network =
+        |text: Text<'_>| text.bytes().first().is_some_and(u8::is_ascii_hexdigit) || text.bytes().first() == Some(&b':');
+    is_network(network).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipsec::kind::End;
     use crate::ipsec::status;
     use std::io::Read;
 
-    fn tunnel(name: &str, multi_user: bool) -> Tunnel {
-        Tunnel { name: name.into(), ignored: false, multi_user }
+    fn tunnel(name: &str, logs_in: bool) -> Tunnel {
+        let end = |logs_in, host: &str| End { host: Some(host.as_bytes().into()), logs_in, networks: 1 };
+        let (left, right) = (end(false, "192.0.2.1"), end(logs_in, "192.0.2.7"));
+        let conn = kind::Conn { start: Start::Add, left, right, ..kind::Conn::default() };
+        Tunnel { name: name.into(), conn }
+    }
+
+    fn ignored(name: &str) -> Tunnel {
+        let tunnel = tunnel(name, true);
+        Tunnel { conn: kind::Conn { start: Start::Ignore, ..tunnel.conn }, ..tunnel }
     }
 
     /// The samples of one family, without its name.
@@ -300,9 +528,116 @@ mod tests {
         assert_eq!(samples(&tunnels, Some(gone), "ipsec_in_bytes"), ["{tunnel=\"lan\"} 0"]);
     }
 
+    fn with(tunnel: Tunnel, change: impl FnOnce(&mut kind::Conn)) -> Tunnel {
+        let mut tunnel = tunnel;
+        change(&mut tunnel.conn);
+        tunnel
+    }
+
+    fn shunt(name: &str, start: Start) -> Tunnel {
+        with(tunnel(name, false), |conn| (conn.is_shunt, conn.start) = (true, start))
+    }
+
+    fn anybody(name: &str) -> Tunnel {
+        with(tunnel(name, false), |conn| conn.right.host = Some(b"%any".as_slice().into()))
+    }
+
+    #[test]
+    fn names_that_the_daemon_makes_of_a_conns_belong_to_it() {
+        let tunnels = [tunnel("a", false), tunnel("a#10.0.0.0/8", false), tunnel("b/1x1", false), tunnel("c#d", false)];
+        let names = Names::of(&tunnels);
+        for (name, expected) in [
+            ("a", Some(0)),
+            ("a/1x0", Some(0)),
+            ("a#192.0.2.0/24", Some(0)),
+            ("a#2001:db8::/32", Some(0)),
+            ("a#::/0", Some(0)),
+            ("a/2x1#192.0.2.0/24", Some(0)),
+            ("a#10.0.0.0/8", Some(1)),
+            ("b/1x1", Some(2)),
+            ("b/1x2", None),
+            ("c#d#192.0.2.0/24", Some(3)),
+            ("c", None),
+            ("a#x", None),
+            ("a/1", None),
+        ] {
+            assert_eq!(names.find(name.into()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_shunt_is_up_when_it_is_installed_and_never_down_for_want_of_an_sa() {
+        let tunnels = [shunt("on", Start::Route), shunt("off", Start::Route), shunt("spare", Start::Add)];
+        let states = |shunts: &str| {
+            let output = format!("{shunts}Security Associations (0 up, 0 connecting):\n  none\n");
+            let mut exposition = Exposition::default();
+            expose(&tunnels, status::parse(output.as_str().into()).as_ref(), &mut exposition);
+            let mut text = String::new();
+            exposition.encode().read_to_string(&mut text).expect("UTF-8");
+            let value = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+                line.map(str::to_owned).unwrap_or_default()
+            };
+            ["on", "off", "spare"].map(|name| value(&format!("ipsec_tunnel_status{{tunnel=\"{name}\"}}")))
+        };
+        assert_eq!(states("Shunted Connections:\n  on:  10.1.0.0/16 === 10.1.0.0/16 PASS\n"), ["0", "2", "4"]);
+        assert_eq!(states(""), ["3", "3", "4"], "whether this version lists shunts does not show");
+    }
+
+    #[test]
+    fn who_waits_for_anybody_is_not_down_and_who_has_left_is_no_user() {
+        let tunnels = [anybody("users")];
+        assert!(samples(&tunnels, Some("  none\n"), "ipsec_tunnel_status").is_empty());
+        assert_eq!(samples(&tunnels, Some("  none\n"), "ipsec_up"), ["{tunnel=\"users\"} 1"]);
+        assert_eq!(samples(&tunnels, Some("  none\n"), "ipsec_tunnel_users"), ["{tunnel=\"users\"} 0"]);
+        let leaving =
+            "users[1]: DELETING, 10.9.0.1[gw]...10.9.0.3[carol]\nusers[2]: CONNECTING, 10.9.0.1[gw]...10.9.0.4[dave]\n";
+        assert!(samples(&tunnels, Some(leaving), "ipsec_tunnel_status").is_empty());
+        assert_eq!(samples(&tunnels, Some(leaving), "ipsec_tunnel_users"), ["{tunnel=\"users\"} 0"]);
+        let there = "users[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[C=DE, CN=carol]\n";
+        assert_eq!(
+            samples(&tunnels, Some(there), "ipsec_tunnel_status"),
+            ["{tunnel=\"users\"} 1", "{tunnel=\"users\",user=\"C=DE, CN=carol\"} 1"]
+        );
+    }
+
+    #[test]
+    fn a_counter_that_one_line_lacks_is_absent_and_the_others_stay() {
+        let tunnels = [tunnel("lan", false)];
+        let lines = "\
+            lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n\
+            lan{1}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83da_i a2923e36_o\n\
+            lan{1}:  AES_GCM_16_128, 7 bytes_i (1 pkt, 0s ago), 3 bytes_o (1 pkt, 0s ago), rekeying in 44 minutes\n\
+            lan{2}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83db_i a2923e37_o\n\
+            lan{2}:  AES_GCM_16_128, 8 bytes_i (2 pkts, 0s ago), rekeying in 44 minutes\n";
+        assert_eq!(samples(&tunnels, Some(lines), "ipsec_in_bytes"), ["{tunnel=\"lan\"} 15"]);
+        assert_eq!(samples(&tunnels, Some(lines), "ipsec_in_packets"), ["{tunnel=\"lan\"} 3"]);
+        assert!(samples(&tunnels, Some(lines), "ipsec_out_bytes").is_empty());
+        assert!(samples(&tunnels, Some(lines), "ipsec_out_packets").is_empty());
+    }
+
+    #[test]
+    fn a_pair_of_networks_that_is_down_does_not_hide_behind_another() {
+        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = (2, 2))];
+        let up = |selectors: &str| {
+            let lines = format!(
+                "lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n\
+                 lan{{1}}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83da_i a2923e36_o\n\
+                 lan{{1}}:   {selectors}\n\
+                 lan{{2}}:  REKEYED, TUNNEL, reqid 1, expires in 3 minutes\n\
+                 lan{{2}}:   {selectors}\n"
+            );
+            samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up")
+        };
+        assert_eq!(up("10.1.1.0/24 === 10.2.1.0/24"), ["{tunnel=\"lan\"} 1"]);
+        assert_eq!(up("10.1.1.0/24 10.1.2.0/24 === 10.2.1.0/24"), ["{tunnel=\"lan\"} 2"]);
+        assert_eq!(up("10.1.1.0/24 10.1.2.0/24 === 10.2.1.0/24 10.2.2.0/24 10.2.3.0/24"), ["{tunnel=\"lan\"} 4"]);
+        assert_eq!(samples(&tunnels, Some(""), "ipsec_tunnel_subnet_pairs{"), ["tunnel=\"lan\"} 4"]);
+    }
+
     #[test]
     fn without_a_status_only_the_states_are_said() {
-        let tunnels = [tunnel("lan", false), Tunnel { ignored: true, ..tunnel("old", true) }];
+        let tunnels = [tunnel("lan", false), ignored("old")];
         assert_eq!(samples(&tunnels, None, "ipsec_up"), ["{tunnel=\"lan\"} 0"]);
         assert_eq!(samples(&tunnels, None, "ipsec_tunnel_status"), ["{tunnel=\"lan\"} 3", "{tunnel=\"old\"} 4"]);
         assert!(samples(&tunnels, None, "ipsec_in_bytes").is_empty());

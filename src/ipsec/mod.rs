@@ -1,12 +1,17 @@
 //! ipsec: ipsec.conf says which tunnels there should be, one `ipsec statusall` how they are.
 //!
 //! The same two names stand for libreswan, which is asked `ipsec status` and `ipsec trafficstatus`
-//! instead. Which of them it is shows in the first answer and is remembered.
+//! instead. Which of them it is shows in the first answer and is remembered; ipsec.conf is then read by its rules.
+//!
+//! `ipsec statusall` ends with starter's exit status, not with charon's (`_ipsec.in`): a whole status with 1 (starter may
+//! not be signalled) or 3 (starter does not run) behind it is a status. Where ipsec.conf has no conn at all, as beside
+//! swanctl.conf, there is nothing to ask, and the command is not run.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use log::{debug, warn};
+use log::warn;
 
 use crate::collector::{Collector, Deadline, Error, Report, Turn};
 use crate::source::command;
@@ -14,8 +19,11 @@ use crate::source::file::{self, Stamp};
 use crate::text::Text;
 
 use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
+use self::kind::Dialect;
+use self::status::{LineKind, Skipped, Status};
 
 pub mod conf;
+pub mod kind;
 pub mod libreswan;
 pub mod metrics;
 pub mod status;
@@ -29,8 +37,14 @@ const FILE_LIMIT: usize = 1000;
 /// The command that only strongSwan's `ipsec` has.
 const STATUSALL: &str = "statusall";
 
+/// The command that only libreswan's `ipsec` has.
+const TRAFFICSTATUS: &str = "trafficstatus";
+
 /// The most that `ipsec statusall` may print: some 20,000 users.
 const STATUS_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How long reading ipsec.conf may take where it is only looked for.
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// The most complaints about ipsec.conf that are logged.
 const COMPLAINT_LIMIT: usize = 100;
@@ -48,16 +62,19 @@ pub struct Settings {
 pub struct Ipsec {
     settings: Settings,
     known: Mutex<Known>,
-    flavour: Mutex<Flavour>,
+    asked: Mutex<Asked>,
     turn: Turn<()>,
 }
 
-/// Whose `ipsec` it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Flavour {
-    #[default]
-    StrongSwan,
-    Libreswan,
+/// What the commands have shown so far.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    /// Whose `ipsec` it is.
+    dialect: Dialect,
+    /// It has no `trafficstatus`.
+    lacks_traffic: bool,
+    /// The kinds of lines that were not understood and that the log has seen.
+    skipped: Skipped,
 }
 
 /// A command, and what it printed.
@@ -80,9 +97,12 @@ pub struct Configuration {
     pub tunnels: Vec<Tunnel>,
     /// What could not be read or understood: `path:line: why`.
     pub complaints: Vec<String>,
+    dialect: Dialect,
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     is_whole: bool,
+    /// A file that is there could not be read.
+    hides_conns: bool,
 }
 
 /// The last configuration, and the complaints that the log has seen.
@@ -95,28 +115,39 @@ struct Known {
 impl Ipsec {
     /// Watches the tunnels of a configuration; nothing is read yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, known: Mutex::default(), flavour: Mutex::default(), turn: Turn::new(()) }
+        Self { settings, known: Mutex::default(), asked: Mutex::default(), turn: Turn::new(()) }
     }
 
     fn config_name(&self) -> String {
         self.settings.config.display().to_string()
     }
 
-    /// The configuration, read again where a file of it has changed.
-    fn configuration(&self, deadline: Deadline) -> Result<Arc<Configuration>, Error> {
+    /// The configuration by the rules of `dialect`, read again where a file of it has changed.
+    fn configuration(&self, dialect: Dialect, deadline: Deadline) -> Result<Arc<Configuration>, Error> {
         // The lock is not held while files are read: a slow disk must not stop another scrape.
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).configuration.clone();
-        if let Some(configuration) = known.filter(|configuration| configuration.is_current()) {
+        if let Some(configuration) = known.filter(|known| known.dialect == dialect && known.is_current()) {
             return Ok(configuration);
         }
-        let configuration = Arc::new(read(&self.settings.config, deadline)?);
+        let configuration = Arc::new(read(&self.settings.config, dialect, deadline)?);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.configuration = Some(Arc::clone(&configuration));
+        Ok(configuration)
+    }
+
+    /// Logs what is wrong with the configuration, once; by whose rules is known only when the command has answered.
+    fn log_complaints(&self, configuration: &Configuration) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.complaints != configuration.complaints {
             configuration.complaints.iter().for_each(|complaint| warn!("{complaint}"));
             known.complaints.clone_from(&configuration.complaints);
         }
-        known.configuration = Some(Arc::clone(&configuration));
-        Ok(configuration)
+    }
+
+    /// Whether the configuration that was read last has no conn.
+    fn has_nothing_to_ask(&self) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.configuration.as_ref().is_some_and(|configuration| configuration.is_empty())
     }
 
     /// What the commands print, where it is this scrape's turn.
@@ -126,33 +157,57 @@ impl Ipsec {
             Printed { command, result }
         };
         let mut status = run(self.status_command());
-        let found = flavour_of(&status.result);
-        if found == Some(Flavour::Libreswan) && status.result.is_err() {
-            status = run(replaced(&self.settings.command, &[STATUSALL], "status"));
+        if self.asked().dialect == Dialect::StrongSwan && lacks(&status.result, STATUSALL) {
+            self.remember(|asked| asked.dialect = Dialect::Libreswan5);
+            status = run(self.status_command());
         }
-        let flavour = self.remember(found);
-        let traffic = (flavour == Flavour::Libreswan).then(|| self.traffic_command()).flatten().map(run);
+        if let Some(dialect) = dialect_of(&status.result) {
+            self.remember(|asked| {
+                // Another version may have what this one lacked.
+                asked.lacks_traffic &= asked.dialect == dialect;
+                asked.dialect = dialect;
+            });
+        }
+        let traffic = self.traffic_command().map(run);
+        let traffic = traffic.filter(|traffic| {
+            let lacks_traffic = lacks(&traffic.result, TRAFFICSTATUS);
+            self.remember(|asked| asked.lacks_traffic = lacks_traffic);
+            !lacks_traffic
+        });
         Answer { status, traffic }
     }
 
-    /// Keeps what was found for the next time, and hands out what is known now.
-    fn remember(&self, found: Option<Flavour>) -> Flavour {
-        let mut flavour = self.flavour.lock().unwrap_or_else(PoisonError::into_inner);
-        *flavour = found.unwrap_or(*flavour);
-        *flavour
+    fn asked(&self) -> Asked {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut Asked)) {
+        change(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn status_command(&self) -> Vec<String> {
-        match self.remember(None) {
-            Flavour::StrongSwan => self.settings.command.clone(),
-            Flavour::Libreswan => replaced(&self.settings.command, &[STATUSALL], "status"),
+        match self.asked().dialect.is_libreswan() {
+            false => self.settings.command.clone(),
+            true => replaced(&self.settings.command, &[STATUSALL], "status"),
         }
     }
 
-    /// Absent where the configured command is something else than `… statusall` or `… status`.
+    /// Absent for strongSwan, and where the configured command is something else than `… statusall` or `… status`.
     fn traffic_command(&self) -> Option<Vec<String>> {
-        let command = replaced(&self.settings.command, &[STATUSALL, "status"], "trafficstatus");
-        (command != self.settings.command).then_some(command)
+        let asked = self.asked();
+        let command = replaced(&self.settings.command, &[STATUSALL, "status"], TRAFFICSTATUS);
+        (asked.dialect.is_libreswan() && !asked.lacks_traffic && command != self.settings.command).then_some(command)
+    }
+
+    /// Says which kinds of lines were not understood, each once: that is how a new version is noticed.
+    fn log_skipped(&self, command: &str, skipped: Skipped) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in LineKind::ALL.into_iter().filter(|kind| skipped.has(*kind)) {
+            if !asked.skipped.has(kind) {
+                asked.skipped.add(kind);
+                warn!("{command}: not understood: {}; ipsec_status_lines_skipped counts such lines", kind.words());
+            }
+        }
     }
 }
 
@@ -162,36 +217,57 @@ impl Collector for Ipsec {
     }
 
     fn targets(&self) -> Vec<String> {
-        let traffic = self.traffic_command().filter(|_| self.remember(None) == Flavour::Libreswan);
-        let commands = [Some(self.status_command()), traffic].into_iter().flatten();
-        std::iter::once(self.config_name()).chain(commands.map(|command| command.join(" "))).collect()
+        let commands = match self.has_nothing_to_ask() {
+            true => [None, None],
+            false => [Some(self.status_command()), self.traffic_command()],
+        };
+        let commands = commands.into_iter().flatten().map(|command| command.join(" "));
+        std::iter::once(self.config_name()).chain(commands).collect()
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
-        let configuration = report.target(self.config_name(), self.configuration(deadline));
-        let tunnels = configuration.as_ref().map(|configuration| configuration.tunnels.as_slice()).unwrap_or_default();
+        let dialect = self.asked().dialect;
+        let mut configuration = self.configuration(dialect, deadline);
+        if let Some(configuration) = configuration.as_ref().ok().filter(|configuration| configuration.is_empty()) {
+            self.log_complaints(configuration);
+            report.target(self.config_name(), Ok(()));
+            return;
+        }
         // No command runs twice at the same moment, and what one prints is in memory once.
         let turn = self.turn.take(deadline, &self.settings.command.join(" "));
         let answer = self.ask(turn.as_deref().map_err(Error::clone), deadline);
+        let found = self.asked().dialect;
+        if found != dialect {
+            configuration = self.configuration(found, deadline);
+        }
+        let configuration = report.target(self.config_name(), configuration);
+        if let Some(configuration) = &configuration {
+            self.log_complaints(configuration);
+        }
+        let tunnels = configuration.as_ref().map(|configuration| configuration.tunnels.as_slice()).unwrap_or_default();
         let name = answer.status.command.join(" ");
         let traffic = answer.traffic.as_ref().map(|printed| (printed.command.join(" "), printed.text()));
-        let status = answer.status.text().and_then(|text| {
-            let libreswan = || libreswan::parse(text, traffic.as_ref().and_then(|(_, text)| text.clone().ok()));
-            status::parse(text).or_else(libreswan).ok_or_else(|| Error::Malformed {
-                thing: name.clone(),
-                expected: "\"Security Associations\"",
-                offset: text.bytes().len(),
-            })
-        });
+        let traffic_text = traffic.as_ref().and_then(|(_, text)| text.clone().ok());
+        let status = answer.status.text().and_then(|text| understand(text, traffic_text, &name));
         let status = report.target(name.clone(), status);
         if let Some((name, text)) = traffic {
             report.target(name, text);
         }
-        if let Some(skipped) = status.as_ref().map(|status| status.skipped).filter(|skipped| *skipped > 0) {
-            debug!("{name}: {skipped} lines not understood");
+        if let Some(status) = &status {
+            self.log_skipped(&name, status.skipped);
         }
         metrics::expose(tunnels, status.as_ref(), &mut report.exposition);
     }
+}
+
+/// What the commands printed, by whichever daemon it is.
+fn understand<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
+    let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
+    status.ok_or_else(|| Error::Malformed {
+        thing: command.into(),
+        expected: "\"Security Associations\"",
+        offset: text.bytes().len(),
+    })
 }
 
 impl Printed {
@@ -202,20 +278,27 @@ impl Printed {
 
 fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     let output = command::run(command, STATUS_LIMIT, deadline)?;
-    match output.success {
+    let is_starters = matches!(output.code, Some(1 | 3));
+    match output.success || is_starters && is_whole(&output.stdout) {
         true => Ok(output.stdout),
         false => Err(Error::Refused { thing: command.join(" "), why: output.complaint }),
     }
 }
 
+/// Whether this is all of what strongSwan's `ipsec statusall` prints.
+fn is_whole(printed: &[u8]) -> bool {
+    printed.ends_with(b"\n") && status::parse(Text::new(printed)).is_some_and(|status| status.is_whole)
+}
+
 /// Whose `ipsec` printed this; absent where that does not show.
-fn flavour_of(printed: &Result<Vec<u8>, Error>) -> Option<Flavour> {
-    match printed {
-        Ok(bytes) if libreswan::is_status(Text::new(bytes)) => Some(Flavour::Libreswan),
-        Ok(bytes) => status::parse(Text::new(bytes)).map(|_| Flavour::StrongSwan),
-        Err(Error::Refused { why, .. }) => libreswan::lacks_statusall(why).then_some(Flavour::Libreswan),
-        Err(_) => None,
-    }
+fn dialect_of(printed: &Result<Vec<u8>, Error>) -> Option<Dialect> {
+    let text = Text::new(printed.as_ref().ok()?);
+    status::parse(text).or_else(|| libreswan::parse(text, None)).map(|status| status.dialect)
+}
+
+/// Whether the command was refused because this `ipsec` does not have it.
+fn lacks(printed: &Result<Vec<u8>, Error>, command: &str) -> bool {
+    matches!(printed, Err(Error::Refused { why, .. }) if libreswan::lacks(why, command))
 }
 
 /// A command with its last word replaced, where it is one of `words`.
@@ -228,6 +311,11 @@ fn replaced(command: &[String], words: &[&str], word: &str) -> Vec<String> {
 }
 
 impl Configuration {
+    /// Whether no conn is configured: neither here nor in a file that is there and could not be read.
+    pub fn is_empty(&self) -> bool {
+        self.tunnels.is_empty() && !self.hides_conns
+    }
+
     /// Whether the files, and those that its patterns find, are still what they were.
     fn is_current(&self) -> bool {
         self.is_whole
@@ -237,8 +325,8 @@ impl Configuration {
 }
 
 /// Reads ipsec.conf and what it includes; only ipsec.conf itself must be readable.
-pub fn read(config: &Path, deadline: Deadline) -> Result<Configuration, Error> {
-    let mut reading = Reading::default();
+pub fn read(config: &Path, dialect: Dialect, deadline: Deadline) -> Result<Configuration, Error> {
+    let mut reading = Reading { sections: Sections::new(dialect), dialect, ..Reading::default() };
     let first = reading.open(config, deadline)?;
     let mut steps: Vec<Step> = first.map(Step::Within).into_iter().collect();
     while let Some(step) = steps.pop() {
@@ -257,6 +345,11 @@ pub fn read(config: &Path, deadline: Deadline) -> Result<Configuration, Error> {
     Ok(reading.end())
 }
 
+/// Whether an ipsec.conf can be read, with all that it includes, and configures no conn.
+pub fn is_without_conns(config: &Path) -> bool {
+    read(config, Dialect::default(), Deadline::within(READ_TIME)).is_ok_and(|configuration| configuration.is_empty())
+}
+
 /// What remains to be done: an included file stands in the place of its `include`.
 enum Step {
     Enter(PathBuf),
@@ -272,11 +365,13 @@ struct Source {
 
 #[derive(Default)]
 struct Reading {
+    dialect: Dialect,
     sections: Sections,
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     size: usize,
     lost: Vec<String>,
+    hides_conns: bool,
 }
 
 impl Reading {
@@ -303,7 +398,7 @@ impl Reading {
 
     /// Takes a file's statements up to the next `include`: what is left of it, and the files found.
     fn go_on(&mut self, mut source: Source) -> (Option<Source>, Vec<PathBuf>) {
-        while let Some(statement) = conf::parse(Text::new(&source.bytes), &mut source.cursor) {
+        while let Some(statement) = conf::parse(Text::new(&source.bytes), &mut source.cursor, self.dialect) {
             if let Statement::Include(pattern) = statement {
                 let found = self.matching(source.number, &Text::new(&pattern).to_string());
                 return (Some(source), found);
@@ -331,19 +426,21 @@ impl Reading {
     }
 
     fn lose(&mut self, error: Error) {
+        self.hides_conns |= !matches!(error, Error::NotFound { .. });
         self.lost.push(error.to_string());
         self.lost.truncate(COMPLAINT_LIMIT);
     }
 
     fn end(self) -> Configuration {
-        let (tunnels, complaints) = self.sections.tunnels();
+        let Self { sections, dialect, files, patterns, lost, hides_conns, .. } = self;
+        let (tunnels, complaints) = sections.tunnels();
         // What could not be read may become readable without a new stamp.
-        let is_whole = self.lost.is_empty();
-        let place = |file: usize| self.files.get(file).map(|(path, _)| path.display());
+        let is_whole = lost.is_empty();
+        let place = |file: usize| files.get(file).map(|(path, _)| path.display());
         let located = complaints.iter().filter_map(|complaint| {
             Some(format!("{}:{}: {}", place(complaint.place.file)?, complaint.place.line, complaint.what))
         });
-        let complaints = self.lost.iter().cloned().chain(located).take(COMPLAINT_LIMIT).collect();
-        Configuration { tunnels, complaints, files: self.files, patterns: self.patterns, is_whole }
+        let complaints = lost.iter().cloned().chain(located).take(COMPLAINT_LIMIT).collect();
+        Configuration { tunnels, complaints, dialect, files, patterns, is_whole, hides_conns }
     }
 }

@@ -1,22 +1,121 @@
 //! `ipsec statusall`: which keys are agreed with whom, and what went through them.
 //!
-//! strongSwan 5 and 6 print it (`stroke_list.c`); there is no other definition of the format.
-//! Identities are chosen by remote peers and may hold anything that prints, also what looks
-//! like the rest of a line: what stands first on a line decides.
+//! strongSwan prints it (`stroke_list.c`); there is no other definition of the format. Known forms, by version:
+//!
+//! - A CHILD_SA has `, reqid N` from 5.3.0, unique ids in the braces with it (before, the reqid itself: two CHILD_SAs of
+//!   one rekeying share it); counters have `(N pkts, Ns ago)` from 5.0.3, `(Ns ago)` before; IPComp adds CPIs.
+//! - The heading is `Security Associations:` in 4.x, with counts later; `Shunted Connections:` is there from 4.6.
+//! - Peers stand as `HOST[ID]`, in Vyatta's builds (EdgeOS, early VyOS) as `HOST[PORT][ID]`.
+//! - In 4.x pluto's status for IKEv1 stands before charon's, with `000 ` before each line: see [`libreswan`].
+//!
+//! Each of the four counters is absent where it was not printed. Identities are chosen by remote peers and may hold
+//! anything that prints, also what looks like the rest of a line: what stands first on a line decides.
 
 use crate::text::Text;
+
+use super::kind::Dialect;
+use super::libreswan;
 
 /// What the daemon has up at the moment.
 #[derive(Debug, Default)]
 pub struct Status<'a> {
+    /// Who printed it.
+    pub dialect: Dialect,
     /// The IKE_SAs as printed: the newest first.
     pub sas: Vec<IkeSa<'a>>,
-    /// How many lines about SAs could not be understood.
-    pub skipped: usize,
+    /// The conns that the daemon has loaded, as far as it lists them.
+    pub conns: Vec<Listed<'a>>,
+    /// The names of the shunts that are installed.
+    pub shunts: Vec<Text<'a>>,
+    /// The names of the conns whose policy waits for a packet.
+    pub traps: Vec<Text<'a>>,
+    /// The daemon's own addresses.
+    pub addresses: Vec<Text<'a>>,
+    /// The lines that could not be understood.
+    pub skipped: Skipped,
     /// Whether packets are counted beside bytes.
     pub counts_packets: bool,
     /// Whether users are named.
     pub names_users: bool,
+    /// Whether the list of SAs was begun and has an entry, if only that there are none.
+    pub is_whole: bool,
+}
+
+/// A conn as the daemon lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Its name, with what libreswan adds to it.
+    pub name: Text<'a>,
+    /// Its ends, as the daemon turned them.
+    pub ends: Ends<'a>,
+    /// Whether its policy is in the kernel; absent where that is not said.
+    pub is_routed: Option<bool>,
+    /// Made from a conn for one peer.
+    pub is_instance: bool,
+}
+
+/// The hosts of a conn as the daemon turned them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends<'a> {
+    /// Its own.
+    pub local: Text<'a>,
+    /// The peer's: an address, a name, `%any`…
+    pub remote: Text<'a>,
+}
+
+/// The lines that were not understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many.
+    pub count: usize,
+    kinds: u8,
+}
+
+/// What kind of line was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// About an IKE_SA.
+    Ike,
+    /// About a CHILD_SA.
+    Child,
+    /// In the list of connections, shunts or routes.
+    Listed,
+    /// A state of pluto.
+    State,
+    /// A row of `ipsec trafficstatus`.
+    Traffic,
+    /// None of these.
+    Other,
+}
+
+impl LineKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [Self::Ike, Self::Child, Self::Listed, Self::State, Self::Traffic, Self::Other];
+
+    /// The kind in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Ike => "a line about an IKE_SA",
+            Self::Child => "a line about a CHILD_SA",
+            Self::Listed => "a line of the list of connections",
+            Self::State => "a line about a state of pluto",
+            Self::Traffic => "a row of trafficstatus",
+            Self::Other => "a line that belongs to no SA",
+        }
+    }
+}
+
+impl Skipped {
+    /// Counts a line of that kind.
+    pub fn add(&mut self, kind: LineKind) {
+        self.count = self.count.saturating_add(1);
+        self.kinds |= 1 << kind as u8;
+    }
+
+    /// Whether a line of that kind is among them.
+    pub fn has(self, kind: LineKind) -> bool {
+        self.kinds & 1 << kind as u8 != 0
+    }
 }
 
 /// An agreement with one peer.
@@ -47,6 +146,8 @@ pub struct ChildSa<'a> {
     pub state: Text<'a>,
     /// What went through; all absent where no counters were printed.
     pub traffic: Traffic,
+    /// `OURS === THEIRS`, networks separated by spaces; absent where they were not printed.
+    pub selectors: Option<Text<'a>>,
 }
 
 /// Counters; absent where they were not printed.
@@ -84,46 +185,143 @@ impl ChildSa<'_> {
 
 /// Reads what `ipsec statusall` or `ipsec status` printed; absent where it is neither.
 pub fn parse(text: Text<'_>) -> Option<Status<'_>> {
-    let mut lines = text.lines();
-    // Connections and routes above have lines of the same shape.
-    lines.find(|line| line.after("Security Associations").is_some_and(|rest| rest.before(":").is_some()))?;
     let mut status = Status { counts_packets: true, names_users: true, ..Status::default() };
-    for line in lines {
-        if !understand(line, &mut status.sas) {
-            status.skipped = status.skipped.saturating_add(1);
+    let (mut part, mut is_found) = (Part::Head, false);
+    for line in text.lines() {
+        if let Some(next) = Part::of(line) {
+            is_found |= next == Part::Sas;
+            part = next;
+        } else if line.after("000 ").is_some() {
+            continue;
+        } else if let Some(kind) = part.take(line, &mut status) {
+            status.skipped.add(kind);
         }
     }
-    Some(status)
+    let has_pluto = libreswan::add_pluto(text, &mut status);
+    status.is_whole |= has_pluto && !is_found;
+    (is_found || has_pluto).then_some(status)
 }
 
-/// Takes one line into the SAs above it; false where it does not fit.
-fn understand<'a>(line: Text<'a>, sas: &mut Vec<IkeSa<'a>>) -> bool {
+/// The parts of the output; each begins with a heading.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Head,
+    Addresses,
+    Connections,
+    Shunts,
+    Routes,
+    Sas,
+}
+
+impl Part {
+    /// The part that a heading begins. Names of conns begin a line, too, but something follows their colon.
+    fn of(line: Text<'_>) -> Option<Self> {
+        let heading = line.before(":")?;
+        Some(match heading.bytes() {
+            b"Listening IP addresses" => Self::Addresses,
+            b"Connections" => Self::Connections,
+            b"Shunted Connections" => Self::Shunts,
+            b"Routed Connections" => Self::Routes,
+            _ if heading.after("Security Associations").is_some() => Self::Sas,
+            _ if heading.after("Status of IKE").is_some() || heading.after("Virtual IP pools").is_some() => Self::Head,
+            _ => return None,
+        })
+    }
+
+    /// Takes a line of this part; what kind of line it is where it was not understood.
+    fn take<'a>(self, line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
+        match self {
+            Self::Head => None,
+            Self::Addresses => {
+                status.addresses.push(line.trim());
+                None
+            }
+            Self::Connections => {
+                let conn = connection(line).or_else(|| merged(line, status.conns.last()?));
+                status.conns.extend(conn);
+                (!line.contains(":  ")).then_some(LineKind::Listed)
+            }
+            Self::Shunts => {
+                let name = line.cut_at(":  ").map(|(name, _)| name.trim());
+                status.shunts.extend(name);
+                name.is_none().then_some(LineKind::Listed)
+            }
+            Self::Routes => {
+                let tag = tag(line).filter(|tag| matches!(tag.kind, Kind::Child));
+                status.traps.extend(tag.as_ref().filter(|tag| child_sa(tag).is_some()).map(|tag| tag.name));
+                tag.is_none().then_some(LineKind::Listed)
+            }
+            Self::Sas => understand(line, status),
+        }
+    }
+}
+
+/// `  NAME:  LOCAL...REMOTE  IKEv2, dpddelay=30s`; the lines below it have more spaces behind the colon.
+fn connection(line: Text<'_>) -> Option<Listed<'_>> {
+    let (name, rest) = line.cut_at(":  ").filter(|(_, rest)| rest.after(" ").is_none())?;
+    let (local, rest) = rest.cut_at("...")?;
+    let remote = rest.cut_at("  IKE").map_or(rest, |(remote, _)| remote);
+    let remote = remote.cut_at(", dpddelay=").map_or(remote, |(remote, _)| remote);
+    let ends = Ends { local: local.trim(), remote: remote.trim() };
+    Some(Listed { name: name.trim(), ends, is_routed: None, is_instance: false })
+}
+
+/// `  NAME:   child:  OURS === THEIRS TUNNEL` below a conn of another name: charon keeps conns that differ in nothing but
+/// their networks as one, which has the first one's name.
+fn merged<'a>(line: Text<'a>, first: &Listed<'a>) -> Option<Listed<'a>> {
+    let (name, _) = line.cut_at(":   child:  ")?;
+    let name = name.trim();
+    (name != first.name).then_some(Listed { name, ..*first })
+}
+
+/// Takes one line into the SAs above it; its kind where it does not fit.
+fn understand<'a>(line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
     let Some(tag) = tag(line) else {
-        return ["", "none", "no match"].iter().any(|word| line.trim() == *word);
+        let is_nothing = ["none", "no match"].iter().any(|word| line.trim() == *word);
+        status.is_whole |= is_nothing;
+        return (!is_nothing && !line.trim().is_empty()).then_some(LineKind::Other);
     };
-    match tag.kind {
-        Kind::Ike => match ike_sa(&tag) {
-            Some(sa) => sas.push(sa),
-            None => {
-                let Some(sa) = sas.last_mut().filter(|sa| (sa.name, sa.id) == (tag.name, tag.id)) else { return false };
-                sa.login = sa.login.or(login(tag.rest));
-            }
-        },
-        Kind::Child => {
-            let Some(sa) = sas.last_mut() else { return false };
-            match child_sa(&tag) {
-                Some(child) => sa.children.push(child),
-                None => {
-                    let child = sa.children.last_mut().filter(|child| (child.name, child.id) == (tag.name, tag.id));
-                    let Some(child) = child else { return false };
-                    child.traffic = traffic(tag.rest).unwrap_or(child.traffic);
-                }
-            }
-        }
+    status.is_whole = true;
+    let understood = match tag.kind {
+        Kind::Ike => about_ike_sa(&tag, status),
+        Kind::Child => about_child_sa(&tag, status),
+    };
+    match (understood, tag.kind) {
+        (Some(()), _) => None,
+        (None, Kind::Ike) => Some(LineKind::Ike),
+        (None, Kind::Child) => Some(LineKind::Child),
     }
-    true
 }
 
+fn about_ike_sa<'a>(tag: &Tag<'a>, status: &mut Status<'a>) -> Option<()> {
+    if let Some(sa) = ike_sa(tag) {
+        status.sas.push(sa);
+        return Some(());
+    }
+    let sa = status.sas.last_mut().filter(|sa| (sa.name, sa.id) == (tag.name, tag.id))?;
+    let login = login(tag.rest);
+    sa.login = sa.login.or(login.and_then(known));
+    let is_known = ["IKE proposal: ", "IKE SPIs: ", "IKEv1 SPIs: ", "IKEv2 SPIs: ", "Tasks "];
+    (login.is_some() || is_known.iter().any(|words| tag.rest.after(words).is_some())).then_some(())
+}
+
+fn about_child_sa<'a>(tag: &Tag<'a>, status: &mut Status<'a>) -> Option<()> {
+    let sa = status.sas.last_mut()?;
+    if let Some(child) = child_sa(tag) {
+        sa.children.push(child);
+        return Some(());
+    }
+    let child = sa.children.last_mut().filter(|child| (child.name, child.id) == (tag.name, tag.id))?;
+    if let Some((traffic, counts_packets)) = traffic(tag.rest) {
+        child.traffic = traffic;
+        status.counts_packets &= counts_packets;
+        return Some(());
+    }
+    child.selectors = Some(tag.rest).filter(|rest| rest.contains("==="));
+    child.selectors.map(|_| ())
+}
+
+#[derive(Clone, Copy)]
 enum Kind {
     Ike,
     Child,
@@ -172,18 +370,28 @@ fn ike_sa<'a>(tag: &Tag<'a>) -> Option<IkeSa<'a>> {
         return None;
     }
     // Ours comes first, so what a peer puts into its own identity can't move the cut.
-    let (_, theirs) = ends.cut_at("]...")?;
+    let (ours, theirs) = ends.cut_at("]...")?;
     let (_, identity) = theirs.before("]")?.cut(b'[')?;
+    // Where our own end has a port before the identity, the peer's has one, too.
+    let has_port = ours.cut(b'[').is_some_and(|(_, ours)| without_port(ours).is_some());
+    let identity = without_port(identity).filter(|_| has_port).unwrap_or(identity);
     let remote = known(identity);
     Some(IkeSa { name: tag.name, id: tag.id, state, remote, login: None, children: Vec::new() })
 }
 
-/// `INSTALLED, TUNNEL, reqid 2, …`
+/// What stands behind `4500][`.
+fn without_port(identity: Text<'_>) -> Option<Text<'_>> {
+    let (port, identity) = identity.cut_at("][")?;
+    port.number().map(|_| identity)
+}
+
+/// `INSTALLED, TUNNEL` and what the version and the state add: `, reqid 2`, `, ESP SPIs: …`, `, expires in …`.
 fn child_sa<'a>(tag: &Tag<'a>) -> Option<ChildSa<'a>> {
-    let (state, rest) = tag.rest.cut_at(", ")?;
-    let (_mode, rest) = rest.cut_at(", ")?;
-    let is_first_line = is_state(state) && rest.after("reqid ").is_some();
-    is_first_line.then(|| ChildSa { name: tag.name, id: tag.id, state, traffic: Traffic::default() })
+    let (state, rest) = tag.rest.trim().cut_at(", ")?;
+    let mode = rest.cut_at(", ").map_or(rest, |(mode, _)| mode);
+    let is_mode = !mode.is_empty() && mode.bytes().iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+    let traffic = Traffic::default();
+    (is_state(state) && is_mode).then_some(ChildSa { name: tag.name, id: tag.id, state, traffic, selectors: None })
 }
 
 fn is_state(word: Text<'_>) -> bool {
@@ -191,7 +399,7 @@ fn is_state(word: Text<'_>) -> bool {
 }
 
 fn login(rest: Text<'_>) -> Option<Text<'_>> {
-    rest.after("Remote EAP identity: ").or_else(|| rest.after("Remote XAuth identity: ")).and_then(known)
+    rest.after("Remote EAP identity: ").or_else(|| rest.after("Remote XAuth identity: "))
 }
 
 /// `%any` is what charon prints for an identity that it doesn't know yet.
@@ -199,19 +407,40 @@ fn known(identity: Text<'_>) -> Option<Text<'_>> {
     Some(identity).filter(|identity| !identity.is_empty() && *identity != "%any")
 }
 
-/// `AES_CBC_128/…, 311812 bytes_i (227 pkts, 0s ago), 5156 bytes_o (1 pkt, 0s ago), rekeying in …`
-fn traffic(rest: Text<'_>) -> Option<Traffic> {
-    let (in_bytes, in_packets) = direction(rest, " bytes_i")?;
-    let (out_bytes, out_packets) = direction(rest, " bytes_o")?;
-    Some(Traffic { in_bytes, in_packets, out_bytes, out_packets })
+/// `AES_CBC_128/…, 311812 bytes_i (227 pkts, 0s ago), 5156 bytes_o (1 pkt, 0s ago), rekeying in …`; and whether
+/// packets are printed where there was traffic. Absent for a line without counters.
+fn traffic(rest: Text<'_>) -> Option<(Traffic, bool)> {
+    let (ours, theirs) = (direction(rest, " bytes_i"), direction(rest, " bytes_o"));
+    if ours.is_none() && theirs.is_none() {
+        return None;
+    }
+    let [ours, theirs] = [ours, theirs].map(Option::unwrap_or_default);
+    let traffic = Traffic {
+        in_bytes: ours.bytes,
+        in_packets: ours.packets,
+        out_bytes: theirs.bytes,
+        out_packets: theirs.packets,
+    };
+    Some((traffic, !ours.lacks_packets && !theirs.lacks_packets))
 }
 
-fn direction(rest: Text<'_>, unit: &str) -> Option<(Option<u64>, Option<u64>)> {
+/// What went one way.
+#[derive(Clone, Copy, Default)]
+struct Direction {
+    bytes: Option<u64>,
+    packets: Option<u64>,
+    /// There was traffic, and its packets are not printed.
+    lacks_packets: bool,
+}
+
+fn direction(rest: Text<'_>, unit: &str) -> Option<Direction> {
     let (before, after) = rest.cut_at(unit)?;
     let bytes = before.cut_last(b' ').map_or(before, |(_, number)| number).number();
-    let packets = after.after(" (").and_then(|inside| inside.cut_at(" pkt")).and_then(|(number, _)| number.number());
+    let inside = after.after(" (").and_then(|inside| inside.cut(b')')).map(|(inside, _)| inside);
+    let packets = inside.and_then(|inside| inside.cut_at(" pkt")).and_then(|(number, _)| number.number());
+    let lacks_packets = packets.is_none() && inside.is_some();
     // The packets are left out where there was no traffic, and only then is that a 0.
-    Some((bytes, packets.or(bytes.filter(|bytes| *bytes == 0))))
+    Some(Direction { bytes, packets: packets.or(bytes.filter(|bytes| *bytes == 0)), lacks_packets })
 }
 
 #[cfg(test)]
@@ -236,7 +465,7 @@ Security Associations (1 up, 1 connecting):
 
     fn sas(lines: &str) -> Vec<IkeSa<'_>> {
         let Status { sas, skipped, .. } = parse(Text::from(lines)).expect("a status");
-        assert_eq!(skipped, 0, "{lines}");
+        assert_eq!(skipped, Skipped::default(), "{lines}");
         sas
     }
 
@@ -256,6 +485,44 @@ Security Associations (1 up, 1 connecting):
             out_packets: Some(1),
         };
         assert_eq!(child.traffic, expected);
+    }
+
+    #[test]
+    fn what_stands_before_the_sas() {
+        let lines = "\
+Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):
+  uptime: 6 hours, since Nov 20 04:10:11 2026
+Listening IP addresses:
+  192.0.2.1
+  2001:db8::1
+Connections:
+      old mill:  192.0.2.1...198.51.100.7  IKEv1/2, dpddelay=30s
+      old mill:   local:  [192.0.2.1] uses pre-shared key authentication
+      old mill:   child:  10.1.1.0/24 === 10.2.1.0/24 TUNNEL, dpdaction=clear
+          weir:   child:  10.1.2.0/24 === 10.2.2.0/24 TUNNEL, dpdaction=clear
+         Routed:  %any...0.0.0.0/0,::/0, dpddelay=30s
+Shunted Connections:
+           lan:  10.1.0.0/16 === 10.1.0.0/16 PASS
+Routed Connections:
+          weir{1}:  ROUTED, TUNNEL, reqid 1
+          weir{1}:   10.1.2.0/24 === 10.2.2.0/24
+Security Associations (0 up, 0 connecting):
+  none
+";
+        let status = parse(lines.into()).expect("a status");
+        let conns: Vec<_> = status.conns.iter().map(|conn| (conn.name, conn.ends.local, conn.ends.remote)).collect();
+        let peer = ("192.0.2.1".into(), "198.51.100.7".into());
+        let expected = [
+            ("old mill".into(), peer.0, peer.1),
+            ("weir".into(), peer.0, peer.1),
+            ("Routed".into(), "%any".into(), "0.0.0.0/0,::/0".into()),
+        ];
+        assert_eq!(conns, expected);
+        assert_eq!(status.addresses, ["192.0.2.1", "2001:db8::1"]);
+        assert_eq!((status.shunts, status.traps), (vec!["lan".into()], vec!["weir".into()]));
+        assert!(status.is_whole && status.skipped == Skipped::default());
+        let torn = lines.split_once("  none").expect("the end").0;
+        assert!(!parse(torn.into()).expect("a status").is_whole);
     }
 
     #[test]
@@ -327,8 +594,16 @@ Security Associations (1 up, 1 connecting):
 
     #[test]
     fn bytes_without_packets_leave_the_packets_unknown() {
-        let traffic = traffic("NULL/HMAC_SHA1_96, 99999999999999999999 bytes_i, 7 bytes_o, rekeying active".into());
-        assert_eq!(traffic, Some(Traffic { out_bytes: Some(7), ..Traffic::default() }));
+        let read = |line: &'static str| traffic(line.into());
+        let line = "NULL/HMAC_SHA1_96, 99999999999999999999 bytes_i, 7 bytes_o, rekeying active";
+        assert_eq!(read(line), Some((Traffic { out_bytes: Some(7), ..Traffic::default() }, true)));
+        let line = "AES_CBC_128/HMAC_SHA1_96, 840 bytes_i (4s ago), 0 bytes_o, rekeying in 24 minutes";
+        let expected = Traffic { in_bytes: Some(840), out_bytes: Some(0), out_packets: Some(0), ..Traffic::default() };
+        assert_eq!(read(line), Some((expected, false)), "before 5.0.3");
+        let line = "AES_CBC_128/HMAC_SHA1_96, 840 bytes_o (9 pkts, 4s ago)";
+        let expected = Traffic { out_bytes: Some(840), out_packets: Some(9), ..Traffic::default() };
+        assert_eq!(read(line), Some((expected, true)), "each counter for itself");
+        assert_eq!(read("10.1.0.0/16 === 10.2.0.0/16"), None);
     }
 
     #[test]
@@ -338,7 +613,9 @@ Security Associations (1 up, 1 connecting):
             users[3]: IKE proposal: X\n\
             something else\n";
         let status = parse(Text::from(lines)).expect("a status");
-        assert_eq!((status.sas.len(), status.skipped), (0, 3));
+        assert_eq!((status.sas.len(), status.skipped.count), (0, 3));
+        let kinds = LineKind::ALL.map(|kind| status.skipped.has(kind));
+        assert_eq!(kinds, [true, true, false, false, false, true]);
     }
 
     #[test]

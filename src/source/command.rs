@@ -31,6 +31,8 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// Whether it ended with exit status 0.
     pub success: bool,
+    /// Its exit status; absent where a signal ended it.
+    pub code: Option<i32>,
     /// The first line of its standard error, trimmed; its exit status where it said nothing.
     pub complaint: String,
 }
@@ -141,7 +143,8 @@ impl Running {
             }
         }
         let status = self.end(status, deadline, thing)?;
-        Ok(Output { stdout: said.bytes, success: status.success(), complaint: complaint(&complained.bytes, status) })
+        let complaint = complaint(&complained.bytes, status);
+        Ok(Output { stdout: said.bytes, success: status.success(), code: status.code(), complaint })
     }
 
     fn end(&mut self, status: Option<ExitStatus>, deadline: Deadline, thing: &str) -> Result<ExitStatus, Error> {

@@ -260,7 +260,7 @@ class Others(Laboratory):
         found = Findings(done)
         self.assertEqual(found.status, 1, found.text + found.complaint)
         for source, tried in (
-            ("strongswan", "/var/run/charon.vici"), ("ipsec", "/etc/ipsec.conf and ipsec in PATH"),
+            ("strongswan", "/var/run/charon.vici"), ("ipsec", "/etc/ipsec.conf with a conn, and ipsec in PATH"),
             ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
         ):
             self.assertEqual(found.of(tried), {

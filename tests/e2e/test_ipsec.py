@@ -2,11 +2,12 @@
 
 import os
 import re
+import subprocess
 import unittest
 
 import names
 from capture_ipsec import SECRETS
-from charon import GATEWAY, Site, Starter, Warrior, road_gateway, traffic
+from charon import GATEWAY, PLUGINS, Site, Starter, Warrior, road_gateway, traffic
 from exporter import Exporter, series
 from host import Lab, run, wait_for
 
@@ -93,10 +94,10 @@ class Case(unittest.TestCase):
         cls.prepare()
 
     @classmethod
-    def begin(cls, text):
+    def begin(cls, text, **settings):
         """Starts the daemon on this ipsec.conf; the peers' addresses have to exist before."""
         folder = os.path.dirname(cls.lab.write("conf/ipsec.conf", text))
-        cls.starter = Starter(cls.gateway, folder, SECRETS)
+        cls.starter = Starter(cls.gateway, folder, SECRETS, **settings)
         cls.conf = cls.starter.folder + "ipsec.conf"
         cls.count = cls.lab.path("count")
         # The namespaces of the daemon stay when it ends, so that `ipsec` itself is asked then, too.
@@ -307,6 +308,125 @@ class EapUsers(Case):
         self.assertIn(self.command, self.exporter.get("/")[2].decode())
         for name in COUNTERS:
             self.assertNotIn(name, families)
+
+
+class Kinds(Case):
+    """A conn of each kind: what is not loaded, a shunt, who waits for anybody, who waits for a packet."""
+
+    @classmethod
+    def prepare(cls):
+        cls.laptop, cls.asleep = (Warrior(cls.lab, cls.gateway, number) for number in (1, 2))
+        text = DEFAULTS.replace("\tauto=add\n", "")
+        # No auto=: a template.
+        text += "conn base\n\tleftsubnet=10.1.1.0/24\n\n"
+        text += conn("spare", 5, "192.0.2.201", "spare.example.org", "auto=ignore")
+        text += (
+            "conn bypass\n\tleftsubnet=10.1.0.0/16\n\trightsubnet=10.1.0.0/16\n"
+            "\tauthby=never\n\ttype=passthrough\n\tauto=route\n\n"
+        )
+        text += "conn anybody\n\talso=base\n\tright=%any\n\trightsubnet=10.2.1.0/24\n\tauto=add\n\n"
+        # Our own end is the right one.
+        text += (
+            "conn turned\n\tleft=%any\n\tleftid=%any\n\tright=" + GATEWAY + "\n\trightid=gw.example.org\n"
+            "\trightsubnet=10.1.6.0/24\n\tauto=add\n\n"
+        )
+        text += conn("asleep", 2, cls.asleep.address, "asleep.example.org", "auto=route")
+        text += conn("broken", 3, "192.0.2.202", "broken.example.org", "auto=add")
+        cls.begin(text)
+
+    def answer(self, warrior, number, identity):
+        """Lets a peer know the gateway, with networks of that number."""
+        near = Site(self.gateway, GATEWAY, "gw.example.org", [f"10.1.{number}.0/24"])
+        far = Site(warrior.host, warrior.address, identity, [f"10.2.{number}.0/24"], warrior.charon)
+        far.charon.load(far.conf(near, "gateway", ["net"]))
+        return far
+
+    def test_1_nobody_is_there(self):
+        families, statusall = self.one_moment()
+        self.assertIn("Shunted Connections:\n", statusall)
+        self.assertEqual(self.statuses(families), {
+            "base": IGNORED, "spare": IGNORED, "bypass": INSTALLED, "asleep": DOWN, "broken": DOWN,
+        })
+        kinds = {dict(labels)["tunnel"]: dict(labels)["kind"] for labels in families["ipsec_tunnel_info"].samples}
+        self.assertEqual(kinds, {
+            "base": "not-loaded", "spare": "not-loaded", "bypass": "shunt", "anybody": "anybody", "turned": "anybody",
+            "asleep": "on-demand", "broken": "always",
+        })
+        self.assertEqual(families["ipsec_tunnel_users"].samples, {
+            series({"tunnel": "anybody"}): 0, series({"tunnel": "turned"}): 0,
+        })
+        self.assertEqual(families["ipsec_status_lines_skipped"].samples, {series({}): 0})
+        up = {row(labels): value for labels, value in families["ipsec_up"].samples.items()}
+        self.assertEqual(up, dict.fromkeys(("bypass", "anybody", "turned", "asleep", "broken"), 1))
+
+    def test_2_somebody_connects(self):
+        far = self.answer(self.laptop, 1, "laptop.example.org")
+        far.charon.initiate("net")
+        traffic(self.laptop.host, self.gateway, "10.1.1.1", 3000, source="10.2.1.1")
+        families, statusall = self.one_moment()
+        states = self.statuses(families)
+        self.assertEqual((states["anybody"], states["anybody/laptop.example.org"]), (INSTALLED, INSTALLED), statusall)
+        self.assertNotIn("turned", states)
+        self.assertEqual(families["ipsec_tunnel_users"].samples[series({"tunnel": "anybody"})], 1)
+        self.assert_counters(families, statusall, ["anybody"])
+        user = series({"tunnel": "anybody", "user": "laptop.example.org"})
+        self.assertGreater(families["ipsec_in_bytes"].samples[user], 3000)
+        far.charon.swanctl("--terminate", "--ike", "gateway")
+
+        def gone():
+            families = self.exporter.metrics()
+            return families["ipsec_tunnel_users"].samples[series({"tunnel": "anybody"})] == 0 and families
+
+        states = self.statuses(wait_for("the end of the session", gone))
+        self.assertEqual([name for name in states if name.startswith("anybody")], [])
+
+    def test_3_the_one_on_demand_comes_up(self):
+        self.answer(self.asleep, 2, "asleep.example.org")
+        self.starter.ipsec("up", "asleep")
+        families, _ = self.one_moment()
+        self.assertEqual(self.statuses(families)["asleep"], INSTALLED)
+
+    def test_4_starter_ends_and_charon_stays(self):
+        self.starter.process.kill()
+        self.starter.process.wait()
+        asked = subprocess.run((*self.enter, "ipsec", "statusall"), capture_output=True, text=True, check=False)
+        self.assertIn("Security Associations", asked.stdout)
+        self.assertIn(asked.returncode, (1, 3), asked)
+        families = self.exporter.metrics()
+        self.assertEqual(self.statuses(families)["asleep"], INSTALLED)
+        self.assertEqual(families["ipsec_up"].samples[series({"tunnel": "broken"})], 1)
+
+    def test_5_without_conns_nothing_is_asked(self):
+        conf = self.lab.write("without/ipsec.conf", "config setup\n\n# conn sample\n#\tauto=start\n")
+        before = self.asked()
+        exporter = Exporter(self.lab, f"ipsec_config: {conf}\nipsec_command: [{self.command}]\n", name="without")
+        families = exporter.metrics()
+        targets = {dict(labels)["target"]: value for labels, value in families["gateway_exporter_target_up"].samples.items()
+                   if dict(labels)["collector"] == "ipsec"}
+        self.assertEqual(targets, {conf: 1})
+        self.assertEqual(self.asked(), before)
+
+
+class Traps(Case):
+    """The kernel's own policies, without ESP: a policy that waits for a packet, and one that nobody installed."""
+
+    @classmethod
+    def prepare(cls):
+        text = DEFAULTS + conn("asleep", 2, "192.0.2.201", "asleep.example.org", "auto=route")
+        text += conn("missing", 3, "192.0.2.202", "missing.example.org", "auto=route")
+        cls.gateway.run("ip", "route", "add", "default", "dev", "lo")
+        cls.begin(text, load=PLUGINS.replace("kernel-libipsec ", ""))
+        wait_for("the policies", lambda: cls.starter.ipsec("status").count("ROUTED") == 2)
+        cls.starter.ipsec("unroute", "missing")
+
+    def test_an_alert_can_tell_the_one_that_waits(self):
+        families, statusall = self.one_moment()
+        self.assertIn("Routed Connections:\n", statusall)
+        self.assertEqual(self.statuses(families), {"asleep": DOWN, "missing": DOWN})
+        self.assertEqual(families["ipsec_tunnel_trap_installed"].samples, {
+            series({"tunnel": "asleep"}): 1, series({"tunnel": "missing"}): 0,
+        })
+        self.assertEqual(families["ipsec_status_lines_skipped"].samples, {series({}): 0})
 
 
 if __name__ == "__main__":

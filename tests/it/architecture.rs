@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 15] = [
+const PARSERS: [&str; 16] = [
     "config/yaml.rs",
     "strongswan/vici.rs",
     "strongswan/inside.rs",
     "strongswan/x509.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
+    "ipsec/kind.rs",
     "ipsec/libreswan.rs",
     "ipsec/status.rs",
     "openvpn/copies.rs",

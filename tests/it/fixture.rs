@@ -55,6 +55,11 @@ impl Case {
         fs::read(self.path(file)).unwrap_or_else(|error| panic!("{}: {error}", self.path(file).display()))
     }
 
+    /// The bytes of a file that not every case has.
+    pub(crate) fn optional(&self, file: &str) -> Option<Vec<u8>> {
+        self.path(file).exists().then(|| self.bytes(file))
+    }
+
     pub(crate) fn text(&self, file: &str) -> String {
         String::from_utf8(self.bytes(file)).unwrap()
     }
@@ -107,6 +112,20 @@ pub(crate) fn samples(exposition: Exposition) -> String {
     let text = text(exposition);
     reader::read(&text);
     reader::sample_lines(&text)
+}
+
+/// Calls `judge` with the input cut and with a bit flipped, at some hundred places spread over it, which are others
+/// for inputs of other lengths. The fuzzers go everywhere.
+pub(crate) fn torment_sampled(input: &[u8], judge: impl Fn(&[u8])) {
+    let step = (input.len() / 200).max(1) | 1;
+    let mut broken = input.to_vec();
+    for at in (input.len() % step..input.len()).step_by(step) {
+        judge(&input[..at]);
+        let bit = [0x01, 0x20, 0x80][at % 3];
+        broken[at] ^= bit;
+        judge(&broken);
+        broken[at] ^= bit;
+    }
 }
 
 /// Calls `judge` with the input cut at every byte, and with bits flipped all over it.

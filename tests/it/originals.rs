@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::expo::Exposition;
+use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};
 use gateway_exporter::session::json;
 use gateway_exporter::strongswan::books::Books;
@@ -199,7 +200,9 @@ fn the_ipsec_exporters_values() {
     }
     // 3, the unknown state, is what is left when the command says nothing that can be read.
     let tunnels =
-        gateway_exporter::ipsec::read(&case("ipsec", "site-to-site").path("ipsec.conf"), soon()).unwrap().tunnels;
+        gateway_exporter::ipsec::read(&case("ipsec", "site-to-site").path("ipsec.conf"), Dialect::StrongSwan, soon())
+            .unwrap()
+            .tunnels;
     let mut out = Exposition::default();
     gateway_exporter::ipsec::metrics::expose(&tunnels, None, &mut out);
     assert_lines(&text(out), &["ipsec_tunnel_status{tunnel=\"branch-a\"} 3"]);

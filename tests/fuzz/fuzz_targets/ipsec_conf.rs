@@ -3,7 +3,9 @@
 
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections};
+use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::metrics;
+use gateway_exporter::ipsec::status::Status;
 use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;
 
@@ -11,11 +13,13 @@ use libfuzzer_sys::fuzz_target;
 mod judge;
 
 fuzz_target!(|file: &[u8]| {
-    let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
-    while let Some(statement) = conf::parse(Text::new(file), &mut cursor) {
-        sections.take(&statement, Place { file: 0, line: cursor.line });
+    for dialect in [Dialect::StrongSwan, Dialect::Libreswan4, Dialect::Libreswan5] {
+        let (mut sections, mut cursor) = (Sections::new(dialect), Cursor::default());
+        while let Some(statement) = conf::parse(Text::new(file), &mut cursor, dialect) {
+            sections.take(&statement, Place { file: 0, line: cursor.line });
+        }
+        let mut out = Exposition::default();
+        metrics::expose(&sections.tunnels().0, Some(&Status { dialect, ..Status::default() }), &mut out);
+        judge::check(out);
     }
-    let mut out = Exposition::default();
-    metrics::expose(&sections.tunnels().0, None, &mut out);
-    judge::check(out);
 });

@@ -1,10 +1,11 @@
-//! What `ipsec statusall` prints, strongSwan's and Libreswan's, held against an ipsec.conf with two tunnels.
+//! What `ipsec statusall` prints, strongSwan's and Libreswan's, held against an ipsec.conf with a tunnel of each kind.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections, Tunnel};
+use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::{libreswan, metrics, status};
 use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;
@@ -14,9 +15,10 @@ mod judge;
 
 static TUNNELS: LazyLock<Vec<Tunnel>> = LazyLock::new(|| {
     let file =
-        Text::from("conn site\n auto=start\n right=192.0.2.1\nconn eap\n also=site\n rightauth=eap\n right=%any\n");
+        Text::from("conn site\n auto=start\n right=192.0.2.1\n leftsubnet=10.1.0.0/16,10.2.0.0/16\nconn eap\n also=site\n rightauth=eap\n right=%any\n\
+            conn pass\n type=pass\n auto=route\nconn trap\n also=site\n auto=route\n");
     let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
-    while let Some(statement) = conf::parse(file, &mut cursor) {
+    while let Some(statement) = conf::parse(file, &mut cursor, Dialect::StrongSwan) {
         sections.take(&statement, Place { file: 0, line: cursor.line });
     }
     sections.tunnels().0
