@@ -34,7 +34,9 @@ for target in "$@"; do
     put 644 contrib/debian/default "$stage/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$stage/lib/systemd/system/gateway-exporter.service"
     put 644 LICENSE "$stage/usr/share/doc/gateway-exporter/copyright"
-    [ ! -e README.md ] || put 644 README.md "$stage/usr/share/doc/gateway-exporter/README.md"
+    for file in README.md docs/*; do
+        [ ! -e "$file" ] || put 644 "$file" "$stage/usr/share/doc/gateway-exporter/$file"
+    done
     for script in postinst prerm postrm; do
         put 755 "contrib/debian/$script" "$stage/DEBIAN/$script"
     done

@@ -18,7 +18,7 @@ for target in "$@"; do
     name="gateway-exporter-$version-$target"
     binary="$(binary "$target")"
     put 755 "$binary" "$stage/$name/gateway-exporter"
-    for file in README.md CHANGELOG.md LICENSE; do
+    for file in README.md CHANGELOG.md LICENSE docs/*; do
         [ ! -e "$file" ] || put 644 "$file" "$stage/$name/$file"
     done
     put 644 contrib/gateway-exporter.yaml "$stage/$name/gateway-exporter.yaml"

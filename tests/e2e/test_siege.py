@@ -1,7 +1,7 @@
 """The binary under siege: strangers attack from one address while a scraper asks from another.
 
 Each attack is measured: threads and descriptors while it lasts, the peak of the resident memory, and the slowest of
-the ordinary scrapes that were sent meanwhile. The table of it is printed at the end; the README has that of a release
+the ordinary scrapes that were sent meanwhile. The table of it is printed at the end; docs/security.md has that of a release
 build. SIEGE=full makes the attacks last 15 s instead of 3, and 200 large scrapes come at once instead of 60.
 """
 
@@ -23,7 +23,7 @@ from host import Lab, wait_for
 FULL = os.environ.get("SIEGE") == "full"
 SECONDS = 15 if FULL else 3
 
-# What the README promises. Two threads, one for charon's events, one for host names, and 16 that answer, each with one
+# What docs/security.md promises. Two threads, one for charon's events, one for host names, and 16 that answer, each with one
 # for every further source (of five).
 MOST_THREADS = 2 + 1 + 1 + 16 * 5
 MOST_MEMORY = 8 << 20

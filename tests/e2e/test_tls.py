@@ -18,7 +18,7 @@ from test_siege import Vital
 BINARY = ROOT / "target" / "debug" / "gateway-exporter-tls"
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n"
 CONFIG = "sockets:\n  - {name: here, port: 1, protocol: tcp4}\n"
-# What the README promises: 8 MB as without TLS, and what 256 handshakes can hold.
+# What docs/security.md promises: 8 MB as without TLS, and what 256 handshakes can hold.
 MOST_MEMORY = (8 + 32) << 20
 # What the door gives a head and all that must come before it.
 HEAD_TIME = 5.0

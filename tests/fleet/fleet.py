@@ -26,7 +26,7 @@ ovpnudpstatus: '{status}'
 sockets:
   - {{name: {name}, host: {address}, port: {port}, status: listen}}
 """
-# As the README's appendix has it.
+# As docs/fleet.md has it.
 PROMETHEUS = """\
 global:
   scrape_interval: {interval}s

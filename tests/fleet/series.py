@@ -1,6 +1,6 @@
 """How many series a gateway has: measured from the binary, for each kind of thing that it watches.
 
-`python3 tests/fleet/series.py` prints the table of the README's appendix; tests/e2e/test_fleet.py compares the two.
+`python3 tests/fleet/series.py` prints the table of docs/fleet.md; tests/e2e/test_fleet.py compares the two.
 """
 
 import pathlib
@@ -120,7 +120,7 @@ def rules(count):
     return "sockets:\n" + "".join(lines)
 
 
-# What is counted: its name in the README, its counts, and what makes so many of them for a gateway.
+# What is counted: its name in docs/fleet.md, its counts, and what makes so many of them for a gateway.
 KINDS = (
     ("IPsec tunnel in swanctl.conf that is up, with an IKE_SA of its own", COUNTS, lambda gw, n: gw.charon(*sites(n))),
     ("the same without the group `sas`", COUNTS, lambda gw, n: gw.charon(*sites(n)) + WITHOUT),

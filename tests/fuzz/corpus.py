@@ -5,7 +5,7 @@ import struct
 import sys
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
-README = FIXTURES.parent / "README.md"
+DOCS = FIXTURES.parent / "docs"
 HEADS = (
     b"GET /metrics?collect[]=openvpn&collect%5b%5D=a+b HTTP/1.1\r\nHost: gateway:9234\r\n"
     b"X-Prometheus-Scrape-Timeout-Seconds: 2.5\r\nAccept-Encoding: gzip\r\n\r\n",
@@ -27,9 +27,9 @@ def files(*patterns):
     return [path.read_bytes() for pattern in patterns for path in sorted(FIXTURES.glob(pattern))]
 
 
-def yaml_of_readme():
-    blocks = README.read_text(encoding="utf-8").split("```yaml\n")[1:]
-    return [block.split("```")[0].encode() for block in blocks]
+def yaml_of_docs():
+    pages = "".join(path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md")))
+    return [block.split("```")[0].encode() for block in pages.split("```yaml\n")[1:]]
 
 
 CORPUS = {
@@ -39,7 +39,7 @@ CORPUS = {
     "openvpn_status": files("openvpn/*/status"),
     "proc_net": files("sockets/*/tcp*", "sockets/*/udp*", "sockets/*/*/tcp*", "sockets/*/*/udp*", "kernel/*/xfrm_stat"),
     "http_head": HEADS,
-    "config": yaml_of_readme() + files("sockets/*/*.y*ml"),
+    "config": yaml_of_docs() + files("sockets/*/*.y*ml"),
     "exposition": files("openvpn/awkward-names/status") + [b'"\\\n\xff', bytes(range(256))],
 }
 

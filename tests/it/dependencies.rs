@@ -1,4 +1,4 @@
-//! The tree of dependencies stays small, and the README's appendix lists all of it.
+//! The tree of dependencies stays small, and docs/dependencies.md lists all of it.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -24,9 +24,9 @@ fn the_tree_is_small() {
 }
 
 #[test]
-fn every_dependency_is_in_the_readme() {
-    let section = crate::readme::section("Appendix: dependencies");
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+fn every_dependency_is_in_the_docs() {
+    let page = crate::docs::page("dependencies");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
     let listed: BTreeSet<(String, String)> = rows
         .map(|row| row.split(" | ").map(|cell| cell.trim_matches('*').to_owned()))
         .filter_map(|mut cells| Some((cells.next()?, cells.next()?)))

@@ -1,4 +1,4 @@
-//! One test for each row of the README's "Differences from the originals", named as the row names it.
+//! One test for each row of docs/differences.md, named as the row names it.
 
 use std::path::Path;
 use std::time::Duration;

@@ -27,7 +27,7 @@ const REST: &str = "\
 The configuration, the first of them that is there, unless
 .B \\-\\-config.file
 names one.
-Its keys are in the README.
+Its keys are in docs/configuration.md.
 .SH SIGNALS
 .TP
 .B SIGHUP

@@ -1,4 +1,4 @@
-//! The README is true: its examples are read, its names exist, and nothing is left out.
+//! The README and the pages in docs/ are true: their examples are read, their names exist, and nothing is left out.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -19,11 +19,16 @@ fn file(path: &str) -> String {
         .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The part of the README under a heading.
-pub(crate) fn section(heading: &str) -> String {
-    let readme = file("README.md");
-    let from = readme.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
-    let rest = &readme[from + 4..];
+/// The text of a page in docs/.
+pub(crate) fn page(name: &str) -> String {
+    file(&format!("docs/{name}.md"))
+}
+
+/// The part of a page under a heading.
+fn section(name: &str, heading: &str) -> String {
+    let page = page(name);
+    let from = page.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{name}: no section {heading}"));
+    let rest = &page[from + 4..];
     rest[..rest.find("\n## ").unwrap_or(rest.len())].to_owned()
 }
 
@@ -34,8 +39,8 @@ fn quoted(text: &str) -> Vec<&str> {
 
 #[test]
 fn the_example_configuration_is_valid_and_uses_every_source() {
-    let section = section("Configuration");
-    let config = Config::parse(yaml(&section), &Surroundings::default()).unwrap();
+    let page = page("configuration");
+    let config = Config::parse(yaml(&page), &Surroundings::default()).unwrap();
     assert!(config.strongswan.is_some() && config.ipsec.is_some());
     assert_eq!(config.openvpn.unwrap().servers.len(), 3);
     assert_eq!(config.sockets.unwrap().rules.len(), 2);
@@ -47,8 +52,20 @@ fn yaml(section: &str) -> &str {
 }
 
 #[test]
+fn the_readmes_example_configuration_is_valid_and_uses_every_source() {
+    let config = Config::parse(yaml(&file("README.md")), &Surroundings::default()).unwrap();
+    assert!(config.strongswan.is_some() && config.ipsec.is_some() && config.openvpn.is_some());
+    assert_eq!((config.sockets.unwrap().rules.len(), config.web.listen.len()), (2, 2));
+}
+
+#[test]
+fn the_readme_has_the_help() {
+    assert!(file("README.md").contains(&format!("```\n{}```\n", cli::help())), "{}", cli::help());
+}
+
+#[test]
 fn the_example_of_metrics_is_valid() {
-    let text = format!("vici_socket: /x\n{}", yaml(&section("Metrics")));
+    let text = format!("vici_socket: /x\n{}", yaml(&page("metrics")));
     let config = Config::parse(&text, &Surroundings::default()).unwrap();
     assert!(config.terms.without.contains(Group::Sas) && !config.terms.without.contains(Group::Clients));
     assert_eq!(config.strongswan.unwrap().identity, Identity::User);
@@ -56,14 +73,14 @@ fn the_example_of_metrics_is_valid() {
 
 #[test]
 fn the_example_of_access_is_valid() {
-    let config = Config::parse(yaml(&section("Access")), &Surroundings::default()).unwrap();
+    let config = Config::parse(yaml(&section("configuration", "Access")), &Surroundings::default()).unwrap();
     assert_eq!((config.web.listen.len(), config.web.users.len()), (3, 1));
     assert!(config.web.users.iter().any(|(name, hash)| name == "prometheus" && hash.is_of(b"abc")));
     assert!(config.web.allow.is_some() && config.web.hides_sessions && config.key_file.is_some());
 }
 
 #[test]
-fn the_doctor_says_what_the_readme_shows() {
+fn the_doctor_says_what_the_docs_show() {
     let file = "/run/openvpn/office.status";
     let barrier =
         Barrier { path: "/run/openvpn".into(), owner: "root".into(), group: "root".into(), mode: 0o750, needed: 1 };
@@ -74,16 +91,17 @@ fn the_doctor_says_what_the_readme_shows() {
         doctor::open_door("[::]:9234".parse().unwrap(), false),
     ];
     assert!(
-        section("Doctor").contains(&format!("```\n{}```\n", doctor::print(&findings))),
+        section("troubleshooting", "Doctor").contains(&format!("```\n{}```\n", doctor::print(&findings))),
         "{}",
         doctor::print(&findings)
     );
 }
 
 #[test]
-fn every_flag_in_the_readme_is_in_the_help_and_works() {
-    let section = section("Configuration");
-    let flags: Vec<&str> = quoted(&section).into_iter().filter(|word| word.starts_with('-')).collect();
+fn every_documented_flag_is_in_the_help_and_works() {
+    let page = page("configuration");
+    let before_access = page.split("\n## ").next().unwrap();
+    let flags: Vec<&str> = quoted(before_access).into_iter().filter(|word| word.starts_with('-')).collect();
     assert!(flags.len() > 10, "{flags:?}");
     for flag in flags {
         let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
@@ -102,12 +120,12 @@ fn every_flag_in_the_readme_is_in_the_help_and_works() {
 }
 
 #[test]
-fn the_catalogue_in_the_readme_is_the_binarys() {
-    let readme = file("README.md");
+fn the_catalogue_in_the_docs_is_the_binarys() {
+    let readme = page("metrics");
     let from = readme.find("<!-- catalogue").and_then(|at| Some(at + readme[at..].find('\n')? + 1)).expect("its start");
     let to = readme.find("<!-- end of the catalogue -->").expect("its end");
     if std::env::var_os("BLESS").is_some_and(|bless| bless == "1") {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
         fs::write(path, format!("{}{}{}", &readme[..from], catalogue(), &readme[to..])).unwrap();
         return;
     }
@@ -139,17 +157,38 @@ fn every_table_is_in_the_catalogue() {
 fn every_difference_has_its_test() {
     let tests = file("tests/it/differences.rs");
     let tests: BTreeSet<&str> = tests.split("#[test]\nfn ").skip(1).filter_map(|test| test.split('(').next()).collect();
-    let section = section("Differences from the originals");
-    let rows = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what is different"));
+    let page = page("differences");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what is different"));
     let named: BTreeSet<&str> = rows.filter_map(|row| quoted(row).pop()).collect();
     assert_eq!(tests, named);
 }
 
+/// The README and every page in docs/, by their paths in the repository.
+fn pages() -> Vec<String> {
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    pages.chain(["README.md".to_owned()]).collect()
+}
+
 #[test]
-fn what_the_readme_links_to_exists() {
+fn what_the_pages_link_to_exists() {
+    for path in pages() {
+        let text = file(&path);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).parent().unwrap().to_owned();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+            let target = link.split('#').next().unwrap();
+            assert!(folder.join(target).exists(), "{path}: {link}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_names_every_page() {
     let readme = file("README.md");
-    let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    for link in links.filter(|link| !link.starts_with("http")) {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link}");
+    assert!(readme.lines().count() <= 180, "{} lines", readme.lines().count());
+    for page in pages().iter().filter(|page| page.starts_with("docs/")) {
+        assert!(readme.contains(&format!("({page})")), "{page} is not linked from the README");
     }
 }
