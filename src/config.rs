@@ -553,6 +553,13 @@ mod tests {
                 "web:\n  allow:\n  - ::1\n  - x\n",
                 "web.allow[1]: \"x\" is neither an address nor a network as 192.0.2.0/24 at line 4",
             ),
+            // Nothing behind the last sign of a file has no line of its own.
+            (
+                "server_name: a\n? ",
+                "unknown field `` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
+                 ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, max_series, identities, identities_key_file, \
+                 web) at line 2",
+            ),
             ("openvpn:\n  - name: a\n\n  - name: b\n", "openvpn[0]: missing field `status` at line 2"),
             ("openvpn:\n  - status: a\n\n  - name: b\n", "openvpn[1]: missing field `status` at line 4"),
             (

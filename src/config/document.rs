@@ -126,15 +126,19 @@ pub(super) fn parse(text: &str) -> Result<Node, ConfigError> {
 
 /// What the parser reads, unless it can't; what it reads may be too much all the same.
 fn tree(text: &str) -> Result<Result<Node, ConfigError>, ScanError> {
-    let mut builder = Builder::default();
+    let (mut builder, last) = (Builder::default(), last_line(text));
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event?;
-        if let Err(error) = builder.take(event, span.start.line()) {
+        if let Err(error) = builder.take(event, span.start.line().min(last)) {
             return Ok(Err(error));
         }
     }
     Ok(Ok(builder.root.unwrap_or(Node { line: 1, value: Value::Plain(String::new()) })))
+}
+
+fn last_line(text: &str) -> usize {
+    text.lines().count().max(1)
 }
 
 /// The text as the parser wants it, where it is stricter than others, who have read it for years: a tab behind a colon
@@ -182,7 +186,7 @@ const fn is_mark(letter: char) -> bool {
 /// What the parser could not read, in our words where it has none for who writes configurations.
 fn malformed(text: &str, error: &ScanError) -> ConfigError {
     // Where the text ends too early, the parser stands behind its last line.
-    let line = error.marker().line().clamp(1, text.lines().count().max(1));
+    let line = error.marker().line().clamp(1, last_line(text));
     let why = error.info();
     let begins_with_tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
     let mut next =
