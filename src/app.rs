@@ -16,7 +16,7 @@ use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
 use crate::openvpn::{self, OpenVpn};
 use crate::own;
-use crate::page::{self, Frame};
+use crate::pages::{self, Frame};
 use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
@@ -220,10 +220,12 @@ impl App {
             }),
             "/static" => self.with_collectors(request, |collectors| {
                 self.with_sessions(collectors, deadline, |sessions, troubles, unlisted| {
-                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
+                    html(pages::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
                 })
             }),
             "/" => self.with_collectors(request, |collectors| self.landing(collectors, deadline)),
+            pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
+            pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
             _ => Reply::text(404, "not found\n"),
         }
     }
@@ -275,7 +277,7 @@ impl App {
         let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
         let findings = self.findings().into_iter();
         let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
-        html(page::landing(self.frame(&self.gateway()), &findings))
+        html(pages::landing(self.frame(&self.gateway()), &findings))
     }
 
     /// What was found out when every target was last tried, by source, and since when it is so where that is known.
@@ -567,9 +569,16 @@ fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadli
     Round { name: collector.name(), report, taken: started.elapsed(), fits, unlisted }
 }
 
+/// A file that the pages load; browsers ask each time whether it is still the same version's.
+fn asset(content_type: &'static str, text: &str) -> Reply {
+    Reply::ok(content_type, text.as_bytes().to_vec())
+        .with("Cache-Control", "no-cache")
+        .with("X-Content-Type-Options", "nosniff")
+}
+
 /// A page for people, which may load nothing and run nothing but its own script.
 fn html(page: String) -> Reply {
-    private(Reply::ok(page::CONTENT_TYPE, page.into_bytes())).with("Content-Security-Policy", page::POLICY)
+    private(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).with("Content-Security-Policy", pages::POLICY)
 }
 
 /// An answer that says who is connected: nobody keeps it or takes it for something else.
@@ -779,9 +788,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_pages_load_is_there() {
+        let app = app(vec![]);
+        let (_, page) = get(&app, "/");
+        for (path, content_type) in
+            [("/style.css", "text/css; charset=utf-8"), ("/app.js", "text/javascript; charset=utf-8")]
+        {
+            assert!(page.contains(&format!("\"{path}\"")), "{path}: {page}");
+            let reply = app.answer(&request(path));
+            assert!(reply.headers().any(|header| header == ("Content-Type", content_type)), "{path}");
+            assert!(reply.into_bytes().is_ok_and(|body| body.len() > 1000), "{path}");
+        }
+    }
+
+    #[test]
     fn other_paths_are_not_found() {
         let app = App::new(Config::default(), None, "/m".into());
-        for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.ico"] {
+        for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.ico", "/app.css"] {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
         assert_eq!(get(&app, "/m").0, 200);

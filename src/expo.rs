@@ -114,7 +114,7 @@ impl Exposition {
                 rows.discard();
             }
             Place::Free(hash) => self.series = self.series.saturating_add(rows.keep(hash)),
-            Place::Taken(number) => self.series = self.series.saturating_add(rows.settle(number)),
+            Place::Taken(number) => self.series = self.series.saturating_add(rows.merge(number)),
         }
     }
 

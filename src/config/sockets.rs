@@ -3,7 +3,7 @@
 use super::section::Section;
 use super::{ConfigError, Input};
 use crate::sockets::Settings;
-use crate::sockets::watch::{Rule, Spec};
+use crate::sockets::rule::{Rule, Spec};
 
 /// What is written; absent where no rule is.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {

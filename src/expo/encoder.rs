@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write as _};
 
-use super::rows::{Rows, settle};
+use super::rows::{Rows, merge};
 use super::table::{Desc, Value};
 
 /// How much text an [`Encoder`] keeps ready at a time.
@@ -75,10 +75,10 @@ fn blocks(tables: &[Rows]) -> Vec<Block> {
             }
         }
     }
-    families.into_values().filter_map(|columns| merge(tables, columns)).collect()
+    families.into_values().filter_map(|columns| merge_columns(tables, columns)).collect()
 }
 
-fn merge(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
+fn merge_columns(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
     if columns.len() == 1 {
         return columns.pop();
     }
@@ -91,7 +91,7 @@ fn merge(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
         for (labels, value) in rows.column(*column, 0) {
             let Some(value) = value else { continue };
             match samples.iter_mut().find(|(seen, _)| seen == labels) {
-                Some((_, old)) => *old = settle(desc.twin, Some(*old), Some(value)).unwrap_or(value),
+                Some((_, old)) => *old = merge(desc.twin, Some(*old), Some(value)).unwrap_or(value),
                 None => samples.push((labels.to_vec(), value)),
             }
         }

@@ -46,7 +46,7 @@ pub enum Message {
 #[derive(Clone, Debug)]
 pub struct Messages<'a>(&'a [u8]);
 
-/// Asks for the sockets of a table in certain states.
+/// Asks for the sockets of a table in complete states.
 pub fn request(table: Table, states: States) -> Vec<u8> {
     let (family, protocol) = match table {
         Table::Tcp => (AF_INET, IPPROTO_TCP),
@@ -57,7 +57,7 @@ pub fn request(table: Table, states: States) -> Vec<u8> {
     let mut out = vec![0; HEADER];
     out.extend_from_slice(&[family, protocol, 0, 0]);
     out.extend_from_slice(&(states.mask() & PRINTED).to_ne_bytes());
-    // No port, no address: all sockets of these states are counted by the census, whatever the rules name.
+    // No port, no address: all sockets of these states are counted by the state_counts, whatever the rules name.
     out.extend_from_slice(&[0; 48]);
     let length = u32::try_from(out.len()).unwrap_or(u32::MAX).to_ne_bytes();
     let [kind, flags] = [SOCKET.to_ne_bytes(), DUMP.to_ne_bytes()];

@@ -2,21 +2,27 @@
 
 use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, Value, gauge, label, table};
 
-use super::census::Census;
+use super::matcher::RuleCount;
 use super::procnet::{self, States};
-use super::watch::{Finding, Labels};
+use super::rule::Labels;
+use super::state_counts::StateCounts;
 
 /// What this source exposes.
 pub const TABLES: &[&dyn Shape] = &[table::<Connection>(), table::<Sockets>()];
 
 /// Adds what was found for one rule; nothing where it is not known.
-pub fn expose(finding: &Finding<'_>, exposition: &mut Exposition) {
-    exposition.add::<Connection>(&Row { labels: finding.labels(), up: finding.up(), count: finding.count() });
+pub fn expose(count: &RuleCount<'_>, exposition: &mut Exposition) {
+    exposition.add::<Connection>(&Row { labels: count.labels(), up: count.up(), count: count.count() });
 }
 
 /// Adds how many sockets of a table are in each state of `seen`.
-pub fn expose_census(table: procnet::Table, census: &Census, seen: States, exposition: &mut Exposition) {
-    for (state, count) in census.counts(table, seen) {
+pub fn expose_state_counts(
+    table: procnet::Table,
+    state_counts: &StateCounts,
+    seen: States,
+    exposition: &mut Exposition,
+) {
+    for (state, count) in state_counts.counts(table, seen) {
         exposition.add::<Sockets>(&StateRow { protocol: table.protocol(), state, count });
     }
 }
@@ -79,8 +85,9 @@ impl Table for Sockets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sockets::matcher::Matcher;
     use crate::sockets::procnet::{Endian, Table};
-    use crate::sockets::watch::{Names, Rule, Spec, Tally};
+    use crate::sockets::rule::{Names, Rule, Spec};
     use std::io::Read;
 
     const LISTENER: &str = "0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n";
@@ -91,13 +98,13 @@ mod tests {
 
     fn exposed(rules: &[Rule], lost: bool) -> String {
         let names = Names::new();
-        let mut tally = Tally::new(rules, &names);
-        tally.count(Table::Tcp, LISTENER.as_bytes(), Endian::Little);
+        let mut matcher = Matcher::new(rules, &names);
+        matcher.count(Table::Tcp, LISTENER.as_bytes(), Endian::Little);
         if lost {
-            tally.lose(Table::Tcp6);
+            matcher.mark_unread(Table::Tcp6);
         }
         let mut exposition = Exposition::default();
-        tally.findings().for_each(|finding| expose(finding, &mut exposition));
+        matcher.counts().for_each(|count| expose(count, &mut exposition));
         let mut text = String::new();
         exposition.encode().read_to_string(&mut text).expect("the text is UTF-8");
         text

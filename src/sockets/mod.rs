@@ -4,39 +4,34 @@
 //! rules name; where it may not ask it reads `/proc/net`, a block of lines at a time. Processes
 //! are asked only where a rule names one. What could not be seen is not known: it has no sample.
 
-pub mod census;
 pub mod diag;
+mod hosts;
+pub mod matcher;
 pub mod metrics;
 pub mod owner;
 pub mod procnet;
-pub mod watch;
+pub mod rule;
+pub mod state_counts;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::source::{file, netlink, socket};
 
-use census::Census;
 use diag::Message;
+use hosts::{Answers, Hosts};
+use matcher::{Lines, Matcher};
 use procnet::{Endian, Table};
-use watch::{Lines, Names, Rule, Tally};
+use rule::{Names, Rule};
+use state_counts::StateCounts;
 
 /// The most of a table that is read: well over a million sockets.
 const TABLE_LIMIT: usize = 256 * 1024 * 1024;
 
 /// How long the start waits for host names; those that take longer are known later.
 const START_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long names without an address are left alone before they are tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
-
-/// How long addresses are believed before all names are looked up again: peers have dynamic ones.
-const RENEW_AFTER: Duration = Duration::from_secs(300);
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -79,27 +74,27 @@ impl Sockets {
     }
 
     /// Counts a table's sockets; gives how many are in each state, at least in those that rules name.
-    fn read(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
+    fn read(&self, table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
         // Elsewhere stand copies of another kernel's tables. A kernel without IPv6 would answer with nothing.
         if self.settings.proc == Path::new("/proc") && file::is_file(&self.path(table)) {
-            let before = tally.clone();
-            match ask(table, deadline, tally) {
-                Ok(census) => return Ok(census),
+            let before = matcher.clone();
+            match ask(table, deadline, matcher) {
+                Ok(state_counts) => return Ok(state_counts),
                 Err(error) => log::debug!("{error}; reading {} instead", self.path(table).display()),
             }
-            *tally = before;
+            *matcher = before;
         }
-        self.read_table(table, deadline, tally)
+        self.read_table(table, deadline, matcher)
     }
 
-    fn read_table(&self, table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
+    fn read_table(&self, table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
         let path = self.path(table);
         let mut lines = Lines::default();
         file::read_lines(&path, TABLE_LIMIT, deadline, |block| {
-            let more = tally.count(table, block, Endian::default());
+            let more = matcher.count(table, block, Endian::default());
             lines.understood = lines.understood.saturating_add(more.understood);
             lines.skipped = lines.skipped.saturating_add(more.skipped);
-            lines.census.absorb(&more.census);
+            lines.state_counts.absorb(&more.state_counts);
         })?;
         if lines.skipped > 0 {
             log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
@@ -107,22 +102,24 @@ impl Sockets {
         if lines.skipped > 0 && lines.understood == 0 {
             return Err(Error::Malformed { thing: path.display().to_string(), expected: "sockets", offset: 0 });
         }
-        Ok(lines.census)
+        Ok(lines.state_counts)
     }
 
-    fn read_tables(&self, deadline: Deadline, tally: &mut Tally<'_>, report: &mut Report) {
+    fn read_tables(&self, deadline: Deadline, matcher: &mut Matcher<'_>, report: &mut Report) {
         for table in Table::ALL {
-            if !tally.reads(table) {
+            if !matcher.reads(table) {
                 continue;
             }
-            let result = self.read(table, deadline, tally);
+            let result = self.read(table, deadline, matcher);
             match &result {
                 // The same, however it was read: the kernel is not asked for the other states, `/proc` shows them all.
-                Ok(census) => metrics::expose_census(table, census, tally.states(table), &mut report.exposition),
+                Ok(state_counts) => {
+                    metrics::expose_state_counts(table, state_counts, matcher.states(table), &mut report.exposition)
+                }
                 // A machine without IPv6 has no tables for it.
-                Err(Error::NotFound { .. }) if !tally.requires(table) => continue,
-                Err(Error::NotFound { .. }) => tally.lack(table),
-                Err(_) => tally.lose(table),
+                Err(Error::NotFound { .. }) if !matcher.requires(table) => continue,
+                Err(Error::NotFound { .. }) => matcher.mark_absent(table),
+                Err(_) => matcher.mark_unread(table),
             }
             report.target(self.path(table).display().to_string(), result);
         }
@@ -154,13 +151,13 @@ impl Collector for Sockets {
             }
         }
         report.notices.extend(self.settings.rules.iter().filter_map(|rule| never(rule, &names)));
-        let mut tally = Tally::new(&self.settings.rules, &names);
-        self.read_tables(deadline, &mut tally, report);
-        if let Some(claims) = tally.claims() {
-            let settled = owner::settle(&self.settings.proc, deadline, claims);
-            report.target(owner::target(&self.settings.proc), settled);
+        let mut matcher = Matcher::new(&self.settings.rules, &names);
+        self.read_tables(deadline, &mut matcher, report);
+        if let Some(pending_owners) = matcher.pending_owners() {
+            let resolved = owner::resolve(&self.settings.proc, deadline, pending_owners);
+            report.target(owner::target(&self.settings.proc), resolved);
         }
-        tally.findings().for_each(|finding| metrics::expose(finding, &mut report.exposition));
+        matcher.counts().for_each(|count| metrics::expose(count, &mut report.exposition));
     }
 }
 
@@ -170,15 +167,15 @@ pub fn never(rule: &Rule, names: &Names) -> Option<Notice> {
 }
 
 /// Counts the sockets that the kernel lists; after an error some may have been counted.
-fn ask(table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census, Error> {
-    let mut census = Census::default();
+fn ask(table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
+    let mut state_counts = StateCounts::default();
     let broken = |why: String| Error::Io { thing: "sock_diag".into(), why };
-    netlink::sock_diag(&diag::request(table, tally.states(table)), TABLE_LIMIT, deadline, |datagram| {
+    netlink::sock_diag(&diag::request(table, matcher.states(table)), TABLE_LIMIT, deadline, |datagram| {
         for message in diag::parse(datagram) {
             match message {
                 Message::Socket(row) => {
-                    census.add(row.state);
-                    tally.count_row(table, &row);
+                    state_counts.add(row.state);
+                    matcher.count_row(table, &row);
                 }
                 Message::End => return Ok(false),
                 Message::Refused(code) => return Err(broken(format!("error {code}"))),
@@ -187,102 +184,7 @@ fn ask(table: Table, deadline: Deadline, tally: &mut Tally<'_>) -> Result<Census
         }
         Ok(true)
     })?;
-    Ok(census)
-}
-
-/// The system's resolver, which may block for long.
-type Resolve = fn(&str) -> Result<Vec<IpAddr>, Error>;
-
-/// What is known of each host name: its addresses, or why there are none.
-type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
-
-/// The host names that rules use. They are looked up aside, by one thread at a time.
-struct Hosts {
-    resolve: Resolve,
-    state: Mutex<HostsState>,
-    done: Condvar,
-}
-
-struct HostsState {
-    answers: Answers,
-    /// When some were looked up, and when all were.
-    tried: Option<Instant>,
-    renewed: Option<Instant>,
-    busy: bool,
-}
-
-impl Hosts {
-    /// The names, with the addresses that some had `before`.
-    fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
-        let waiting = |name: &str| Err(Error::TimedOut { thing: name.into() });
-        let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
-        let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
-        let state = HostsState { answers, tried: None, renewed: None, busy: false };
-        Self { resolve, state: Mutex::new(state), done: Condvar::new() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, HostsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answers(&self) -> Answers {
-        self.state().answers.clone()
-    }
-
-    /// Has names looked up, unless that is under way: those without addresses where that was not tried in the minute
-    /// before `now`, all of them where their addresses are old. Gives whether that has begun.
-    fn look_up(self: &Arc<Self>, now: Instant) -> bool {
-        let open = self.state().begin(now);
-        if open.is_empty() {
-            return false;
-        }
-        let hosts = Arc::clone(self);
-        let started = thread::Builder::new().name("resolver".into()).spawn(move || {
-            for name in open {
-                let answer = (hosts.resolve)(&name);
-                hosts.state().note(name, answer);
-            }
-            hosts.state().busy = false;
-            hosts.done.notify_all();
-        });
-        if started.is_err() {
-            self.state().busy = false;
-        }
-        true
-    }
-
-    /// Waits until nothing is being looked up, but no longer than `patience`.
-    fn wait(&self, patience: Duration) {
-        drop(self.done.wait_timeout_while(self.state(), patience, |state| state.busy));
-    }
-}
-
-impl HostsState {
-    /// The names to look up now; none where it is not the time.
-    fn begin(&mut self, now: Instant) -> Vec<String> {
-        let passed =
-            |since: Option<Instant>, time| since.is_none_or(|since| now.saturating_duration_since(since) >= time);
-        if self.busy || !passed(self.tried, RETRY_AFTER) {
-            return Vec::new();
-        }
-        let all = passed(self.renewed, RENEW_AFTER);
-        if all {
-            self.renewed = Some(now);
-        }
-        let open: Vec<String> =
-            self.answers.iter().filter(|(_, answer)| all || answer.is_err()).map(|(name, _)| name.clone()).collect();
-        if !open.is_empty() {
-            (self.tried, self.busy) = (Some(now), true);
-        }
-        open
-    }
-
-    /// Whoever had addresses keeps them while there are no others: a resolver that fails says nothing about a peer.
-    fn note(&mut self, name: String, answer: Result<Vec<IpAddr>, Error>) {
-        if answer.is_ok() || self.answers.get(&name).is_none_or(Result::is_err) {
-            self.answers.insert(name, answer);
-        }
-    }
+    Ok(state_counts)
 }
 
 #[cfg(test)]
@@ -290,9 +192,8 @@ mod tests {
     use super::*;
     use std::fs;
     use std::io::Read;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use watch::Spec;
+    use rule::Spec;
 
     const LISTENER: &str = "0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n";
 
@@ -379,69 +280,5 @@ mod tests {
             Arc::new(Hosts::new(settings.rules.iter().flat_map(Rule::names), &Answers::new(), |_| Ok(Vec::new())));
         let sockets = Sockets { settings, hosts };
         assert_eq!(sockets.targets(), ["/proc/net/udp", "/proc/net/udp6", "b.invalid"]);
-    }
-
-    #[test]
-    fn names_are_looked_up_by_one_thread_and_again_after_a_minute() {
-        static CALLS: AtomicUsize = AtomicUsize::new(0);
-        static GATE: Mutex<()> = Mutex::new(());
-        let resolve: Resolve = |name| {
-            CALLS.fetch_add(1, Ordering::SeqCst);
-            drop(GATE.lock());
-            if name == "a.example" { Ok(vec![IpAddr::from([192, 0, 2, 1])]) } else { Err(no_such(name)) }
-        };
-        fn no_such(name: &str) -> Error {
-            Error::NotFound { thing: name.into() }
-        }
-        let names = ["a.example", "b.example", "a.example"].into_iter();
-        let hosts = Arc::new(Hosts::new(names, &Answers::new(), resolve));
-        let start = Instant::now();
-        let shut = GATE.lock().unwrap();
-        assert!(hosts.look_up(start));
-        let much_later = start + Duration::from_secs(600);
-        assert!(!hosts.look_up(much_later), "one is at work");
-        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { thing: "a.example".into() }));
-        drop(shut);
-        hosts.wait(Duration::from_secs(60));
-        assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
-        assert_eq!(hosts.answers()["b.example"], Err(no_such("b.example")));
-        assert_eq!(CALLS.load(Ordering::SeqCst), 2);
-        assert!(!hosts.look_up(start + Duration::from_secs(59)), "too early");
-        assert!(hosts.look_up(start + Duration::from_secs(60)));
-        hosts.wait(Duration::from_secs(60));
-        assert_eq!(CALLS.load(Ordering::SeqCst), 3, "only the name without an address");
-    }
-
-    #[test]
-    fn addresses_are_renewed_and_kept_while_nobody_knows_better() {
-        static ROUND: AtomicUsize = AtomicUsize::new(0);
-        let resolve: Resolve = |name| match (ROUND.load(Ordering::SeqCst), name) {
-            (0, "new.example") | (2, _) => Err(Error::NotFound { thing: name.into() }),
-            (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
-        };
-        let mut before = Answers::new();
-        let old = Ok(vec![IpAddr::from([192, 0, 2, 99])]);
-        before.insert("old.example".into(), old.clone());
-        before.insert("gone.example".into(), old.clone());
-        let hosts = Arc::new(Hosts::new(["old.example", "new.example"].into_iter(), &before, resolve));
-        let start = Instant::now();
-        let look = |seconds: u64| {
-            let looks = hosts.look_up(start + Duration::from_secs(seconds));
-            hosts.wait(Duration::from_secs(60));
-            let last = |name: &str| match hosts.answers().get(name) {
-                Some(Ok(addresses)) => addresses.first().map(|address| address.to_string()),
-                _ => None,
-            };
-            (looks, last("old.example"), last("new.example"))
-        };
-        assert_eq!(hosts.answers().get("old.example"), Some(&old), "until it is looked up");
-        assert_eq!(look(0), (true, Some("192.0.2.0".into()), None));
-        ROUND.store(1, Ordering::SeqCst);
-        assert_eq!(look(60), (true, Some("192.0.2.0".into()), Some("192.0.2.1".into())));
-        assert_eq!(look(299), (false, Some("192.0.2.0".into()), Some("192.0.2.1".into())));
-        assert_eq!(look(300), (true, Some("192.0.2.1".into()), Some("192.0.2.1".into())));
-        ROUND.store(2, Ordering::SeqCst);
-        assert_eq!(look(600), (true, Some("192.0.2.1".into()), Some("192.0.2.1".into())), "nobody knows better");
-        assert_eq!(hosts.answers().len(), 2);
     }
 }

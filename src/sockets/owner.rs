@@ -9,38 +9,43 @@ use std::path::Path;
 use crate::collector::{Deadline, Error};
 use crate::source::process::{self, Process};
 
-use super::watch::Claims;
+use super::matcher::PendingOwners;
 
 /// What is read to find owners, as a target's name.
 pub fn target(proc: &Path) -> String {
     proc.join("*/fd").display().to_string()
 }
 
-/// Settles claims with the processes under `proc`. Where a process that a rule may mean could
-/// not be asked and claims stay open, the rule is doubted and the error says why.
-pub fn settle(proc: &Path, deadline: Deadline, mut claims: Claims<'_, '_>) -> Result<(), Error> {
+/// Settles pending_owners with the processes under `proc`. Where a process that a rule may mean could
+/// not be asked and pending_owners stay pending, the rule is doubted and the error says why.
+pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwners<'_, '_>) -> Result<(), Error> {
     let thing = target(proc);
     let mut doubted = Vec::new();
-    let walked = walk(proc, deadline, &mut claims, &mut doubted);
+    let walked = walk(proc, deadline, &mut pending_owners, &mut doubted);
     if walked.is_err() || process::are_hidden(proc) {
-        doubted = claims.open_rules().collect();
+        doubted = pending_owners.pending_rules().collect();
     }
-    let matters = doubted.into_iter().filter(|rule| claims.doubt(*rule)).count() > 0;
+    let matters = doubted.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
     match walked {
         Err(Error::TimedOut { .. }) => Err(Error::TimedOut { thing }),
         Ok(()) if matters => Err(Error::Denied { thing }),
-        Ok(()) if claims.have_overflowed() => Err(Error::Io { thing, why: "too many sockets to look for".into() }),
+        Ok(()) if pending_owners.overflowed() => Err(Error::Io { thing, why: "too many sockets to look for".into() }),
         walked => walked,
     }
 }
 
-fn walk(proc: &Path, deadline: Deadline, claims: &mut Claims<'_, '_>, doubted: &mut Vec<usize>) -> Result<(), Error> {
+fn walk(
+    proc: &Path,
+    deadline: Deadline,
+    pending_owners: &mut PendingOwners<'_, '_>,
+    doubted: &mut Vec<usize>,
+) -> Result<(), Error> {
     for process in process::list(proc)? {
-        if claims.are_settled() {
+        if pending_owners.are_resolved() {
             break;
         }
         deadline.left("")?;
-        ask(&process, deadline, claims, doubted)?;
+        ask(&process, deadline, pending_owners, doubted)?;
     }
     Ok(())
 }
@@ -48,24 +53,24 @@ fn walk(proc: &Path, deadline: Deadline, claims: &mut Claims<'_, '_>, doubted: &
 fn ask(
     process: &Process,
     deadline: Deadline,
-    claims: &mut Claims<'_, '_>,
+    pending_owners: &mut PendingOwners<'_, '_>,
     doubted: &mut Vec<usize>,
 ) -> Result<(), Error> {
     let names = match process.names() {
         Ok(names) => names,
         Err(Error::Denied { .. }) => {
-            doubt(claims.open_rules(), doubted);
+            mark_unknown(pending_owners.pending_rules(), doubted);
             return Ok(());
         }
         // It is gone, and its sockets with it.
         Err(_) => return Ok(()),
     };
-    let rules = claims.open_to(&names);
+    let rules = pending_owners.rules_of_process(&names);
     if rules.is_empty() {
         return Ok(());
     }
-    match process.sockets(deadline, |inode| claims.settle(inode, &rules)) {
-        Err(Error::Denied { .. }) => doubt(rules, doubted),
+    match process.sockets(deadline, |inode| pending_owners.resolve(inode, &rules)) {
+        Err(Error::Denied { .. }) => mark_unknown(rules, doubted),
         Err(error @ Error::TimedOut { .. }) => return Err(error),
         _ => {}
     }
@@ -73,7 +78,7 @@ fn ask(
 }
 
 /// Doubts each of the rules once, however many processes could not be asked.
-fn doubt(rules: impl IntoIterator<Item = usize>, doubted: &mut Vec<usize>) {
+fn mark_unknown(rules: impl IntoIterator<Item = usize>, doubted: &mut Vec<usize>) {
     for rule in rules {
         if !doubted.contains(&rule) {
             doubted.push(rule);
@@ -84,8 +89,9 @@ fn doubt(rules: impl IntoIterator<Item = usize>, doubted: &mut Vec<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sockets::matcher::{Matcher, RuleCount};
     use crate::sockets::procnet::{Endian, Table};
-    use crate::sockets::watch::{Finding, Names, Rule, Spec, Tally};
+    use crate::sockets::rule::{Names, Rule, Spec};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::PathBuf;
@@ -131,13 +137,13 @@ mod tests {
     /// Three sockets with the inodes 101, 102 and 103, and what rules say of who holds them.
     fn found(proc: &Path, patterns: &[&str], time: Duration) -> (Result<(), Error>, Vec<Said>) {
         let (rules, names) = (rules(patterns), Names::new());
-        let mut tally = Tally::new(&rules, &names);
+        let mut matcher = Matcher::new(&rules, &names);
         for inode in 101..=103 {
             let line = format!("0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 {inode} 1\n");
-            let _ = tally.count(Table::Tcp, line.as_bytes(), Endian::Little);
+            let _ = matcher.count(Table::Tcp, line.as_bytes(), Endian::Little);
         }
-        let result = settle(proc, Deadline::within(time), tally.claims().expect("claims"));
-        (result, tally.findings().map(|finding: &Finding<'_>| (finding.up(), finding.count())).collect())
+        let result = resolve(proc, Deadline::within(time), matcher.pending_owners().expect("pending_owners"));
+        (result, matcher.counts().map(|count: &RuleCount<'_>| (count.up(), count.count())).collect())
     }
 
     const SOON: Duration = Duration::from_secs(5);

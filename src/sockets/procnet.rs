@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::text::Text;
 
-use super::census::Census;
+use super::state_counts::StateCounts;
 
 /// The state of a connection, for TCP and UDP alike.
 pub const ESTABLISHED: u8 = 0x01;
@@ -150,7 +150,7 @@ pub struct Rows<'a> {
     wanted: States,
     understood: usize,
     skipped: usize,
-    census: Census,
+    state_counts: StateCounts,
 }
 
 impl Rows<'_> {
@@ -160,8 +160,8 @@ impl Rows<'_> {
     }
 
     /// The sockets so far, those left out for their state included.
-    pub const fn census(&self) -> &Census {
-        &self.census
+    pub const fn state_counts(&self) -> &StateCounts {
+        &self.state_counts
     }
 
     /// How many lines so far were neither a socket nor the header.
@@ -194,7 +194,7 @@ impl Iterator for Rows<'_> {
             match parse_line(line, endian, wanted) {
                 Some((state, row)) => {
                     self.understood = self.understood.saturating_add(1);
-                    self.census.add(state);
+                    self.state_counts.add(state);
                     if row.is_some() {
                         return row;
                     }
@@ -207,7 +207,7 @@ impl Iterator for Rows<'_> {
 
 /// The sockets in the wanted states of a block of whole lines.
 pub fn rows(block: &[u8], endian: Endian, wanted: States) -> Rows<'_> {
-    Rows { rest: Text::new(block), endian, wanted, understood: 0, skipped: 0, census: Census::default() }
+    Rows { rest: Text::new(block), endian, wanted, understood: 0, skipped: 0, state_counts: StateCounts::default() }
 }
 
 fn is_header(line: Text<'_>) -> bool {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::{self, OpenVpn};
-use gateway_exporter::sockets::watch::{Rule, Spec};
+use gateway_exporter::sockets::rule::{Rule, Spec};
 use gateway_exporter::sockets::{self, Sockets};
 use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::sa::Identity;

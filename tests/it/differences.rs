@@ -9,9 +9,10 @@ use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::metrics::Reading;
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::session::json;
+use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
-use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
+use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
@@ -62,14 +63,14 @@ fn status(rows: &[&str]) -> String {
 fn socket(spec: Spec, table: Table, row: &str) -> String {
     let rules = [Rule::new(&Spec { name: Some("r".into()), ..spec }).unwrap()];
     let names = Names::new();
-    let mut tally = Tally::new(&rules, &names);
+    let mut matcher = Matcher::new(&rules, &names);
     let row = format!(
         "  sl  local_address rem_address   st\n   0: {row} 00000000:00000000 00:00000000 00000000     0        0 1 1\n"
     );
-    tally.count(table, row.as_bytes(), Endian::Little);
-    Table::ALL.into_iter().filter(|other| *other != table).for_each(|other| tally.lack(other));
+    matcher.count(table, row.as_bytes(), Endian::Little);
+    Table::ALL.into_iter().filter(|other| *other != table).for_each(|other| matcher.mark_absent(other));
     let mut out = Exposition::default();
-    tally.findings().for_each(|finding| socket_metrics::expose(finding, &mut out));
+    matcher.counts().for_each(|finding| socket_metrics::expose(finding, &mut out));
     samples(out)
 }
 

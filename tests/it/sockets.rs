@@ -10,8 +10,9 @@ use gateway_exporter::collector::{Collector, Deadline, Error, Report};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::expo::Exposition;
 use gateway_exporter::sockets::diag;
+use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::procnet::{Endian, LISTEN, States, Table};
-use gateway_exporter::sockets::watch::{Names, Rule, Spec, Tally};
+use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
 use gateway_exporter::source::netlink;
 
@@ -41,21 +42,21 @@ pub(crate) fn exposed_case(case: &Case) -> Exposition {
 /// What rules see in tables, without a file being read.
 fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> Exposition {
     let names = Names::new();
-    let mut tally = Tally::new(rules, &names);
+    let mut matcher = Matcher::new(rules, &names);
     let mut exposition = Exposition::default();
     for table in Table::ALL {
         match table_of(table) {
             Some(bytes) => {
-                let lines = tally.count(table, &bytes, endian);
+                let lines = matcher.count(table, &bytes, endian);
                 assert_eq!(lines.skipped, 0, "{table:?}");
-                if tally.reads(table) {
-                    metrics::expose_census(table, &lines.census, tally.states(table), &mut exposition);
+                if matcher.reads(table) {
+                    metrics::expose_state_counts(table, &lines.state_counts, matcher.states(table), &mut exposition);
                 }
             }
-            None => tally.lack(table),
+            None => matcher.mark_absent(table),
         }
     }
-    tally.findings().for_each(|finding| metrics::expose(finding, &mut exposition));
+    matcher.counts().for_each(|finding| metrics::expose(finding, &mut exposition));
     exposition
 }
 
@@ -86,7 +87,7 @@ fn spoilt_tables_never_see_more_sockets() {
     for case in cases("sockets") {
         let rules = rules_of(&case);
         let names = Names::new();
-        let lines_of = |table, bytes: &[u8]| Tally::new(&rules, &names).count(table, bytes, Endian::Little);
+        let lines_of = |table, bytes: &[u8]| Matcher::new(&rules, &names).count(table, bytes, Endian::Little);
         for table in Table::ALL {
             let Some(mut bytes) = table_in(&case, table) else { continue };
             let whole = lines_of(table, &bytes);

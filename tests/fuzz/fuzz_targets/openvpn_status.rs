@@ -7,7 +7,7 @@ use gateway_exporter::expo::Exposition;
 use gateway_exporter::openvpn::memory::Memory;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
 use gateway_exporter::openvpn::{Protocol, sessions};
-use gateway_exporter::page::{self, Frame};
+use gateway_exporter::pages::{self, Frame};
 use gateway_exporter::session;
 use libfuzzer_sys::fuzz_target;
 
@@ -30,6 +30,6 @@ fuzz_target!(|file: &[u8]| {
         session::json(&rows);
     } else {
         let frame = Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true };
-        page::sessions(frame, &rows, &[], 0);
+        pages::sessions(frame, &rows, &[], 0);
     }
 });

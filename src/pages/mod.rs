@@ -1,7 +1,7 @@
 //! The two pages for people: what is watched, and the table of sessions.
 //!
 //! The only file with `<` in a string. Everything that came from outside goes through [`Html`];
-//! the pages need no script and no file from elsewhere.
+//! the pages load their own style sheet and script, and work without both.
 
 use std::fmt::{self, Write as _};
 
@@ -25,101 +25,26 @@ pub struct Frame<'a> {
     pub has_sessions: bool,
 }
 
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#17202b;--soft:#576373;--line:#e1e6ec;--page:#f4f6f9;--card:#fff;--hover:#f8fafc;\
---link:#0b5cad;--good:#14683a;--good-bg:#e2f4e9;--bad:#a8231d;--bad-bg:#fdeae8;--wait:#755000;--wait-bg:#fcf0d6}\
-@media(prefers-color-scheme:dark){:root{--ink:#e6ebf1;--soft:#9ba8b7;--line:#2b3541;--page:#10151b;--card:#181f27;\
---hover:#1d252e;--link:#79b8f8;--good:#63d69f;--good-bg:#14322a;--bad:#ff958d;--bad-bg:#3a1e20;--wait:#f0c566;\
---wait-bg:#352c16}}\
-*{box-sizing:border-box}\
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}\
-header,main,footer{max-width:82rem;margin:0 auto;padding:0 1.25rem}.narrow{max-width:56rem}\
-header{padding-top:1.75rem}.title{display:flex;flex-wrap:wrap;align-items:center;gap:.4rem .9rem}\
-h1{font-size:1.6rem;line-height:1.2;letter-spacing:-.01em;margin:0}\
-.soft,footer,small{color:var(--soft);font-size:.87rem}footer{padding-top:1rem;padding-bottom:2.5rem}\
-a{color:var(--link)}nav{display:flex;flex-wrap:wrap;gap:0 1.4rem;margin:.9rem 0 1.4rem;border-bottom:1px solid var(--line)}\
-nav a{padding:.5rem 0;margin-bottom:-1px;text-decoration:none;border-bottom:2px solid transparent}\
-nav a:hover{border-color:var(--line)}nav a[aria-current]{color:var(--ink);font-weight:600;border-color:var(--link)}\
-.chip{display:inline-block;border-radius:1rem;padding:.1rem .6rem;font-size:.8rem;font-weight:600;white-space:nowrap;\
-color:var(--soft);background:var(--card);border:1px solid var(--line)}.chip[class*=\" \"]{border-color:transparent}\
-.chip[class*=\" \"]::before{content:\"\\25cf\";font-size:.7em;margin-right:.4em;\
-vertical-align:.1em}.chip.wait{color:var(--wait);background:var(--wait-bg)}\
-.chip.up{color:var(--good);background:var(--good-bg)}.chip.down{color:var(--bad);background:var(--bad-bg)}\
-section{background:var(--card);border:1px solid var(--line);border-radius:.7rem;padding:.9rem 1.2rem .5rem;margin:0 0 1rem}\
-h2{font-size:1.05rem;margin:0 0 .25rem}p{margin:.2rem 0}\
-ul{list-style:none;margin:0;padding:0}section li{display:grid;grid-template-columns:4.6rem 1fr auto;gap:.1rem .7rem;\
-align-items:baseline;padding:.5rem 0;border-top:1px solid var(--line)}section li:first-child{border-top:0}\
-li .chip{justify-self:start}code{font:.93em ui-monospace,monospace}section li div>span,\
-section li small{display:block}.down{color:var(--bad)}.check{color:var(--wait)}\
-[hidden]{display:none!important}.bar{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.4rem;\
-margin:0 0 1rem;font-size:.93rem}\
-input[type=search]{font:inherit;color:inherit;background:var(--card);border:1px solid var(--soft);border-radius:.4rem;\
-padding:.25rem .6rem;width:16rem;max-width:60vw}input:focus-visible{outline:2px solid var(--link);outline-offset:2px}\
-.alert{color:var(--bad);background:var(--bad-bg);border-radius:.7rem;padding:.7rem 1.2rem;margin:0 0 1rem}\
-table{table-layout:fixed;border-collapse:separate;border-spacing:0;width:100%;background:var(--card);\
-border:1px solid var(--line);border-radius:.7rem;font-size:.93rem}\
-th,td{text-align:left;padding:.5rem .6rem;vertical-align:top}th:first-child,td:first-child{padding-left:1.2rem}\
-th:last-child,td:last-child{padding-right:1.2rem}tbody tr:not(:first-child) td{border-top:1px solid var(--line)}\
-th{position:sticky;top:0;background:var(--card);color:var(--soft);font-size:.87rem;font-weight:600;\
-border-bottom:1px solid var(--line);border-radius:.7rem .7rem 0 0}\
-tbody tr:hover td{background:var(--hover)}tr:last-child td:first-child{border-bottom-left-radius:.7rem}\
-tr:last-child td:last-child{border-bottom-right-radius:.7rem}\
-td bdi,td small{display:block}td:first-child div>bdi{font-weight:600}\
-.number{text-align:right}td.number{font-variant-numeric:tabular-nums}\
-th button{all:unset;cursor:pointer}th button:hover,th[aria-sort]{color:var(--ink)}\
-a:focus-visible,th button:focus-visible{outline:2px solid var(--link);outline-offset:3px;border-radius:.2rem}\
-th[aria-sort=ascending] button::after{content:\" \\2191\"}th[aria-sort=descending] button::after{content:\" \\2193\"}\
-@media(max-width:64rem){table,tbody,tr,td{display:block;width:auto}colgroup,thead{display:none}\
-table{background:none;border:0}tbody{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));gap:1rem}\
-tbody tr{background:var(--card);border:1px solid var(--line);\
-border-radius:.7rem;padding:.8rem 1.1rem}tbody tr td,tbody tr:not(:first-child) td{display:flex;\
-align-items:baseline;justify-content:space-between;gap:1.2rem;padding:.2rem 0;border:0;text-align:right;background:none}\
-tbody tr td:first-child{text-align:left;padding:0 0 .4rem}tbody tr td:last-child{padding-right:0}\
-td:nth-child(n+2)::before{content:attr(data-name);color:var(--soft);flex:none}\
-td:first-child div>bdi{font-size:1.07rem}td:empty{display:none!important}}\
-@media(max-width:40rem){header{padding-top:1.25rem}nav{gap:0 .6rem;font-size:.87rem}section li{grid-template-columns:4.6rem 1fr}\
-section li .soft{grid-column:2}}";
-
 /// The tools that need a script, which shows them.
 const BAR: &str = "<p class=\"bar\" hidden><label>Filter <input type=\"search\" autocomplete=\"off\"></label>\
 <label><input type=\"checkbox\" checked> Live</label><span role=\"status\"></span></p>";
 
-/// What needs a script: the heads of the table sort it, the filter hides what does not have all of its words, and every
-/// ten seconds the page takes over what has changed, unless it is in the background or text in it is selected. Without
-/// scripts the page stands as it came.
-const SCRIPT: &str = "\
-(function(){var d=document,bar=d.querySelector('.bar'),box=bar.querySelectorAll('input'),\
-said=bar.querySelector('span'),\
-chip=d.querySelector('h1+span'),at=-1,up=true;\
-function all(s,f){Array.prototype.forEach.call(d.querySelectorAll(s),f)}\
-function key(r){var c=r.cells[at];return c.dataset.sort||(c.querySelector('bdi')||c).textContent}\
-function sort(){var b=d.querySelector('tbody');if(!b||at<0)return;\
-all('thead th',function(th,i){i===at?th.setAttribute('aria-sort',\
-up?'ascending':'descending'):th.removeAttribute('aria-sort')});\
-Array.from(b.rows).sort(function(x,y){return (up?1:-1)*key(x).localeCompare(key(y),undefined,{numeric:true})})\
-.forEach(function(r){b.appendChild(r)})}\
-function filter(){var w=box[0].value.toLowerCase().split(' '),n=0,m=0;\
-all('tbody tr,section li',function(r){var t=r.textContent.toLowerCase();\
-r.hidden=!w.every(function(x){return t.indexOf(x)>=0});n++;if(!r.hidden)m++});\
-all('section',function(s){s.hidden=!!s.querySelector('li')&&!s.querySelector('li:not([hidden])')});\
-said.textContent=box[0].value?m+' of '+n+' shown':''}\
-function heads(){all('thead th',function(th,i){var b=d.createElement('button');b.type='button';\
-b.textContent=th.textContent;th.textContent='';th.appendChild(b);\
-b.onclick=function(){up=at!==i||!up;at=i;sort()}});sort();filter()}\
-function take(page){var n=new DOMParser().parseFromString(page,'text/html'),\
-both=d.querySelector('tbody')&&n.querySelector('tbody'),c=n.querySelector('h1+span');\
-(both?['#news','tbody']:['main']).forEach(function(s){d.querySelector(s).replaceWith(n.querySelector(s))});\
-show(c.className,c.textContent);if(both){sort();filter()}else heads()}\
-function show(c,t){chip.className=c;if(chip.textContent!==t)chip.textContent=t}\
-setInterval(function(){if(!box[1].checked||d.hidden||!getSelection().isCollapsed)return;\
-fetch(location.pathname).then(function(r){if(!r.ok)throw r;return r.text()}).then(take)\
-.catch(function(){show('chip down','No answer from the exporter')})},1e4);\
-box[0].oninput=filter;bar.hidden=false;heads()})();";
+/// The style sheet of both pages, at [`STYLE_PATH`].
+pub const STYLE: &str = include_str!("style.css");
 
-/// The Content-Security-Policy of both pages: they load only themselves anew, and of scripts only [`SCRIPT`] runs, which the
-/// SHA-256 here names. The end-to-end tests say what it must be when the script changes.
-pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
-script-src 'sha256-GY+3+a7Uo5Xf69FbCTHb1rMrWRgRi3bAX4QZVMehJGA='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Where the pages find [`STYLE`].
+pub const STYLE_PATH: &str = "/style.css";
+
+/// The script of both pages, at [`SCRIPT_PATH`]. Without it they are plain tables.
+pub const SCRIPT: &str = include_str!("app.js");
+
+/// Where the pages find [`SCRIPT`].
+pub const SCRIPT_PATH: &str = "/app.js";
+
+/// The Content-Security-Policy of both pages: they load their own style sheet and script and themselves anew, and nothing
+/// else. Inline styles are the widths of the table's columns.
+pub const POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src data:; script-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The columns of the session table: the name, its part of the width in percent, and the class.
 const COLUMNS: [(&str, u8, &str); 8] = [
@@ -188,7 +113,7 @@ fn open(frame: Frame<'_>, head: &Head<'_>, out: &mut String) {
         out,
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{gateway}: {about}</title>\
-         <link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head><body><header class=\"{width}\">\
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"{STYLE_PATH}\"></head><body><header class=\"{width}\">\
          <div class=\"title\"><h1><bdi>{gateway}</bdi></h1><span class=\"{class}\" role=\"status\">{summary}</span></div>\
          <nav aria-label=\"Pages\">",
         gateway = Html(frame.gateway)
@@ -212,7 +137,7 @@ fn open(frame: Frame<'_>, head: &Head<'_>, out: &mut String) {
 fn close(frame: Frame<'_>, width: &str, out: &mut String) {
     let version = Html(frame.version);
     let _ = write!(out, "</main><footer class=\"{width}\">gateway-exporter {version}</footer>");
-    let _ = writeln!(out, "<script>{SCRIPT}</script></body></html>");
+    let _ = writeln!(out, "<script src=\"{SCRIPT_PATH}\"></script></body></html>");
 }
 
 fn write_group(group: &[(Finding, String)], out: &mut String) {

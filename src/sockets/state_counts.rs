@@ -27,9 +27,9 @@ const STATES: usize = 16;
 
 /// The sockets of a table, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census([usize; STATES]);
+pub struct StateCounts([usize; STATES]);
 
-impl Census {
+impl StateCounts {
     /// Counts one socket.
     pub fn add(&mut self, state: u8) {
         if let Some(count) = self.0.get_mut(usize::from(state)) {
@@ -37,7 +37,7 @@ impl Census {
         }
     }
 
-    /// Counts what another census counted.
+    /// Counts what another state_counts counted.
     pub fn absorb(&mut self, other: &Self) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
@@ -63,17 +63,17 @@ mod tests {
 
     #[test]
     fn states_that_were_seen_are_counted_and_others_are_not_known() {
-        let mut census = Census::default();
+        let mut state_counts = StateCounts::default();
         for state in [ESTABLISHED, LISTEN, ESTABLISHED, UNCONNECTED, 0, 15, 16, 255] {
-            census.add(state);
+            state_counts.add(state);
         }
-        let twice = census;
-        census.absorb(&twice);
+        let twice = state_counts;
+        state_counts.absorb(&twice);
         let seen = States::one(ESTABLISHED).and(States::one(UNCONNECTED)).and(States::one(0x02));
-        let counts = |table| census.counts(table, seen).collect::<Vec<_>>();
+        let counts = |table| state_counts.counts(table, seen).collect::<Vec<_>>();
         assert_eq!(counts(Table::Tcp), [("established", 4), ("syn_sent", 0), ("close", 2)]);
         assert_eq!(counts(Table::Udp6), [("established", 4), ("unconnected", 2)]);
-        let all: usize = census.counts(Table::Tcp6, States::ALL).map(|(_, count)| count).sum();
+        let all: usize = state_counts.counts(Table::Tcp6, States::ALL).map(|(_, count)| count).sum();
         assert_eq!(all, 8, "a state that nobody has heard of has no name");
     }
 }

@@ -1,0 +1,182 @@
+//! The host names that rules use, and their addresses.
+//!
+//! The system's resolver may block for long, so names are looked up by a thread of their own, one at a time.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::collector::Error;
+
+/// How long names without an address are left alone before they are tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// How long addresses are believed before all names are looked up again: peers have dynamic ones.
+const RENEW_AFTER: Duration = Duration::from_secs(300);
+
+/// The system's resolver, which may block for long.
+pub(super) type Resolve = fn(&str) -> Result<Vec<IpAddr>, Error>;
+
+/// What is known of each host name: its addresses, or why there are none.
+pub(super) type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
+
+/// The host names that rules use. They are looked up aside, by one thread at a time.
+pub(super) struct Hosts {
+    resolve: Resolve,
+    state: Mutex<HostsState>,
+    done: Condvar,
+}
+
+struct HostsState {
+    answers: Answers,
+    /// When some were looked up, and when all were.
+    tried: Option<Instant>,
+    renewed: Option<Instant>,
+    busy: bool,
+}
+
+impl Hosts {
+    /// The names, with the addresses that some had `before`.
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
+        let waiting = |name: &str| Err(Error::TimedOut { thing: name.into() });
+        let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
+        let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
+        let state = HostsState { answers, tried: None, renewed: None, busy: false };
+        Self { resolve, state: Mutex::new(state), done: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, HostsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn answers(&self) -> Answers {
+        self.state().answers.clone()
+    }
+
+    /// Has names looked up, unless that is under way: those without addresses where that was not tried in the minute
+    /// before `now`, all of them where their addresses are old. Gives whether that has begun.
+    pub(super) fn look_up(self: &Arc<Self>, now: Instant) -> bool {
+        let pending = self.state().begin(now);
+        if pending.is_empty() {
+            return false;
+        }
+        let hosts = Arc::clone(self);
+        let started = thread::Builder::new().name("resolver".into()).spawn(move || {
+            for name in pending {
+                let answer = (hosts.resolve)(&name);
+                hosts.state().note(name, answer);
+            }
+            hosts.state().busy = false;
+            hosts.done.notify_all();
+        });
+        if started.is_err() {
+            self.state().busy = false;
+        }
+        true
+    }
+
+    /// Waits until nothing is being looked up, but no longer than `patience`.
+    pub(super) fn wait(&self, patience: Duration) {
+        drop(self.done.wait_timeout_while(self.state(), patience, |state| state.busy));
+    }
+}
+
+impl HostsState {
+    /// The names to look up now; none where it is not the time.
+    fn begin(&mut self, now: Instant) -> Vec<String> {
+        let passed =
+            |since: Option<Instant>, time| since.is_none_or(|since| now.saturating_duration_since(since) >= time);
+        if self.busy || !passed(self.tried, RETRY_AFTER) {
+            return Vec::new();
+        }
+        let all = passed(self.renewed, RENEW_AFTER);
+        if all {
+            self.renewed = Some(now);
+        }
+        let pending: Vec<String> =
+            self.answers.iter().filter(|(_, answer)| all || answer.is_err()).map(|(name, _)| name.clone()).collect();
+        if !pending.is_empty() {
+            (self.tried, self.busy) = (Some(now), true);
+        }
+        pending
+    }
+
+    /// Whoever had addresses keeps them while there are no others: a resolver that fails says nothing about a peer.
+    fn note(&mut self, name: String, answer: Result<Vec<IpAddr>, Error>) {
+        if answer.is_ok() || self.answers.get(&name).is_none_or(Result::is_err) {
+            self.answers.insert(name, answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn names_are_looked_up_by_one_thread_and_again_after_a_minute() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        static GATE: Mutex<()> = Mutex::new(());
+        let resolve: Resolve = |name| {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            drop(GATE.lock());
+            if name == "a.example" { Ok(vec![IpAddr::from([192, 0, 2, 1])]) } else { Err(no_such(name)) }
+        };
+        fn no_such(name: &str) -> Error {
+            Error::NotFound { thing: name.into() }
+        }
+        let names = ["a.example", "b.example", "a.example"].into_iter();
+        let hosts = Arc::new(Hosts::new(names, &Answers::new(), resolve));
+        let start = Instant::now();
+        let shut = GATE.lock().unwrap();
+        assert!(hosts.look_up(start));
+        let much_later = start + Duration::from_secs(600);
+        assert!(!hosts.look_up(much_later), "one is at work");
+        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { thing: "a.example".into() }));
+        drop(shut);
+        hosts.wait(Duration::from_secs(60));
+        assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+        assert_eq!(hosts.answers()["b.example"], Err(no_such("b.example")));
+        assert_eq!(CALLS.load(Ordering::SeqCst), 2);
+        assert!(!hosts.look_up(start + Duration::from_secs(59)), "too early");
+        assert!(hosts.look_up(start + Duration::from_secs(60)));
+        hosts.wait(Duration::from_secs(60));
+        assert_eq!(CALLS.load(Ordering::SeqCst), 3, "only the name without an address");
+    }
+
+    #[test]
+    fn addresses_are_renewed_and_kept_while_nobody_knows_better() {
+        static ROUND: AtomicUsize = AtomicUsize::new(0);
+        let resolve: Resolve = |name| match (ROUND.load(Ordering::SeqCst), name) {
+            (0, "new.example") | (2, _) => Err(Error::NotFound { thing: name.into() }),
+            (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
+        };
+        let mut before = Answers::new();
+        let old = Ok(vec![IpAddr::from([192, 0, 2, 99])]);
+        before.insert("old.example".into(), old.clone());
+        before.insert("gone.example".into(), old.clone());
+        let hosts = Arc::new(Hosts::new(["old.example", "new.example"].into_iter(), &before, resolve));
+        let start = Instant::now();
+        let look = |seconds: u64| {
+            let looks = hosts.look_up(start + Duration::from_secs(seconds));
+            hosts.wait(Duration::from_secs(60));
+            let last = |name: &str| match hosts.answers().get(name) {
+                Some(Ok(addresses)) => addresses.first().map(|address| address.to_string()),
+                _ => None,
+            };
+            (looks, last("old.example"), last("new.example"))
+        };
+        assert_eq!(hosts.answers().get("old.example"), Some(&old), "until it is looked up");
+        assert_eq!(look(0), (true, Some("192.0.2.0".into()), None));
+        ROUND.store(1, Ordering::SeqCst);
+        assert_eq!(look(60), (true, Some("192.0.2.0".into()), Some("192.0.2.1".into())));
+        assert_eq!(look(299), (false, Some("192.0.2.0".into()), Some("192.0.2.1".into())));
+        assert_eq!(look(300), (true, Some("192.0.2.1".into()), Some("192.0.2.1".into())));
+        ROUND.store(2, Ordering::SeqCst);
+        assert_eq!(look(600), (true, Some("192.0.2.1".into()), Some("192.0.2.1".into())), "nobody knows better");
+        assert_eq!(hosts.answers().len(), 2);
+    }
+}

@@ -1,0 +1,512 @@
+//! The matcher: how many of a table's sockets each rule matches.
+//!
+//! A socket of the IPv6 tables counts as IPv4 where its addresses are v4-mapped, and as both where it listens on `::` and
+//! is not known to be for IPv6 only.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::procnet::{Endian, Endpoint, Row, States, Table, rows};
+use super::rule::{Ends, Family, Labels, Names, Rule};
+use super::state_counts::StateCounts;
+
+/// The most sockets that wait for their process to be found, a few megabytes; rules with more are not known.
+const PENDING_OWNER_LIMIT: usize = 256 * 1024;
+
+/// How many sockets each rule matched so far.
+#[derive(Clone)]
+pub struct Matcher<'r> {
+    counts: Vec<RuleCount<'r>>,
+    /// In the order of [`Table::ALL`].
+    indexes: [Index; Table::ALL.len()],
+    pending_owners: Vec<PendingOwner>,
+    /// Whether sockets were left out because too many wait for their process.
+    overflowed: bool,
+}
+
+/// How many sockets one rule matched.
+#[derive(Clone)]
+pub struct RuleCount<'r> {
+    rule: &'r Rule,
+    /// What the rule asks of both ends; absent while a host name of it has no address.
+    ends: Option<Ends<'r>>,
+    matched: usize,
+    /// Whether everything was seen that the rule could match.
+    complete: bool,
+}
+
+/// A socket that a rule matches if the right process holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PendingOwner {
+    inode: u64,
+    rule: usize,
+    resolved: bool,
+}
+
+/// How many lines of a table were sockets, and how many were not understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Sockets, whether a rule saw them or not.
+    pub understood: usize,
+    /// Neither a socket nor the header.
+    pub skipped: usize,
+    /// The sockets by state.
+    pub state_counts: StateCounts,
+}
+
+/// The sockets whose process decides, while processes are asked.
+pub struct PendingOwners<'t, 'r> {
+    matcher: &'t mut Matcher<'r>,
+    /// How many sockets of each rule still wait for their process.
+    pending: Vec<usize>,
+}
+
+/// The rules that can match a socket of one table, by the port that they ask for: a gateway has many sockets and a rule
+/// names one port, so that trying each rule for each socket was nine tenths of the work.
+#[derive(Clone, Default)]
+struct Index {
+    /// The states in which a socket can match a rule.
+    states: States,
+    /// The positions of the rules, sorted by port.
+    rules: Vec<(Port, usize)>,
+}
+
+/// The port that decides first whether a rule can match.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Port {
+    /// The rule names none.
+    Any,
+    Local(u16),
+    /// The rule names the remote port only.
+    Remote(u16),
+}
+
+impl Index {
+    fn new(counts: &[RuleCount<'_>], table: Table) -> Self {
+        let mut index = Self::default();
+        for (number, count) in counts.iter().enumerate() {
+            let Some(ends) = count.ends.filter(|_| count.rule.reads(table)) else { continue };
+            let remote = ends.remote.port.map_or(Port::Any, Port::Remote);
+            index.states = index.states.and(count.rule.states(table));
+            index.rules.reserve(counts.len().saturating_sub(number));
+            index.rules.push((ends.local.port.map_or(remote, Port::Local), number));
+        }
+        index.rules.sort_unstable();
+        index
+    }
+
+    /// The rules whose ports are those of a socket.
+    fn candidates(&self, row: &Row) -> impl Iterator<Item = usize> {
+        let (local, remote) = (Port::Local(row.local.port), Port::Remote(row.remote.port));
+        self.of(Port::Any).chain(self.of(local)).chain(self.of(remote))
+    }
+
+    fn of(&self, port: Port) -> impl Iterator<Item = usize> {
+        let first = self.rules.partition_point(|(other, _)| *other < port);
+        self.rules.iter().skip(first).take_while(move |(other, _)| *other == port).map(|(_, rule)| *rule)
+    }
+}
+
+impl<'r> Matcher<'r> {
+    /// Nothing found so far. A rule one of whose names is not in `names` is not known.
+    pub fn new(rules: &'r [Rule], names: &'r Names) -> Self {
+        let count = |rule: &'r Rule| {
+            let ends = rule.ends(names);
+            RuleCount { rule, ends, matched: 0, complete: ends.is_some() }
+        };
+        let counts: Vec<_> = rules.iter().map(count).collect();
+        let indexes = Table::ALL.map(|table| Index::new(&counts, table));
+        Self { counts, indexes, pending_owners: Vec::new(), overflowed: false }
+    }
+
+    /// Whether a table could hold what a rule asks for.
+    pub fn reads(&self, table: Table) -> bool {
+        self.readers(table).next().is_some()
+    }
+
+    /// Whether a rule can't do without a table.
+    pub fn requires(&self, table: Table) -> bool {
+        self.readers(table).any(|count| count.rule.requires(table))
+    }
+
+    /// Counts the sockets of a block of whole lines.
+    pub fn count(&mut self, table: Table, block: &[u8], endian: Endian) -> Lines {
+        let mut rows = rows(block, endian, self.states(table));
+        for row in rows.by_ref() {
+            self.count_row(table, &row);
+        }
+        Lines { understood: rows.understood(), skipped: rows.skipped(), state_counts: *rows.state_counts() }
+    }
+
+    /// Counts one socket.
+    pub fn count_row(&mut self, table: Table, row: &Row) {
+        let Self { counts, indexes, pending_owners, overflowed } = self;
+        let Some(index) = indexes.get(table as usize).filter(|index| index.states.contains(row.state)) else { return };
+        for number in index.candidates(row) {
+            let Some(count) = counts.get_mut(number).filter(|count| count.matches(table, row)) else { continue };
+            match count.rule.process {
+                None => add_one(Some(&mut count.matched)),
+                // Nobody holds a socket without an inode.
+                Some(_) if row.inode == 0 => {}
+                Some(_) if pending_owners.len() >= PENDING_OWNER_LIMIT => (count.complete, *overflowed) = (false, true),
+                Some(_) => pending_owners.push(PendingOwner { inode: row.inode, rule: number, resolved: false }),
+            }
+        }
+    }
+
+    /// The states in which a socket of a table can match a rule.
+    pub fn states(&self, table: Table) -> States {
+        self.indexes.get(table as usize).map(|index| index.states).unwrap_or_default()
+    }
+
+    /// Notes that a table does not exist: what requires it is not known.
+    pub fn mark_absent(&mut self, table: Table) {
+        self.mark_unknown(|rule| rule.requires(table));
+    }
+
+    /// Notes that a table could not be read, or not to its end: what reads it is not known.
+    pub fn mark_unread(&mut self, table: Table) {
+        self.mark_unknown(|rule| rule.reads(table));
+    }
+
+    /// The sockets whose process must be asked for, if there are any.
+    pub fn pending_owners(&mut self) -> Option<PendingOwners<'_, 'r>> {
+        // A table that changes while it is read may show a socket twice.
+        self.pending_owners.sort_unstable();
+        self.pending_owners.dedup();
+        let mut pending = vec![0usize; self.counts.len()];
+        for owner in self.pending_owners.iter().filter(|owner| !owner.resolved) {
+            add_one(pending.get_mut(owner.rule));
+        }
+        (!self.pending_owners.is_empty()).then_some(PendingOwners { matcher: self, pending })
+    }
+
+    /// What was found, in the order of the rules.
+    pub fn counts(&self) -> impl Iterator<Item = &RuleCount<'r>> {
+        self.counts.iter()
+    }
+
+    fn readers(&self, table: Table) -> impl Iterator<Item = &RuleCount<'r>> {
+        self.counts.iter().filter(move |count| count.ends.is_some() && count.rule.reads(table))
+    }
+
+    fn mark_unknown(&mut self, which: impl Fn(&Rule) -> bool) {
+        for count in self.counts.iter_mut().filter(|count| which(count.rule)) {
+            count.complete = false;
+        }
+    }
+}
+
+impl RuleCount<'_> {
+    /// Whether a socket is one that the rule asks for, apart from its process.
+    fn matches(&self, table: Table, row: &Row) -> bool {
+        if !self.rule.states(table).contains(row.state) {
+            return false;
+        }
+        let addresses = match self.rule.family {
+            Family::V4 => as_ipv4(table, row),
+            Family::V6 => as_ipv6(row),
+        };
+        let (Some(ends), Some((local, remote))) = (self.ends, addresses) else { return false };
+        ends.match_both(local, remote)
+    }
+
+    /// The rule's fields.
+    pub const fn labels(&self) -> &Labels {
+        &self.rule.labels
+    }
+
+    /// Whether a socket matches; absent where none did and not everything was seen.
+    pub const fn up(&self) -> Option<bool> {
+        if self.matched > 0 || self.complete { Some(self.matched > 0) } else { None }
+    }
+
+    /// How many sockets match; absent where not everything was seen.
+    pub const fn count(&self) -> Option<usize> {
+        if self.complete { Some(self.matched) } else { None }
+    }
+}
+
+impl PendingOwners<'_, '_> {
+    /// Whether the process of every socket is found.
+    pub fn are_resolved(&self) -> bool {
+        self.pending_rules().next().is_none()
+    }
+
+    /// Whether there were more sockets than may wait.
+    pub const fn overflowed(&self) -> bool {
+        self.matcher.overflowed
+    }
+
+    /// The rules with sockets that still wait.
+    pub fn pending_rules(&self) -> impl Iterator<Item = usize> {
+        self.pending.iter().enumerate().filter(|(_, pending)| **pending > 0).map(|(rule, _)| rule)
+    }
+
+    /// The rules with sockets that still wait which a process of one of these names may hold.
+    pub fn rules_of_process(&self, names: &[String]) -> Vec<usize> {
+        let fits = |rule: &usize| {
+            let pattern = self.matcher.counts.get(*rule).and_then(|count| count.rule.process.as_ref());
+            pattern.is_some_and(|pattern| names.iter().any(|name| pattern.is_match(name)))
+        };
+        self.pending_rules().filter(fits).collect()
+    }
+
+    /// Notes that a process that fits `rules` holds a socket.
+    pub fn resolve(&mut self, inode: u64, rules: &[usize]) {
+        let Matcher { counts, pending_owners, .. } = &mut *self.matcher;
+        let first = pending_owners.partition_point(|owner| owner.inode < inode);
+        let pending_owners = pending_owners.iter_mut().skip(first).take_while(|owner| owner.inode == inode);
+        for owner in pending_owners.filter(|owner| !owner.resolved && rules.contains(&owner.rule)) {
+            owner.resolved = true;
+            add_one(counts.get_mut(owner.rule).map(|count| &mut count.matched));
+            if let Some(pending) = self.pending.get_mut(owner.rule) {
+                *pending = pending.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Notes that a process that `rule` may mean could not be asked. Says whether that matters:
+    /// a rule none of whose sockets waits is known nevertheless.
+    pub fn mark_unknown(&mut self, rule: usize) -> bool {
+        let matters = self.pending.get(rule).is_some_and(|pending| *pending > 0);
+        if let Some(count) = self.matcher.counts.get_mut(rule).filter(|_| matters) {
+            count.complete = false;
+        }
+        matters
+    }
+}
+
+/// The two ends of a socket as IPv4 has them, if it speaks IPv4.
+fn as_ipv4(table: Table, row: &Row) -> Option<(Endpoint, Endpoint)> {
+    if row.v6_only {
+        return None;
+    }
+    let ends = (ipv4(row.local)?, ipv4(row.remote)?);
+    let unspecified = row.local.address.is_unspecified() && row.remote.address.is_unspecified();
+    // `::` at both ends may become either; only one that waits for peers may get IPv4 ones.
+    (row.local.address.is_ipv4() || !unspecified || row.state == table.listening()).then_some(ends)
+}
+
+fn ipv4(end: Endpoint) -> Option<Endpoint> {
+    let address = match end.address.to_canonical() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) if address.is_unspecified() => Ipv4Addr::UNSPECIFIED,
+        IpAddr::V6(_) => return None,
+    };
+    Some(Endpoint { address: address.into(), port: end.port })
+}
+
+/// The two ends of a socket that speaks IPv6.
+fn as_ipv6(row: &Row) -> Option<(Endpoint, Endpoint)> {
+    let ipv6 = |end: Endpoint| end.address.to_canonical().is_ipv6();
+    (ipv6(row.local) && ipv6(row.remote)).then_some((row.local, row.remote))
+}
+
+fn add_one(count: Option<&mut usize>) {
+    if let Some(count) = count {
+        *count = count.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::Spec;
+    use super::*;
+
+    /// A rule from `field=value` words; it is called `r`.
+    fn spec(text: &str) -> Spec {
+        let mut spec = Spec { name: Some("r".into()), ..Spec::default() };
+        for (field, value) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
+            let slot = match field {
+                "name" => &mut spec.name,
+                "src" => &mut spec.srchost,
+                "sport" => &mut spec.srcport,
+                "dst" => &mut spec.dsthost,
+                "dport" => &mut spec.dstport,
+                "protocol" => &mut spec.protocol,
+                "process" => &mut spec.process,
+                "status" => &mut spec.status,
+                _ => panic!("{field}"),
+            };
+            *slot = Some(value.into());
+        }
+        spec
+    }
+
+    fn rule(text: &str) -> Rule {
+        Rule::new(&spec(text)).expect("a rule")
+    }
+
+    fn line(local: &str, remote: &str, state: &str, inode: u64) -> String {
+        format!("0: {local} {remote} {state} 0:0 0:0 0 0 0 {inode} 1\n")
+    }
+
+    /// How many sockets of a table, little-endian, each rule sees.
+    fn seen(table: Table, lines: &str, rules: &[&str]) -> Vec<Option<usize>> {
+        let rules: Vec<Rule> = rules.iter().map(|text| rule(text)).collect();
+        let names = Names::new();
+        let mut matcher = Matcher::new(&rules, &names);
+        let _ = matcher.count(table, lines.as_bytes(), Endian::Little);
+        matcher.counts().map(RuleCount::count).collect()
+    }
+
+    const ZERO6: &str = "00000000000000000000000000000000";
+    const MAPPED6: &str = "0000000000000000FFFF00000A0200C0";
+    const REAL6: &str = "B80D0120000000000000000010000000";
+
+    #[test]
+    fn the_index_by_port_finds_what_trying_each_rule_finds() {
+        let ports = ["", "sport=22", "sport=80", "dport=80", "sport=22 dport=443", "dport=443"];
+        let rest = ["", "status=listen", "status=established", "protocol=tcp6", "protocol=udp", "src=127.0.0.1"];
+        let rules: Vec<Rule> = ports.iter().flat_map(|port| rest.map(|rest| rule(&format!("{port} {rest}")))).collect();
+        let names = Names::new();
+        let mut matcher = Matcher::new(&rules, &names);
+        let mut expected = vec![0usize; rules.len()];
+        let hosts: [IpAddr; 3] = [[127, 0, 0, 1].into(), [192, 0, 2, 10].into(), "2001:db8::1".parse().unwrap()];
+        for number in 0..5000u64 {
+            let pick = |shift: u32| usize::try_from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift).unwrap_or(0);
+            let end = |shift| Endpoint { address: hosts[pick(shift) % 3], port: [0, 22, 80, 443][pick(shift + 7) % 4] };
+            let (table, state) = (Table::ALL[pick(8) % 4], [1, 7, 10][pick(16) % 3]);
+            let row = Row { local: end(24), remote: end(40), state, inode: number, v6_only: false };
+            matcher.count_row(table, &row);
+            for (count, total) in matcher.counts().zip(&mut expected) {
+                *total += usize::from(count.rule.reads(table) && count.matches(table, &row));
+            }
+        }
+        assert_eq!(matcher.counts().map(|count| count.matched).collect::<Vec<_>>(), expected);
+        assert!(expected.iter().filter(|count| **count > 0).count() > 20, "{expected:?}");
+    }
+
+    #[test]
+    fn every_field_narrows() {
+        let lines = line("0100007F:1F90", "076433C6:CB21", "01", 1)
+            + &line("0100007F:1F90", "00000000:0000", "0A", 2)
+            + &line("0A0200C0:1F90", "076433C6:CB21", "06", 0);
+        let rules = [
+            ("", 3),
+            ("sport=8080", 3),
+            ("sport=8081", 0),
+            ("src=127.0.0.1", 2),
+            ("dst=198.51.100.7", 2),
+            ("dst=198.51.100.7 dport=52001 status=established", 1),
+            ("status=listen", 1),
+            ("src=0.0.0.0", 0),
+            ("protocol=tcp6", 0),
+            ("protocol=udp", 0),
+        ];
+        let counts = seen(Table::Tcp, &lines, &rules.map(|(text, _)| text));
+        assert_eq!(counts, rules.map(|(_, count)| Some(count)));
+    }
+
+    #[test]
+    fn a_socket_of_the_ipv6_table_speaks_what_its_addresses_say() {
+        let lines = line(&format!("{ZERO6}:0016"), &format!("{ZERO6}:0000"), "0A", 1)
+            + &line(&format!("{MAPPED6}:0016"), &format!("{ZERO6}:0000"), "0A", 2)
+            + &line(&format!("{MAPPED6}:0016"), &format!("{MAPPED6}:CB21"), "01", 3)
+            + &line(&format!("{REAL6}:0016"), &format!("{REAL6}:CB21"), "01", 4)
+            + &line(&format!("{ZERO6}:0016"), &format!("{ZERO6}:0000"), "07", 5);
+        let rules = [
+            ("status=listen", 2),
+            ("src=0.0.0.0 status=listen", 1),
+            ("src=192.0.2.10", 2),
+            ("dst=192.0.2.10", 1),
+            ("", 3),
+            ("src=::", 0),
+            ("protocol=tcp6", 3),
+            ("protocol=tcp6 src=:: status=listen", 1),
+            ("protocol=tcp6 src=::ffff:192.0.2.10", 0),
+            ("protocol=tcp6 status=established", 1),
+        ];
+        let counts = seen(Table::Tcp6, &lines, &rules.map(|(text, _)| text));
+        assert_eq!(counts, rules.map(|(_, count)| Some(count)));
+        assert_eq!(
+            seen(Table::Udp6, &lines, &["protocol=udp status=listen", "protocol=udp6 status=listen"]),
+            [Some(1), Some(1)]
+        );
+    }
+
+    #[test]
+    fn a_name_matches_any_of_its_addresses_and_none_is_not_known() {
+        let lines = line("0100007F:1F90", "00000000:0000", "0A", 1) + &line("0A0200C0:1F90", "00000000:0000", "0A", 2);
+        let rules = [rule("src=gw.example"), rule("src=other.example"), rule("")];
+        let names = Names::from([("gw.example".into(), vec!["::1".parse().unwrap(), IpAddr::from([192, 0, 2, 10])])]);
+        let mut matcher = Matcher::new(&rules, &names);
+        let _ = matcher.count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        let found: Vec<_> = matcher.counts().map(|count| (count.up(), count.count())).collect();
+        assert_eq!(found, [(Some(true), Some(1)), (None, None), (Some(true), Some(2))]);
+    }
+
+    #[test]
+    fn what_was_seen_of_a_lost_table_stands() {
+        let rules = [rule("sport=22"), rule("sport=23"), rule("sport=22 protocol=tcp6"), rule("protocol=udp6")];
+        let names = Names::new();
+        let found = |spoil: fn(&mut Matcher<'_>)| {
+            let mut matcher = Matcher::new(&rules, &names);
+            let _ =
+                matcher.count(Table::Tcp, line("0100007F:0016", "00000000:0000", "0A", 1).as_bytes(), Endian::Little);
+            spoil(&mut matcher);
+            matcher.counts().map(|count| (count.up(), count.count())).collect::<Vec<_>>()
+        };
+        let (one, zero, unknown) = ((Some(true), Some(1)), (Some(false), Some(0)), (None, None));
+        assert_eq!(found(|_| {}), [one, zero, zero, zero]);
+        assert_eq!(found(|matcher| matcher.mark_absent(Table::Tcp6)), [one, zero, unknown, zero]);
+        assert_eq!(found(|matcher| matcher.mark_unread(Table::Tcp6)), [(Some(true), None), unknown, unknown, zero]);
+        assert_eq!(found(|matcher| matcher.mark_absent(Table::Tcp)), [(Some(true), None), unknown, zero, zero]);
+    }
+
+    #[test]
+    fn only_the_tables_that_rules_ask_for_are_read() {
+        let names = Names::new();
+        let asked = |text: &str| {
+            let rules = [rule(text)];
+            let matcher = Matcher::new(&rules, &names);
+            Table::ALL.map(|table| (matcher.reads(table), matcher.requires(table)))
+        };
+        let (must, may, no) = ((true, true), (true, false), (false, false));
+        assert_eq!(asked("protocol=tcp"), [must, may, no, no]);
+        assert_eq!(asked("protocol=tcp6"), [no, must, no, no]);
+        assert_eq!(asked("protocol=udp4"), [no, no, must, may]);
+        assert_eq!(asked("protocol=udp6"), [no, no, no, must]);
+        assert_eq!(asked("src=not-known.example"), [no, no, no, no]);
+    }
+
+    #[test]
+    fn a_claim_is_settled_once_and_by_the_right_process() {
+        let rules =
+            [rule("process=ssh.*"), rule("process=any"), rule("process=nginx status=listen"), rule("process=x")];
+        let names = Names::new();
+        let mut matcher = Matcher::new(&rules, &names);
+        let lines = line("0100007F:0016", "00000000:0000", "0A", 7)
+            + &line("0100007F:0016", "0100007F:0017", "01", 8)
+            + &line("0100007F:0016", "0100007F:0017", "01", 8)
+            + &line("0100007F:0016", "0100007F:0017", "06", 0);
+        let _ = matcher.count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        let mut pending_owners = matcher.pending_owners().expect("pending_owners");
+        assert_eq!(pending_owners.rules_of_process(&["openssh".into(), "sshd".into()]), [0]);
+        assert_eq!(pending_owners.rules_of_process(&["sshd".into(), "nginx".into()]), [0, 2]);
+        assert!(pending_owners.rules_of_process(&["nginx-debug".into(), "y\nx".into()]).is_empty());
+        pending_owners.resolve(7, &[0]);
+        pending_owners.resolve(7, &[0]);
+        pending_owners.resolve(8, &[0, 2]);
+        pending_owners.resolve(9, &[0, 2]);
+        assert!(!pending_owners.mark_unknown(0), "nothing is left pending");
+        assert!(pending_owners.mark_unknown(3));
+        assert!(!pending_owners.are_resolved());
+        let counts: Vec<_> = matcher.counts().map(RuleCount::count).collect();
+        assert_eq!(counts, [Some(2), Some(4), Some(0), None]);
+    }
+
+    #[test]
+    fn more_claims_than_are_kept_are_not_known() {
+        let rules = [rule("process=sshd"), rule("sport=22")];
+        let names = Names::new();
+        let mut matcher = Matcher::new(&rules, &names);
+        let block = line("0100007F:0016", "00000000:0000", "0A", 7).repeat(1024);
+        for _ in 0..=PENDING_OWNER_LIMIT / 1024 {
+            let _ = matcher.count(Table::Tcp, block.as_bytes(), Endian::Little);
+        }
+        assert!(matcher.pending_owners().is_some_and(|pending_owners| pending_owners.overflowed()));
+        let found: Vec<_> = matcher.counts().map(|count| (count.up(), count.count())).collect();
+        assert_eq!(found, [(None, None), (Some(true), Some(PENDING_OWNER_LIMIT + 1024))]);
+    }
+}
