@@ -44,7 +44,7 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
         None => look()?,
     };
     let mut config = match &file {
-        None => Config { gateway: surroundings.hostname.clone(), ..Config::default() },
+        None => nothing_written(&surroundings)?,
         Some((path, bytes)) => main_file(path, bytes, &surroundings)?,
     };
     set_access(&mut config, flags)?;
@@ -71,6 +71,13 @@ fn look() -> Result<Found, String> {
     let path = Path::new(MACHINE);
     let file = path.exists().then(|| read(path)).transpose()?.map(|bytes| (path.into(), bytes));
     Ok(Found { file, refused })
+}
+
+/// What is meant where no file says anything: limits and all else as without their keys, and no source, also where a flag
+/// asks for one, so that the others are looked for.
+fn nothing_written(surroundings: &Surroundings) -> Result<Config, String> {
+    let config = Config::parse("", &Surroundings::default()).map_err(|error| error.to_string())?;
+    Ok(Config { gateway: surroundings.hostname.clone(), ..config })
 }
 
 fn main_file(path: &Path, bytes: &[u8], surroundings: &Surroundings) -> Result<Config, String> {
@@ -122,4 +129,17 @@ fn in_file(path: &Path, error: &ConfigError) -> String {
 fn unreadable(path: &Path, error: &Error) -> String {
     let name = path.display().to_string();
     doctor::target("", &name, Some(error), &Scene::around("", &name, error)).in_one_line()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_file_every_limit_holds_and_no_source_is_named() {
+        let surroundings = Surroundings { ipsec_config: Some("/flag".into()), sudo: true, hostname: "gateway".into() };
+        let config = nothing_written(&surroundings).expect("nothing is valid");
+        assert!(config.is_empty() && config.gateway == "gateway");
+        assert_eq!(config.terms.most_series, Some(200_000));
+    }
 }
