@@ -1,11 +1,14 @@
-//! bcrypt: password hashes that are slow to compute, as Prometheus' web configuration has them.
+//! Password hashes that are slow to compute, as Prometheus' web configuration has them.
 //!
 //! Defined by Provos and Mazières, "A Future-Adaptable Password Scheme" (1999); the text form
-//! `$2b$<cost>$<salt><sum>` is OpenBSD's. The only file that knows blowfish.
+//! `$2b$<cost>$<salt><sum>` is OpenBSD's. The only file that knows the crate bcrypt, which computes the sum; what is
+//! accepted and what is shown is decided here.
 
 use std::fmt;
 
-use blowfish::Blowfish;
+use base64::Engine as _;
+use base64::alphabet::BCRYPT;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
 /// The cost of new hashes, as htpasswd and Prometheus' own example have it.
 pub const COST: u32 = 10;
@@ -13,8 +16,11 @@ pub const COST: u32 = 10;
 /// The costs that are accepted; each one more takes twice the time, and 16 takes seconds on a fast machine.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=16;
 
-/// The alphabet of the text form; no other base64 has this one.
-const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// Of a password only so many bytes count.
+const LONGEST: usize = 72;
+
+/// The text form's base64. Some programs leave bits in its last letter that say nothing; Prometheus takes those, too.
+const BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// A password's hash.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,9 +31,10 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// The hash of a password; only its first 72 bytes count.
+    /// The hash of a password; only its first 72 bytes count. A cost outside 4 to 16 becomes the nearest of them.
     pub fn new(password: &[u8], cost: u32, salt: [u8; 16]) -> Self {
-        Self { cost, salt, sum: sum(password, cost, &salt) }
+        let cost = cost.clamp(*COSTS.start(), *COSTS.end());
+        Self { cost, salt, sum: sum(password, cost, salt) }
     }
 
     /// Reads the text form; the error says what is wrong with it.
@@ -35,7 +42,8 @@ impl Hash {
         let wrong = "is no bcrypt hash";
         let rest = ["$2a$", "$2b$", "$2y$"].iter().find_map(|prefix| text.strip_prefix(prefix)).ok_or(wrong)?;
         let (cost, rest) = rest.split_once('$').ok_or(wrong)?;
-        let cost = cost.parse().ok().filter(|_| cost.len() == 2).ok_or(wrong)?;
+        let is_number = cost.len() == 2 && cost.bytes().all(|byte| byte.is_ascii_digit());
+        let cost = cost.parse().ok().filter(|_| is_number).ok_or(wrong)?;
         let (salt, sum) = rest.as_bytes().split_at_checked(22).ok_or(wrong)?;
         if !COSTS.contains(&cost) {
             return Err("is a bcrypt hash with a cost that is not between 4 and 16");
@@ -50,7 +58,7 @@ impl Hash {
 
     /// Whether it is the hash of this password. Takes as long for every password.
     pub fn is_of(&self, password: &[u8]) -> bool {
-        let other = sum(password, self.cost, &self.salt);
+        let other = sum(password, self.cost, self.salt);
         self.sum.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
     }
 }
@@ -58,7 +66,11 @@ impl Hash {
 /// The text form.
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "$2b${:02}${}{}", self.cost, encode(&self.salt), encode(&self.sum))
+        let mut text = [0; 53];
+        let (salt, sum) = text.split_at_mut(22);
+        BASE64.encode_slice(self.salt, salt).map_err(|_| fmt::Error)?;
+        BASE64.encode_slice(self.sum, sum).map_err(|_| fmt::Error)?;
+        write!(out, "$2b${:02}${}", self.cost, String::from_utf8_lossy(&text))
     }
 }
 
@@ -69,56 +81,18 @@ impl fmt::Debug for Hash {
     }
 }
 
-fn sum(password: &[u8], cost: u32, salt: &[u8; 16]) -> [u8; 23] {
-    let mut key: Vec<u8> = password.iter().copied().chain([0]).take(72).collect();
-    let mut state = Blowfish::bc_init_state();
-    state.salted_expand_key(salt, &key);
-    for _ in 0..1u32.checked_shl(cost).unwrap_or(0) {
-        state.bc_expand_key(&key);
-        state.bc_expand_key(salt);
-    }
+fn sum(password: &[u8], cost: u32, salt: [u8; 16]) -> [u8; 23] {
+    let mut key: Vec<u8> = password.iter().copied().chain([0]).take(LONGEST).collect();
+    let [sum @ .., _] = bcrypt::bcrypt(cost, salt, &key);
     key.fill(0);
-    let mut blocks = [*b"OrpheanB", *b"eholderS", *b"cryDoubt"].map(u64::from_be_bytes);
-    for block in &mut blocks {
-        for _ in 0..64 {
-            let [high, low] = state.bc_encrypt([(*block >> 32) as u32, *block as u32]);
-            *block = (u64::from(high) << 32) | u64::from(low);
-        }
-    }
-    let mut sum = [0; 23];
-    for (to, from) in sum.iter_mut().zip(blocks.into_iter().flat_map(u64::to_be_bytes)) {
-        *to = from;
-    }
     sum
-}
-
-fn encode(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |word, at| (word << 8) | u32::from(three.get(at).copied().unwrap_or(0)));
-        for digit in 0..=three.len() {
-            let place = (word >> (18 - 6 * digit)) & 63;
-            text.extend(ALPHABET.get(place as usize).map(|byte| char::from(*byte)));
-        }
-    }
-    text
 }
 
 /// None where it is not that many bytes, or not the alphabet's.
 fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let mut places = bytes.iter_mut();
-    let (mut word, mut bits) = (0u32, 0u32);
-    for byte in text {
-        let digit = ALPHABET.iter().position(|letter| letter == byte)?;
-        word = ((word << 6) | u32::try_from(digit).ok()?) & 0xffff;
-        bits = bits.checked_add(6)?;
-        if let Some(left) = bits.checked_sub(8) {
-            *places.next()? = u8::try_from((word >> left) & 0xff).ok()?;
-            bits = left;
-        }
-    }
-    places.next().is_none().then_some(bytes)
+    let length = BASE64.decode_slice(text, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -168,6 +142,37 @@ mod tests {
         ] {
             assert_eq!(Hash::parse(text), Err("is no bcrypt hash"), "{text}");
         }
-        assert!(Hash::parse(&good.replace("$06$", "$31$")).unwrap_err().contains("cost"));
+    }
+
+    #[test]
+    fn a_cost_that_takes_too_long_or_no_time_is_refused() {
+        let cost = |cost: &str| Hash::parse(&VECTORS[1].1.replace("$06$", cost)).map(|hash| hash.cost());
+        for (text, expected) in [
+            ("$03$", Err("is a bcrypt hash with a cost that is not between 4 and 16")),
+            ("$04$", Ok(4)),
+            ("$16$", Ok(16)),
+            ("$17$", Err("is a bcrypt hash with a cost that is not between 4 and 16")),
+            ("$31$", Err("is a bcrypt hash with a cost that is not between 4 and 16")),
+            ("$99$", Err("is a bcrypt hash with a cost that is not between 4 and 16")),
+            ("$+6$", Err("is no bcrypt hash")),
+        ] {
+            assert_eq!(cost(text), expected, "{text}");
+        }
+        assert_eq!(Hash::new(b"", 0, [0; 16]).cost(), 4, "what is no cost at all can't be asked for");
+    }
+
+    #[test]
+    fn bits_that_say_nothing_are_passed_over() {
+        // The salt's last letter has four of them, the sum's two.
+        let good = VECTORS[1].1;
+        let (salt, sum) = (good.split_at(28).0, good.split_at(29).1);
+        let odd = format!("{salt}{}{}f", "P", &sum[..30]);
+        assert_eq!((&good[28..29], &good[59..]), ("O", "e"), "the letters that are replaced by the next ones");
+        assert_eq!(Hash::parse(&odd), Hash::parse(good));
+    }
+
+    #[test]
+    fn nothing_of_a_hash_is_printed_for_debugging() {
+        assert_eq!(format!("{:?}", Hash::new(b"secret", 4, [7; 16])), "Hash(cost 4)");
     }
 }

@@ -1,34 +1,28 @@
-//! The configuration: what was written ([`File`]) and what is meant ([`Config`]).
+//! The configuration: a file of any of the five originals is valid, and one file may hold them all.
 //!
-//! A file of any of the five originals is valid, and one file may hold them all.
+//! `document` reads YAML, `section` hands its values out with their lines, and for each source a file takes what is the
+//! source's: what is written for it, and what of it stands on the machine.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use self::place::located;
-use self::section::Section;
-use self::web::FileWeb;
+pub use self::error::ConfigError;
+use self::section::{Located, Section};
 pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::expo::{Group, Groups, Terms};
 use crate::identities::Identities;
 use crate::siphash::Key;
-use crate::sockets::rule::{Rule, Spec};
 use crate::source::file;
-use crate::source::socket::Address;
-use crate::strongswan::sa::Identity;
-use crate::{ipsec, openvpn, sockets, strongswan};
 
-mod place;
+mod document;
+mod error;
+mod ipsec;
+pub mod load;
+mod openvpn;
 mod section;
+mod sockets;
+mod strongswan;
 mod web;
-mod yaml;
-
-/// Where charon's socket is unless something else is said.
-const VICI: &str = "/var/run/charon.vici";
-
-/// Where ipsec.conf is unless something else is said.
-const IPSEC_CONF: &str = "/etc/ipsec.conf";
 
 /// The most clients whose totals are kept when they are gone.
 const MOST_CLIENTS: usize = 10_000;
@@ -36,18 +30,8 @@ const MOST_CLIENTS: usize = 10_000;
 /// The most series of one source.
 const MOST_SERIES: usize = 200_000;
 
-/// How long charon's certificates are remembered: they change seldom, and there may be many.
-const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
-const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
-
 /// Where sources are looked for while none is configured.
-pub const LOOKED_FOR: [(&str, &str); 3] = [
-    ("ipsec", "/etc/ipsec.conf with a conn, and ipsec in PATH"),
-    ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
-    ("strongswan", VICI),
-];
+pub const LOOKED_FOR: [(&str, &str); 3] = [ipsec::LOOKED_FOR, openvpn::LOOKED_FOR, strongswan::LOOKED_FOR];
 
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
@@ -55,15 +39,17 @@ pub struct Config {
     /// The gateway's name, on the pages and in the session list.
     pub gateway: String,
     /// charon over VICI.
-    pub strongswan: Option<strongswan::Settings>,
+    pub strongswan: Option<crate::strongswan::Settings>,
     /// ipsec.conf and the `ipsec` command.
-    pub ipsec: Option<ipsec::Settings>,
+    pub ipsec: Option<crate::ipsec::Settings>,
     /// OpenVPN's status files.
-    pub openvpn: Option<openvpn::Settings>,
+    pub openvpn: Option<crate::openvpn::Settings>,
     /// Sockets that should be there.
-    pub sockets: Option<sockets::Settings>,
+    pub sockets: Option<crate::sockets::Settings>,
     /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
     pub terms: Terms,
+    /// Whether the file says in words how clients are shown.
+    pub says_identities: bool,
     /// Where the key is that clients' names are hashed with, where they are. Until it is read
     /// ([`Config::unlock`]) they are not shown at all.
     pub key_file: Option<PathBuf>,
@@ -82,83 +68,75 @@ pub struct Surroundings {
     pub hostname: String,
 }
 
-/// What was written. Every key is optional, and one that we don't know is an error.
-#[derive(Debug, Default)]
-struct File {
-    vici_socket: Option<String>,
-    server_name: Option<String>,
-    ovpntcpstatus: Option<PathBuf>,
-    ovpnudpstatus: Option<PathBuf>,
-    openvpn: Vec<FileServer>,
-    ipsec_config: Option<PathBuf>,
-    ipsec_command: Option<Vec<String>>,
-    sockets: Vec<Spec>,
-    metrics: FileMetrics,
-    max_series: Option<usize>,
-    identities: Option<String>,
-    identities_key_file: Option<PathBuf>,
-    web: FileWeb,
+/// What of a configuration keeps others from asking, to be compared with the next one.
+#[derive(Clone, Debug)]
+pub struct Protection {
+    shows_names: bool,
+    web: Web,
 }
 
-/// The section `metrics`: how much detail is exposed.
-#[derive(Debug, Default)]
-struct FileMetrics {
-    without: Vec<String>,
-    client: Option<String>,
-    max_clients: Option<usize>,
-    certificate_interval: Option<u32>,
+/// What a source's settings are read from.
+struct Input<'a> {
+    /// The file's own keys.
+    file: &'a mut Section,
+    /// The section `metrics`.
+    metrics: &'a mut Section,
+    common: &'a Common,
 }
 
-/// One entry of `openvpn`.
-#[derive(Debug)]
-struct FileServer {
-    status: PathBuf,
-    name: Option<String>,
-    protocol: Option<String>,
-    stale_after: Option<u32>,
+/// What several sources go by.
+struct Common {
+    gateway: String,
+    most_clients: usize,
+    surroundings: Surroundings,
 }
 
 impl Config {
-    /// What a file means; the complaint names the key and the line.
-    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, String> {
-        File::read(text)?.meaning(surroundings).map_err(|complaint| located(text, complaint))
+    /// What a file means; the error names the key and the line.
+    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, ConfigError> {
+        let mut file = Section::of(document::parse(text)?, "")?;
+        file.drop_extensions();
+        let mut metrics = file.section("metrics")?;
+        let common = Common {
+            gateway: file.text("server_name")?.map_or_else(|| surroundings.hostname.clone(), |name| name.value),
+            most_clients: metrics.number("max_clients")?.unwrap_or(MOST_CLIENTS),
+            surroundings: surroundings.clone(),
+        };
+        let without = groups(metrics.texts("without")?)?;
+        let mut input = Input { file: &mut file, metrics: &mut metrics, common: &common };
+        let config = Self {
+            strongswan: strongswan::read(&mut input)?,
+            ipsec: ipsec::read(&mut input)?,
+            openvpn: openvpn::read(&mut input)?,
+            sockets: sockets::read(&mut input)?,
+            ..Self::default()
+        };
+        metrics.end()?;
+        let most_series = Some(file.number("max_series")?.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
+        let says_identities = file.line_of("identities").is_some();
+        let (identities, key_file) = identities(file.text("identities")?, file.text("identities_key_file")?)?;
+        let web = web::section(&mut file)?;
+        file.end()?;
+        let terms = Terms { without, most_series, identities };
+        Ok(Self { gateway: common.gateway, terms, says_identities, key_file, web, ..config })
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
     pub fn discover(root: &Path, surroundings: &Surroundings) -> Self {
         let gateway = surroundings.hostname.clone();
-        let under = |path: &str| root.join(path.trim_start_matches('/'));
-        let servers: Vec<_> = STATUS_FILES
-            .iter()
-            .map(|pattern| openvpn::Server { name: None, status: under(pattern), protocol: None, stale_after: None })
-            .filter(|server| !openvpn::files::find(&server.status, None, |_| None).is_empty())
-            .collect();
-        let socket = under(VICI);
-        let conf = under(IPSEC_CONF);
-        let has_ipsec = file::is_file(&conf) && file::command("ipsec").is_some() && !ipsec::is_without_conns(&conf);
+        let common = Common { gateway, most_clients: MOST_CLIENTS, surroundings: surroundings.clone() };
         Self {
-            strongswan: file::is_socket(&socket).then(|| strongswan::Settings {
-                socket: Address::Unix(socket),
-                gateway: gateway.clone(),
-                identity: Identity::default(),
-                certificate_interval: CERTIFICATE_INTERVAL,
-                most_clients: MOST_CLIENTS,
-            }),
-            ipsec: (surroundings.asks_for_ipsec() || has_ipsec).then(|| ipsec_settings(None, None, surroundings)),
-            openvpn: (!servers.is_empty()).then(|| openvpn::Settings {
-                servers,
-                gateway: gateway.clone(),
-                most_clients: MOST_CLIENTS,
-            }),
-            sockets: None,
-            gateway,
+            strongswan: strongswan::discover(root, &common),
+            ipsec: ipsec::discover(root, &common),
+            openvpn: openvpn::discover(root, &common),
+            gateway: common.gateway,
             ..Self::default()
         }
     }
 
     /// Prometheus' web configuration file.
-    pub fn web_file(text: &str) -> Result<WebFile, String> {
-        web::toolkit(Section::of(yaml::parse(text)?, "")?).map_err(|complaint| located(text, complaint))
+    pub fn web_file(text: &str) -> Result<WebFile, ConfigError> {
+        web::toolkit(Section::of(document::parse(text)?, "")?)
     }
 
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
@@ -172,24 +150,10 @@ impl Config {
     /// Adds the sources of `found` that are not here yet, and names them.
     pub fn absorb(&mut self, found: Self) -> Vec<&'static str> {
         let mut new = Vec::new();
-        if self.strongswan.is_none() && found.strongswan.is_some() {
-            self.strongswan = found.strongswan;
-            new.push("strongswan");
-        }
-        if self.ipsec.is_none() && found.ipsec.is_some() {
-            self.ipsec = found.ipsec;
-            new.push("ipsec");
-        }
-        if let Some(found) = found.openvpn {
-            let known = self.openvpn.get_or_insert_with(|| openvpn::Settings { servers: Vec::new(), ..found.clone() });
-            let before = known.servers.len();
-            known
-                .servers
-                .extend(found.servers.into_iter().filter(|server| !known.servers.contains(server)).collect::<Vec<_>>());
-            if known.servers.len() > before {
-                new.push("openvpn");
-            }
-        }
+        new.extend(absorb(&mut self.strongswan, found.strongswan).then_some("strongswan"));
+        new.extend(absorb(&mut self.ipsec, found.ipsec).then_some("ipsec"));
+        let has_new = found.openvpn.is_some_and(|found| openvpn::absorb(&mut self.openvpn, found));
+        new.extend(has_new.then_some("openvpn"));
         new
     }
 
@@ -197,198 +161,87 @@ impl Config {
     pub fn is_empty(&self) -> bool {
         self.strongswan.is_none() && self.ipsec.is_none() && self.openvpn.is_none() && self.sockets.is_none()
     }
-}
 
-impl Surroundings {
-    fn asks_for_ipsec(&self) -> bool {
-        self.ipsec_config.is_some() || self.sudo
+    /// What keeps others from asking, and from seeing names.
+    pub fn protection(&self) -> Protection {
+        Protection { shows_names: self.terms.identities == Identities::Plain, web: self.web.clone() }
     }
 }
 
-impl File {
-    fn read(text: &str) -> Result<Self, String> {
-        let mut file = Section::of(yaml::parse(text)?, "")?;
-        let read = Self {
-            vici_socket: file.text("vici_socket")?,
-            server_name: file.text("server_name")?,
-            ovpntcpstatus: file.text_of(["ovpntcpstatus", "ovpn_tcp_status"])?.map(PathBuf::from),
-            ovpnudpstatus: file.text_of(["ovpnudpstatus", "ovpn_udp_status"])?.map(PathBuf::from),
-            openvpn: file.sections("openvpn", FileServer::read)?,
-            ipsec_config: file.text("ipsec_config")?.map(PathBuf::from),
-            ipsec_command: file.texts("ipsec_command")?,
-            sockets: file.sections("sockets", spec)?,
-            metrics: file.section("metrics", FileMetrics::read)?,
-            max_series: file.number("max_series")?,
-            identities: file.text("identities")?,
-            identities_key_file: file.text("identities_key_file")?.map(PathBuf::from),
-            web: file.section("web", FileWeb::read)?,
-        };
-        file.end()?;
-        Ok(read)
-    }
-
-    fn meaning(self, surroundings: &Surroundings) -> Result<Config, String> {
-        let gateway = self.server_name.unwrap_or_else(|| surroundings.hostname.clone());
-        let ipsec = self.ipsec_config.is_some() || self.ipsec_command.is_some() || surroundings.asks_for_ipsec();
-        if self.ipsec_command.as_ref().is_some_and(|words| words.iter().all(String::is_empty)) {
-            return Err("ipsec_command: no command".into());
-        }
-        let servers = servers(self.ovpntcpstatus, self.ovpnudpstatus, self.openvpn)?;
-        let rules = rules(&self.sockets)?;
-        let socket = self.vici_socket.map(|text| address(&text)).transpose()?;
-        let metrics = self.metrics;
-        let identity = metrics.client.as_deref().map_or(Ok(Identity::default()), identity)?;
-        let (identities, key_file) = identities(self.identities.as_deref(), self.identities_key_file)?;
-        let most_series = Some(self.max_series.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
-        let most_clients = metrics.max_clients.unwrap_or(MOST_CLIENTS);
-        let seconds = metrics.certificate_interval.map(|seconds| Duration::from_secs(seconds.into()));
-        let certificate_interval = seconds.unwrap_or(CERTIFICATE_INTERVAL);
-        Ok(Config {
-            strongswan: socket.map(|socket| {
-                let gateway = gateway.clone();
-                strongswan::Settings { socket, gateway, identity, certificate_interval, most_clients }
-            }),
-            ipsec: ipsec.then(|| ipsec_settings(self.ipsec_config, self.ipsec_command, surroundings)),
-            openvpn: (!servers.is_empty()).then(|| openvpn::Settings {
-                servers,
-                gateway: gateway.clone(),
-                most_clients,
-            }),
-            sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
-            terms: Terms { without: groups(&metrics.without)?, most_series, identities },
-            key_file,
-            web: self.web.meaning()?,
-            gateway,
-        })
+impl Protection {
+    /// What protected and would not any more, though nothing in the new configuration says that this is meant: a file
+    /// that was cut in the middle is valid, too.
+    pub fn lost_by(&self, after: &Config) -> Option<ConfigError> {
+        let shows_names = after.terms.identities == Identities::Plain && after.key_file.is_none();
+        let names = "clients' names were not shown, and now they are; identities: plain says that this is meant";
+        let lost = (!self.shows_names && shows_names && !after.says_identities).then_some(("identities", names));
+        let (path, message) = lost.or_else(|| after.web.loses(&self.web))?;
+        Some(ConfigError { path: path.into(), line: None, message: message.into() })
     }
 }
 
-impl FileMetrics {
-    fn read(section: &mut Section) -> Result<Self, String> {
-        Ok(Self {
-            without: section.texts("without")?.unwrap_or_default(),
-            client: section.text("client")?,
-            max_clients: section.number("max_clients")?,
-            certificate_interval: section.number("certificate_interval")?,
-        })
+/// Whether a source is new.
+fn absorb<T>(known: &mut Option<T>, found: Option<T>) -> bool {
+    let is_new = known.is_none() && found.is_some();
+    if is_new {
+        *known = found;
     }
+    is_new
 }
 
-impl FileServer {
-    fn read(section: &mut Section) -> Result<Self, String> {
-        Ok(Self {
-            status: section.text("status")?.ok_or_else(|| section.missing("status"))?.into(),
-            name: section.text("name")?,
-            protocol: section.text("protocol")?,
-            stale_after: section.number("stale_after")?,
-        })
-    }
-}
-
-/// One entry of `sockets`.
-fn spec(section: &mut Section) -> Result<Spec, String> {
-    Ok(Spec {
-        name: section.text("name")?,
-        srchost: section.text_of(["host", "srcHost"])?,
-        srcport: section.text_of(["port", "srcPort"])?,
-        dsthost: section.text("dstHost")?,
-        dstport: section.text("dstPort")?,
-        protocol: section.text("protocol")?,
-        process: section.text_of(["process", "processName"])?,
-        status: section.text("status")?,
-    })
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    Address::parse(text)
-        .ok_or_else(|| format!("vici_socket: {text:?} is neither a path, nor unix:///path, nor tcp://host:port"))
-}
-
-fn identity(word: &str) -> Result<Identity, String> {
-    match word {
-        "remote-id" => Ok(Identity::Remote),
-        "user" => Ok(Identity::User),
-        _ => Err(format!("metrics.client: {word:?} is neither \"remote-id\" nor \"user\"")),
-    }
+/// A path of the machine whose files stand under `root`.
+fn under(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 /// How clients are shown, and where the key for it is.
-fn identities(word: Option<&str>, key_file: Option<PathBuf>) -> Result<(Identities, Option<PathBuf>), String> {
-    match (word, key_file) {
-        (Some("hashed"), Some(path)) if !path.as_os_str().is_empty() => Ok((Identities::Off, Some(path))),
-        (Some("hashed"), _) => {
-            Err("identities: hashed names need a key, and identities_key_file does not say where".into())
+fn identities(
+    word: Option<Located<String>>,
+    key_file: Option<Located<String>>,
+) -> Result<(Identities, Option<PathBuf>), ConfigError> {
+    let has_key = key_file.is_some();
+    let path = key_file.as_ref().map(|path| PathBuf::from(&path.value)).filter(|path| !path.as_os_str().is_empty());
+    if let Some(word) = &word {
+        let identities = match word.value.as_str() {
+            "plain" => Identities::Plain,
+            "off" => Identities::Off,
+            "hashed" if path.is_some() => return Ok((Identities::Off, path)),
+            "hashed" => {
+                return Err(word.error("hashed names need a key, and identities_key_file does not say where"));
+            }
+            other => {
+                return Err(word.error(format!("{other:?} is neither \"plain\", nor \"hashed\", nor \"off\"")));
+            }
+        };
+        if !has_key {
+            return Ok((identities, None));
         }
-        (_, Some(_)) => Err("identities_key_file: the key is for identities: hashed".into()),
-        (None | Some("plain"), None) => Ok((Identities::Plain, None)),
-        (Some("off"), None) => Ok((Identities::Off, None)),
-        (Some(word), None) => Err(format!("identities: {word:?} is neither \"plain\", nor \"hashed\", nor \"off\"")),
+    }
+    match key_file {
+        Some(path) => Err(path.error("the key is for identities: hashed")),
+        None => Ok((Identities::Plain, None)),
     }
 }
 
-fn groups(words: &[String]) -> Result<Groups, String> {
-    words.iter().try_fold(Groups::default(), |groups, word| {
-        match Group::ALL.into_iter().find(|group| group.word() == word) {
+fn groups(words: Option<Vec<Located<String>>>) -> Result<Groups, ConfigError> {
+    words.into_iter().flatten().try_fold(Groups::default(), |groups, word| {
+        match Group::ALL.into_iter().find(|group| group.word() == word.value) {
             Some(group) => Ok(groups.with(group)),
             None => {
                 let known = Group::ALL.map(Group::word).join(", ");
-                Err(format!("metrics.without: {word:?} is none of {known}"))
+                Err(word.error(format!("{:?} is none of {known}", word.value)))
             }
         }
     })
 }
 
-/// The flag wins over the file, and both over the default.
-fn ipsec_settings(
-    config: Option<PathBuf>,
-    command: Option<Vec<String>>,
-    surroundings: &Surroundings,
-) -> ipsec::Settings {
-    let mut command = command.unwrap_or_else(|| vec!["ipsec".into(), "statusall".into()]);
-    if surroundings.sudo {
-        command.insert(0, "sudo".into());
-    }
-    let config = surroundings.ipsec_config.clone().or(config).unwrap_or_else(|| IPSEC_CONF.into());
-    ipsec::Settings { config, command }
-}
-
-fn servers(tcp: Option<PathBuf>, udp: Option<PathBuf>, list: Vec<FileServer>) -> Result<Vec<openvpn::Server>, String> {
-    let is_path = |status: &PathBuf, key: &str| match status.as_os_str().is_empty() {
-        true => Err(format!("{key}: a status file without a path")),
-        false => Ok(()),
-    };
-    let mut servers = Vec::new();
-    let named = [("ovpntcpstatus", tcp, openvpn::Protocol::Tcp), ("ovpnudpstatus", udp, openvpn::Protocol::Udp)];
-    for (key, status, protocol) in named {
-        let Some(status) = status else { continue };
-        is_path(&status, key)?;
-        servers.push(openvpn::Server { name: None, status, protocol: Some(protocol), stale_after: None });
-    }
-    for (index, FileServer { status, name, protocol, stale_after }) in list.into_iter().enumerate() {
-        is_path(&status, &format!("openvpn[{index}].status"))?;
-        let protocol = protocol.map(|word| protocol_of(&word, index)).transpose()?;
-        servers.push(openvpn::Server { name, status, protocol, stale_after: stale_after.map(i64::from) });
-    }
-    Ok(servers)
-}
-
-/// `tcp` or `udp`, with or without what OpenVPN's own `proto` may add (`tcp4-server`).
-fn protocol_of(word: &str, index: usize) -> Result<openvpn::Protocol, String> {
-    match word.get(..3) {
-        Some("tcp") => Ok(openvpn::Protocol::Tcp),
-        Some("udp") => Ok(openvpn::Protocol::Udp),
-        _ => Err(format!("openvpn[{index}].protocol: {word:?} is neither \"tcp\" nor \"udp\"")),
-    }
-}
-
-fn rules(list: &[Spec]) -> Result<Vec<Rule>, String> {
-    let rule = |(index, spec)| Rule::new(spec).map_err(|complaint| format!("sockets[{index}].{complaint}"));
-    list.iter().enumerate().map(rule).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::openvpn::Protocol;
+    use crate::source::socket::Address;
 
     fn here() -> Surroundings {
         Surroundings { hostname: "gateway".into(), ..Surroundings::default() }
@@ -399,7 +252,7 @@ mod tests {
     }
 
     fn complaint(text: &str) -> String {
-        Config::parse(text, &here()).expect_err(text)
+        Config::parse(text, &here()).expect_err(text).to_string()
     }
 
     #[test]
@@ -414,7 +267,7 @@ mod tests {
         let servers = config.openvpn.expect("OpenVPN").servers;
         assert_eq!(servers[2].name.as_deref(), Some("office"));
         let found: Vec<_> = servers.iter().map(|s| (s.status.to_str().unwrap(), s.protocol)).collect();
-        let (tcp, udp) = (Some(openvpn::Protocol::Tcp), Some(openvpn::Protocol::Udp));
+        let (tcp, udp) = (Some(Protocol::Tcp), Some(Protocol::Udp));
         assert_eq!(found, [("/a", tcp), ("/b", udp), ("/c", tcp), ("/d-*.status", None)]);
         let ipsec = config.ipsec.expect("ipsec");
         assert_eq!((ipsec.config, ipsec.command), (PathBuf::from("/e"), vec!["ipsec".into(), "status".into()]));
@@ -460,18 +313,65 @@ mod tests {
             ("metrics: {client: cn}", "metrics.client: \"cn\" is neither \"remote-id\" nor \"user\""),
             (
                 "metrics: {without: [sas, sa]}",
-                "metrics.without: \"sa\" is none of clients, tunnels, sas, pools, certificates, events, daemons",
+                "metrics.without[1]: \"sa\" is none of clients, tunnels, sas, pools, certificates, events, daemons",
             ),
-            ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].srcPort: \"http\" is not a port"),
+            ("sockets:\n  - {name: a}\n  - {name: b, port: http}", "sockets[1].port: \"http\" is not a port"),
             ("web: {listen: [\":1\", \":x\"]}", "web.listen[1]: \":x\": \"x\" is not a port"),
-            ("web: {allow: []}", "web.allow: an empty list would let nobody in"),
+            ("web: {allow: []}", "web.allow: names no network"),
+            ("web: {listen: []}", "web.listen: names no address"),
+            ("web:\n  listen:", "web.listen: names no address"),
+            ("web: {basic_auth_users: {}}", "web.basic_auth_users: names no user"),
+            ("web:\n  tls_server_config:", "web.tls_server_config: names no certificate"),
+            ("vici_socket: /a\nweb:", "web: nothing is written in it; leave it out, or write web: {open: true}"),
+            ("web: ~", "web: nothing is written in it; leave it out, or write web: {open: true}"),
+            ("web: {open: maybe}", "web.open: expected true or false"),
             ("web:\n  sessions: false\n  #- 192.0.2.0/24\n  allow:", "web.allow: names no network"),
             ("web:\n  basic_auth_users:", "web.basic_auth_users: names no user"),
-            ("web: {allow: [lan]}", "web.allow: \"lan\" is neither an address nor a network as 192.0.2.0/24"),
+            (
+                "web: {allow: [\"::1\", lan]}",
+                "web.allow[1]: \"lan\" is neither an address nor a network as 192.0.2.0/24",
+            ),
             ("web: {basic_auth_users: {\"\": x}}", "web.basic_auth_users: \"\" can't be a user's name"),
             (
                 "web: {basic_auth_users: {ann: secret}}",
                 "web.basic_auth_users.ann: what is written there is no bcrypt hash; --hash-password makes one",
+            ),
+            ("sockets: [{port: 1}]", "sockets[0].name: missing"),
+            (
+                "sockets:\n  - name: a\n    processName: (",
+                "sockets[0].processName: \"(\" is not a regular expression: found open group without closing ')'",
+            ),
+            ("sockets: [{name: a, host: b c}]", "sockets[0].host: \"b c\" is neither an address nor a host name"),
+            ("sockets: [{name: a, srcHost: b c}]", "sockets[0].srcHost: \"b c\" is neither an address nor a host name"),
+            (
+                "openvpn:\n- status: /a\n  protocol: tcpfoo",
+                "openvpn[0].protocol: \"tcpfoo\" is neither \"tcp\" nor \"udp\"",
+            ),
+            ("openvpn: [{name: a}]", "openvpn[0]: missing field `status`"),
+            (
+                "openvpn: [{status: /a, stale_after: soon}]",
+                "openvpn[0].stale_after: \"soon\" is not a time as 180, 90s, 3m, 2h or 1d",
+            ),
+            ("openvpn: [a]", "openvpn[0]: expected keys with values"),
+            ("openvpn: a", "openvpn: expected a list"),
+            ("ipsec_command: ipsec", "ipsec_command: expected a list"),
+            ("ipsec_command:\n- a\n-", "ipsec_command: nothing behind the dash"),
+            ("vici_socket: [a]", "vici_socket: expected a text"),
+            ("max_series: 1e3", "max_series: \"1e3\" is not a whole number"),
+            (
+                "ovpn_tcp_status: /a\novpntcpstatus: /b",
+                "duplicate field `ovpntcpstatus`: it is the same as `ovpn_tcp_status`",
+            ),
+            (
+                "a: b",
+                "unknown field `a` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
+                ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, max_series, identities, identities_key_file, \
+                web)",
+            ),
+            ("[a]", "expected keys with values"),
+            (
+                "identities: \"x at line 9\"",
+                "identities: \"x at line 9\" is neither \"plain\", nor \"hashed\", nor \"off\"",
             ),
             ("identities: none", "identities: \"none\" is neither \"plain\", nor \"hashed\", nor \"off\""),
             ("identities: hashed", "identities: hashed names need a key, and identities_key_file does not say where"),
@@ -482,7 +382,6 @@ mod tests {
             assert_eq!(words, expected);
             assert_eq!(place.parse(), Ok(text.lines().count()), "{said}: the last line");
         }
-        assert!(complaint("openvpn:\n  - {name: a}").contains("missing field `status`"));
     }
 
     const HASH: &str = "$2y$04$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i";
@@ -498,7 +397,11 @@ mod tests {
         let allow = web.allow.expect("networks");
         assert!(allow.contains([192, 0, 2, 9].into()) && !allow.contains([192, 0, 3, 9].into()));
         assert!(web.hides_sessions && web.users.iter().any(|(name, _)| name == "ann"));
-        assert_eq!(parse("web: {sessions: true}").web, Web::default());
+        assert_eq!(parse("web: {}").web, Web::default());
+        assert_eq!(
+            parse("web: {sessions: off}").web,
+            Web { hides_sessions: true, says_sessions: true, ..Web::default() }
+        );
     }
 
     #[test]
@@ -506,16 +409,181 @@ mod tests {
         let users =
             Config::web_file(&format!("basic_auth_users:\n  ann: {HASH}\nhttp_server_config: {{http2: false}}\n"));
         assert_eq!(users.expect("users").users.len(), 1);
-        assert!(Config::web_file("# nothing\n").expect("no users").users.is_empty());
-        for (text, complaint) in [
-            ("tls_server_config: {cert_file: a}", "tls_server_config: missing field `key_file`"),
-            ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added"),
-            ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: what is written there is no bcrypt hash"),
-            ("basic_auth_user: {}", "unknown field `basic_auth_user`"),
+        let tls = match cfg!(feature = "tls") {
+            true => "tls_server_config: missing field `key_file` at line 1",
+            false => {
+                "tls_server_config: built without TLS; `cargo build --features tls` has it, or a reverse proxy at line 1"
+            }
+        };
+        for (text, expected) in [
+            ("tls_server_config: {cert_file: a}", tls),
+            ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added at line 1"),
+            (
+                "basic_auth_users: {ann: secret}",
+                "basic_auth_users.ann: what is written there is no bcrypt hash; --hash-password makes one at line 1",
+            ),
+            (
+                "basic_auth_user: {}",
+                "unknown field `basic_auth_user` (known: basic_auth_users, tls_server_config, http_server_config) at line 1",
+            ),
+            ("", "empty: it names neither users nor certificates at line 1"),
+            ("# nothing\n", "empty: it names neither users nor certificates at line 1"),
+            ("{}", "empty: it names neither users nor certificates at line 1"),
+            ("http_server_config: {}\nbasic_auth_users:\n", "basic_auth_users: names no user at line 2"),
+            ("basic_auth_users: {}", "basic_auth_users: names no user at line 1"),
+            ("basic_auth_users: {}\ntls_server_config:", "basic_auth_users: names no user at line 1"),
+            ("tls_server_config:", "tls_server_config: names no certificate at line 1"),
         ] {
-            let said = Config::web_file(text).expect_err(text);
-            assert!(said.starts_with(complaint) && !said.contains("secret"), "{said}");
+            let said = Config::web_file(text).expect_err(text).to_string();
+            assert_eq!(said, expected);
         }
+    }
+
+    #[test]
+    fn what_protected_is_not_lost_without_a_word() {
+        let users = format!("  basic_auth_users: {{ann: {HASH}}}\n");
+        let allow = "  allow: [192.0.2.0/24]\n";
+        let (password, network) = (
+            "web.basic_auth_users: a password was asked for, and now none is; web: {open: true} says that this is meant",
+            "web.allow: only some networks could ask, and now all can; web: {open: true} says that this is meant",
+        );
+        let listen = "web.listen: only some addresses were listened on, and now all are; web: {open: true} says that this is meant";
+        let sessions =
+            "web.sessions: the session pages were off, and now they are on; sessions: true says that this is meant";
+        let names =
+            "identities: clients' names were not shown, and now they are; identities: plain says that this is meant";
+        let hashed = "identities: hashed\nidentities_key_file: /k\n";
+        for (before, after, lost) in [
+            (format!("web:\n{users}"), "vici_socket: /a\n".to_owned(), Some(password)),
+            (format!("web:\n{users}"), "# nothing\n".to_owned(), Some(password)),
+            (format!("web:\n{users}"), format!("web:\n{allow}"), Some(password)),
+            (format!("web:\n{users}{allow}"), format!("web:\n{users}"), Some(network)),
+            (format!("web:\n{users}{allow}"), "web: {open: false}".to_owned(), Some(password)),
+            (format!("web:\n{users}{allow}"), "web: {open: true}".to_owned(), None),
+            (format!("web:\n{users}{allow}"), format!("web:\n  open: true\n{allow}"), None),
+            (format!("web:\n{allow}"), "web: {allow: [\"::/0\"]}".to_owned(), None),
+            ("vici_socket: /a".to_owned(), "vici_socket: /b".to_owned(), None),
+            ("web: {open: true}".to_owned(), "vici_socket: /b".to_owned(), None),
+            ("vici_socket: /a".to_owned(), format!("web:\n{users}{allow}"), None),
+            ("web: {listen: [\"127.0.0.1:9234\"]}".to_owned(), String::new(), Some(listen)),
+            ("web: {listen: [\"127.0.0.1:9234\"]}".to_owned(), format!("web:\n{allow}"), None),
+            ("web: {listen: [\"127.0.0.1:9234\"]}".to_owned(), "web: {listen: [\":9234\"]}".to_owned(), None),
+            ("web: {sessions: false}".to_owned(), String::new(), Some(sessions)),
+            ("web: {sessions: false}".to_owned(), "web: {open: true}".to_owned(), Some(sessions)),
+            ("web: {sessions: false}".to_owned(), "web: {sessions: true}".to_owned(), None),
+            ("identities: off".to_owned(), String::new(), Some(names)),
+            ("identities: off".to_owned(), "web: {open: true}".to_owned(), Some(names)),
+            ("identities: off".to_owned(), "identities: plain".to_owned(), None),
+            ("identities: off".to_owned(), hashed.to_owned(), None),
+            (hashed.to_owned(), String::new(), Some(names)),
+            (hashed.to_owned(), "identities: off".to_owned(), None),
+        ] {
+            let said = parse(&before).protection().lost_by(&parse(&after)).map(|error| error.to_string());
+            assert_eq!(said.as_deref(), lost, "{before} then {after}");
+        }
+    }
+
+    #[test]
+    fn losing_tls_or_the_clients_certificate_is_no_accident_either() {
+        let tls = |client_ca| crate::http::TlsFiles {
+            certificate: "/c".into(),
+            key: "/k".into(),
+            client_ca,
+            only_tls13: false,
+        };
+        let with = |tls, open| Config { web: Web { tls, open, ..Web::default() }, ..Config::default() };
+        use crate::http::ClientAuth::{IfGiven, Required};
+        let lost = |before, after, open| {
+            let lost = with(before, false).protection().lost_by(&with(after, open));
+            lost.map(|error| error.message.split(',').next().unwrap_or_default().to_owned())
+        };
+        let (plain, some) = (tls(None), tls(Some(("/ca".into(), Required))));
+        let given = tls(Some(("/ca".into(), IfGiven)));
+        assert_eq!(lost(Some(plain.clone()), None, false).as_deref(), Some("there was TLS"));
+        assert_eq!(lost(Some(plain.clone()), None, true), None);
+        for after in [None, Some(plain.clone()), Some(given.clone())] {
+            let found = lost(Some(some.clone()), after.clone(), false);
+            assert_eq!(found.as_deref(), Some("a client's certificate was asked for"), "{after:?}");
+            assert_eq!(lost(Some(some.clone()), after, true), None);
+        }
+        assert_eq!(lost(Some(given), Some(plain), false), None, "nobody had to show one");
+        assert_eq!(lost(None, None, false), None);
+    }
+
+    #[test]
+    fn what_generators_of_configurations_write_is_read() {
+        let config = parse(
+            "%YAML 1.2\n---\nx-hosts: &hosts\n  protocol: tcp\n  status: listen\nx-words: [&command ipsec, statusall]\n\
+             vici_socket: |\n  /run/vici\nserver_name: !!str 1194\nsockets:\n  - <<: *hosts\n    name: a\n    port: 22\n  - name: b\n    \
+             <<: *hosts\n    status: established\nipsec_command: [*command, status]\nweb:\n  sessions: no\n  basic_auth_users:\n    \
+             ann: >-\n      HASH\n...\n"
+                .replace("HASH", HASH)
+                .as_str(),
+        );
+        let strongswan = config.strongswan.expect("strongSwan");
+        assert_eq!((strongswan.socket, strongswan.gateway), (Address::Unix("/run/vici".into()), "1194".into()));
+        assert_eq!(config.ipsec.expect("ipsec").command, ["ipsec", "status"]);
+        let rules = config.sockets.expect("sockets").rules;
+        assert_eq!(rules.iter().map(|rule| rule.name()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(config.web.hides_sessions && config.web.users.len() == 1);
+    }
+
+    #[test]
+    fn a_key_is_named_with_the_line_it_has_whatever_stands_around_it() {
+        for (text, expected) in [
+            // A text in quotes that looks like the same key.
+            (
+                "server_name: \"\n\n  sockets:\n  - protocol: q\"\nsockets:\n  - name: a\n    protocol: sctp\n",
+                "sockets[0].protocol: \"sctp\" is none of tcp, tcp4, tcp6, udp, udp4, udp6 at line 7",
+            ),
+            // A value that speaks of a line.
+            (
+                "\nidentities: \"x at line 9\"\n",
+                "identities: \"x at line 9\" is neither \"plain\", nor \"hashed\", nor \"off\" at line 2",
+            ),
+            // A rule that is taken over from elsewhere: the line where it is written.
+            (
+                "x-a: &a\n  protocol: sctp\nsockets:\n  - <<: *a\n    name: b\n",
+                "sockets[0].protocol: \"sctp\" is none of tcp, tcp4, tcp6, udp, udp4, udp6 at line 2",
+            ),
+            // Several in one line, and lists that go over several.
+            ("sockets: [{name: a},\n  {name: b,\n   port: x}]\n", "sockets[1].port: \"x\" is not a port at line 3"),
+            ("web:\n  listen: [\":1\",\n\n    \":x\"]\n", "web.listen[1]: \":x\": \"x\" is not a port at line 4"),
+            (
+                "web:\n  allow:\n  - ::1\n  - x\n",
+                "web.allow[1]: \"x\" is neither an address nor a network as 192.0.2.0/24 at line 4",
+            ),
+            // Nothing behind the last sign of a file has no line of its own.
+            (
+                "server_name: a\n? ",
+                "unknown field `` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
+                 ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, max_series, identities, identities_key_file, \
+                 web) at line 2",
+            ),
+            ("openvpn:\n  - name: a\n\n  - name: b\n", "openvpn[0]: missing field `status` at line 2"),
+            ("openvpn:\n  - status: a\n\n  - name: b\n", "openvpn[1]: missing field `status` at line 4"),
+            (
+                "metrics:\n  without: [sas,\n    sa]\n",
+                "metrics.without[1]: \"sa\" is none of clients, tunnels, sas, pools, certificates, events, daemons at line 3",
+            ),
+        ] {
+            assert_eq!(complaint(text), expected);
+        }
+    }
+
+    #[test]
+    fn keys_for_elsewhere_are_passed_over_at_the_top_and_nowhere_else() {
+        assert!(parse("x-a: 1\nx-b: {c: [d]}\n").is_empty());
+        assert!(complaint("web: {x-a: 1}").starts_with("web: unknown field `x-a`"));
+        assert!(complaint("X-a: 1").starts_with("unknown field `X-a`"));
+    }
+
+    #[test]
+    fn a_time_may_have_a_unit() {
+        let config =
+            parse("openvpn: [{status: /a, stale_after: 3m}]\nvici_socket: /x\nmetrics: {certificate_interval: 2h}\n");
+        assert_eq!(config.openvpn.expect("OpenVPN").servers[0].stale_after, Some(180));
+        assert_eq!(config.strongswan.expect("strongSwan").certificate_interval, Duration::from_secs(7200));
     }
 
     #[test]
@@ -548,13 +616,6 @@ mod tests {
         assert_eq!(ipsec.config, PathBuf::from("/flag"));
         assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
         assert!(Config::parse("", &surroundings).expect("valid").ipsec.is_some());
-    }
-
-    #[test]
-    fn the_places_that_are_looked_at_are_said() {
-        let tried = |source| LOOKED_FOR.iter().find(|(name, _)| *name == source).expect("a source").1;
-        assert_eq!(tried("openvpn"), STATUS_FILES.join(", "));
-        assert!(tried("ipsec").starts_with(IPSEC_CONF));
     }
 
     #[test]

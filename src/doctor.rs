@@ -58,6 +58,14 @@ impl Verdict {
     }
 }
 
+impl Finding {
+    /// What was found and what to do, without the source.
+    pub fn in_one_line(self) -> String {
+        let Self { thing, words, remedy, .. } = self;
+        format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
+    }
+}
+
 impl fmt::Display for Finding {
     /// A line, and one below it for what to do; nothing that a peer chose leaves its line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

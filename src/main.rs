@@ -1,17 +1,17 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
-use std::fs;
 use std::io::{self, BufRead as _, IsTerminal, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
 use std::sync::Arc;
 
-use gateway_exporter::app::{App, Discover, catalogue};
+use gateway_exporter::app::{App, catalogue};
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::collector::Error;
-use gateway_exporter::config::{self, Config, Surroundings, Web, WebFile};
+use gateway_exporter::config::load::{self, Loaded};
+use gateway_exporter::config::{Protection, Web};
 use gateway_exporter::doctor::{self, Finding, Verdict};
 use gateway_exporter::http::{self, Entrance, Guard, Limits, Tls};
 use gateway_exporter::own;
@@ -24,21 +24,8 @@ use nix::sys::termios::{self, LocalFlags, SetArg};
 
 mod journal;
 
-/// Where a configuration is looked for when none is named: as the originals do, then for the whole machine.
-const CONFIG_FILES: [&str; 3] = ["exporter.yaml", "config/config.yml", "/etc/gateway-exporter.yaml"];
-
-/// Where it listens unless something else is said: every address.
-const EVERYWHERE: &str = ":9234";
-
 /// What of a password bcrypt takes.
 const LONGEST_PASSWORD: usize = 72;
-
-/// What is watched, and how to look for more.
-struct Watched {
-    config: Config,
-    discover: Option<Box<Discover>>,
-    origin: String,
-}
 
 /// The exit status where a source is down.
 const DOWN: u8 = 1;
@@ -86,7 +73,8 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let watched = read_config(flags).map_err(|complaint| Failure(WRONG, complaint))?;
+    let watched = load::load(flags, hostname()).map_err(|complaint| Failure(WRONG, complaint))?;
+    watched.refused.iter().for_each(|why| log::warn!("{why}"));
     let guard = read_guard(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
     match &flags.task {
         Task::Serve => serve(flags, watched, guard),
@@ -103,12 +91,12 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     }
 }
 
-fn app(flags: &Flags, watched: Watched) -> App {
+fn app(flags: &Flags, watched: Loaded) -> App {
     App::new(watched.config, watched.discover, flags.telemetry_path.clone())
 }
 
 /// Says what would be watched; that the configuration can be read is its being valid.
-fn check(flags: &Flags, watched: Watched) -> App {
+fn check(flags: &Flags, watched: Loaded) -> App {
     let origin = watched.origin.clone();
     let app = app(flags, watched);
     announce(&app, &origin);
@@ -117,15 +105,16 @@ fn check(flags: &Flags, watched: Watched) -> App {
 }
 
 /// Reads the key for clients' names, where there is one.
-fn unlocked(mut watched: Watched) -> Result<Watched, String> {
+fn unlocked(mut watched: Loaded) -> Result<Loaded, String> {
     watched.config.unlock().map_err(|error| format!("identities_key_file: {error}"))?;
     Ok(watched)
 }
 
-fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Failure> {
+fn serve(flags: &Flags, watched: Loaded, guard: Guard) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
     let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
+    let protection = watched.config.protection();
     let app = Arc::new(app(flags, watched));
     announce(&app, &origin);
     let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
@@ -135,7 +124,7 @@ fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Fail
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
     app.relieve_by(relief);
     announce_door(&app, &entrance, &web);
-    heed(&signals, flags, &app, &mut entrance)?;
+    heed(&signals, flags, &app, &mut entrance, protection)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,12 +143,13 @@ fn scrape(app: &App, output: Option<&Path>) -> Result<ExitCode, Failure> {
 }
 
 /// Says what is right, what is wrong and what to do.
-fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
+fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     // A key that is not there yet is the daemon's to make.
     if watched.config.key_file.as_ref().is_some_and(|path| path.exists()) {
         watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
     }
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
+    let refused = std::mem::take(&mut watched.refused);
     let app = app(flags, watched);
     let mut door = Vec::new();
     for address in &web.listen {
@@ -170,7 +160,9 @@ fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
     }
     app.note_door(door);
     let findings = app.examine();
-    say(&format!("gateway-exporter {}, as {}, {origin}\n\n", own::VERSION, Scene::here().user));
+    say(&format!("gateway-exporter {}, as {}, {origin}\n", own::VERSION, Scene::here().user));
+    refused.iter().for_each(|why| _ = say(&format!("{why}\n")));
+    say("\n");
     say(&doctor::print(&findings));
     Ok(match doctor::summary(&findings).0 {
         Verdict::Bad => ExitCode::from(DOWN),
@@ -179,13 +171,12 @@ fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
 }
 
 fn open_doors(entrance: &Entrance, web: &Web) -> Vec<Finding> {
-    let is_guarded = web.allow.is_some() || !web.users.is_empty();
-    entrance.addresses().into_iter().map(|address| doctor::open_door(address, is_guarded)).collect()
+    entrance.addresses().into_iter().map(|address| doctor::open_door(address, web.is_restricted())).collect()
 }
 
 /// Why an address can't be listened on, and what to do.
 fn shut(error: &Error) -> String {
-    said(doctor::shut_door(error.thing(), error, http::is_ours(error.thing())))
+    doctor::shut_door(error.thing(), error, http::is_ours(error.thing())).in_one_line()
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.
@@ -204,10 +195,16 @@ fn deaf(error: Errno) -> String {
 }
 
 /// Waits for signals until one says that it is over.
-fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
+fn heed(
+    signals: &SigSet,
+    flags: &Flags,
+    app: &App,
+    entrance: &mut Entrance,
+    mut protection: Protection,
+) -> Result<(), String> {
     loop {
         match signals.wait().map_err(deaf)? {
-            Signal::SIGHUP => reload(flags, app, entrance)?,
+            Signal::SIGHUP => reload(flags, app, entrance, &mut protection)?,
             signal => {
                 log::info!("{signal}: ending");
                 command::end_all();
@@ -218,16 +215,15 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> 
 }
 
 /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
-fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
-    let read =
-        read_config(flags).and_then(unlocked).and_then(|watched| Ok((read_guard(&watched.config.web)?, watched)));
-    let (guard, Watched { config, discover, origin }) = match read {
+fn reload(flags: &Flags, app: &App, entrance: &mut Entrance, protection: &mut Protection) -> Result<(), String> {
+    let (guard, Loaded { config, discover, origin, .. }) = match load_again(flags, protection) {
         Ok(read) => read,
         Err(complaint) => {
             log::error!("{complaint}; what was watched before is still watched");
             return Ok(());
         }
     };
+    *protection = config.protection();
     let web = config.web.clone();
     app.reload(config, discover);
     announce(app, &origin);
@@ -245,71 +241,19 @@ fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), Strin
     Ok(())
 }
 
-fn read_config(flags: &Flags) -> Result<Watched, String> {
-    let surroundings =
-        Surroundings { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname: hostname() };
-    let named = flags.config.clone();
-    let file = named.or_else(|| CONFIG_FILES.iter().map(PathBuf::from).find(|path| path.exists()));
-    let mut config = match &file {
-        None => Config { gateway: surroundings.hostname.clone(), ..Config::parse("", &Surroundings::default())? },
-        Some(path) => read_as(path, |text| Config::parse(text, &surroundings))?,
-    };
-    if let (Some(files), Some(path)) = (&mut config.web.tls, &file) {
-        config::anchor(files, path);
+fn load_again(flags: &Flags, protection: &Protection) -> Result<(Guard, Loaded), String> {
+    let loaded = load::load(flags, hostname())?;
+    loaded.refused.iter().for_each(|why| log::warn!("{why}"));
+    if let Some(error) = protection.lost_by(&loaded.config) {
+        return Err(format!("{}: {error}", loaded.origin));
     }
-    set_access(&mut config, flags)?;
-    if !config.is_empty() {
-        let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
-        return Ok(Watched { config, discover: None, origin });
-    }
-    let surroundings = Surroundings { hostname: config.gateway.clone(), ..surroundings };
-    let discover = move || Config::discover("/".as_ref(), &surroundings);
-    config.absorb(discover());
-    Ok(Watched { config, discover: Some(Box::new(discover)), origin: "found on this machine".into() })
+    let loaded = unlocked(loaded)?;
+    Ok((read_guard(&loaded.config.web)?, loaded))
 }
 
 /// The certificates are read anew at every reload.
 fn read_guard(web: &Web) -> Result<Guard, String> {
     Ok(Guard { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
-}
-
-/// What the flags say about access wins over the file.
-fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
-    if let Some(path) = &flags.web_config {
-        let WebFile { users, mut tls } = read_as(path, Config::web_file)?;
-        tls.iter_mut().for_each(|files| config::anchor(files, path));
-        config.web.tls = tls.or(config.web.tls.take());
-        if !users.is_empty() {
-            config.web.users = users;
-        }
-    }
-    if !flags.listen.is_empty() {
-        config.web.listen.clone_from(&flags.listen);
-    }
-    if config.web.listen.is_empty() {
-        config.web.listen.push(EVERYWHERE.into());
-    }
-    Ok(())
-}
-
-/// Reads a file of ours; the error names it.
-fn read_as<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => format!("{name}: not a text in UTF-8"),
-        _ => unreadable(&name, &Error::io(&name, &error)),
-    })?;
-    parse(&text).map_err(|complaint| format!("{name}: {complaint}"))
-}
-
-/// Why a file of ours can't be read, and what to do.
-fn unreadable(name: &str, error: &Error) -> String {
-    said(doctor::target("", name, Some(error), &Scene::around("", name, error)))
-}
-
-/// A finding in one line.
-fn said(Finding { thing, words, remedy, .. }: Finding) -> String {
-    format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
 }
 
 /// Reads a password, from a terminal twice and unseen, and prints its hash.
@@ -364,7 +308,7 @@ fn announce(app: &App, origin: &str) {
     }
     for flaw in app.flaws() {
         let source = flaw.source;
-        log::warn!("{source}: {}", said(flaw));
+        log::warn!("{source}: {}", flaw.in_one_line());
     }
     if watched.is_empty() {
         log::warn!("nothing to watch was found on this machine yet; looking again at every scrape");
@@ -372,10 +316,14 @@ fn announce(app: &App, origin: &str) {
 }
 
 fn announce_door(app: &App, entrance: &Entrance, web: &Web) {
-    app.note_door(open_doors(entrance, web));
+    let found = open_doors(entrance, web);
+    app.note_door(found.clone());
     let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };
     log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
+    for open in found.into_iter().filter(|found| found.verdict == Verdict::Care && !web.open) {
+        log::warn!("{}; web: {{open: true}} says that this is meant", open.in_one_line());
+    }
 }
 
 fn hostname() -> String {

@@ -1,44 +1,25 @@
 //! SipHash-2-4: a short keyed hash that nobody without the key can compute or turn back.
 //!
-//! Defined by Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012). The standard library has a
-//! weaker variant only, whose key can't be chosen.
+//! Defined by Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012). The only file that knows the crate
+//! siphasher; the standard library has a weaker variant, whose key can't be chosen.
 
 use std::fmt;
 
+use siphasher::sip::SipHasher24;
+
 /// A secret of 128 bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key(u64, u64);
+pub struct Key([u8; 16]);
 
 impl Key {
     /// The key that these bytes are.
-    pub fn new(bytes: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-        Self(u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest))
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The hash of some bytes.
     pub fn hash(self, bytes: &[u8]) -> u64 {
-        let mut state = State {
-            v0: self.0 ^ 0x736f_6d65_7073_6575,
-            v1: self.1 ^ 0x646f_7261_6e64_6f6d,
-            v2: self.0 ^ 0x6c79_6765_6e65_7261,
-            v3: self.1 ^ 0x7465_6462_7974_6573,
-        };
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            state.take(u64::from_le_bytes(*word));
-        }
-        // The last word: what is left, and the length in its highest byte.
-        let mut last = (bytes.len() as u64) << 56;
-        for (place, byte) in (0..).step_by(8).zip(rest) {
-            last |= u64::from(*byte) << place;
-        }
-        state.take(last);
-        state.v2 ^= 0xff;
-        for _ in 0..4 {
-            state.round();
-        }
-        state.v0 ^ state.v1 ^ state.v2 ^ state.v3
+        SipHasher24::new_with_key(&self.0).hash(bytes)
     }
 }
 
@@ -46,35 +27,6 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Key")
-    }
-}
-
-struct State {
-    v0: u64,
-    v1: u64,
-    v2: u64,
-    v3: u64,
-}
-
-impl State {
-    fn take(&mut self, word: u64) {
-        self.v3 ^= word;
-        self.round();
-        self.round();
-        self.v0 ^= word;
-    }
-
-    fn round(&mut self) {
-        self.v0 = self.v0.wrapping_add(self.v1);
-        self.v2 = self.v2.wrapping_add(self.v3);
-        self.v1 = self.v1.rotate_left(13) ^ self.v0;
-        self.v3 = self.v3.rotate_left(16) ^ self.v2;
-        self.v0 = self.v0.rotate_left(32);
-        self.v2 = self.v2.wrapping_add(self.v1);
-        self.v0 = self.v0.wrapping_add(self.v3);
-        self.v1 = self.v1.rotate_left(17) ^ self.v2;
-        self.v3 = self.v3.rotate_left(21) ^ self.v0;
-        self.v2 = self.v2.rotate_left(32);
     }
 }
 

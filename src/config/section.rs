@@ -1,158 +1,307 @@
 //! The keys of a section, taken one after the other; what is left at the end is a key that we don't know.
 
-use super::yaml::{Node, Value};
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::document::{Node, Value};
+use super::error::{ConfigError, shown};
 
 /// A mapping whose keys are asked for by name.
-pub(super) struct Section {
+#[derive(Debug)]
+pub(crate) struct Section {
     /// Where it stands, as `sockets[0]`; empty for the file itself.
-    at: String,
+    path: String,
+    line: usize,
     nodes: Vec<(String, Node)>,
     known: Vec<&'static str>,
 }
 
-/// What a section means to its reader.
-type Read<T> = fn(&mut Section) -> Result<T, String>;
+/// What was written for a key, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    path: String,
+    line: usize,
+}
+
+impl<T> Located<T> {
+    /// What is wrong with it.
+    pub(crate) fn error(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError::of(&self.path, self.line, message)
+    }
+
+    /// What it means; `read` says why it means nothing.
+    pub(crate) fn read<U, E: Display>(self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
+        read(&self.value).map_err(|why| self.error(why.to_string()))
+    }
+}
 
 impl Section {
-    /// The section that stands `at`.
-    pub(super) fn of(node: Node, at: &str) -> Result<Self, String> {
+    /// The section that a node is; `path` says where it stands.
+    pub(super) fn of(node: Node, path: &str) -> Result<Self, ConfigError> {
+        let line = node.line;
         let nodes = match node.value {
             Value::Map(nodes) => nodes,
             _ if node.is_nothing() => Vec::new(),
-            _ => {
-                let colon = if at.is_empty() { "" } else { ": " };
-                return Err(format!("{at}{colon}expected keys with values at line {}", node.line));
-            }
+            _ => return Err(ConfigError::of(path, line, "expected keys with values")),
         };
-        Ok(Self { at: at.to_owned(), nodes, known: Vec::new() })
+        Ok(Self { path: path.into(), line, nodes, known: Vec::new() })
     }
 
-    /// How complaints name a key of this section.
-    pub(super) fn path(&self, key: &str) -> String {
-        if self.at.is_empty() { key.to_owned() } else { format!("{}.{key}", self.at) }
+    /// Whether no key is written in it, or none that was not taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
     }
 
-    /// What was written behind a key, if anything was.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
-        self.known.push(key);
-        let at = self.nodes.iter().position(|(name, _)| name == key)?;
-        Some(self.nodes.remove(at).1).filter(|node| !node.is_nothing())
+    /// What is wrong with the section as a whole.
+    pub(crate) fn error(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError::of(&self.path, self.line, message)
     }
 
-    /// A key that says who may do something must not be written with nothing behind it: that would mean everybody.
-    pub(super) fn must_say(&self, key: &str, whom: &str) -> Result<(), String> {
-        match self.nodes.iter().find(|(name, node)| name == key && node.is_nothing()) {
-            Some((_, node)) => Err(format!("{}: names no {whom} at line {}", self.path(key), node.line)),
+    /// What is wrong with one of its keys that is not there.
+    pub(crate) fn error_of(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::of(&self.path_of(key), self.line, message)
+    }
+
+    /// What is wrong with what was written for one of its keys.
+    pub(crate) fn error_at(&self, key: &str, line: usize, message: impl Into<String>) -> ConfigError {
+        ConfigError::of(&self.path_of(key), line, message)
+    }
+
+    /// The line of a key that was not taken yet and has nothing behind it.
+    pub(crate) fn line_of_nothing(&self, key: &str) -> Option<usize> {
+        self.nodes.iter().find(|(name, node)| name == key && node.is_nothing()).map(|(_, node)| node.line)
+    }
+
+    /// The line of a key that was not taken yet.
+    pub(crate) fn line_of(&self, key: &str) -> Option<usize> {
+        self.nodes.iter().find(|(name, _)| name == key).map(|(_, node)| node.line)
+    }
+
+    /// That a key must be written.
+    pub(crate) fn missing(&self, key: &str) -> ConfigError {
+        self.error(format!("missing field `{key}`"))
+    }
+
+    /// A key that says who may do something must not be written with nothing behind it, nor with an empty list: that
+    /// would mean everybody.
+    pub(crate) fn must_name(&self, key: &str, whom: &str) -> Result<(), ConfigError> {
+        let is_empty = |node: &Node| match &node.value {
+            Value::List(nodes) => nodes.is_empty(),
+            Value::Map(nodes) => nodes.is_empty(),
+            _ => node.is_nothing(),
+        };
+        match self.nodes.iter().find(|(name, node)| name == key && is_empty(node)) {
+            Some((_, node)) => Err(ConfigError::of(&self.path_of(key), node.line, format!("names no {whom}"))),
             None => Ok(()),
         }
     }
 
+    /// A text; numbers are texts too.
+    pub(crate) fn text(&mut self, key: &'static str) -> Result<Option<Located<String>>, ConfigError> {
+        let path = self.path_of(key);
+        self.take(key).map(|node| text(node, path)).transpose()
+    }
+
     /// A text that has two names, of which only one may be written.
-    pub(super) fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<String>, String> {
+    pub(crate) fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
         let [key, alias] = names;
-        if self.nodes.iter().filter(|(name, _)| name == key || name == alias).count() > 1 {
-            return Err(format!("duplicate field `{}`: it is the same as `{alias}`", self.path(key)));
+        let mut written = self.nodes.iter().filter(|(name, _)| name == key || name == alias);
+        if let (Some(_), Some((_, node))) = (written.next(), written.next()) {
+            let message = format!("duplicate field `{key}`: it is the same as `{alias}`");
+            return Err(ConfigError::of(&self.path, node.line, message));
         }
         let found = self.text(key)?;
         let other = self.text(alias)?;
         Ok(found.or(other))
     }
 
-    /// A text; numbers are texts too.
-    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<String>, String> {
-        self.take(key).map(|node| text(node, &self.path(key))).transpose()
-    }
-
     /// A whole number.
-    pub(super) fn number<T: TryFrom<u64>>(&mut self, key: &'static str) -> Result<Option<T>, String> {
-        let Some(node) = self.take(key) else { return Ok(None) };
-        let (line, path) = (node.line, self.path(key));
-        let text = text(node, &path)?;
-        let number = text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
-        number.map(Some).ok_or_else(|| format!("{path}: {text:?} is not a whole number, at line {line}"))
-    }
-
-    /// `true` or `false`.
-    pub(super) fn switch(&mut self, key: &'static str) -> Result<Option<bool>, String> {
-        let Some(node) = self.take(key) else { return Ok(None) };
-        match node.value {
-            Value::Plain(word) | Value::Quoted(word) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Value::Plain(word) | Value::Quoted(word) if word.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            _ => Err(format!("{}: expected true or false at line {}", self.path(key), node.line)),
-        }
-    }
-
-    /// A list, each with its place as complaints name it.
-    pub(super) fn list(&mut self, key: &'static str) -> Result<Option<Vec<(String, Node)>>, String> {
-        let Some(node) = self.take(key) else { return Ok(None) };
-        let path = self.path(key);
-        let Value::List(nodes) = node.value else {
-            return Err(format!("{path}: expected a list at line {}", node.line));
+    pub(crate) fn number<T: TryFrom<u64>>(&mut self, key: &'static str) -> Result<Option<T>, ConfigError> {
+        let read = |text: &String| match text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok()) {
+            Some(number) => Ok(number),
+            None => Err(format!("{text:?} is not a whole number")),
         };
-        if let Some(empty) = nodes.iter().find(|node| node.is_nothing()) {
-            return Err(format!("{path}: nothing behind the dash at line {}", empty.line));
-        }
-        Ok(Some(nodes.into_iter().enumerate().map(|(index, node)| (format!("{path}[{index}]"), node)).collect()))
+        self.text(key)?.map(|text| text.read(read)).transpose()
     }
 
-    /// A section within this one; as if it were empty where it is not written.
-    pub(super) fn section<T>(&mut self, key: &'static str, read: Read<T>) -> Result<T, String> {
-        let nothing = Node { line: 0, value: Value::Map(Vec::new()) };
-        let node = self.take(key).unwrap_or(nothing);
-        whole(Self::of(node, &self.path(key))?, read)
+    /// A time: whole seconds, or a number with its unit (`90s`, `3m`, `2h`, `1d`).
+    pub(crate) fn time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+        let read =
+            |text: &String| seconds(text).ok_or_else(|| format!("{text:?} is not a time as 180, 90s, 3m, 2h or 1d"));
+        self.text(key)?
+            .map(|text| text.read(read))
+            .transpose()
+            .map(|time| time.map(|time| Duration::from_secs(time.into())))
+    }
+
+    /// `true` or `false`, or what YAML 1.1 has for these.
+    pub(crate) fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
+        let read = |word: &String| match word.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => Ok(true),
+            "false" | "no" | "off" => Ok(false),
+            _ => Err("expected true or false"),
+        };
+        self.text(key)?.map(|word| word.read(read)).transpose()
+    }
+
+    /// A section within this one; empty where it is not written.
+    pub(crate) fn section(&mut self, key: &'static str) -> Result<Self, ConfigError> {
+        let nothing = Node { line: self.line, value: Value::Map(Vec::new()) };
+        let path = self.path_of(key);
+        Self::of(self.take(key).unwrap_or(nothing), &path)
     }
 
     /// A section that may be missing.
-    pub(super) fn optional<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Option<T>, String> {
-        let path = self.path(key);
-        self.take(key).map(|node| whole(Self::of(node, &path)?, read)).transpose()
+    pub(crate) fn optional(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
+        let path = self.path_of(key);
+        self.take(key).map(|node| Self::of(node, &path)).transpose()
     }
 
     /// A list of sections.
-    pub(super) fn sections<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Vec<T>, String> {
+    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Self>, ConfigError> {
         let list = self.list(key)?.unwrap_or_default();
-        list.into_iter().map(|(path, node)| whole(Self::of(node, &path)?, read)).collect()
+        list.into_iter().map(|(path, node)| Self::of(node, &path)).collect()
     }
 
     /// A list of texts.
-    pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, String> {
-        let texts = |list: Vec<(String, Node)>| list.into_iter().map(|(path, node)| text(node, &path)).collect();
+    pub(crate) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<Located<String>>>, ConfigError> {
+        let texts = |list: Vec<(String, Node)>| list.into_iter().map(|(path, node)| text(node, path)).collect();
         self.list(key)?.map(texts).transpose()
     }
 
     /// Texts by names that are the operator's.
-    pub(super) fn named(&mut self, key: &'static str) -> Result<Vec<(String, String)>, String> {
-        let Some(node) = self.take(key) else { return Ok(Vec::new()) };
-        let inner = Self::of(node, &self.path(key))?;
-        let read = |(name, node)| Ok((String::clone(&name), text(node, &format!("{}.{name}", inner.at))?));
+    pub(crate) fn named(&mut self, key: &'static str) -> Result<Vec<(String, Located<String>)>, ConfigError> {
+        let inner = self.section(key)?;
+        let path = inner.path;
+        let read = |(name, node): (String, Node)| {
+            let path = format!("{path}.{}", shown(&name));
+            Ok((name, text(node, path)?))
+        };
         inner.nodes.into_iter().map(read).collect()
     }
 
-    /// The complaint that a key must be written.
-    pub(super) fn missing(&self, key: &str) -> String {
-        format!("{}: missing field `{key}`", self.at)
-    }
-
     /// Nothing else may be written.
-    pub(super) fn end(self) -> Result<(), String> {
+    pub(crate) fn end(self) -> Result<(), ConfigError> {
         let Some((key, node)) = self.nodes.first() else { return Ok(()) };
-        let colon = if self.at.is_empty() { "" } else { ": " };
-        let known = self.known.join(", ");
-        let key = key.escape_debug();
-        Err(format!("{}{colon}unknown field `{key}` at line {}, known are {known}", self.at, node.line))
+        let message = format!("unknown field `{}` (known: {})", shown(key), self.known.join(", "));
+        Err(ConfigError::of(&self.path, node.line, message))
+    }
+
+    /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file.
+    pub(super) fn drop_extensions(&mut self) {
+        self.nodes.retain(|(key, _)| !key.starts_with("x-"));
+    }
+
+    /// How errors name one of its keys.
+    pub(crate) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// What was written for a key, if anything was.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Node> {
+        self.known.push(key);
+        let at = self.nodes.iter().position(|(name, _)| name == key)?;
+        Some(self.nodes.remove(at).1).filter(|node| !node.is_nothing())
+    }
+
+    /// A list, each entry with its path.
+    fn list(&mut self, key: &'static str) -> Result<Option<Vec<(String, Node)>>, ConfigError> {
+        let Some(node) = self.take(key) else { return Ok(None) };
+        let path = self.path_of(key);
+        let Value::List(nodes) = node.value else {
+            return Err(ConfigError::of(&path, node.line, "expected a list"));
+        };
+        if let Some(empty) = nodes.iter().find(|node| node.is_nothing()) {
+            return Err(ConfigError::of(&path, empty.line, "nothing behind the dash"));
+        }
+        Ok(Some(nodes.into_iter().enumerate().map(|(index, node)| (format!("{path}[{index}]"), node)).collect()))
     }
 }
 
-/// Reads a section to its end.
-fn whole<T>(mut section: Section, read: Read<T>) -> Result<T, String> {
-    let read = read(&mut section)?;
-    section.end()?;
-    Ok(read)
+fn text(node: Node, path: String) -> Result<Located<String>, ConfigError> {
+    match node.value {
+        Value::Plain(value) | Value::Quoted(value) => Ok(Located { value, path, line: node.line }),
+        Value::List(_) | Value::Map(_) => Err(ConfigError::of(&path, node.line, "expected a text")),
+    }
 }
 
-fn text(node: Node, path: &str) -> Result<String, String> {
-    match node.value {
-        Value::Plain(text) | Value::Quoted(text) => Ok(text),
-        Value::List(_) | Value::Map(_) => Err(format!("{path}: expected a text at line {}", node.line)),
+fn seconds(text: &str) -> Option<u32> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let unit = units.into_iter().find(|(letter, _)| text.ends_with(*letter));
+    let (digits, factor) = unit.map_or((text, 1), |(letter, factor)| (text.trim_end_matches(letter), factor));
+    // `3ss` has no number before its unit.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && text.len().saturating_sub(digits.len()) < 2;
+    digits.parse::<u32>().ok().filter(|_| is_number)?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(text: &str) -> Section {
+        Section::of(super::super::document::parse(text).expect(text), "").expect(text)
+    }
+
+    #[test]
+    fn a_switch_is_a_word_of_either_version_of_yaml() {
+        for (word, expected) in [
+            ("true", Some(true)),
+            ("Yes", Some(true)),
+            ("on", Some(true)),
+            ("'true'", Some(true)),
+            ("FALSE", Some(false)),
+            ("no", Some(false)),
+            ("off", Some(false)),
+            ("", None),
+            ("~", None),
+        ] {
+            assert_eq!(section(&format!("a: {word}\n")).switch("a"), Ok(expected), "{word}");
+        }
+        for word in ["y", "n", "1", "0", "truely", "[true]"] {
+            let said = section(&format!("\na: {word}\n")).switch("a").expect_err(word).to_string();
+            assert!(said.starts_with("a: expected ") && said.ends_with(" at line 2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("180", Some(180)),
+            ("90s", Some(90)),
+            ("3m", Some(180)),
+            ("2h", Some(7200)),
+            ("1d", Some(86_400)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", None),
+            ("100000d", None),
+            ("m", None),
+            ("3mm", None),
+            ("3ms", None),
+            ("+3", None),
+            ("-3", None),
+            ("1.5h", None),
+            ("3 m", None),
+            ("0x10", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_named_cut_and_in_its_line() {
+        let left = |text: &str| {
+            let mut section = section(text);
+            let _ = (section.take("a"), section.take("b"));
+            section.end().map_err(|error| error.to_string())
+        };
+        assert_eq!(left("a: 1\nb: 2\n"), Ok(()));
+        assert_eq!(left("a: 1\nc: 2\n"), Err("unknown field `c` (known: a, b) at line 2".into()));
+        let shadow = "root:$6$salt$secret:20228:0:99999:7::: x\n";
+        assert_eq!(left(shadow), Err("unknown field `root…` (known: a, b) at line 1".into()));
+        let long = format!("{}: x\n", "k".repeat(1000));
+        assert_eq!(left(&long), Err(format!("unknown field `{}…` (known: a, b) at line 1", "k".repeat(40))));
     }
 }

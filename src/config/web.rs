@@ -3,9 +3,10 @@
 //! That file's format is the one of all Prometheus exporters:
 //! <https://prometheus.io/docs/prometheus/latest/configuration/https/>.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::section::Section;
+use super::error::ConfigError;
+use super::section::{Located, Section};
 use crate::bcrypt::Hash;
 use crate::http::{self, ClientAuth, Networks, TlsFiles};
 
@@ -14,12 +15,18 @@ use crate::http::{self, ClientAuth, Networks, TlsFiles};
 pub struct Web {
     /// Where to listen; nowhere is said where it is empty.
     pub listen: Vec<String>,
+    /// Whether the file or a flag says where.
+    pub says_listen: bool,
     /// The networks that may ask; all where absent.
     pub allow: Option<Networks>,
     /// The users and the hashes of their passwords; without any, nobody is asked for one.
     pub users: Vec<(String, Hash)>,
+    /// Whether the file says in words that users, networks, certificates that it does not name are left out on purpose.
+    pub open: bool,
     /// Whether the session pages are off.
     pub hides_sessions: bool,
+    /// Whether the file says in words whether they are.
+    pub says_sessions: bool,
     /// Plain HTTP where absent.
     pub tls: Option<TlsFiles>,
 }
@@ -33,110 +40,153 @@ pub struct WebFile {
     pub tls: Option<TlsFiles>,
 }
 
+impl Web {
+    /// Whether not everybody who reaches it may ask for everything.
+    pub fn is_restricted(&self) -> bool {
+        self.allow.is_some() || !self.users.is_empty() || self.tls.as_ref().is_some_and(asks_for_certificate)
+    }
+
+    /// What of these protected before and does not any more: the key, and what is wrong. Where the file says in words
+    /// that it is open, or that the session pages are on, it is meant.
+    pub(super) fn loses(&self, before: &Self) -> Option<(&'static str, &'static str)> {
+        let asks_for_certificate = |web: &Self| web.tls.as_ref().is_some_and(asks_for_certificate);
+        let lost = [
+            (
+                "web.basic_auth_users",
+                !before.users.is_empty() && self.users.is_empty(),
+                "a password was asked for, and now none is; web: {open: true} says that this is meant",
+            ),
+            (
+                "web.allow",
+                before.allow.is_some() && self.allow.is_none(),
+                "only some networks could ask, and now all can; web: {open: true} says that this is meant",
+            ),
+            (
+                "web.tls_server_config",
+                asks_for_certificate(before) && !asks_for_certificate(self),
+                "a client's certificate was asked for, and now none is; web: {open: true} says that this is meant",
+            ),
+            (
+                "web.tls_server_config",
+                before.tls.is_some() && self.tls.is_none(),
+                "there was TLS, and now there is none; web: {open: true} says that this is meant",
+            ),
+            (
+                "web.listen",
+                before.says_listen && !self.says_listen && !self.is_restricted(),
+                "only some addresses were listened on, and now all are; web: {open: true} says that this is meant",
+            ),
+        ];
+        let lost = lost.into_iter().find(|(_, is_lost, _)| *is_lost && !self.open);
+        let sessions = before.hides_sessions && !self.hides_sessions && !self.says_sessions;
+        let message = "the session pages were off, and now they are on; sessions: true says that this is meant";
+        lost.map(|(key, _, message)| (key, message)).or(sessions.then_some(("web.sessions", message)))
+    }
+}
+
 /// The section `web`.
-#[derive(Debug, Default)]
-pub(super) struct FileWeb {
-    listen: Vec<String>,
-    allow: Option<Vec<String>>,
-    basic_auth_users: Vec<(String, String)>,
-    sessions: Option<bool>,
-    tls_server_config: Option<FileTls>,
-}
-
-/// The section `tls_server_config`, which Prometheus' web configuration file has, too.
-#[derive(Debug)]
-struct FileTls {
-    cert_file: PathBuf,
-    key_file: PathBuf,
-    client_ca_file: Option<PathBuf>,
-    client_auth_type: Option<String>,
-    min_version: Option<String>,
-}
-
-impl FileWeb {
-    pub(super) fn read(section: &mut Section) -> Result<Self, String> {
-        section.must_say("allow", "network")?;
-        section.must_say("basic_auth_users", "user")?;
-        Ok(Self {
-            listen: section.texts("listen")?.unwrap_or_default(),
-            allow: section.texts("allow")?,
-            basic_auth_users: section.named("basic_auth_users")?,
-            sessions: section.switch("sessions")?,
-            tls_server_config: FileTls::read(section)?,
-        })
+pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
+    if let Some(line) = file.line_of_nothing("web") {
+        return Err(file.error_at("web", line, "nothing is written in it; leave it out, or write web: {open: true}"));
     }
-
-    pub(super) fn meaning(self) -> Result<Web, String> {
-        let listen = self.listen;
-        for (index, address) in listen.iter().enumerate() {
-            http::check(address).map_err(|complaint| format!("web.listen[{index}]: {complaint}"))?;
-        }
-        let allow = self.allow.as_deref().map(networks).transpose()?;
-        let users = users(self.basic_auth_users, "web.")?;
-        let tls = self.tls_server_config.map(|tls| tls.meaning("web.")).transpose()?;
-        Ok(Web { listen, allow, users, hides_sessions: self.sessions == Some(false), tls })
+    let mut section = file.section("web")?;
+    for (key, whom) in [("listen", "address"), ("allow", "network"), ("basic_auth_users", "user")] {
+        section.must_name(key, whom)?;
     }
-}
-
-impl FileTls {
-    fn read(section: &mut Section) -> Result<Option<Self>, String> {
-        section.optional("tls_server_config", |section| {
-            let mut path = |key| section.text(key).map(|path| path.map(PathBuf::from));
-            let (cert_file, key_file, client_ca_file) =
-                (path("cert_file")?, path("key_file")?, path("client_ca_file")?);
-            Ok(Self {
-                cert_file: cert_file.ok_or_else(|| section.missing("cert_file"))?,
-                key_file: key_file.ok_or_else(|| section.missing("key_file"))?,
-                client_ca_file,
-                client_auth_type: section.text("client_auth_type")?,
-                min_version: section.text("min_version")?,
-            })
-        })
-    }
-
-    fn meaning(self, section: &str) -> Result<TlsFiles, String> {
-        let wrong = |why: String| format!("{section}tls_server_config{why}");
-        if !cfg!(feature = "tls") {
-            return Err(wrong(": built without TLS; `cargo build --features tls` has it, or a reverse proxy".into()));
-        }
-        let auth = match self.client_auth_type.as_deref() {
-            None | Some("" | "NoClientCert") => None,
-            Some("RequireAndVerifyClientCert") => Some(ClientAuth::Required),
-            Some("VerifyClientCertIfGiven") => Some(ClientAuth::IfGiven),
-            Some(other) => {
-                let known = "NoClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert";
-                return Err(wrong(format!(".client_auth_type: {other:?} is none of {known}")));
-            }
-        };
-        let only_tls13 = match self.min_version.as_deref() {
-            None | Some("TLS12") => false,
-            Some("TLS13") => true,
-            Some(other) => return Err(wrong(format!(".min_version: {other:?} is neither TLS12 nor TLS13"))),
-        };
-        let client_ca = match (self.client_ca_file, auth) {
-            (None, None) => None,
-            (Some(path), Some(auth)) => Some((path, auth)),
-            (None, Some(_)) => return Err(wrong(": client_auth_type needs client_ca_file".into())),
-            (Some(_), None) => return Err(wrong(": client_ca_file needs client_auth_type".into())),
-        };
-        Ok(TlsFiles { certificate: self.cert_file, key: self.key_file, client_ca, only_tls13 })
-    }
+    section.must_name("tls_server_config", "certificate")?;
+    let listen = section.texts("listen")?.unwrap_or_default();
+    let says_listen = !listen.is_empty();
+    let listen = listen.into_iter().map(address).collect::<Result<_, _>>()?;
+    let allow = section.texts("allow")?.map(|list| networks(&list)).transpose()?;
+    let users = users(&mut section)?;
+    let open = section.switch("open")?.unwrap_or(false);
+    let sessions = section.switch("sessions")?;
+    let tls = tls(&mut section)?;
+    let web = Web {
+        listen,
+        says_listen,
+        allow,
+        users,
+        open,
+        hides_sessions: sessions == Some(false),
+        says_sessions: sessions.is_some(),
+        tls,
+    };
+    section.end()?;
+    Ok(web)
 }
 
 /// Prometheus' web configuration file; what would be wrong to pass over is an error.
-pub(super) fn toolkit(mut file: Section) -> Result<WebFile, String> {
-    let written = file.named("basic_auth_users")?;
-    let tls = FileTls::read(&mut file)?;
-    file.section("http_server_config", |section| {
-        // Not spoken without TLS, so there is nothing to switch.
-        section.switch("http2")?;
-        match section.take("headers") {
-            Some(_) => Err("http_server_config.headers: no headers can be added".into()),
-            None => Ok(()),
-        }
-    })?;
+pub(super) fn toolkit(mut file: Section) -> Result<WebFile, ConfigError> {
+    if file.is_empty() {
+        return Err(file.error("empty: it names neither users nor certificates"));
+    }
+    file.must_name("basic_auth_users", "user")?;
+    file.must_name("tls_server_config", "certificate")?;
+    let users = users(&mut file)?;
+    let tls = tls(&mut file)?;
+    let mut server = file.section("http_server_config")?;
+    // Not spoken without TLS, so there is nothing to switch.
+    server.switch("http2")?;
+    let line = server.line_of("headers");
+    if server.take("headers").is_some() {
+        return Err(server.error_at("headers", line.unwrap_or_default(), "no headers can be added"));
+    }
+    server.end()?;
     file.end()?;
-    Ok(WebFile { users: users(written, "")?, tls: tls.map(|tls| tls.meaning("")).transpose()? })
+    Ok(WebFile { users, tls })
+}
+
+/// The section `tls_server_config`, which both files have.
+fn tls(file: &mut Section) -> Result<Option<TlsFiles>, ConfigError> {
+    let Some(mut section) = file.optional("tls_server_config")? else { return Ok(None) };
+    if !cfg!(feature = "tls") {
+        return Err(section.error("built without TLS; `cargo build --features tls` has it, or a reverse proxy"));
+    }
+    let certificate = section.text("cert_file")?.ok_or_else(|| section.missing("cert_file"))?;
+    let key = section.text("key_file")?.ok_or_else(|| section.missing("key_file"))?;
+    let authority = section.text("client_ca_file")?;
+    let auth = section.text("client_auth_type")?;
+    let only_tls13 = section.text("min_version")?.map(|word| word.read(|word| is_tls13(word))).transpose()?;
+    let kind = auth.clone().map(|word| word.read(|word| client_auth(word))).transpose()?.flatten();
+    let client_ca = match (authority, kind) {
+        (None, None) => None,
+        (Some(path), Some(kind)) => Some((path.value.into(), kind)),
+        (None, Some(_)) => return Err(section.error("client_auth_type needs client_ca_file")),
+        (Some(_), None) => return Err(section.error("client_ca_file needs client_auth_type")),
+    };
+    section.end()?;
+    Ok(Some(TlsFiles {
+        certificate: certificate.value.into(),
+        key: key.value.into(),
+        client_ca,
+        only_tls13: only_tls13.unwrap_or(false),
+    }))
+}
+
+/// Whether every client must show a certificate.
+fn asks_for_certificate(tls: &TlsFiles) -> bool {
+    matches!(tls.client_ca, Some((_, ClientAuth::Required)))
+}
+
+fn client_auth(word: &str) -> Result<Option<ClientAuth>, String> {
+    match word {
+        "" | "NoClientCert" => Ok(None),
+        "RequireAndVerifyClientCert" => Ok(Some(ClientAuth::Required)),
+        "VerifyClientCertIfGiven" => Ok(Some(ClientAuth::IfGiven)),
+        other => {
+            let known = "NoClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert";
+            Err(format!("{other:?} is none of {known}"))
+        }
+    }
+}
+
+fn is_tls13(word: &str) -> Result<bool, String> {
+    match word {
+        "TLS12" => Ok(false),
+        "TLS13" => Ok(true),
+        other => Err(format!("{other:?} is neither TLS12 nor TLS13")),
+    }
 }
 
 /// Paths are taken from the folder of the file that names them, as Prometheus does.
@@ -148,24 +198,31 @@ pub fn anchor(files: &mut TlsFiles, file: &Path) {
     }
 }
 
-fn networks(list: &[String]) -> Result<Networks, String> {
-    if list.is_empty() {
-        return Err("web.allow: an empty list would let nobody in".into());
-    }
-    Networks::parse(list)
-        .map_err(|text| format!("web.allow: {text:?} is neither an address nor a network as 192.0.2.0/24"))
+fn address(text: Located<String>) -> Result<String, ConfigError> {
+    text.clone().read(|text| http::check(text))?;
+    Ok(text.value)
 }
 
-fn users(written: Vec<(String, String)>, section: &str) -> Result<Vec<(String, Hash)>, String> {
-    let user = |(name, hash): (String, String)| match Hash::parse(&hash) {
-        _ if name.is_empty() || name.contains(':') => {
-            Err(format!("{section}basic_auth_users: {name:?} can't be a user's name"))
+fn networks(list: &[Located<String>]) -> Result<Networks, ConfigError> {
+    let words: Vec<String> = list.iter().map(|word| word.value.clone()).collect();
+    Networks::parse(&words).map_err(|wrong| {
+        let message = format!("{wrong:?} is neither an address nor a network as 192.0.2.0/24");
+        let written = list.iter().find(|word| word.value == wrong);
+        written.map_or_else(|| ConfigError::of("web.allow", 0, message.clone()), |word| word.error(message.clone()))
+    })
+}
+
+/// What was written may be the password itself: it is not repeated.
+fn users(section: &mut Section) -> Result<Vec<(String, Hash)>, ConfigError> {
+    let path = section.path_of("basic_auth_users");
+    let user = |(name, hash): (String, Located<String>)| {
+        if name.is_empty() || name.contains(':') {
+            return Err(ConfigError { path: path.clone(), ..hash.error(format!("{name:?} can't be a user's name")) });
         }
-        // What was written may be the password itself: it is not repeated.
-        Err(why) => {
-            Err(format!("{section}basic_auth_users.{name}: what is written there {why}; --hash-password makes one"))
-        }
-        Ok(hash) => Ok((name, hash)),
+        let hash = hash.read(|text| {
+            Hash::parse(text).map_err(|why| format!("what is written there {why}; --hash-password makes one"))
+        })?;
+        Ok((name, hash))
     };
-    written.into_iter().map(user).collect()
+    section.named("basic_auth_users")?.into_iter().map(user).collect()
 }

@@ -1,6 +1,5 @@
 //! TLS on the wire (RFC 8446, RFC 5246), by rustls: the door takes part in handshakes as it reads heads, without waiting.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -13,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::{ClientAuth, TlsFiles};
-use crate::collector::Error;
+use crate::source::settings_file;
 
 /// More than any handshake and head: who says more is shown out.
 const MOST_RECEIVED: usize = 128 * 1024;
@@ -151,5 +150,5 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| Error::io(&path.display().to_string(), &error).to_string())
+    settings_file::read(path).map_err(|error| error.to_string())
 }

@@ -8,5 +8,6 @@ pub mod file;
 pub mod netlink;
 pub mod process;
 pub mod scene;
+pub mod settings_file;
 pub mod socket;
 pub mod usage;

@@ -235,7 +235,7 @@ class Signals(Laboratory):
         for text, complaint in (
             (f"ovpnudpstatus: {first}\novpntcpstatuz: {second}\n", r"unknown field `ovpntcpstatuz`.* line 2"),
             ("vici_socket: http://x\n", r'vici_socket: "http://x" is neither'),
-            ("sockets:\n  - {name: a}\n  - {name: b, port: http}\n", r'sockets\[1\]\.srcPort: "http" is not a port'),
+            ("sockets:\n  - {name: a}\n  - {name: b, port: http}\n", r'sockets\[1\]\.port: "http" is not a port'),
         ):
             write(text)
             said = re.compile(re.escape(exporter.config) + ": " + complaint + ".*what was watched before is still watched")

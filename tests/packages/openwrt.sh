@@ -307,7 +307,7 @@ config socket 'bad'
 UCI
 start
 same 'refused' 1 "$status"
-grep -q '^not started: .*sockets\[0\].srcPort: "http" is not a port' "$ROOT/tmp/log" || fail "the reason: $(cat "$ROOT/tmp/log")"
+grep -q '^not started: .*sockets\[0\].port: "http" is not a port' "$ROOT/tmp/log" || fail "the reason: $(cat "$ROOT/tmp/log")"
 same 'nothing is started' '' "$(told instance)"
 sed -i 's/http/80/' "$ROOT$UCI"
 start

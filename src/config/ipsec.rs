@@ -1,0 +1,58 @@
+//! The settings of the `ipsec` command: `ipsec_config`, `ipsec_command`, and the flags that one of the originals has.
+
+use std::path::{Path, PathBuf};
+
+use super::{Common, ConfigError, Input};
+use crate::ipsec::Settings;
+use crate::source::file;
+
+/// Where ipsec.conf is unless something else is said.
+const IPSEC_CONF: &str = "/etc/ipsec.conf";
+
+/// Where it is looked for while no source is configured.
+pub(super) const LOOKED_FOR: (&str, &str) = ("ipsec", "/etc/ipsec.conf with a conn, and ipsec in PATH");
+
+/// What is written or asked for by a flag; absent where nothing is.
+pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
+    let config = input.file.text("ipsec_config")?.map(|path| PathBuf::from(path.value));
+    let written = input.file.line_of("ipsec_command");
+    let command = input.file.texts("ipsec_command")?;
+    let command: Option<Vec<String>> = command.map(|words| words.into_iter().map(|word| word.value).collect());
+    if command.as_ref().is_some_and(|words| words.iter().all(String::is_empty)) {
+        return Err(input.file.error_at("ipsec_command", written.unwrap_or_default(), "no command"));
+    }
+    let is_asked_for = config.is_some() || command.is_some() || asks(input.common);
+    Ok(is_asked_for.then(|| settings(config, command, input.common)))
+}
+
+/// What stands under `root`, or is asked for by a flag.
+pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
+    let conf = super::under(root, IPSEC_CONF);
+    let is_there =
+        || file::is_file(&conf) && file::command("ipsec").is_some() && !crate::ipsec::is_without_conns(&conf);
+    (asks(common) || is_there()).then(|| settings(None, None, common))
+}
+
+fn asks(common: &Common) -> bool {
+    common.surroundings.ipsec_config.is_some() || common.surroundings.sudo
+}
+
+/// The flag wins over the file, and both over the default.
+fn settings(config: Option<PathBuf>, command: Option<Vec<String>>, common: &Common) -> Settings {
+    let mut command = command.unwrap_or_else(|| vec!["ipsec".into(), "statusall".into()]);
+    if common.surroundings.sudo {
+        command.insert(0, "sudo".into());
+    }
+    let flag = common.surroundings.ipsec_config.clone();
+    Settings { config: flag.or(config).unwrap_or_else(|| IPSEC_CONF.into()), command }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_that_is_looked_at_is_said() {
+        assert!(LOOKED_FOR.1.starts_with(IPSEC_CONF));
+    }
+}

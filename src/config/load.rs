@@ -1,0 +1,145 @@
+//! Where the configuration comes from: the file that a flag names, one in a usual place, or what the machine has.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, ConfigError, Surroundings, WebFile, anchor};
+use crate::cli::Flags;
+use crate::collector::Error;
+use crate::doctor;
+use crate::source::scene::Scene;
+use crate::source::settings_file::{self, Search};
+
+/// Where a configuration is looked for in the current folder, as the originals do.
+const HERE: [&str; 2] = ["exporter.yaml", "config/config.yml"];
+
+/// Where it is for the whole machine.
+const MACHINE: &str = "/etc/gateway-exporter.yaml";
+
+/// Where it listens unless something else is said: every address.
+const EVERYWHERE: &str = ":9234";
+
+/// A configuration, and what there is to say about where it comes from.
+pub struct Loaded {
+    /// What is watched.
+    pub config: Config,
+    /// Looks for more, where nothing is configured.
+    pub discover: Option<Box<dyn Fn() -> Config + Send + Sync>>,
+    /// The file, or that it was found on the machine.
+    pub origin: String,
+    /// Files that were found and not read, and why.
+    pub refused: Vec<String>,
+}
+
+/// What was found in a usual place.
+struct Found {
+    file: Option<(PathBuf, Vec<u8>)>,
+    refused: Vec<String>,
+}
+
+/// Reads the configuration that the flags ask for; the error names the file.
+pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
+    let surroundings = Surroundings { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
+    let Found { file, refused } = match &flags.config {
+        Some(path) => Found { file: Some((path.clone(), read(path)?)), refused: Vec::new() },
+        None => look()?,
+    };
+    let mut config = match &file {
+        None => nothing_written(&surroundings)?,
+        Some((path, bytes)) => main_file(path, bytes, &surroundings)?,
+    };
+    set_access(&mut config, flags)?;
+    if !config.is_empty() {
+        let origin = file.map(|(path, _)| path.display().to_string()).unwrap_or_default();
+        return Ok(Loaded { config, discover: None, origin, refused });
+    }
+    let surroundings = Surroundings { hostname: config.gateway.clone(), ..surroundings };
+    let discover = move || Config::discover("/".as_ref(), &surroundings);
+    config.absorb(discover());
+    Ok(Loaded { config, discover: Some(Box::new(discover)), origin: "found on this machine".into(), refused })
+}
+
+/// The first file in a usual place that may be obeyed.
+fn look() -> Result<Found, String> {
+    let mut refused = Vec::new();
+    for path in HERE.map(Path::new) {
+        match settings_file::search(path).map_err(|error| unreadable(path, &error))? {
+            Search::Absent => {}
+            Search::Refused(why) => refused.push(why),
+            Search::Found(bytes) => return Ok(Found { file: Some((path.into(), bytes)), refused }),
+        }
+    }
+    let path = Path::new(MACHINE);
+    let file = path.exists().then(|| read(path)).transpose()?.map(|bytes| (path.into(), bytes));
+    Ok(Found { file, refused })
+}
+
+/// What is meant where no file says anything: limits and all else as without their keys, and no source, also where a flag
+/// asks for one, so that the others are looked for.
+fn nothing_written(surroundings: &Surroundings) -> Result<Config, String> {
+    let config = Config::parse("", &Surroundings::default()).map_err(|error| error.to_string())?;
+    Ok(Config { gateway: surroundings.hostname.clone(), ..config })
+}
+
+fn main_file(path: &Path, bytes: &[u8], surroundings: &Surroundings) -> Result<Config, String> {
+    let text = text(path, bytes)?;
+    if text.trim().is_empty() {
+        let name = path.display();
+        return Err(format!("{name}: empty, as a file is that was cut; a comment or {{}} says that nothing is meant"));
+    }
+    let mut config = Config::parse(text, surroundings).map_err(|error| in_file(path, &error))?;
+    config.web.tls.iter_mut().for_each(|files| anchor(files, path));
+    Ok(config)
+}
+
+/// What the flags say about access wins over the file.
+fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
+    if let Some(path) = &flags.web_config {
+        let bytes = read(path)?;
+        let parsed = Config::web_file(text(path, &bytes)?);
+        let WebFile { users, mut tls } = parsed.map_err(|error| in_file(path, &error))?;
+        tls.iter_mut().for_each(|files| anchor(files, path));
+        config.web.tls = tls.or(config.web.tls.take());
+        if !users.is_empty() {
+            config.web.users = users;
+        }
+    }
+    if !flags.listen.is_empty() {
+        config.web.listen.clone_from(&flags.listen);
+        config.web.says_listen = true;
+    }
+    if config.web.listen.is_empty() {
+        config.web.listen.push(EVERYWHERE.into());
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    settings_file::read(path).map_err(|error| unreadable(path, &error))
+}
+
+fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
+    std::str::from_utf8(bytes).map_err(|_| format!("{}: not a text in UTF-8", path.display()))
+}
+
+fn in_file(path: &Path, error: &ConfigError) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// Why a file of ours can't be read, and what to do.
+fn unreadable(path: &Path, error: &Error) -> String {
+    let name = path.display().to_string();
+    doctor::target("", &name, Some(error), &Scene::around("", &name, error)).in_one_line()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_file_every_limit_holds_and_no_source_is_named() {
+        let surroundings = Surroundings { ipsec_config: Some("/flag".into()), sudo: true, hostname: "gateway".into() };
+        let config = nothing_written(&surroundings).expect("nothing is valid");
+        assert!(config.is_empty() && config.gateway == "gateway");
+        assert_eq!(config.terms.most_series, Some(200_000));
+    }
+}

@@ -1,0 +1,59 @@
+//! strongSwan's settings: `vici_socket`, and of `metrics` what is asked of charon.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Common, ConfigError, Input};
+use crate::source::file;
+use crate::source::socket::Address;
+use crate::strongswan::Settings;
+use crate::strongswan::sa::Identity;
+
+/// Where charon's socket is unless something else is said.
+const VICI: &str = "/var/run/charon.vici";
+
+/// Where it is looked for while no source is configured.
+pub(super) const LOOKED_FOR: (&str, &str) = ("strongswan", VICI);
+
+/// How long charon's certificates are remembered: they change seldom, and there may be many.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What is written; absent where no socket is.
+pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
+    let identity = input.metrics.text("client")?.map(|word| word.read(|word| identity(word))).transpose()?;
+    let certificate_interval = input.metrics.time("certificate_interval")?;
+    let socket = input.file.text("vici_socket")?.map(|text| text.read(|text| address(text))).transpose()?;
+    Ok(socket.map(|socket| Settings {
+        identity: identity.unwrap_or_default(),
+        certificate_interval: certificate_interval.unwrap_or(CERTIFICATE_INTERVAL),
+        ..settings(socket, input.common)
+    }))
+}
+
+/// What stands under `root`.
+pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
+    let socket = super::under(root, VICI);
+    file::is_socket(&socket).then(|| settings(Address::Unix(socket), common))
+}
+
+fn settings(socket: Address, common: &Common) -> Settings {
+    Settings {
+        socket,
+        gateway: common.gateway.clone(),
+        identity: Identity::default(),
+        certificate_interval: CERTIFICATE_INTERVAL,
+        most_clients: common.most_clients,
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| format!("{text:?} is neither a path, nor unix:///path, nor tcp://host:port"))
+}
+
+fn identity(word: &str) -> Result<Identity, String> {
+    match word {
+        "remote-id" => Ok(Identity::Remote),
+        "user" => Ok(Identity::User),
+        _ => Err(format!("{word:?} is neither \"remote-id\" nor \"user\"")),
+    }
+}
