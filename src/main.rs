@@ -13,7 +13,7 @@ use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::collector::Error;
 use gateway_exporter::config::{self, Config, Surroundings, Web, WebFile};
 use gateway_exporter::doctor::{self, Finding, Verdict};
-use gateway_exporter::http::{self, Entrance, Guard, Limits, Tls};
+use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
 use gateway_exporter::own;
 use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
@@ -122,13 +122,13 @@ fn unlocked(mut watched: Watched) -> Result<Watched, String> {
     Ok(watched)
 }
 
-fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Failure> {
+fn serve(flags: &Flags, watched: Watched, guard: AccessControl) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
     let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
     let app = Arc::new(app(flags, watched));
     announce(&app, &origin);
-    let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
+    let mut entrance = Listeners::open(&web.listen).map_err(|error| shut(&error))?;
     let answering = Arc::clone(&app);
     let relief = entrance
         .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
@@ -163,7 +163,7 @@ fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
     let app = app(flags, watched);
     let mut door = Vec::new();
     for address in &web.listen {
-        match Entrance::open(slice::from_ref(address)) {
+        match Listeners::open(slice::from_ref(address)) {
             Ok(entrance) => door.append(&mut open_doors(&entrance, &web)),
             Err(error) => door.push(doctor::shut_door(address, &error, http::is_ours(address))),
         }
@@ -178,7 +178,7 @@ fn examine(flags: &Flags, mut watched: Watched) -> Result<ExitCode, Failure> {
     })
 }
 
-fn open_doors(entrance: &Entrance, web: &Web) -> Vec<Finding> {
+fn open_doors(entrance: &Listeners, web: &Web) -> Vec<Finding> {
     let is_guarded = web.allow.is_some() || !web.users.is_empty();
     entrance.addresses().into_iter().map(|address| doctor::open_door(address, is_guarded)).collect()
 }
@@ -204,7 +204,7 @@ fn deaf(error: Errno) -> String {
 }
 
 /// Waits for signals until one says that it is over.
-fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
+fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Listeners) -> Result<(), String> {
     loop {
         match signals.wait().map_err(deaf)? {
             Signal::SIGHUP => reload(flags, app, entrance)?,
@@ -218,7 +218,7 @@ fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> 
 }
 
 /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
-fn reload(flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
+fn reload(flags: &Flags, app: &App, entrance: &mut Listeners) -> Result<(), String> {
     let read =
         read_config(flags).and_then(unlocked).and_then(|watched| Ok((read_guard(&watched.config.web)?, watched)));
     let (guard, Watched { config, discover, origin }) = match read {
@@ -269,8 +269,8 @@ fn read_config(flags: &Flags) -> Result<Watched, String> {
 }
 
 /// The certificates are read anew at every reload.
-fn read_guard(web: &Web) -> Result<Guard, String> {
-    Ok(Guard { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
+fn read_guard(web: &Web) -> Result<AccessControl, String> {
+    Ok(AccessControl { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
 }
 
 /// What the flags say about access wins over the file.
@@ -371,7 +371,7 @@ fn announce(app: &App, origin: &str) {
     }
 }
 
-fn announce_door(app: &App, entrance: &Entrance, web: &Web) {
+fn announce_door(app: &App, entrance: &Listeners, web: &Web) {
     app.note_door(open_doors(entrance, web));
     let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };

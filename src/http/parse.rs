@@ -32,7 +32,7 @@ impl Version {
 
 /// Why the door itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Reject {
     Forbidden,
     Malformed,
     Method,
@@ -50,28 +50,28 @@ const TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
 /// The head at the start of `bytes`; none while its end is missing. What follows it is nobody's.
 /// Lenient: `Host` may be missing, and lines may end in LF alone.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
     let mut headers = [EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(bytes) {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLong),
-        Err(httparse::Error::Version) if names_http(bytes) => return Err(Refusal::Version),
-        Err(_) => return Err(Refusal::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(Reject::TooLong),
+        Err(httparse::Error::Version) if names_http(bytes) => return Err(Reject::Version),
+        Err(_) => return Err(Reject::Malformed),
     }
-    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refusal::Malformed) };
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Reject::Malformed) };
     check_framing(parsed.headers)?;
     let method = match method {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
-        _ => return Err(Refusal::Method),
+        _ => return Err(Reject::Method),
     };
-    let (path, query) = split_target(target).ok_or(Refusal::Malformed)?;
+    let (path, query) = split_target(target).ok_or(Reject::Malformed)?;
     let request = Request {
         method,
         path: path.to_owned(),
-        query: parse_query(query).ok_or(Refusal::Malformed)?,
+        query: parse_query(query).ok_or(Reject::Malformed)?,
         timeout: find(parsed.headers, TIMEOUT).next().and_then(parse_seconds),
         credentials: find(parsed.headers, "Authorization").next().and_then(basic::parse),
         peer: Ipv4Addr::UNSPECIFIED.into(),
@@ -87,13 +87,13 @@ fn names_http(bytes: &[u8]) -> bool {
 }
 
 /// Bodies are not read, and their connection ends; but what two readers would cut differently is not let in.
-fn check_framing(headers: &[Header<'_>]) -> Result<(), Refusal> {
+fn check_framing(headers: &[Header<'_>]) -> Result<(), Reject> {
     let mut lengths = find(headers, "Content-Length");
     let length = lengths.next();
     let chunked = find(headers, "Transfer-Encoding").next().is_some();
     let is_number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let odd = lengths.next().is_some() || length.is_some_and(|value| chunked || !is_number(value));
-    if odd || find(headers, "Host").nth(1).is_some() { Err(Refusal::Malformed) } else { Ok(()) }
+    if odd || find(headers, "Host").nth(1).is_some() { Err(Reject::Malformed) } else { Ok(()) }
 }
 
 fn find<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
@@ -168,7 +168,7 @@ mod tests {
         Request { method: Method::Get, path: path.into(), query, timeout: None, credentials: None, peer }
     }
 
-    fn get(target: &str) -> Result<Option<Request>, Refusal> {
+    fn get(target: &str) -> Result<Option<Request>, Reject> {
         let head = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\n\r\n");
         parse(head.as_bytes()).map(|head| head.map(|head| head.request))
     }
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(get("http://gateway?a"), Ok(Some(request("/", &[("a", "")]))));
         assert_eq!(get("/x?u=http://gateway/"), Ok(Some(request("/x", &[("u", "http://gateway/")]))));
         for target in ["*", "metrics", "ftp://gateway/metrics", "javascript://x"] {
-            assert_eq!(get(target), Err(Refusal::Malformed), "{target}");
+            assert_eq!(get(target), Err(Reject::Malformed), "{target}");
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(query("a=%00%ff%C3%A9"), pairs(&[("a", "\0\u{fffd}\u{e9}")]));
         assert_eq!(query("a=b=c?d"), pairs(&[("a", "b=c?d")]));
         assert_eq!(query(&"x&".repeat(64)).unwrap().len(), 64);
-        assert_eq!(query(&"x&".repeat(65)), Err(Refusal::Malformed));
+        assert_eq!(query(&"x&".repeat(65)), Err(Reject::Malformed));
     }
 
     #[test]

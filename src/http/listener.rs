@@ -11,8 +11,8 @@ use nix::ifaddrs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
-use super::door::{Order, Orders};
-use super::{Guard, Limits, Relief, Respond};
+use super::server::{Reconfigure, Reconfigures};
+use super::{AccessControl, Handler, Limits, Relief};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -23,7 +23,7 @@ const SEND_BUFFER: usize = int(128 * 1024);
 /// A head and no more: bodies are thrown away.
 const RECEIVE_BUFFER: usize = int(16 * 1024);
 
-/// How long the door may take to hear an order.
+/// How long the door may take to read_ready an order.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long somebody else who listens may take to say who it is.
@@ -42,9 +42,9 @@ struct Place {
 }
 
 /// Every socket that is listened on, and how to change them while they are.
-pub struct Entrance {
+pub struct Listeners {
     open: Vec<Open>,
-    orders: Option<Bell>,
+    reconfigures: Option<Waker>,
 }
 
 /// One socket, and the configuration's name for its place.
@@ -55,34 +55,34 @@ struct Open {
 }
 
 /// What is rung for an order to the door, and where the order lies.
-type Bell = (UnixStream, Arc<Mutex<Option<Order>>>);
+type Waker = (UnixStream, Arc<Mutex<Option<Reconfigure>>>);
 
-impl Entrance {
+impl Listeners {
     /// Listens on every address that these mean ([`bind`]); one that is meant twice is one.
     pub fn open(addresses: &[String]) -> Result<Self, Error> {
-        let mut entrance = Self { open: Vec::new(), orders: None };
+        let mut listeners = Self { open: Vec::new(), reconfigures: None };
         for name in addresses {
-            entrance.add(name, meaning(name)?)?;
+            listeners.add(name, meaning(name)?)?;
         }
-        Ok(entrance)
+        Ok(listeners)
     }
 
-    /// Serves them, as [`super::serve`] does; `guard` says who may ask. Gives what ends answers where memory is short.
-    pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<Box<Relief>> {
-        let (bell, ring) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
+    /// Serves them, as [`super::serve`] does; `access` says who may ask. Gives what ends answers where memory is short.
+    pub fn serve(&mut self, access: AccessControl, limits: Limits, handler: Arc<Handler>) -> io::Result<Box<Relief>> {
+        let (waker, ring) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
         ring.set_read_timeout(Some(PATIENCE))?;
         let next = Arc::default();
-        let orders = Orders { bell, next: Arc::clone(&next) };
-        let relief = super::start(self.order(guard), Some(orders), limits, respond)?;
-        self.orders = Some((ring, next));
+        let reconfigures = Reconfigures { waker, next: Arc::clone(&next) };
+        let relief = super::start(self.order(access), Some(reconfigures), limits, handler)?;
+        self.reconfigures = Some((ring, next));
         Ok(relief)
     }
 
-    /// Listens elsewhere from now on, and lets in whom `guard` says, whatever becomes of the addresses. What is meant
+    /// Listens elsewhere from now on, and lets in whom `access` says, whatever becomes of the addresses. What is meant
     /// before and after stays open all the while, as does what a name meant that means nothing now; where an address
     /// can't be had the others are listened on all the same, and the error names the first of those that can't.
-    pub fn change(&mut self, addresses: &[String], guard: Guard) -> Result<(), Error> {
+    pub fn change(&mut self, addresses: &[String], access: AccessControl) -> Result<(), Error> {
         let meanings: Vec<_> = addresses.iter().map(|name| (name, meaning(name))).collect();
         let is_meant = |open: &Open| {
             meanings.iter().any(|(name, places)| match places {
@@ -92,13 +92,13 @@ impl Entrance {
         };
         // A new socket may need the place of one that goes: that one is closed first.
         self.open.retain(is_meant);
-        self.tell(guard.clone());
+        self.tell(access.clone());
         let mut result = Ok(());
         for (name, places) in meanings {
             let added = places.and_then(|places| self.add(name, places));
             result = result.and(added);
         }
-        self.tell(guard);
+        self.tell(access);
         result
     }
 
@@ -112,19 +112,19 @@ impl Entrance {
         self.open.iter().filter_map(|open| open.listener.local_addr().ok()).collect()
     }
 
-    fn order(&self, guard: Guard) -> Order {
-        Order { listeners: self.open.iter().map(|open| Arc::clone(&open.listener)).collect(), guard }
+    fn order(&self, access: AccessControl) -> Reconfigure {
+        Reconfigure { listeners: self.open.iter().map(|open| Arc::clone(&open.listener)).collect(), access }
     }
 
     /// Tells the door, and waits until it has heard.
-    fn tell(&self, guard: Guard) {
-        let Some((bell, next)) = &self.orders else { return };
+    fn tell(&self, access: AccessControl) {
+        let Some((waker, next)) = &self.reconfigures else { return };
         let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
-        *lock() = Some(self.order(guard));
-        let mut is_told = (&*bell).write(&[0]).is_ok();
+        *lock() = Some(self.order(access));
+        let mut is_told = (&*waker).write(&[0]).is_ok();
         // What comes back may be the late answer to an earlier order.
         while is_told && lock().is_some() {
-            is_told = matches!((&*bell).read(&mut [0]), Ok(1));
+            is_told = matches!((&*waker).read(&mut [0]), Ok(1));
         }
     }
 
@@ -156,8 +156,8 @@ impl Entrance {
 /// Listens on every address that `address` means: one, all that a name has, or all of an interface.
 /// `:9234` is all addresses of the machine, IPv4 and IPv6, in one socket where the kernel has IPv6.
 pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
-    let entrance = Entrance::open(&[address.to_owned()])?;
-    Ok(entrance.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
+    let listeners = Listeners::open(&[address.to_owned()])?;
+    Ok(listeners.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
 }
 
 /// Whether what listens on `address` already is a gateway-exporter.

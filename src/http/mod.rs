@@ -2,20 +2,20 @@
 //!
 //! One thread, the door, waits in poll(2) for newcomers and for the heads of their requests; a complete request gets
 //! a blocking thread of its own until it is answered. Connections, threads, bytes and times are all bounded by
-//! [`Limits`]. Where there is no room the greediest peer makes it: the scraper is not shut out by strangers.
+//! [`Limits`]. Where there is no room the heaviest_peer peer makes it: the scraper is not shut out by strangers.
 //! HTTP/1.1 is RFC 9112, its words RFC 9110; every answer ends its connection.
 
 mod allow;
-mod answer;
 mod basic;
 mod date;
-mod door;
-mod head;
-mod line;
-mod listen;
-#[cfg_attr(not(feature = "tls"), path = "http/no_tls.rs")]
+mod listener;
+mod parse;
+mod pool;
+mod server;
+mod stream;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
-mod workers;
+mod write;
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -26,18 +26,18 @@ use std::time::Duration;
 
 pub use allow::Networks;
 pub use basic::Credentials;
-pub use listen::{Entrance, bind, check, is_ours};
+pub use listener::{Listeners, bind, check, is_ours};
 pub use tls::Tls;
 
 /// How to answer: called on the request's own thread.
-pub type Respond = dyn Fn(&Request) -> Reply + Send + Sync;
+pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 /// Ends answers that are long under way, for the memory that they hold; whether there were any.
 pub type Relief = dyn Fn() -> bool + Send + Sync;
 
 /// Whom the door lets in, and how it speaks to them.
 #[derive(Clone, Default)]
-pub struct Guard {
+pub struct AccessControl {
     /// The networks that may ask; all where absent.
     pub allow: Option<Networks>,
     /// Plain HTTP where absent.
@@ -225,22 +225,25 @@ impl Default for Limits {
 
 /// Serves all `listeners` on a thread of its own, for as long as the process lives.
 /// If that thread or an answering one panics, the process ends: it must not live on deaf.
-pub fn serve(listeners: Vec<TcpListener>, limits: Limits, respond: Arc<Respond>) -> io::Result<()> {
-    let order = door::Order { listeners: listeners.into_iter().map(Arc::new).collect(), guard: Guard::default() };
-    start(order, None, limits, respond).map(drop)
+pub fn serve(listeners: Vec<TcpListener>, limits: Limits, handler: Arc<Handler>) -> io::Result<()> {
+    let order = server::Reconfigure {
+        listeners: listeners.into_iter().map(Arc::new).collect(),
+        access: AccessControl::default(),
+    };
+    start(order, None, limits, handler).map(drop)
 }
 
-/// Starts the door's thread, which heeds further `orders`.
+/// Starts the door's thread, which heeds further `reconfigures`.
 fn start(
-    order: door::Order,
-    orders: Option<door::Orders>,
+    order: server::Reconfigure,
+    reconfigures: Option<server::Reconfigures>,
     limits: Limits,
-    respond: Arc<Respond>,
+    handler: Arc<Handler>,
 ) -> io::Result<Box<Relief>> {
-    let limits = Limits { connections: limits.connections.min(listen::spare_descriptors()).max(1), ..limits };
-    let workers = workers::Workers::new(limits, respond);
-    let relief = Arc::clone(&workers);
-    let door = door::Door::new(order, orders, limits, workers)?;
+    let limits = Limits { connections: limits.connections.min(listener::spare_descriptors()).max(1), ..limits };
+    let pool = pool::Pool::new(limits, handler);
+    let relief = Arc::clone(&pool);
+    let door = server::Server::new(order, reconfigures, limits, pool)?;
     let run = move || {
         let _ends = EndsProcess;
         door.run();
@@ -253,7 +256,7 @@ fn start(
 /// What a fuzzer asks of the head's parser: the request, none while the head is not whole, or the refusal's status.
 #[cfg(fuzzing)]
 pub fn read_head(bytes: &[u8]) -> Result<Option<Request>, u16> {
-    let parsed = head::parse(bytes).map_err(|refusal| refusal.reply().status())?;
+    let parsed = parse::parse(bytes).map_err(|refusal| refusal.reply().status())?;
     Ok(parsed.map(|head| head.request))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::head::{Refusal, Version};
+use super::parse::{Reject, Version};
 use super::{Body, Limits, Reply, date};
 use crate::source::clock;
 
@@ -64,7 +64,7 @@ pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_bo
 }
 
 /// The bytes of the door's own answer.
-pub(super) fn print_refusal(refusal: Refusal) -> Vec<u8> {
+pub(super) fn print_reject(refusal: Reject) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A vector takes everything.
     let _ = write(&mut bytes, refusal.reply(), Version::Http11, true);
@@ -93,7 +93,7 @@ pub(super) fn reset(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 });
 }
 
-impl Refusal {
+impl Reject {
     pub(super) fn reply(self) -> Reply {
         match self {
             Self::Forbidden => Reply::text(403, "your address may not ask here\n"),
@@ -274,11 +274,11 @@ mod tests {
 
     #[test]
     fn refusals_say_what_would_do() {
-        let text = |refusal| String::from_utf8(print_refusal(refusal)).unwrap();
-        assert!(text(Refusal::Method).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
-        assert!(text(Refusal::Method).contains("\r\nAllow: GET, HEAD\r\n"));
-        assert!(text(Refusal::Full).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
-        assert!(text(Refusal::Full).contains("\r\nRetry-After: 1\r\n"));
-        assert!(text(Refusal::Full).ends_with("\r\n\r\nbusy, try again\n"));
+        let text = |refusal| String::from_utf8(print_reject(refusal)).unwrap();
+        assert!(text(Reject::Method).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
+        assert!(text(Reject::Method).contains("\r\nAllow: GET, HEAD\r\n"));
+        assert!(text(Reject::Full).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        assert!(text(Reject::Full).contains("\r\nRetry-After: 1\r\n"));
+        assert!(text(Reject::Full).ends_with("\r\n\r\nbusy, try again\n"));
     }
 }

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::answer;
-use super::head::{self, Refusal};
-use super::line::{Line, would_block};
-use super::workers::{Job, Workers};
-use super::{Guard, Limits};
+use super::parse::{self, Reject};
+use super::pool::{Job, Pool};
+use super::stream::{Stream, would_block};
+use super::write;
+use super::{AccessControl, Limits};
 
 /// How long to leave a listener alone that can't accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,38 +25,38 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(25);
 /// Connections let in before the others are looked after again.
 const BATCH: usize = 64;
-/// Pauses in a row after which the door will not hear again.
+/// Pauses in a row after which the door will not read_ready again.
 const DEAF: usize = 100;
 /// After this long without another one, trouble is over.
 const CALM: Duration = Duration::from_secs(60);
 
 /// Where to listen, and whom to let in.
-pub(super) struct Order {
+pub(super) struct Reconfigure {
     pub(super) listeners: Vec<Arc<TcpListener>>,
-    pub(super) guard: Guard,
+    pub(super) access: AccessControl,
 }
 
-/// The next order, until it is carried out; a byte comes through `bell` for each, and goes back when it was heard.
-pub(super) struct Orders {
-    pub(super) bell: UnixStream,
-    pub(super) next: Arc<Mutex<Option<Order>>>,
+/// The next order, until it is carried out; a byte comes through `waker` for each, and goes back when it was heard.
+pub(super) struct Reconfigures {
+    pub(super) waker: UnixStream,
+    pub(super) next: Arc<Mutex<Option<Reconfigure>>>,
 }
 
-pub(super) struct Door {
+pub(super) struct Server {
     listeners: Vec<Arc<TcpListener>>,
-    guard: Guard,
-    orders: Option<Orders>,
-    guests: Vec<Guest>,
-    workers: Arc<Workers>,
+    access: AccessControl,
+    reconfigures: Option<Reconfigures>,
+    connections: Vec<Connection>,
+    pool: Arc<Pool>,
     limits: Limits,
     /// No accepting until then.
     paused: Option<Instant>,
-    trouble: Trouble,
+    trouble: LogOnce,
 }
 
 /// A connection without a complete request.
-struct Guest {
-    line: Line,
+struct Connection {
+    stream: Stream,
     peer: Peer,
     /// When its stage is over.
     until: Instant,
@@ -70,10 +70,10 @@ enum Stage {
     Leaving(usize),
 }
 
-/// What a guest's words come to.
+/// What a connection's words come to.
 enum Heard {
-    Head(head::Head),
-    Wrong(Refusal),
+    Head(parse::Head),
+    Wrong(Reject),
     /// Not yet anything.
     Part,
     End,
@@ -104,11 +104,11 @@ impl fmt::Display for Peer {
 
 /// Says once that something began and once that it is over, however often a peer can make it happen.
 #[derive(Default)]
-pub(super) struct Trouble {
+pub(super) struct LogOnce {
     last: Option<Instant>,
 }
 
-impl Trouble {
+impl LogOnce {
     pub(super) fn begins(&mut self, what: &str) {
         if self.last.replace(Instant::now()).is_none() {
             log::warn!("{what}");
@@ -125,7 +125,7 @@ impl Trouble {
 }
 
 /// The place of the first one of the peer that is there most often; of several such peers, the first.
-pub(super) fn greediest(peers: impl Iterator<Item = Peer>) -> Option<usize> {
+pub(super) fn heaviest_peer(peers: impl Iterator<Item = Peer>) -> Option<usize> {
     let mut counts = HashMap::new();
     for (place, peer) in peers.enumerate() {
         let (count, _) = counts.entry(peer).or_insert((0_usize, Reverse(place)));
@@ -134,151 +134,158 @@ pub(super) fn greediest(peers: impl Iterator<Item = Peer>) -> Option<usize> {
     counts.into_values().max().map(|(_, Reverse(first))| first)
 }
 
-impl Guest {
-    fn new(line: Line, peer: Peer, time: Duration, stage: Stage) -> Self {
+impl Connection {
+    fn new(stream: Stream, peer: Peer, time: Duration, stage: Stage) -> Self {
         let now = Instant::now();
-        Self { line, peer, until: now.checked_add(time).unwrap_or(now), stage }
+        Self { stream, peer, until: now.checked_add(time).unwrap_or(now), stage }
     }
 }
 
-impl Door {
-    pub(super) fn new(order: Order, orders: Option<Orders>, limits: Limits, workers: Arc<Workers>) -> io::Result<Self> {
-        let Order { listeners, guard } = order;
+impl Server {
+    pub(super) fn new(
+        order: Reconfigure,
+        reconfigures: Option<Reconfigures>,
+        limits: Limits,
+        pool: Arc<Pool>,
+    ) -> io::Result<Self> {
+        let Reconfigure { listeners, access } = order;
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }
-        let trouble = Trouble::default();
-        Ok(Self { listeners, guard, orders, guests: Vec::new(), workers, limits, paused: None, trouble })
+        let trouble = LogOnce::default();
+        Ok(Self { listeners, access, reconfigures, connections: Vec::new(), pool, limits, paused: None, trouble })
     }
 
     /// Returns only when waiting for connections fails for good.
     pub(super) fn run(mut self) {
         let mut failures = 0_usize;
         while failures < DEAF {
-            let (knocking, speaking, is_ordered) = match self.wait() {
+            let (acceptable, readable, is_ordered) = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
                     failures = failures.saturating_add(1);
-                    self.bear(error);
+                    self.on_error(error);
                     continue;
                 }
             };
             failures = 0;
-            self.hear(&speaking);
-            self.admit(&knocking);
+            self.read_ready(&readable);
+            self.accept(&acceptable);
             self.expire();
             if is_ordered {
-                self.obey();
+                self.apply_config();
             }
-            for job in self.workers.relieve() {
-                self.refuse(job.line, job.peer, Refusal::Full);
+            for job in self.pool.relieve() {
+                self.refuse(job.stream, job.peer, Reject::Full);
             }
         }
     }
 
     /// Takes over what was ordered meanwhile.
-    fn obey(&mut self) {
-        let Some(Orders { bell, next }) = &self.orders else { return };
-        let rung = (&*bell).read(&mut [0; 64]);
+    fn apply_config(&mut self) {
+        let Some(Reconfigures { waker, next }) = &self.reconfigures else { return };
+        let rung = (&*waker).read(&mut [0; 64]);
         // Kept until the order is carried out: whoever finds it gone may rely on that.
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(order) = next.take() {
             self.listeners = order.listeners;
-            self.guard = order.guard;
+            self.access = order.access;
             self.paused = None;
         }
         drop(next);
         // Whoever ordered it may have stopped waiting.
-        let _ = (&*bell).write(&[0]);
+        let _ = (&*waker).write(&[0]);
         if matches!(rung, Ok(0)) {
-            self.orders = None;
+            self.reconfigures = None;
         }
     }
 
-    /// Sleeps until something happens; says which listeners and which guests have something, and whether
+    /// Sleeps until something happens; says which listeners and which connections have something, and whether
     /// there is an order.
     fn wait(&mut self) -> io::Result<(Vec<bool>, Vec<bool>, bool)> {
         let now = Instant::now();
         self.paused = self.paused.filter(|until| *until > now);
-        let tick = self.workers.are_awaited().then(|| now.checked_add(TICK)).flatten();
-        let next = self.guests.iter().map(|guest| guest.until).chain(self.paused).chain(tick).min();
+        let tick = self.pool.are_awaited().then(|| now.checked_add(TICK)).flatten();
+        let next = self.connections.iter().map(|connection| connection.until).chain(self.paused).chain(tick).min();
         // A little late rather than early, so as not to spin.
         let timeout = next.map(|next| next.saturating_duration_since(now).saturating_add(Duration::from_millis(1)));
         let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
         let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
         let listeners = self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), open));
-        let guests = self.guests.iter().map(|guest| PollFd::new(guest.line.stream.as_fd(), PollFlags::POLLIN));
-        let orders = self.orders.iter().map(|orders| PollFd::new(orders.bell.as_fd(), PollFlags::POLLIN));
-        let mut fds: Vec<PollFd<'_>> = listeners.chain(guests).chain(orders).collect();
+        let connections =
+            self.connections.iter().map(|connection| PollFd::new(connection.stream.socket.as_fd(), PollFlags::POLLIN));
+        let reconfigures =
+            self.reconfigures.iter().map(|reconfigures| PollFd::new(reconfigures.waker.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(reconfigures).collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let mut ready = fds.iter().map(|fd| fd.any() == Some(true));
-        let knocking = ready.by_ref().take(self.listeners.len()).collect();
-        let speaking = ready.by_ref().take(self.guests.len()).collect();
-        Ok((knocking, speaking, ready.next() == Some(true)))
+        let acceptable = ready.by_ref().take(self.listeners.len()).collect();
+        let readable = ready.by_ref().take(self.connections.len()).collect();
+        Ok((acceptable, readable, ready.next() == Some(true)))
     }
 
-    /// poll fails where memory or the descriptor limit was taken from under us: without guests it needs next to none.
-    fn bear(&mut self, error: io::Error) {
+    /// poll fails where memory or the descriptor limit was taken from under us: without connections it needs next to none.
+    fn on_error(&mut self, error: io::Error) {
         self.trouble.begins(&format!("http: cannot wait for connections: {error}"));
-        self.guests.clear();
+        self.connections.clear();
         std::thread::sleep(PAUSE);
     }
 
-    /// Reads what guests say.
-    fn hear(&mut self, speaking: &[bool]) {
-        let guests = std::mem::take(&mut self.guests);
-        for (guest, speaks) in guests.into_iter().zip(speaking) {
+    /// Reads what connections say.
+    fn read_ready(&mut self, readable: &[bool]) {
+        let connections = std::mem::take(&mut self.connections);
+        for (connection, speaks) in connections.into_iter().zip(readable) {
             if *speaks {
-                self.attend(guest);
+                self.attend(connection);
             } else {
-                self.guests.push(guest);
+                self.connections.push(connection);
             }
         }
     }
 
-    fn attend(&mut self, mut guest: Guest) {
-        match &mut guest.stage {
+    fn attend(&mut self, mut connection: Connection) {
+        match &mut connection.stage {
             Stage::Leaving(most) => {
-                if let Some(left) = guest.line.ignore(*most) {
+                if let Some(left) = connection.stream.ignore(*most) {
                     *most = left;
-                    self.keep(guest);
+                    self.keep(connection);
                 }
             }
-            Stage::Reading(head) => match read_head(&mut guest.line, head, self.limits.head_bytes) {
-                Heard::Head(head) => self.pass_on(guest, head),
-                Heard::Wrong(refusal) => self.refuse(guest.line, guest.peer, refusal),
-                Heard::Part => self.keep(guest),
+            Stage::Reading(head) => match read_head(&mut connection.stream, head, self.limits.head_bytes) {
+                Heard::Head(head) => self.pass_on(connection, head),
+                Heard::Wrong(refusal) => self.refuse(connection.stream, connection.peer, refusal),
+                Heard::Part => self.keep(connection),
                 Heard::End => {}
             },
         }
     }
 
-    fn pass_on(&mut self, guest: Guest, mut head: head::Head) {
-        head.request.peer = guest.peer.address();
-        let job = Job { line: guest.line, peer: guest.peer, head, since: Instant::now() };
-        if let Some(job) = self.workers.take(job) {
-            self.refuse(job.line, job.peer, Refusal::Full);
+    fn pass_on(&mut self, connection: Connection, mut head: parse::Head) {
+        head.request.peer = connection.peer.address();
+        let job = Job { stream: connection.stream, peer: connection.peer, head, since: Instant::now() };
+        if let Some(job) = self.pool.take(job) {
+            self.refuse(job.stream, job.peer, Reject::Full);
         }
     }
 
     /// Lets newcomers in.
-    fn admit(&mut self, knocking: &[bool]) {
+    fn accept(&mut self, acceptable: &[bool]) {
         for place in 0..self.listeners.len() {
-            if knocking.get(place) != Some(&true) {
+            if acceptable.get(place) != Some(&true) {
                 continue;
             }
             for _ in 0..BATCH {
                 let Some(listener) = self.listeners.get(place) else { break };
                 match listener.accept() {
-                    Ok((stream, address)) => self.welcome(stream, address.ip()),
+                    Ok((socket, address)) => self.welcome(socket, address.ip()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if is_its_own(&error) => {}
                     Err(error) => {
                         self.trouble.begins(&format!("http: cannot accept connections: {error}"));
-                        // Descriptors are what it lacks as a rule, and a guest has one.
+                        // Descriptors are what it lacks as a rule, and a connection has one.
                         if !self.evict() {
                             self.paused = Instant::now().checked_add(PAUSE);
                             return;
@@ -289,61 +296,62 @@ impl Door {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, address: IpAddr) {
+    fn welcome(&mut self, socket: TcpStream, address: IpAddr) {
         let peer = Peer::new(address);
         self.trouble.over("http: accepting connections again");
-        if stream.set_nonblocking(true).is_err() {
+        if socket.set_nonblocking(true).is_err() {
             return;
         }
-        let Some(line) = Line::new(stream, self.guard.tls.as_ref()) else { return };
-        if self.guard.allow.as_ref().is_some_and(|allow| !allow.contains(address)) {
-            return self.refuse(line, peer, Refusal::Forbidden);
+        let Some(stream) = Stream::new(socket, self.access.tls.as_ref()) else { return };
+        if self.access.allow.as_ref().is_some_and(|allow| !allow.contains(address)) {
+            return self.refuse(stream, peer, Reject::Forbidden);
         }
         // In a crowd its head is already there: it need not stand in the way.
-        self.attend(Guest::new(line, peer, self.limits.head_time, Stage::Reading(Vec::new())));
+        self.attend(Connection::new(stream, peer, self.limits.head_time, Stage::Reading(Vec::new())));
     }
 
     /// Answers without waiting.
-    fn refuse(&mut self, mut line: Line, peer: Peer, refusal: Refusal) {
+    fn refuse(&mut self, mut stream: Stream, peer: Peer, refusal: Reject) {
         log::debug!("http: {peer}: refused: {refusal:?}");
-        if line.take_leave(&answer::print_refusal(refusal)).is_ok() {
-            self.keep(Guest::new(line, peer, self.limits.linger_time, Stage::Leaving(self.limits.linger_bytes)));
+        if stream.take_leave(&write::print_reject(refusal)).is_ok() {
+            self.keep(Connection::new(stream, peer, self.limits.linger_time, Stage::Leaving(self.limits.linger_bytes)));
         }
     }
 
-    fn keep(&mut self, guest: Guest) {
-        while self.guests.len() >= self.limits.connections && self.evict() {}
-        self.guests.push(guest);
+    fn keep(&mut self, connection: Connection) {
+        while self.connections.len() >= self.limits.connections && self.evict() {}
+        self.connections.push(connection);
     }
 
-    /// Shows the oldest guest of the greediest peer out, so that strangers can't keep the scraper out.
+    /// Shows the oldest connection of the heaviest_peer peer out, so that strangers can't keep the scraper out.
     fn evict(&mut self) -> bool {
-        let place = greediest(self.guests.iter().map(|guest| guest.peer));
-        place.map(|place| self.guests.remove(place)).is_some()
+        let place = heaviest_peer(self.connections.iter().map(|connection| connection.peer));
+        place.map(|place| self.connections.remove(place)).is_some()
     }
 
     /// Guests whose time is up: a head is answered with 408, the others just go.
     fn expire(&mut self) {
         let now = Instant::now();
-        let (over, guests): (Vec<Guest>, _) = self.guests.drain(..).partition(|guest| guest.until <= now);
-        self.guests = guests;
-        for guest in over {
-            if matches!(guest.stage, Stage::Reading(_)) {
-                self.refuse(guest.line, guest.peer, Refusal::TooSlow);
+        let (over, connections): (Vec<Connection>, _) =
+            self.connections.drain(..).partition(|connection| connection.until <= now);
+        self.connections = connections;
+        for connection in over {
+            if matches!(connection.stage, Stage::Reading(_)) {
+                self.refuse(connection.stream, connection.peer, Reject::TooSlow);
             }
         }
     }
 }
 
 /// What is there of a head; `head` has what was there before.
-fn read_head(line: &mut Line, head: &mut Vec<u8>, most: usize) -> Heard {
-    if line.is_mistaken() {
-        return Heard::Wrong(Refusal::Plain);
+fn read_head(stream: &mut Stream, head: &mut Vec<u8>, most: usize) -> Heard {
+    if stream.is_mistaken() {
+        return Heard::Wrong(Reject::Plain);
     }
     let mut buffer = [0; 4096];
     loop {
         let space = buffer.len().min(most.saturating_sub(head.len()));
-        let said = match line.read(buffer.get_mut(..space).unwrap_or_default()) {
+        let said = match stream.read(buffer.get_mut(..space).unwrap_or_default()) {
             Ok(read @ 1..) => buffer.get(..read).unwrap_or_default(),
             result if would_block(&result) => return Heard::Part,
             _ => return Heard::End,
@@ -351,9 +359,9 @@ fn read_head(line: &mut Line, head: &mut Vec<u8>, most: usize) -> Heard {
         // Only a line end can complete a head: one that drips is not parsed anew at every drop.
         let tells = head.is_empty() || said.contains(&b'\n');
         head.extend_from_slice(said);
-        match if tells { head::parse(head) } else { Ok(None) } {
+        match if tells { parse::parse(head) } else { Ok(None) } {
             Ok(Some(head)) => return Heard::Head(head),
-            Ok(None) if head.len() >= most => return Heard::Wrong(Refusal::TooLong),
+            Ok(None) if head.len() >= most => return Heard::Wrong(Reject::TooLong),
             Ok(None) => {}
             Err(refusal) => return Heard::Wrong(refusal),
         }
@@ -399,7 +407,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_greediest_goes_first() {
-        let place = |peers: &[&str]| greediest(peers.iter().map(|one| peer(one)));
+        let place = |peers: &[&str]| heaviest_peer(peers.iter().map(|one| peer(one)));
         assert_eq!(place(&[]), None);
         assert_eq!(place(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.2"]), Some(1));
         assert_eq!(place(&["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"]), Some(1));
@@ -408,7 +416,7 @@ mod tests {
 
     #[test]
     fn trouble_is_said_once() {
-        let mut trouble = Trouble::default();
+        let mut trouble = LogOnce::default();
         trouble.begins("it");
         let first = trouble.last;
         trouble.over("it is over");

@@ -9,27 +9,27 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::answer::{self, Wire};
-use super::door::{Peer, Trouble, greediest};
-use super::head::Head;
-use super::line::Line;
-use super::{EndsProcess, Limits, Method, Respond, STACK};
+use super::parse::Head;
+use super::server::{LogOnce, Peer, heaviest_peer};
+use super::stream::Stream;
+use super::write::{self, Wire};
+use super::{EndsProcess, Handler, Limits, Method, STACK};
 
 /// How long ended answers may take to be gone.
 const LEAVE_TIME: Duration = Duration::from_millis(100);
 
 /// A complete request and whom to answer.
 pub(super) struct Job {
-    pub(super) line: Line,
+    pub(super) stream: Stream,
     pub(super) peer: Peer,
     pub(super) head: Head,
     /// When its head was complete.
     pub(super) since: Instant,
 }
 
-pub(super) struct Workers {
+pub(super) struct Pool {
     limits: Limits,
-    respond: Arc<Respond>,
+    handler: Arc<Handler>,
     shifts: Mutex<Shifts>,
 }
 
@@ -39,11 +39,11 @@ struct Shifts {
     waiting: VecDeque<Job>,
     served: Vec<Served>,
     threads: usize,
-    trouble: Trouble,
+    trouble: LogOnce,
 }
 
 struct Served {
-    stream: Arc<TcpStream>,
+    socket: Arc<TcpStream>,
     peer: Peer,
     stage: Stage,
 }
@@ -59,9 +59,9 @@ enum Stage {
     Leaving,
 }
 
-impl Workers {
-    pub(super) fn new(limits: Limits, respond: Arc<Respond>) -> Arc<Self> {
-        Arc::new(Self { limits, respond, shifts: Mutex::default() })
+impl Pool {
+    pub(super) fn new(limits: Limits, handler: Arc<Handler>) -> Arc<Self> {
+        Arc::new(Self { limits, handler, shifts: Mutex::default() })
     }
 
     /// Has the request answered; hands back one that must be refused, where too many wait.
@@ -97,10 +97,10 @@ impl Workers {
         let ready = shifts.ready(self.share());
         let wanted = ready.saturating_sub(idle);
         for _ in 0..wanted.min(self.limits.answers.saturating_sub(shifts.threads)) {
-            let workers = Arc::clone(self);
+            let pool = Arc::clone(self);
             let run = move || {
                 let _ends = EndsProcess;
-                workers.run();
+                pool.run();
             };
             match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
                 Ok(_) => {
@@ -134,7 +134,7 @@ impl Workers {
     fn run(&self) {
         let mut done = None;
         while let Some(job) = self.next(done.as_ref()) {
-            done = Some(Arc::clone(&job.line.stream));
+            done = Some(Arc::clone(&job.stream.socket));
             self.serve(job);
         }
     }
@@ -143,12 +143,12 @@ impl Workers {
     fn next(&self, done: Option<&Arc<TcpStream>>) -> Option<Job> {
         let mut shifts = self.shifts();
         if let Some(done) = done {
-            shifts.served.retain(|served| !Arc::ptr_eq(&served.stream, done));
+            shifts.served.retain(|served| !Arc::ptr_eq(&served.socket, done));
         }
         let job = shifts.fairest(self.share());
         match &job {
-            Some(Job { line, peer, .. }) => {
-                shifts.served.push(Served { stream: Arc::clone(&line.stream), peer: *peer, stage: Stage::Making });
+            Some(Job { stream, peer, .. }) => {
+                shifts.served.push(Served { socket: Arc::clone(&stream.socket), peer: *peer, stage: Stage::Making });
             }
             None => shifts.threads = shifts.threads.saturating_sub(1),
         }
@@ -156,35 +156,35 @@ impl Workers {
     }
 
     fn serve(&self, mut job: Job) {
-        let stream = Arc::clone(&job.line.stream);
+        let socket = Arc::clone(&job.stream.socket);
         // Whoever reset the connection while waiting is not worth a scrape.
-        if !matches!(stream.take_error(), Ok(None)) {
+        if !matches!(socket.take_error(), Ok(None)) {
             return;
         }
         // What it waited for a thread is gone.
         let timeout = &mut job.head.request.timeout;
         *timeout = timeout.map(|time| time.saturating_sub(job.since.elapsed()).max(Duration::from_millis(1)));
-        let reply = (self.respond)(&job.head.request);
+        let reply = (self.handler)(&job.head.request);
         let with_body = job.head.request.method == Method::Get;
-        self.note(&stream, Stage::Writing(Instant::now()));
-        let wire = Wire::new(&stream, self.limits.answer_time);
-        let write = |out: &mut dyn Write| answer::write(out, reply, job.head.version, with_body);
-        match stream.set_nonblocking(false).and_then(|()| job.line.write(wire, write)) {
+        self.note(&socket, Stage::Writing(Instant::now()));
+        let wire = Wire::new(&socket, self.limits.answer_time);
+        let write = |out: &mut dyn Write| write::write(out, reply, job.head.version, with_body);
+        match socket.set_nonblocking(false).and_then(|()| job.stream.write(wire, write)) {
             Ok(()) => {
-                self.note(&stream, Stage::Lingering);
-                answer::linger(&stream, &self.limits);
+                self.note(&socket, Stage::Lingering);
+                write::linger(&socket, &self.limits);
             }
             Err(error) => {
                 log::debug!("http: {}: answer not taken: {error}", job.peer);
-                answer::reset(&stream);
+                write::reset(&socket);
             }
         }
     }
 
     /// Whoever is leaving keeps leaving.
-    fn note(&self, stream: &Arc<TcpStream>, stage: Stage) {
+    fn note(&self, socket: &Arc<TcpStream>, stage: Stage) {
         let mut shifts = self.shifts();
-        let served = shifts.served.iter_mut().find(|served| Arc::ptr_eq(&served.stream, stream));
+        let served = shifts.served.iter_mut().find(|served| Arc::ptr_eq(&served.socket, socket));
         if let Some(served) = served.filter(|served| served.stage != Stage::Leaving) {
             served.stage = stage;
         }
@@ -222,12 +222,12 @@ impl Shifts {
     }
 
     fn newest_of_greediest(&mut self) -> Option<Job> {
-        let from_back = greediest(self.waiting.iter().rev().map(|job| job.peer))?;
+        let from_back = heaviest_peer(self.waiting.iter().rev().map(|job| job.peer))?;
         let place = self.waiting.len().checked_sub(from_back)?.checked_sub(1)?;
         self.waiting.remove(place)
     }
 
-    /// Ends what may be ended, for so many: first those that only linger, then long answers, those of the greediest
+    /// Ends what may be ended, for so many: first those that only linger, then long answers, those of the heaviest_peer
     /// peer first.
     fn make_room(&mut self, stall: Duration, wanted: usize) {
         let leaving = self.served.iter().filter(|served| served.stage == Stage::Leaving).count();
@@ -240,7 +240,7 @@ impl Shifts {
         }
     }
 
-    /// Ends every long answer of the greediest peer that has one; whether there was one.
+    /// Ends every long answer of the heaviest_peer peer that has one; whether there was one.
     fn end_longest(&mut self, stall: Duration) -> bool {
         let Some(peer) = self.longest(stall).and_then(|place| self.served.get(place)).map(|served| served.peer) else {
             return false;
@@ -255,7 +255,7 @@ impl Shifts {
         self.served.iter().any(|served| served.stage == Stage::Leaving)
     }
 
-    /// The place of the longest answer of the greediest peer that has one.
+    /// The place of the longest answer of the heaviest_peer peer that has one.
     fn longest(&self, stall: Duration) -> Option<usize> {
         let greed = |peer| self.served.iter().filter(|other| other.peer == peer).count();
         let long = self.served.iter().enumerate().filter_map(|(place, served)| {
@@ -278,19 +278,19 @@ impl Served {
     fn end(&mut self) {
         self.stage = Stage::Leaving;
         // Wakes its thread; fails where the peer has closed, and then it is awake.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Request, head::Version};
+    use super::super::{Request, parse::Version};
     use super::*;
     use std::net::TcpListener;
 
     fn job(peer: [u8; 4], path: &str) -> Job {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let line = Line::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), None).unwrap();
+        let stream = Stream::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), None).unwrap();
         let request = Request {
             method: Method::Get,
             path: path.into(),
@@ -300,14 +300,14 @@ mod tests {
             peer: A.into(),
         };
         let head = Head { request, version: Version::Http11 };
-        Job { line, peer: Peer::new(peer.into()), head, since: Instant::now() }
+        Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }
     }
 
     fn shifts(waiting: &[([u8; 4], &str)], served: &[([u8; 4], Stage)]) -> Shifts {
         let waiting = waiting.iter().map(|(peer, path)| job(*peer, path)).collect();
         let served = served.iter().map(|(peer, stage)| {
-            let Job { line, peer, .. } = job(*peer, "");
-            Served { stream: line.stream, peer, stage: *stage }
+            let Job { stream, peer, .. } = job(*peer, "");
+            Served { socket: stream.socket, peer, stage: *stage }
         });
         Shifts { waiting, served: served.collect(), ..Shifts::default() }
     }
@@ -375,7 +375,7 @@ mod tests {
         };
         assert_eq!(left(0), [0; 0]);
         assert_eq!(left(1), [4], "who only lingers goes first");
-        assert_eq!(left(2), [2, 4], "then the longest answer of the greediest");
+        assert_eq!(left(2), [2, 4], "then the longest answer of the heaviest_peer");
         assert_eq!(left(3), [1, 2, 4]);
         assert_eq!(left(9), [0, 1, 2, 4], "what is being made or has just begun stays");
     }
