@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::auth::{Auth, Users};
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::config::{Config, LOOKED_FOR};
 use crate::doctor::{self, Finding};
@@ -23,7 +24,6 @@ use crate::sockets::{self, Sockets};
 use crate::source::scene::Scene;
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
-use crate::users::{Users, Verdict};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -200,10 +200,10 @@ impl App {
         // Before the password is checked, which takes a weak machine long.
         let deadline = deadline(request);
         let users = Arc::clone(&lock(&self.users));
-        match users.judge(request.credentials.as_ref(), request.peer) {
-            Verdict::Welcome => self.route(request, deadline),
-            Verdict::Stranger => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
-            Verdict::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
+        match users.check(request.credentials.as_ref(), request.peer) {
+            Auth::Granted => self.route(request, deadline),
+            Auth::Denied => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
+            Auth::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
         }
     }
 

@@ -18,6 +18,7 @@
 //! operating system.
 
 pub mod app;
+pub mod auth;
 pub mod bcrypt;
 pub mod cli;
 pub mod collector;
@@ -39,4 +40,3 @@ pub mod sockets;
 pub mod source;
 pub mod strongswan;
 pub mod text;
-pub mod users;

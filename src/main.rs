@@ -1,13 +1,14 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
 use std::fs;
-use std::io::{self, BufRead as _, IsTerminal, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::slice;
 use std::sync::Arc;
 
 use gateway_exporter::app::{App, Discover, catalogue};
+use gateway_exporter::auth::prompt;
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::collector::Error;
@@ -20,7 +21,6 @@ use gateway_exporter::source::{c, command, file};
 use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::termios::{self, LocalFlags, SetArg};
 
 mod journal;
 
@@ -29,9 +29,6 @@ const CONFIG_FILES: [&str; 3] = ["exporter.yaml", "config/config.yml", "/etc/gat
 
 /// Where it listens unless something else is said: every address.
 const EVERYWHERE: &str = ":9234";
-
-/// What of a password bcrypt takes.
-const LONGEST_PASSWORD: usize = 72;
 
 /// What is watched, and how to look for more.
 struct Watched {
@@ -312,9 +309,9 @@ fn said(Finding { thing, words, remedy, .. }: Finding) -> String {
     format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
 }
 
-/// Reads a password, from a terminal twice and unseen, and prints its hash.
+/// Reads a password and prints its hash.
 fn hash_password() -> ExitCode {
-    let result = read_password().and_then(|password| {
+    let result = prompt::new_password().and_then(|password| {
         let salt = file::random()?;
         Ok(Hash::new(password.as_bytes(), bcrypt::COST, salt))
     });
@@ -325,36 +322,6 @@ fn hash_password() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn read_password() -> io::Result<String> {
-    let password = ask("Password: ")?;
-    if io::stdin().is_terminal() && ask("Again: ")? != password {
-        return Err(io::Error::other("the two are not the same"));
-    }
-    match password.len() {
-        0 => Err(io::Error::other("there is none")),
-        1..=LONGEST_PASSWORD => Ok(password),
-        _ => Err(io::Error::other("bcrypt takes 72 bytes at most")),
-    }
-}
-
-/// One line of the standard input, which a terminal does not show.
-fn ask(prompt: &str) -> io::Result<String> {
-    let stdin = io::stdin();
-    let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).transpose()?;
-    if let Some(mut silent) = before.clone() {
-        silent.local_flags.remove(LocalFlags::ECHO);
-        termios::tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent)?;
-        eprint!("{prompt}");
-    }
-    let mut line = String::new();
-    let read = stdin.lock().take(4096).read_line(&mut line);
-    if let Some(before) = before {
-        termios::tcsetattr(&stdin, SetArg::TCSANOW, &before)?;
-        eprintln!();
-    }
-    read.map(|_| line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn announce(app: &App, origin: &str) {

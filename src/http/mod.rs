@@ -5,8 +5,6 @@
 //! [`Limits`]. Where there is no room the heaviest_peer peer makes it: the scraper is not shut out by strangers.
 //! HTTP/1.1 is RFC 9112, its words RFC 9110; every answer ends its connection.
 
-mod allow;
-mod basic;
 mod date;
 mod listener;
 mod parse;
@@ -24,8 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use allow::Networks;
-pub use basic::Credentials;
+pub use crate::auth::{Credentials, Networks};
 pub use listener::{Listeners, bind, check, is_ours};
 pub use tls::Tls;
 

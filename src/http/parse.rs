@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
-use super::{Method, Request, basic};
+use super::{Method, Request};
+use crate::auth::basic;
 
 /// A complete head.
 #[derive(Debug, PartialEq, Eq)]

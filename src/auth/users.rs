@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Credentials;
 use crate::bcrypt::Hash;
 use crate::collector::{Deadline, Turn};
-use crate::http::Credentials;
 use crate::siphash::Key;
 
 /// The most that wait for a bcrypt, all peers together and each peer.
@@ -33,11 +33,11 @@ pub struct Users {
 
 /// Whether somebody may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Auth {
     /// Yes.
-    Welcome,
+    Granted,
     /// No: no user, or not that user's password.
-    Stranger,
+    Denied,
     /// Too many want to know at the same time.
     Busy,
 }
@@ -64,31 +64,31 @@ impl Users {
     }
 
     /// Whether a peer may ask with these credentials. A user that does not exist takes as long as one that does.
-    pub fn judge(&self, credentials: Option<&Credentials>, peer: IpAddr) -> Verdict {
+    pub fn check(&self, credentials: Option<&Credentials>, peer: IpAddr) -> Auth {
         // The costliest hash stands in for those of users that don't exist.
         let Some(stranger) = self.hashes.iter().map(|(_, hash)| hash).max_by_key(|hash| hash.cost()) else {
-            return Verdict::Welcome;
+            return Auth::Granted;
         };
-        let Some(Credentials { user, password }) = credentials else { return Verdict::Stranger };
+        let Some(Credentials { user, password }) = credentials else { return Auth::Denied };
         let tag = self.tag(user, password);
         if self.was_right(user, tag) {
-            return Verdict::Welcome;
+            return Auth::Granted;
         }
-        let Some(_place) = Place::take(&self.waiting, peer) else { return Verdict::Busy };
-        let Ok(_turn) = self.turn.take(Deadline::within(PATIENCE), "users") else { return Verdict::Busy };
+        let Some(_place) = Place::take(&self.waiting, peer) else { return Auth::Busy };
+        let Ok(_turn) = self.turn.take(Deadline::within(PATIENCE), "users") else { return Auth::Busy };
         // While it waited another request of the same scraper may have had it computed.
         if self.was_right(user, tag) {
-            return Verdict::Welcome;
+            return Auth::Granted;
         }
         let known = self.hashes.iter().find(|(name, _)| name == user).map(|(_, hash)| hash);
         let is_right = known.unwrap_or(stranger).is_of(password);
         if known.is_none() || !is_right {
-            return Verdict::Stranger;
+            return Auth::Denied;
         }
         let mut verified = lock(&self.verified);
         verified.retain(|(name, _)| name != user);
         verified.push((user.clone(), tag));
-        Verdict::Welcome
+        Auth::Granted
     }
 
     fn was_right(&self, user: &str, tag: u64) -> bool {
@@ -150,20 +150,20 @@ mod tests {
     fn only_a_user_with_its_own_password_is_welcome() {
         let users = users(4);
         for (user, password, expected) in [
-            ("ann", "secret", Verdict::Welcome),
-            ("ann", "secret", Verdict::Welcome),
-            ("ann", "other", Verdict::Stranger),
-            ("ann", "", Verdict::Stranger),
-            ("bob", "other", Verdict::Welcome),
-            ("bob", "secret", Verdict::Stranger),
-            ("carol", "secret", Verdict::Stranger),
-            ("", "", Verdict::Stranger),
-            ("annsecret", "", Verdict::Stranger),
+            ("ann", "secret", Auth::Granted),
+            ("ann", "secret", Auth::Granted),
+            ("ann", "other", Auth::Denied),
+            ("ann", "", Auth::Denied),
+            ("bob", "other", Auth::Granted),
+            ("bob", "secret", Auth::Denied),
+            ("carol", "secret", Auth::Denied),
+            ("", "", Auth::Denied),
+            ("annsecret", "", Auth::Denied),
         ] {
-            assert_eq!(users.judge(Some(&credentials(user, password)), HERE), expected, "{user} {password}");
+            assert_eq!(users.check(Some(&credentials(user, password)), HERE), expected, "{user} {password}");
         }
-        assert_eq!(users.judge(None, HERE), Verdict::Stranger);
-        assert_eq!(Users::new(Vec::new()).judge(None, HERE), Verdict::Welcome);
+        assert_eq!(users.check(None, HERE), Auth::Denied);
+        assert_eq!(Users::new(Vec::new()).check(None, HERE), Auth::Granted);
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
         let users = users(8);
         let time = |user, password| {
             let started = Instant::now();
-            users.judge(Some(&credentials(user, password)), HERE);
+            users.check(Some(&credentials(user, password)), HERE);
             started.elapsed()
         };
         let first = time("ann", "secret");
@@ -186,13 +186,13 @@ mod tests {
     #[test]
     fn few_wait_and_those_who_are_known_never_do() {
         let users = users(4);
-        assert_eq!(users.judge(Some(&credentials("ann", "secret")), HERE), Verdict::Welcome);
+        assert_eq!(users.check(Some(&credentials("ann", "secret")), HERE), Auth::Granted);
         let places: Vec<_> = (0..3).map(|_| Place::take(&users.waiting, HERE)).collect();
         assert_eq!(places.iter().flatten().count(), MOST_OF_A_PEER);
-        assert_eq!(users.judge(Some(&credentials("ann", "wrong")), HERE), Verdict::Busy);
-        assert_eq!(users.judge(Some(&credentials("ann", "secret")), HERE), Verdict::Welcome);
+        assert_eq!(users.check(Some(&credentials("ann", "wrong")), HERE), Auth::Busy);
+        assert_eq!(users.check(Some(&credentials("ann", "secret")), HERE), Auth::Granted);
         let elsewhere = |last| IpAddr::from([192, 0, 2, last]);
-        assert_eq!(users.judge(Some(&credentials("ann", "wrong")), elsewhere(1)), Verdict::Stranger);
+        assert_eq!(users.check(Some(&credentials("ann", "wrong")), elsewhere(1)), Auth::Denied);
         let others: Vec<_> = (0..20).map(|last| Place::take(&users.waiting, elsewhere(last))).collect();
         assert_eq!(others.iter().flatten().count(), MOST_WAITING - MOST_OF_A_PEER);
         drop((places, others));

@@ -1,0 +1,10 @@
+//! Who may ask: credentials in a request, users and their passwords, networks.
+
+pub mod basic;
+pub mod networks;
+pub mod prompt;
+pub mod users;
+
+pub use basic::Credentials;
+pub use networks::Networks;
+pub use users::{Auth, Users};
