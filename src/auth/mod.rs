@@ -3,6 +3,7 @@
 pub mod basic;
 pub mod networks;
 pub mod prompt;
+mod queue;
 pub mod users;
 
 pub use basic::Credentials;

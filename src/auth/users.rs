@@ -1,23 +1,19 @@
-//! Who may ask: names and password hashes, and a memory of what was right before.
+//! Users and their passwords, and a memory of what was right before.
 //!
 //! A password costs one bcrypt the first time; after that a keyed hash of it is known, so that a weak CPU does
-//! not work at every scrape. Wrong passwords cost one each: only one is computed at a time and few wait for it.
+//! not work at every scrape. Wrong passwords cost one each: [`super::queue`] says whose is computed next.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Credentials;
+use super::queue::{Queue, Step, Ticket};
 use crate::bcrypt::Hash;
-use crate::collector::{Deadline, Turn};
 use crate::siphash::Key;
 
-/// The most that wait for a bcrypt, all peers together and each peer.
-const MOST_WAITING: usize = 8;
-const MOST_OF_A_PEER: usize = 2;
-
-/// How long one waits.
+/// How long a request waits for its password to be computed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Names and the hashes of their passwords; without any, everybody may ask.
@@ -27,8 +23,9 @@ pub struct Users {
     /// Of each user the password that was right last, as a keyed hash.
     verified: Mutex<Vec<(String, u64)>>,
     key: Key,
-    waiting: Mutex<Vec<IpAddr>>,
-    turn: Turn<()>,
+    queue: Mutex<Queue>,
+    /// Told whenever the queue changes.
+    changed: Condvar,
 }
 
 /// Whether somebody may ask.
@@ -42,12 +39,6 @@ pub enum Auth {
     Busy,
 }
 
-/// A place among those who wait; it is free again when this is dropped.
-struct Place<'a> {
-    waiting: &'a Mutex<Vec<IpAddr>>,
-    peer: IpAddr,
-}
-
 impl Users {
     /// These users.
     pub fn new(hashes: Vec<(String, Hash)>) -> Self {
@@ -58,37 +49,68 @@ impl Users {
             hashes,
             verified: Mutex::default(),
             key: Key::new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]),
-            waiting: Mutex::default(),
-            turn: Turn::new(()),
+            queue: Mutex::new(Queue::new(Instant::now())),
+            changed: Condvar::new(),
         }
     }
 
     /// Whether a peer may ask with these credentials. A user that does not exist takes as long as one that does.
     pub fn check(&self, credentials: Option<&Credentials>, peer: IpAddr) -> Auth {
         // The costliest hash stands in for those of users that don't exist.
-        let Some(stranger) = self.hashes.iter().map(|(_, hash)| hash).max_by_key(|hash| hash.cost()) else {
+        let Some(costliest) = self.hashes.iter().map(|(_, hash)| hash).max_by_key(|hash| hash.cost()) else {
             return Auth::Granted;
         };
         let Some(Credentials { user, password }) = credentials else { return Auth::Denied };
+        // bcrypt ends a key at its first NUL and begins anew: `a` and `a NUL a` would be the same.
+        if password.contains(&0) {
+            return Auth::Denied;
+        }
         let tag = self.tag(user, password);
         if self.was_right(user, tag) {
             return Auth::Granted;
         }
-        let Some(_place) = Place::take(&self.waiting, peer) else { return Auth::Busy };
-        let Ok(_turn) = self.turn.take(Deadline::within(PATIENCE), "users") else { return Auth::Busy };
+        let Some(ticket) = lock(&self.queue).enter(peer, Instant::now()) else { return Auth::Busy };
         // While it waited another request of the same scraper may have had it computed.
-        if self.was_right(user, tag) {
-            return Auth::Granted;
+        if let Some(auth) = self.wait(ticket, || self.was_right(user, tag)) {
+            return auth;
         }
         let known = self.hashes.iter().find(|(name, _)| name == user).map(|(_, hash)| hash);
-        let is_right = known.unwrap_or(stranger).is_of(password);
-        if known.is_none() || !is_right {
-            return Auth::Denied;
+        let is_right = known.unwrap_or(costliest).is_of(password) && known.is_some();
+        if is_right {
+            let mut verified = lock(&self.verified);
+            verified.retain(|(name, _)| name != user);
+            verified.push((user.clone(), tag));
         }
-        let mut verified = lock(&self.verified);
-        verified.retain(|(name, _)| name != user);
-        verified.push((user.clone(), tag));
-        Auth::Granted
+        lock(&self.queue).finish(ticket, is_right, Instant::now());
+        self.changed.notify_all();
+        if is_right { Auth::Granted } else { Auth::Denied }
+    }
+
+    /// Waits until it is this request's turn to compute; what it is told without that, where it is.
+    fn wait(&self, ticket: Ticket, was_right: impl Fn() -> bool) -> Option<Auth> {
+        let now = Instant::now();
+        let deadline = now.checked_add(PATIENCE).unwrap_or(now);
+        let mut queue = lock(&self.queue);
+        let auth = loop {
+            let now = Instant::now();
+            let until = match queue.step(ticket, now) {
+                Step::Compute => return None,
+                Step::Refused => return Some(Auth::Busy),
+                Step::Wait(until) => until.unwrap_or(deadline).min(deadline),
+            };
+            if was_right() {
+                break Auth::Granted;
+            }
+            if now >= deadline {
+                break Auth::Busy;
+            }
+            let time = until.saturating_duration_since(now);
+            (queue, _) = self.changed.wait_timeout(queue, time).unwrap_or_else(PoisonError::into_inner);
+        };
+        queue.leave(ticket);
+        drop(queue);
+        self.changed.notify_all();
+        Some(auth)
     }
 
     fn was_right(&self, user: &str, tag: u64) -> bool {
@@ -104,27 +126,6 @@ impl Users {
     }
 }
 
-impl<'a> Place<'a> {
-    fn take(waiting: &'a Mutex<Vec<IpAddr>>, peer: IpAddr) -> Option<Self> {
-        let mut places = lock(waiting);
-        let own = places.iter().filter(|other| **other == peer).count();
-        if places.len() >= MOST_WAITING || own >= MOST_OF_A_PEER {
-            return None;
-        }
-        places.push(peer);
-        Some(Self { waiting, peer })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut places = lock(self.waiting);
-        if let Some(place) = places.iter().position(|peer| *peer == self.peer) {
-            places.remove(place);
-        }
-    }
-}
-
 /// Every update here is a single step: what a panic left stands.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -133,23 +134,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    fn check(users: &Users, user: &str, password: impl AsRef<[u8]>, last: u8) -> Auth {
+        let credentials = Credentials { user: user.into(), password: password.as_ref().into() };
+        users.check(Some(&credentials), [192, 0, 2, last].into())
+    }
 
-    fn users(cost: u32) -> Users {
-        let hash = |password: &str| Hash::new(password.as_bytes(), cost, [3; 16]);
+    fn users() -> Users {
+        let hash = |password: &str| Hash::new(password.as_bytes(), 4, [3; 16]);
         Users::new([("ann".to_owned(), hash("secret")), ("bob".to_owned(), hash("other"))].into())
     }
 
-    fn credentials(user: &str, password: &str) -> Credentials {
-        Credentials { user: user.into(), password: password.into() }
+    fn computed(users: &Users) -> usize {
+        lock(&users.queue).computed()
     }
 
     #[test]
-    fn only_a_user_with_its_own_password_is_welcome() {
-        let users = users(4);
-        for (user, password, expected) in [
+    fn only_a_user_with_its_own_password_may_ask() {
+        let users = users();
+        for (last, (user, password, expected)) in [
             ("ann", "secret", Auth::Granted),
             ("ann", "secret", Auth::Granted),
             ("ann", "other", Auth::Denied),
@@ -159,43 +162,75 @@ mod tests {
             ("carol", "secret", Auth::Denied),
             ("", "", Auth::Denied),
             ("annsecret", "", Auth::Denied),
-        ] {
-            assert_eq!(users.check(Some(&credentials(user, password)), HERE), expected, "{user} {password}");
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(check(&users, user, password, last as u8), expected, "{user} {password}");
         }
-        assert_eq!(users.check(None, HERE), Auth::Denied);
-        assert_eq!(Users::new(Vec::new()).check(None, HERE), Auth::Granted);
+        assert_eq!(users.check(None, [192, 0, 2, 1].into()), Auth::Denied);
+        assert_eq!(Users::new(Vec::new()).check(None, [192, 0, 2, 1].into()), Auth::Granted);
     }
 
     #[test]
     fn a_right_password_is_computed_once_and_a_wrong_one_forgets_nothing() {
-        let users = users(8);
-        let time = |user, password| {
-            let started = Instant::now();
-            users.check(Some(&credentials(user, password)), HERE);
-            started.elapsed()
-        };
-        let first = time("ann", "secret");
-        assert!(time("ann", "secret") < first / 10, "the first took {first:?}");
-        assert!(time("ann", "wrong") > first / 10, "a wrong one is computed");
-        assert!(time("ann", "wrong") > first / 10, "and never remembered");
-        assert!(time("nobody", "secret") > first / 10, "a stranger costs as much");
-        assert!(time("ann", "secret") < first / 10);
-        assert_eq!(lock(&users.verified).len(), 1);
+        let users = users();
+        for (last, (user, password, expected)) in [
+            ("ann", "secret", 1),
+            ("ann", "secret", 1),
+            ("ann", "wrong", 2),
+            ("ann", "wrong", 3),
+            ("nobody", "secret", 4),
+            ("ann", "secret", 4),
+            ("bob", "other", 5),
+            ("bob", "other", 5),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            check(&users, user, password, last as u8);
+            assert_eq!(computed(&users), expected, "{user} {password}, no. {last}");
+        }
+        assert_eq!(lock(&users.verified).len(), 2);
     }
 
     #[test]
-    fn few_wait_and_those_who_are_known_never_do() {
-        let users = users(4);
-        assert_eq!(users.check(Some(&credentials("ann", "secret")), HERE), Auth::Granted);
-        let places: Vec<_> = (0..3).map(|_| Place::take(&users.waiting, HERE)).collect();
-        assert_eq!(places.iter().flatten().count(), MOST_OF_A_PEER);
-        assert_eq!(users.check(Some(&credentials("ann", "wrong")), HERE), Auth::Busy);
-        assert_eq!(users.check(Some(&credentials("ann", "secret")), HERE), Auth::Granted);
-        let elsewhere = |last| IpAddr::from([192, 0, 2, last]);
-        assert_eq!(users.check(Some(&credentials("ann", "wrong")), elsewhere(1)), Auth::Denied);
-        let others: Vec<_> = (0..20).map(|last| Place::take(&users.waiting, elsewhere(last))).collect();
-        assert_eq!(others.iter().flatten().count(), MOST_WAITING - MOST_OF_A_PEER);
-        drop((places, others));
-        assert!(lock(&users.waiting).is_empty());
+    fn a_nul_in_a_password_is_refused_before_it_is_computed() {
+        let users = users();
+        assert_eq!(check(&users, "ann", "secret", 1), Auth::Granted);
+        for password in [&b"secret\0"[..], b"\0secret", b"secret\0secret", b"\0", b"secret\0wrong"] {
+            assert_eq!(check(&users, "ann", password, 1), Auth::Denied, "{password:?}");
+        }
+        assert_eq!(computed(&users), 1);
+    }
+
+    #[test]
+    fn whoever_is_known_never_waits_and_of_those_that_failed_one_does() {
+        let users = users();
+        assert_eq!(check(&users, "ann", "secret", 1), Auth::Granted);
+        assert_eq!(check(&users, "ann", "wrong", 2), Auth::Denied);
+        let place = lock(&users.queue).enter([192, 0, 2, 2].into(), Instant::now());
+        assert!(place.is_some());
+        assert_eq!(check(&users, "ann", "wrong", 2), Auth::Busy);
+        assert_eq!(check(&users, "ann", "secret", 2), Auth::Granted);
+        assert_eq!(computed(&users), 2);
+    }
+
+    #[test]
+    fn requests_with_the_same_password_share_one_computation() {
+        let users = users();
+        let first = lock(&users.queue).enter([192, 0, 2, 1].into(), Instant::now()).unwrap();
+        assert_eq!(lock(&users.queue).step(first, Instant::now()), Step::Compute);
+        let granted = std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| check(&users, "ann", "secret", 2));
+            while lock(&users.queue).enter([192, 0, 2, 2].into(), Instant::now()).is_some() {
+                std::thread::yield_now();
+            }
+            let tag = users.tag("ann", b"secret");
+            lock(&users.verified).push(("ann".into(), tag));
+            users.changed.notify_all();
+            waiting.join().unwrap()
+        });
+        assert_eq!((granted, computed(&users)), (Auth::Granted, 0));
     }
 }
