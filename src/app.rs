@@ -50,8 +50,9 @@ const COLLECT: &str = "collect[]";
 /// The header of a list of sessions that is cut: how many more there are.
 const UNLISTED: &str = "X-Sessions-Left-Out";
 
-/// Where a supervisor asks whether the process answers: without a password, and without asking any source.
-const HEALTHY: &str = "/-/healthy";
+/// The answer under a host name that is not in `web.hosts`.
+const MISDIRECTED: &str = "this page does not answer under this host name: ask by the gateway's address, or add the name to \
+                           web.hosts in the gateway's configuration\n";
 
 /// What a browser is told to ask for.
 const REALM: &str = "Basic realm=\"gateway-exporter\"";
@@ -192,10 +193,10 @@ impl App {
         collectors.iter().map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
     }
 
-    /// Answers a request; all but the health page only to those who may ask.
+    /// Answers a request, to those who may ask.
     pub fn answer(&self, request: &Request) -> Reply {
-        if request.path == HEALTHY {
-            return Reply::text(200, "gateway-exporter is healthy\n").with("Cache-Control", "no-store");
+        if !self.is_host(request) {
+            return Reply::text(421, MISDIRECTED);
         }
         // Before the password is checked, which takes a weak machine long.
         let deadline = deadline(request);
@@ -205,6 +206,14 @@ impl App {
             Auth::Denied => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
             Auth::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
         }
+    }
+
+    /// Whether what is asked for answers under the host name of the request. Metrics answer under any: Prometheus may know
+    /// the gateway by another one.
+    fn is_host(&self, request: &Request) -> bool {
+        let is_metrics = request.path == self.telemetry_path || request.path == "/prom";
+        let watch = lock(&self.watch);
+        is_metrics || watch.config.web.hosts.as_ref().is_none_or(|hosts| hosts.contain(request.host.as_deref()))
     }
 
     fn route(&self, request: &Request, deadline: Deadline) -> Reply {
@@ -649,6 +658,7 @@ mod tests {
             method: Method::Get,
             path: path.into(),
             query: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
+            host: None,
             timeout: None,
             credentials: None,
             peer: [127, 0, 0, 1].into(),
@@ -741,9 +751,27 @@ mod tests {
         }
         assert_eq!(ask("/metrics", Some("secret")).status(), 200);
         assert_eq!(ask("/nowhere", Some("secret")).status(), 404);
-        assert_eq!(ask(HEALTHY, None).status(), 200);
         app.reload(Config::default(), None);
         assert_eq!(ask("/metrics", None).status(), 200);
+    }
+
+    #[test]
+    fn pages_answer_only_under_the_hosts_that_are_named() {
+        let app = app(vec![]);
+        let ask = |path: &str, host: &str| app.answer(&Request { host: Some(host.into()), ..request(path) }).status();
+        assert_eq!(ask("/sessions", "evil.example.com"), 200, "where none is named");
+        let hosts = crate::auth::Hosts::parse(&["gateway.example.com".into()]).map_err(str::to_owned);
+        lock(&app.watch).config.web.hosts = Some(hosts.expect("a name"));
+        for path in ["/", "/sessions", "/sessions_local", "/static", "/nowhere"] {
+            assert_eq!(ask(path, "evil.example.com"), 421, "{path}");
+            for host in ["gateway.example.com", "192.0.2.1", "[::1]", "localhost"] {
+                assert_ne!(ask(path, host), 421, "{path} {host}");
+            }
+            assert_ne!(get(&app, path).0, 421, "{path} without a host");
+        }
+        for path in ["/metrics", "/prom"] {
+            assert_eq!(ask(path, "evil.example.com"), 200, "{path}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::section::Section;
+use crate::auth::Hosts;
 use crate::bcrypt::Hash;
 use crate::http::{self, ClientAuth, Networks, TlsFiles};
 
@@ -16,6 +17,8 @@ pub struct Web {
     pub listen: Vec<String>,
     /// The networks that may ask; all where absent.
     pub allow: Option<Networks>,
+    /// The host names under which pages and JSON answer; under any where absent.
+    pub hosts: Option<Hosts>,
     /// The users and the hashes of their passwords; without any, nobody is asked for one.
     pub users: Vec<(String, Hash)>,
     /// Whether the session pages are off.
@@ -38,6 +41,7 @@ pub struct WebFile {
 pub(super) struct FileWeb {
     listen: Vec<String>,
     allow: Option<Vec<String>>,
+    hosts: Option<Vec<String>>,
     basic_auth_users: Vec<(String, String)>,
     sessions: Option<bool>,
     tls_server_config: Option<FileTls>,
@@ -56,10 +60,12 @@ struct FileTls {
 impl FileWeb {
     pub(super) fn read(section: &mut Section) -> Result<Self, String> {
         section.must_say("allow", "network")?;
+        section.must_say("hosts", "name")?;
         section.must_say("basic_auth_users", "user")?;
         Ok(Self {
             listen: section.texts("listen")?.unwrap_or_default(),
             allow: section.texts("allow")?,
+            hosts: section.texts("hosts")?,
             basic_auth_users: section.named("basic_auth_users")?,
             sessions: section.switch("sessions")?,
             tls_server_config: FileTls::read(section)?,
@@ -72,9 +78,10 @@ impl FileWeb {
             http::check(address).map_err(|complaint| format!("web.listen[{index}]: {complaint}"))?;
         }
         let allow = self.allow.as_deref().map(networks).transpose()?;
+        let hosts = self.hosts.as_deref().map(hosts).transpose()?;
         let users = users(self.basic_auth_users, "web.")?;
         let tls = self.tls_server_config.map(|tls| tls.meaning("web.")).transpose()?;
-        Ok(Web { listen, allow, users, hides_sessions: self.sessions == Some(false), tls })
+        Ok(Web { listen, allow, hosts, users, hides_sessions: self.sessions == Some(false), tls })
     }
 }
 
@@ -154,6 +161,13 @@ fn networks(list: &[String]) -> Result<Networks, String> {
     }
     Networks::parse(list)
         .map_err(|text| format!("web.allow: {text:?} is neither an address nor a network as 192.0.2.0/24"))
+}
+
+fn hosts(list: &[String]) -> Result<Hosts, String> {
+    if list.is_empty() {
+        return Err("web.hosts: an empty list would refuse every name".into());
+    }
+    Hosts::parse(list).map_err(|text| format!("web.hosts: {text:?} is no host name; write it without scheme and port"))
 }
 
 fn users(written: Vec<(String, String)>, section: &str) -> Result<Vec<(String, Hash)>, String> {

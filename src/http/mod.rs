@@ -6,6 +6,7 @@
 //! HTTP/1.1 is RFC 9112, its words RFC 9110; every answer ends its connection.
 
 mod date;
+mod fairness;
 mod listener;
 mod parse;
 mod pool;
@@ -81,6 +82,9 @@ pub struct Request {
     pub path: String,
     /// Names and values in their order, decoded; at most 64. Any character can be in them, NUL too.
     pub query: Vec<(String, String)>,
+    /// The host that is asked for, without its port: of the target where it names one, else of `Host`. Absent where neither
+    /// does.
+    pub host: Option<String>,
     /// How long Prometheus will still wait (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
     pub timeout: Option<Duration>,
     /// The name and password that came with it (RFC 7617).

@@ -68,11 +68,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
         "HEAD" => Method::Head,
         _ => return Err(Reject::Method),
     };
-    let (path, query) = split_target(target).ok_or(Reject::Malformed)?;
+    let (authority, path, query) = split_target(target).ok_or(Reject::Malformed)?;
+    let host =
+        authority.or_else(|| find(parsed.headers, "Host").next().and_then(|value| std::str::from_utf8(value).ok()));
     let request = Request {
         method,
         path: path.to_owned(),
         query: parse_query(query).ok_or(Reject::Malformed)?,
+        host: host.map(str::trim).filter(|host| !host.is_empty()).map(|host| without_port(host).to_owned()),
         timeout: find(parsed.headers, TIMEOUT).next().and_then(parse_seconds),
         credentials: find(parsed.headers, "Authorization").next().and_then(basic::parse),
         peer: Ipv4Addr::UNSPECIFIED.into(),
@@ -101,18 +104,27 @@ fn find<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// Path and query of `/path?query` or `http://host/path?query`.
-fn split_target(target: &str) -> Option<(&str, &str)> {
-    let local = match target.split_once("://") {
+/// Authority, path and query of `/path?query` or `http://authority/path?query`.
+fn split_target(target: &str) -> Option<(Option<&str>, &str, &str)> {
+    let (authority, local) = match target.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
-            let path = rest.find(['/', '?']).and_then(|start| rest.get(start..));
-            path.unwrap_or_default()
+            let (authority, local) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), local)
         }
-        _ if target.starts_with('/') => target,
+        _ if target.starts_with('/') => (None, target),
         _ => return None,
     };
     let (path, query) = local.split_once('?').unwrap_or((local, ""));
-    Some((if path.is_empty() { "/" } else { path }, query))
+    Some((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// The host of `host:port`, `[address]:port` or either without a port (RFC 3986).
+fn without_port(authority: &str) -> &str {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) && (host.ends_with(']') || !host.contains(':')) => host,
+        _ => authority,
+    }
 }
 
 /// None when there is more of it than anybody means.
@@ -166,7 +178,15 @@ mod tests {
     fn request(path: &str, query: &[(&str, &str)]) -> Request {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let peer = Ipv4Addr::UNSPECIFIED.into();
-        Request { method: Method::Get, path: path.into(), query, timeout: None, credentials: None, peer }
+        Request {
+            method: Method::Get,
+            path: path.into(),
+            query,
+            host: Some("gateway".into()),
+            timeout: None,
+            credentials: None,
+            peer,
+        }
     }
 
     fn get(target: &str) -> Result<Option<Request>, Reject> {
@@ -201,6 +221,31 @@ mod tests {
         assert_eq!(get("/x?u=http://gateway/"), Ok(Some(request("/x", &[("u", "http://gateway/")]))));
         for target in ["*", "metrics", "ftp://gateway/metrics", "javascript://x"] {
             assert_eq!(get(target), Err(Reject::Malformed), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_the_targets_or_the_headers_without_its_port() {
+        for (target, header, expected) in [
+            ("/", "Host: gateway.example.com:9234\r\n", Some("gateway.example.com")),
+            ("/", "hOST:  Gateway \r\n", Some("Gateway")),
+            ("/", "Host: [2001:db8::1]:9234\r\n", Some("[2001:db8::1]")),
+            ("/", "Host: [2001:db8::1]\r\n", Some("[2001:db8::1]")),
+            ("/", "Host: 192.0.2.1:9234\r\n", Some("192.0.2.1")),
+            ("/", "Host: gateway:\r\n", Some("gateway")),
+            ("/", "Host: gateway:http\r\n", Some("gateway:http")),
+            ("/", "Host: a:b:1\r\n", Some("a:b:1")),
+            ("/", "Host: \u{e4}\r\n", Some("\u{e4}")),
+            ("/", "Host:\r\n", None),
+            ("/", "", None),
+            ("http://evil.example:80/", "Host: gateway\r\n", Some("evil.example")),
+            ("http://evil.example?x", "Host: gateway\r\n", Some("evil.example")),
+            ("http://user@evil.example/", "Host: gateway\r\n", Some("user@evil.example")),
+            ("http:///", "Host: gateway\r\n", None),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\n{header}\r\n");
+            let host = parse(head.as_bytes()).unwrap().unwrap().request.host;
+            assert_eq!(host.as_deref(), expected, "{target} {header}");
         }
     }
 
@@ -286,7 +331,8 @@ mod tests {
             b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"GET / HTTP/1.1\r\nX: \xff\r\n\r\nGET /second HTTP/1.1\r\n\r\n",
         ] {
-            assert_eq!(parse(head).unwrap().unwrap().request, request("/", &[]), "{}", String::from_utf8_lossy(head));
+            let expected = Request { host: None, ..request("/", &[]) };
+            assert_eq!(parse(head).unwrap().unwrap().request, expected, "{}", String::from_utf8_lossy(head));
         }
     }
 

@@ -1,16 +1,19 @@
-//! The threads that answer: one for a request, so many at most, and those that wait for one.
+//! The threads that answer: one for a request, so many at most, and the requests that wait for one.
 //!
-//! A source that hangs holds every answer for seconds. So one peer gets half of the threads at most to have answers
-//! made: the others are left for whoever else asks.
+//! A source that hangs holds every answer for seconds, so who gets a thread is shared out by peer ([`super::fairness`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::fairness::{self, Answer, Peer, Stage};
 use super::parse::Head;
-use super::server::{LogOnce, Peer, heaviest_peer};
+use super::server::LogOnce;
 use super::stream::Stream;
 use super::write::{self, Wire};
 use super::{EndsProcess, Handler, Limits, Method, STACK};
@@ -30,73 +33,76 @@ pub(super) struct Job {
 pub(super) struct Pool {
     limits: Limits,
     handler: Arc<Handler>,
-    shifts: Mutex<Shifts>,
+    state: Mutex<State>,
 }
 
-/// Who waits, who is served, and by how many.
+/// The requests that wait, the answers under way, and the threads for them.
 #[derive(Default)]
-struct Shifts {
+struct State {
     waiting: VecDeque<Job>,
-    served: Vec<Served>,
+    under_way: Vec<UnderWay>,
     threads: usize,
-    trouble: LogOnce,
+    no_thread: LogOnce,
 }
 
-struct Served {
+struct UnderWay {
     socket: Arc<TcpStream>,
     peer: Peer,
-    stage: Stage,
+    progress: Progress,
 }
 
+/// [`Stage`], with the moment at which writing began.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The answer is being made; nothing can hurry it.
+enum Progress {
     Making,
     Writing(Instant),
-    /// Answered; waits for the peer to close.
     Lingering,
-    /// Its socket is shut down, its thread about to know.
-    Leaving,
+    Ending,
+}
+
+/// What became of a peer that waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    There,
+    /// It says nothing more; it may still read.
+    HalfClosed,
+    /// It reads nothing more.
+    Gone,
 }
 
 impl Pool {
     pub(super) fn new(limits: Limits, handler: Arc<Handler>) -> Arc<Self> {
-        Arc::new(Self { limits, handler, shifts: Mutex::default() })
+        Arc::new(Self { limits, handler, state: Mutex::default() })
     }
 
     /// Has the request answered; hands back one that must be refused, where too many wait.
     pub(super) fn take(self: &Arc<Self>, job: Job) -> Option<Job> {
-        let mut shifts = self.shifts();
-        shifts.waiting.push_back(job);
-        self.staff(&mut shifts);
-        if shifts.waiting.len() > self.limits.connections { shifts.newest_of_greediest() } else { None }
+        let mut state = self.state();
+        state.waiting.push_back(job);
+        self.spawn(&mut state);
+        if state.waiting.len() > self.limits.connections { state.refuse_one() } else { None }
     }
 
     /// To be called again soon while requests wait: makes room for them, and hands back those that waited too long.
-    pub(super) fn relieve(self: &Arc<Self>) -> Vec<Job> {
-        let mut shifts = self.shifts();
-        self.staff(&mut shifts);
+    pub(super) fn take_late(self: &Arc<Self>) -> Vec<Job> {
+        let mut state = self.state();
+        self.spawn(&mut state);
         let patience = self.limits.patience;
-        let (late, waiting): (Vec<Job>, _) = shifts.waiting.drain(..).partition(|job| job.since.elapsed() >= patience);
-        shifts.waiting = waiting.into();
+        let (late, waiting): (Vec<Job>, _) = state.waiting.drain(..).partition(|job| job.since.elapsed() >= patience);
+        state.waiting = waiting.into();
         late
     }
 
-    pub(super) fn are_awaited(&self) -> bool {
-        !self.shifts().waiting.is_empty()
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.state().waiting.is_empty()
     }
 
-    /// How many answers may be made at once for one peer.
-    fn share(&self) -> usize {
-        self.limits.answers.div_ceil(2)
-    }
-
-    /// A thread for each that may be served, as far as they go; then room for the rest.
-    fn staff(self: &Arc<Self>, shifts: &mut Shifts) {
-        let idle = shifts.threads.saturating_sub(shifts.served.len());
-        let ready = shifts.ready(self.share());
-        let wanted = ready.saturating_sub(idle);
-        for _ in 0..wanted.min(self.limits.answers.saturating_sub(shifts.threads)) {
+    /// A thread for each request that may have one, as far as they go; then room for the rest.
+    fn spawn(self: &Arc<Self>, state: &mut State) {
+        let idle = state.threads.saturating_sub(state.under_way.len());
+        let startable = fairness::startable(state.peers(), &state.answers(), self.limits.answers);
+        let wanted = startable.saturating_sub(idle);
+        for _ in 0..wanted.min(self.limits.answers.saturating_sub(state.threads)) {
             let pool = Arc::clone(self);
             let run = move || {
                 let _ends = EndsProcess;
@@ -104,28 +110,28 @@ impl Pool {
             };
             match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
                 Ok(_) => {
-                    shifts.threads = shifts.threads.saturating_add(1);
-                    shifts.trouble.over("http: threads start again");
+                    state.threads = state.threads.saturating_add(1);
+                    state.no_thread.clear("http: threads start again");
                 }
                 Err(error) => {
-                    shifts.trouble.begins(&format!("http: no thread for an answer: {error}"));
+                    state.no_thread.set(&format!("http: no thread for an answer: {error}"));
                     break;
                 }
             }
         }
-        if shifts.threads >= self.limits.answers {
-            shifts.make_room(self.limits.stall_time, ready);
+        if state.threads >= self.limits.answers {
+            state.shed(self.limits.stall_time, startable);
         }
     }
 
-    /// Ends the long answers of the peer that has most of them, for the memory that they hold, and waits a moment for
-    /// that; whether there were any.
+    /// Ends the slow answers of the peer that has most of them, for the memory that they hold, and waits a moment for
+    /// that; returns whether there were any.
     pub(super) fn free_memory(&self) -> bool {
-        if !self.shifts().end_longest(self.limits.stall_time) {
+        if !self.state().shed_memory(self.limits.stall_time) {
             return false;
         }
         let started = Instant::now();
-        while self.shifts().is_left() && started.elapsed() < LEAVE_TIME {
+        while self.state().is_ending() && started.elapsed() < LEAVE_TIME {
             std::thread::sleep(Duration::from_millis(1));
         }
         true
@@ -135,29 +141,31 @@ impl Pool {
         let mut done = None;
         while let Some(job) = self.next(done.as_ref()) {
             done = Some(Arc::clone(&job.stream.socket));
-            self.serve(job);
+            self.answer(job);
         }
     }
 
-    /// What to serve now; with none the thread must end.
+    /// What to answer now; with none the thread must end.
     fn next(&self, done: Option<&Arc<TcpStream>>) -> Option<Job> {
-        let mut shifts = self.shifts();
+        let mut state = self.state();
         if let Some(done) = done {
-            shifts.served.retain(|served| !Arc::ptr_eq(&served.socket, done));
+            state.under_way.retain(|answer| !Arc::ptr_eq(&answer.socket, done));
         }
-        let job = shifts.fairest(self.share());
+        let next = fairness::next_fair(state.peers(), &state.answers(), self.limits.answers);
+        let job = next.and_then(|index| state.waiting.remove(index));
         match &job {
             Some(Job { stream, peer, .. }) => {
-                shifts.served.push(Served { socket: Arc::clone(&stream.socket), peer: *peer, stage: Stage::Making });
+                let socket = Arc::clone(&stream.socket);
+                state.under_way.push(UnderWay { socket, peer: *peer, progress: Progress::Making });
             }
-            None => shifts.threads = shifts.threads.saturating_sub(1),
+            None => state.threads = state.threads.saturating_sub(1),
         }
         job
     }
 
-    fn serve(&self, mut job: Job) {
+    fn answer(&self, mut job: Job) {
         let socket = Arc::clone(&job.stream.socket);
-        // Whoever reset the connection while waiting is not worth a scrape.
+        // A peer that reset the connection while it waited is not worth a scrape.
         if !matches!(socket.take_error(), Ok(None)) {
             return;
         }
@@ -166,12 +174,12 @@ impl Pool {
         *timeout = timeout.map(|time| time.saturating_sub(job.since.elapsed()).max(Duration::from_millis(1)));
         let reply = (self.handler)(&job.head.request);
         let with_body = job.head.request.method == Method::Get;
-        self.note(&socket, Stage::Writing(Instant::now()));
+        self.note(&socket, Progress::Writing(Instant::now()));
         let wire = Wire::new(&socket, self.limits.answer_time);
         let write = |out: &mut dyn Write| write::write(out, reply, job.head.version, with_body);
         match socket.set_nonblocking(false).and_then(|()| job.stream.write(wire, write)) {
             Ok(()) => {
-                self.note(&socket, Stage::Lingering);
+                self.note(&socket, Progress::Lingering);
                 write::linger(&socket, &self.limits);
             }
             Err(error) => {
@@ -181,104 +189,113 @@ impl Pool {
         }
     }
 
-    /// Whoever is leaving keeps leaving.
-    fn note(&self, socket: &Arc<TcpStream>, stage: Stage) {
-        let mut shifts = self.shifts();
-        let served = shifts.served.iter_mut().find(|served| Arc::ptr_eq(&served.socket, socket));
-        if let Some(served) = served.filter(|served| served.stage != Stage::Leaving) {
-            served.stage = stage;
+    /// An answer that is being ended stays so.
+    fn note(&self, socket: &Arc<TcpStream>, progress: Progress) {
+        let mut state = self.state();
+        let answer = state.under_way.iter_mut().find(|answer| Arc::ptr_eq(&answer.socket, socket));
+        if let Some(answer) = answer.filter(|answer| answer.progress != Progress::Ending) {
+            answer.progress = progress;
         }
     }
 
-    fn shifts(&self) -> MutexGuard<'_, Shifts> {
-        self.shifts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shifts {
-    /// Of those that have less than their `share`, the peer with the fewest answers under way comes first, then the one
-    /// that waits longest.
-    fn fairest(&mut self, share: usize) -> Option<Job> {
-        let busy = |peer| self.served.iter().filter(|served| served.peer == peer).count();
-        let may = self.waiting.iter().enumerate().filter(|(_, job)| self.making(job.peer) < share);
-        let (first, _) = may.min_by_key(|(_, job)| busy(job.peer))?;
-        self.waiting.remove(first)
+impl State {
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        self.waiting.iter().map(|job| job.peer)
     }
 
-    /// How many answers are being made for a peer.
-    fn making(&self, peer: Peer) -> usize {
-        self.served.iter().filter(|served| served.peer == peer && served.stage == Stage::Making).count()
+    fn answers(&self) -> Vec<Answer> {
+        let answer = |one: &UnderWay| Answer { peer: one.peer, stage: one.progress.stage() };
+        self.under_way.iter().map(answer).collect()
     }
 
-    /// How many of those that wait may be served, where a peer has no more than its `share`.
-    fn ready(&self, share: usize) -> usize {
-        let mut taken = HashMap::new();
-        let may = self.waiting.iter().filter(|job| {
-            let taken = taken.entry(job.peer).or_insert_with(|| self.making(job.peer));
-            *taken = taken.saturating_add(1);
-            *taken <= share
+    /// Makes room among those that wait: peers that are gone cost nobody else a place; else one must be refused.
+    fn refuse_one(&mut self) -> Option<Job> {
+        let before = self.waiting.len();
+        let mut presences = presences(&self.waiting).into_iter();
+        let mut left = Vec::new();
+        self.waiting.retain(|job| {
+            let presence = presences.next().unwrap_or(Presence::There);
+            if presence != Presence::Gone {
+                left.push((job.peer, presence == Presence::HalfClosed));
+            }
+            presence != Presence::Gone
         });
-        may.count()
+        if self.waiting.len() < before {
+            return None;
+        }
+        self.waiting.remove(fairness::refuse(&left)?)
     }
 
-    fn newest_of_greediest(&mut self) -> Option<Job> {
-        let from_back = heaviest_peer(self.waiting.iter().rev().map(|job| job.peer))?;
-        let place = self.waiting.len().checked_sub(from_back)?.checked_sub(1)?;
-        self.waiting.remove(place)
-    }
-
-    /// Ends what may be ended, for so many: first those that only linger, then long answers, those of the heaviest_peer
-    /// peer first.
-    fn make_room(&mut self, stall: Duration, wanted: usize) {
-        let leaving = self.served.iter().filter(|served| served.stage == Stage::Leaving).count();
-        for _ in leaving..wanted {
-            let lingering = self.served.iter().rposition(|served| served.stage == Stage::Lingering);
-            let Some(place) = lingering.or_else(|| self.longest(stall)) else { return };
-            if let Some(served) = self.served.get_mut(place) {
-                served.end();
+    /// Ends what may be ended, for so many that want a thread.
+    fn shed(&mut self, stall: Duration, wanted: usize) {
+        let ending = self.under_way.iter().filter(|answer| answer.progress == Progress::Ending).count();
+        for _ in ending..wanted {
+            let Some(index) = fairness::shed(&self.answers(), stall) else { return };
+            if let Some(answer) = self.under_way.get_mut(index) {
+                answer.end();
             }
         }
     }
 
-    /// Ends every long answer of the heaviest_peer peer that has one; whether there was one.
-    fn end_longest(&mut self, stall: Duration) -> bool {
-        let Some(peer) = self.longest(stall).and_then(|place| self.served.get(place)).map(|served| served.peer) else {
-            return false;
-        };
-        let long = self.served.iter_mut().filter(|served| served.peer == peer && served.written(stall).is_some());
-        long.for_each(Served::end);
-        true
+    /// Ends slow answers; returns whether there were any.
+    fn shed_memory(&mut self, stall: Duration) -> bool {
+        let slow = fairness::shed_memory(&self.answers(), stall);
+        for index in &slow {
+            if let Some(answer) = self.under_way.get_mut(*index) {
+                answer.end();
+            }
+        }
+        !slow.is_empty()
     }
 
-    /// Whether somebody is leaving.
-    fn is_left(&self) -> bool {
-        self.served.iter().any(|served| served.stage == Stage::Leaving)
-    }
-
-    /// The place of the longest answer of the heaviest_peer peer that has one.
-    fn longest(&self, stall: Duration) -> Option<usize> {
-        let greed = |peer| self.served.iter().filter(|other| other.peer == peer).count();
-        let long = self.served.iter().enumerate().filter_map(|(place, served)| {
-            let time = served.written(stall)?;
-            Some((greed(served.peer), time, place))
-        });
-        long.max().map(|(.., place)| place)
+    fn is_ending(&self) -> bool {
+        self.under_way.iter().any(|answer| answer.progress == Progress::Ending)
     }
 }
 
-impl Served {
-    /// How long its answer is being written, where that is long.
-    fn written(&self, stall: Duration) -> Option<Duration> {
-        match self.stage {
-            Stage::Writing(since) => Some(since.elapsed()).filter(|time| *time >= stall),
-            _ => None,
-        }
-    }
-
+impl UnderWay {
     fn end(&mut self) {
-        self.stage = Stage::Leaving;
+        self.progress = Progress::Ending;
         // Wakes its thread; fails where the peer has closed, and then it is awake.
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Progress {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Making => Stage::Making,
+            Self::Writing(since) => Stage::Writing(since.elapsed()),
+            Self::Lingering => Stage::Lingering,
+            Self::Ending => Stage::Ending,
+        }
+    }
+}
+
+/// Which peers of those that wait are still there, in their order; all where the system does not say.
+fn presences(waiting: &VecDeque<Job>) -> Vec<Presence> {
+    let fd = |job| PollFd::new(Job::socket(job).as_fd(), PollFlags::POLLIN);
+    let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
+    if poll(&mut fds, PollTimeout::ZERO).is_err() {
+        return Vec::new();
+    }
+    let presence = |(fd, job): (&PollFd<'_>, &Job)| match fd.revents().unwrap_or(PollFlags::empty()) {
+        events if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) => Presence::Gone,
+        // What follows a head is not read anyway.
+        events if events.contains(PollFlags::POLLIN) && job.stream.ignore(usize::MAX).is_none() => Presence::HalfClosed,
+        _ => Presence::There,
+    };
+    fds.iter().zip(waiting).map(presence).collect()
+}
+
+impl Job {
+    fn socket(&self) -> &TcpStream {
+        &self.stream.socket
     }
 }
 
@@ -288,95 +305,70 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    fn job(peer: [u8; 4], path: &str) -> Job {
+    /// A request, and the peer's end of its connection.
+    fn job(peer: [u8; 4], path: &str) -> (Job, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = Stream::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), None).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Stream::new(listener.accept().unwrap().0, None).unwrap();
         let request = Request {
             method: Method::Get,
             path: path.into(),
             query: Vec::new(),
+            host: None,
             timeout: None,
             credentials: None,
-            peer: A.into(),
+            peer: peer.into(),
         };
         let head = Head { request, version: Version::Http11 };
-        Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }
+        (Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }, client)
     }
 
-    fn shifts(waiting: &[([u8; 4], &str)], served: &[([u8; 4], Stage)]) -> Shifts {
-        let waiting = waiting.iter().map(|(peer, path)| job(*peer, path)).collect();
-        let served = served.iter().map(|(peer, stage)| {
-            let Job { stream, peer, .. } = job(*peer, "");
-            Served { socket: stream.socket, peer, stage: *stage }
-        });
-        Shifts { waiting, served: served.collect(), ..Shifts::default() }
+    fn waiting(jobs: &[([u8; 4], &str)]) -> (State, Vec<TcpStream>) {
+        let (jobs, clients): (VecDeque<Job>, Vec<TcpStream>) = jobs.iter().map(|(peer, path)| job(*peer, path)).unzip();
+        (State { waiting: jobs, ..State::default() }, clients)
+    }
+
+    fn paths(state: &State) -> Vec<&str> {
+        state.waiting.iter().map(|job| job.head.request.path.as_str()).collect()
     }
 
     const A: [u8; 4] = [192, 0, 2, 1];
     const B: [u8; 4] = [192, 0, 2, 2];
+    const C: [u8; 4] = [192, 0, 2, 3];
 
     #[test]
-    fn whoever_has_least_is_served_next() {
-        let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third")], &[(A, Stage::Making)]);
-        let next = |shifts: &mut Shifts| shifts.fairest(8).map(|job| job.head.request.path);
-        assert_eq!(next(&mut shifts).as_deref(), Some("third"));
-        assert_eq!(next(&mut shifts).as_deref(), Some("first"));
-        assert_eq!(next(&mut shifts).as_deref(), Some("second"));
-        assert_eq!(next(&mut shifts), None);
+    fn what_is_dead_goes_before_what_lives() {
+        let (mut state, mut clients) = waiting(&[(A, "reset"), (A, "a"), (B, "b"), (C, "half closed"), (B, "reset")]);
+        for index in [4, 0] {
+            write::reset(&clients[index]);
+            clients.remove(index);
+        }
+        clients[2].shutdown(Shutdown::Write).unwrap();
+        assert!(state.refuse_one().is_none(), "those that are gone need no answer");
+        assert_eq!(paths(&state), ["a", "b", "half closed"]);
+        let refused = state.refuse_one().map(|job| job.head.request.path);
+        assert_eq!(refused.as_deref(), Some("half closed"));
+        let refused = state.refuse_one().map(|job| job.head.request.path);
+        assert_eq!(refused.as_deref(), Some("b"), "all alike: the newest");
+        assert_eq!(paths(&state), ["a"]);
     }
 
     #[test]
-    fn nobody_has_more_than_a_share_of_what_is_made() {
-        let making = Stage::Making;
-        let served = [(A, making), (A, making), (A, Stage::Lingering), (B, making)];
-        let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third"), (B, "fourth")], &served);
-        assert_eq!((shifts.ready(1), shifts.ready(2), shifts.ready(3), shifts.ready(9)), (0, 1, 3, 4));
-        assert_eq!(shifts.fairest(1).map(|job| job.head.request.path), None);
-        assert_eq!(shifts.fairest(2).map(|job| job.head.request.path).as_deref(), Some("third"));
-        assert_eq!(shifts.fairest(3).map(|job| job.head.request.path).as_deref(), Some("fourth"));
-    }
-
-    #[test]
-    fn memory_is_freed_by_whoever_has_most_answers_and_is_long_about_one() {
-        let stall = Duration::from_millis(250);
-        let long = |seconds| Stage::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
-        let served =
-            [(B, long(9)), (A, long(1)), (A, Stage::Making), (A, Stage::Lingering), (A, long(2)), (A, long(0))];
-        let mut shifts = shifts(&[], &served);
-        let leaving = |shifts: &Shifts| {
-            let leaving = shifts.served.iter().enumerate().filter(|(_, served)| served.stage == Stage::Leaving);
-            leaving.map(|(place, _)| place).collect::<Vec<_>>()
-        };
-        assert!(shifts.end_longest(stall));
-        assert_eq!(leaving(&shifts), [1, 4]);
-        assert!(shifts.end_longest(stall));
-        assert_eq!(leaving(&shifts), [0, 1, 4]);
-        assert!(!shifts.end_longest(stall), "what has just begun stays");
-    }
-
-    #[test]
-    fn the_newest_of_the_greediest_is_refused() {
-        let mut shifts = shifts(&[(A, "first"), (A, "second"), (B, "third")], &[]);
-        assert_eq!(shifts.newest_of_greediest().map(|job| job.head.request.path).as_deref(), Some("second"));
-    }
-
-    #[test]
-    fn room_is_made_where_it_harms_least_and_no_more_than_is_needed() {
-        let stall = Duration::from_millis(250);
-        let long = |seconds| Stage::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
-        let served =
-            [(B, long(9)), (A, long(1)), (A, long(2)), (A, Stage::Making), (B, Stage::Lingering), (A, long(0))];
-        let left = |waiting: usize| {
-            let mut shifts = shifts(&[(B, "")].repeat(waiting), &served);
-            shifts.make_room(stall, waiting);
-            shifts.make_room(stall, waiting);
-            let leaving = shifts.served.iter().enumerate().filter(|(_, served)| served.stage == Stage::Leaving);
-            leaving.map(|(place, _)| place).collect::<Vec<_>>()
-        };
-        assert_eq!(left(0), [0; 0]);
-        assert_eq!(left(1), [4], "who only lingers goes first");
-        assert_eq!(left(2), [2, 4], "then the longest answer of the heaviest_peer");
-        assert_eq!(left(3), [1, 2, 4]);
-        assert_eq!(left(9), [0, 1, 2, 4], "what is being made or has just begun stays");
+    fn room_is_made_for_no_more_than_want_it() {
+        let long = |seconds| Progress::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+        let under_way =
+            [(B, long(9)), (A, long(1)), (A, long(2)), (A, Progress::Making), (B, Progress::Lingering), (A, long(0))];
+        for (wanted, expected) in [(0, &[][..]), (1, &[4]), (2, &[2, 4]), (3, &[1, 2, 4]), (9, &[0, 1, 2, 4])] {
+            let (jobs, _clients): (Vec<Job>, Vec<TcpStream>) = under_way.iter().map(|(peer, _)| job(*peer, "")).unzip();
+            let under_way = jobs.into_iter().zip(under_way).map(|(job, (_, progress))| {
+                let Job { stream, peer, .. } = job;
+                UnderWay { socket: stream.socket, peer, progress }
+            });
+            let mut state = State { under_way: under_way.collect(), ..State::default() };
+            state.shed(Duration::from_millis(250), wanted);
+            state.shed(Duration::from_millis(250), wanted);
+            let ended = state.under_way.iter().enumerate().filter(|(_, one)| one.progress == Progress::Ending);
+            assert_eq!(ended.map(|(index, _)| index).collect::<Vec<_>>(), expected);
+        }
     }
 }

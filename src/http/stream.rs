@@ -34,9 +34,19 @@ impl Stream {
         }
     }
 
+    /// Whether a TLS handshake is still to be done.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_handshaking)
+    }
+
+    /// Whether reading has computed a part of a handshake, as signing is, since this was asked last.
+    pub(super) fn take_computed(&mut self) -> bool {
+        self.session.as_mut().is_some_and(Session::take_computed)
+    }
+
     /// The last words without waiting: the empty buffer of a new socket takes them. Before the end of a handshake
     /// there are none.
-    pub(super) fn take_leave(&mut self, words: &[u8]) -> io::Result<()> {
+    pub(super) fn farewell(&mut self, words: &[u8]) -> io::Result<()> {
         match &mut self.session {
             None => (&*self.socket).write(words).map(drop)?,
             Some(session) => session.say(&self.socket, words)?,

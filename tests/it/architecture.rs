@@ -129,9 +129,7 @@ fn every_outside_thing_is_known_to_one_place() {
     ] {
         forbid(&format!("{thing} belongs to {home}"), |path| !path.starts_with(home), &words(&[thing]));
     }
-    let edges = |path: &str| {
-        path.starts_with("source/") || path.starts_with("http") || path == "main.rs" || path == "auth/prompt.rs"
-    };
+    let edges = |path: &str| path.starts_with("source/") || path.starts_with("http") || EDGES.contains(&path);
     forbid("the system belongs to the edges", |path| !edges(path), &words(&["nix::", "std::fs", "std::process"]));
 }
 
