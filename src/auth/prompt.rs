@@ -14,6 +14,8 @@ pub fn new_password() -> io::Result<String> {
         return Err(io::Error::other("the two are not the same"));
     }
     match password.len() {
+        // bcrypt takes what is before it for the whole, and the server refuses it.
+        _ if password.contains('\0') => Err(io::Error::other("there is a NUL in it")),
         0 => Err(io::Error::other("there is none")),
         1..=LONGEST_PASSWORD => Ok(password),
         _ => Err(io::Error::other("bcrypt takes 72 bytes at most")),

@@ -1,8 +1,9 @@
 //! Whose password is computed next, and when: a state that is told the time; no thread waits in it.
 //!
 //! A bcrypt takes a tenth of a second on a server and seconds on a router, so guessing must neither keep a right
-//! password out nor take the CPU. One is computed at a time. Peers that have not failed lately go first, in the order in
-//! which they came; those that have share one place, so that at most one thread waits for them.
+//! password out nor take the CPU. One is computed at a time. Peers that nothing speaks against go first, in the order in
+//! which they came, then those that wanted more places than they may have; those that failed lately share one place, so
+//! that at most one thread waits for them.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 const MOST_WAITING: usize = 8;
 const MOST_OF_A_PEER: usize = 2;
 
-/// How long a wrong password is held against its peer.
-const FAILED_LATELY: Duration = Duration::from_secs(60);
+/// How long a mark is held against its peer.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// How many peers that failed are remembered; the oldest is forgotten.
-const MOST_FAILED: usize = 512;
+/// How many marks are remembered; the oldest is forgotten.
+const MOST_MARKS: usize = 512;
 
 /// The requests that want a password computed.
 #[derive(Debug)]
@@ -24,15 +25,33 @@ pub(super) struct Queue {
     waiting: Vec<Waiting>,
     running: Option<Running>,
     last_ticket: usize,
-    /// In the order in which they failed.
-    failed: Vec<(IpAddr, Instant)>,
-    /// Until then nothing is computed: a peer without a failure had a wrong password.
+    /// One for a peer, the oldest first.
+    marks: Vec<Mark>,
+    /// Until then nothing is computed: a peer without a mark had a wrong password.
     pause: Instant,
-    /// Until then nothing is computed for peers that failed lately.
-    pause_of_failed: Instant,
+    /// Until then nothing is computed for peers with a mark.
+    pause_of_marked: Instant,
     /// How many passwords were computed so far.
     #[cfg(test)]
     computed: usize,
+}
+
+/// What speaks against a peer.
+#[derive(Debug)]
+struct Mark {
+    peer: IpAddr,
+    at: Instant,
+    standing: Standing,
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Unmarked,
+    /// It wanted more places than it may have.
+    Insistent,
+    /// Its last password was wrong.
+    Failed,
 }
 
 /// Stands for one request in the queue.
@@ -49,8 +68,8 @@ struct Waiting {
 struct Running {
     ticket: Ticket,
     since: Instant,
-    had_failed: bool,
-    /// How much longer those that failed would have waited.
+    standing: Standing,
+    /// How much longer those with a mark would have waited.
     owed: Duration,
 }
 
@@ -71,9 +90,9 @@ impl Queue {
             waiting: Vec::new(),
             running: None,
             last_ticket: 0,
-            failed: Vec::new(),
+            marks: Vec::new(),
             pause: now,
-            pause_of_failed: now,
+            pause_of_marked: now,
             #[cfg(test)]
             computed: 0,
         }
@@ -82,12 +101,15 @@ impl Queue {
     /// A place for a request, where there is one. Where all are taken, a peer that failed lately gives its own to one that
     /// has not, and a peer that has two gives one to a peer that has none.
     pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Ticket> {
-        self.failed.retain(|(_, at)| now.saturating_duration_since(*at) < FAILED_LATELY);
+        self.marks.retain(|mark| now.saturating_duration_since(mark.at) < REMEMBERED);
         let is_full = self.waiting.len() >= MOST_WAITING;
-        let has_place = if self.has_failed(peer) {
-            !is_full && !self.waiting.iter().any(|one| self.has_failed(one.peer))
-        } else {
-            self.count(peer) < MOST_OF_A_PEER && (!is_full || self.give_up(peer))
+        let has_place = match self.standing(peer) {
+            Standing::Failed => !is_full && !self.waiting.iter().any(|one| self.standing(one.peer) == Standing::Failed),
+            _ if self.count(peer) >= MOST_OF_A_PEER => {
+                self.mark(peer, Standing::Insistent, now);
+                false
+            }
+            _ => !is_full || self.give_up(peer),
         };
         if !has_place {
             return None;
@@ -103,44 +125,42 @@ impl Queue {
         let Some(Waiting { peer, .. }) = self.waiting.iter().find(|one| one.ticket == ticket) else {
             return Step::Refused;
         };
-        let had_failed = self.has_failed(*peer);
+        let standing = self.standing(*peer);
         if self.running.is_some() || self.first() != Some(ticket) {
             return Step::Wait(None);
         }
-        let pause = if had_failed { self.pause.max(self.pause_of_failed) } else { self.pause };
+        let pause = match standing {
+            Standing::Unmarked => self.pause,
+            _ => self.pause.max(self.pause_of_marked),
+        };
         if now < pause {
             return Step::Wait(Some(pause));
         }
-        let owed = self.pause_of_failed.saturating_duration_since(now);
-        self.running = Some(Running { ticket, since: now, had_failed, owed });
+        let owed = self.pause_of_marked.saturating_duration_since(now);
+        self.running = Some(Running { ticket, since: now, standing, owed });
         Step::Compute
     }
 
     /// What became of the computation. After a wrong password the next one begins no sooner than as long as this one
-    /// took: for all, where its peer had not failed before; for those that failed, where it had.
+    /// took: for all, where nothing spoke against its peer before; for those with a mark, where it had one.
     pub(super) fn finish(&mut self, ticket: Ticket, is_right: bool, now: Instant) {
         let peer = self.waiting.iter().find(|one| one.ticket == ticket).map(|one| one.peer);
         self.leave(ticket);
-        let Some(Running { since, had_failed, owed, .. }) = self.running.take() else { return };
-        let Some(peer) = peer else { return };
+        let (Some(Running { since, standing, owed, .. }), Some(peer)) = (self.running.take(), peer) else { return };
         #[cfg(test)]
         {
             self.computed += 1;
         }
-        self.failed.retain(|(other, _)| *other != peer);
         if is_right {
-            return;
+            return self.marks.retain(|mark| mark.peer != peer);
         }
-        if self.failed.len() >= MOST_FAILED {
-            self.failed.remove(0);
-        }
-        self.failed.push((peer, now));
+        self.mark(peer, Standing::Failed, now);
         // What else it wants computed has lost its place.
         self.waiting.retain(|other| other.peer != peer);
         let took = now.saturating_duration_since(since);
         let after = |time| now.checked_add(time).unwrap_or(now);
-        self.pause_of_failed = after(took.saturating_add(owed));
-        if !had_failed {
+        self.pause_of_marked = after(took.saturating_add(owed));
+        if standing == Standing::Unmarked {
             self.pause = after(took);
         }
     }
@@ -158,12 +178,20 @@ impl Queue {
 
     /// Whose turn it is while none is computed.
     fn first(&self) -> Option<Ticket> {
-        let fresh = self.waiting.iter().find(|one| !self.has_failed(one.peer));
-        fresh.or(self.waiting.first()).map(|one| one.ticket)
+        self.waiting.iter().min_by_key(|one| self.standing(one.peer)).map(|one| one.ticket)
     }
 
-    fn has_failed(&self, peer: IpAddr) -> bool {
-        self.failed.iter().any(|(other, _)| *other == peer)
+    fn standing(&self, peer: IpAddr) -> Standing {
+        let mark = self.marks.iter().find(|mark| mark.peer == peer);
+        mark.map_or(Standing::Unmarked, |mark| mark.standing)
+    }
+
+    fn mark(&mut self, peer: IpAddr, standing: Standing, at: Instant) {
+        self.marks.retain(|mark| mark.peer != peer);
+        if self.marks.len() >= MOST_MARKS {
+            self.marks.remove(0);
+        }
+        self.marks.push(Mark { peer, at, standing });
     }
 
     fn count(&self, peer: IpAddr) -> usize {
@@ -174,7 +202,8 @@ impl Queue {
     /// was one.
     fn give_up(&mut self, newcomer: IpAddr) -> bool {
         let is_running = |one: &Waiting| self.running.as_ref().is_some_and(|running| running.ticket == one.ticket);
-        let failed = self.waiting.iter().position(|one| !is_running(one) && self.has_failed(one.peer));
+        let is_failed = |one: &Waiting| !is_running(one) && self.standing(one.peer) == Standing::Failed;
+        let failed = self.waiting.iter().position(is_failed);
         let spare = |one: &Waiting| !is_running(one) && self.count(one.peer) > 1;
         let index = failed.or_else(|| self.waiting.iter().rposition(spare).filter(|_| self.count(newcomer) == 0));
         index.map(|index| self.waiting.remove(index)).is_some()
@@ -224,7 +253,7 @@ mod tests {
 
         fn fail(&mut self, last: u8) {
             let ticket = self.enter(last).expect("a place");
-            self.now = self.now.max(self.queue.pause).max(self.queue.pause_of_failed);
+            self.now = self.now.max(self.queue.pause).max(self.queue.pause_of_marked);
             self.compute(ticket, false);
         }
     }
@@ -255,7 +284,7 @@ mod tests {
             assert!(clock.enter(last).is_some(), "{last}");
         }
         assert!(clock.enter(9).is_none(), "eight peers, each with one");
-        assert_eq!(clock.step(first[0].unwrap()), Step::Compute);
+        assert_eq!(clock.step(first[3].unwrap()), Step::Compute, "peer 1 is insistent");
     }
 
     #[test]
@@ -270,7 +299,7 @@ mod tests {
         assert_eq!(clock.step(failed), Step::Wait(None), "it came first, and goes last");
         clock.compute(scraper, true);
         // At worst it waits for one computation, and for no pause after that.
-        clock.now = clock.queue.pause_of_failed;
+        clock.now = clock.queue.pause_of_marked;
         assert_eq!(clock.step(failed), Step::Compute);
         let second = clock.enter(8).expect("there is a place");
         assert_eq!(clock.step(second), Step::Wait(None));
@@ -289,6 +318,21 @@ mod tests {
         assert!(clock.enter(9).is_some());
         assert_eq!(clock.step(failed), Step::Refused);
         assert!(clock.enter(10).is_none(), "eight that have not failed");
+    }
+
+    #[test]
+    fn of_peers_that_have_not_failed_those_that_want_more_than_their_places_go_last() {
+        let mut clock = Clock::new();
+        let crowd: Vec<Ticket> = [1, 1, 2, 2, 3, 3].iter().map(|last| clock.enter(*last).unwrap()).collect();
+        assert_eq!(clock.step(crowd[0]), Step::Compute);
+        assert!((1..=3).all(|last| clock.enter(last).is_none()));
+        let scraper = clock.enter(9).expect("there is a place");
+        clock.wait(HASH);
+        clock.queue.finish(crowd[0], false, clock.now);
+        clock.wait(HASH);
+        assert_eq!(clock.step(crowd[2]), Step::Wait(None));
+        clock.compute(scraper, true);
+        assert_eq!(clock.step(crowd[2]), Step::Compute);
     }
 
     #[test]
@@ -359,17 +403,17 @@ mod tests {
         clock.wait(2 * HASH);
         let right = clock.enter(1).unwrap();
         clock.compute(right, true);
-        assert_eq!(clock.queue.failed.len(), 1);
-        clock.wait(FAILED_LATELY);
+        assert_eq!(clock.queue.marks.len(), 1);
+        clock.wait(REMEMBERED);
         let other = clock.enter(3).unwrap();
-        assert!(clock.queue.failed.is_empty());
+        assert!(clock.queue.marks.is_empty());
         let again = clock.enter(2).expect("it may wait again");
         clock.compute(other, true);
         clock.compute(again, true);
     }
 
     #[test]
-    fn the_failed_that_are_remembered_are_bounded() {
+    fn what_is_remembered_is_bounded() {
         let mut clock = Clock::new();
         for n in 0..2000_u32 {
             let ticket = clock.queue.enter(std::net::Ipv4Addr::from_bits(n).into(), clock.now).unwrap();
@@ -377,7 +421,7 @@ mod tests {
             assert_eq!(clock.step(ticket), Step::Compute);
             clock.queue.finish(ticket, false, clock.now + Duration::from_nanos(1));
         }
-        assert_eq!(clock.queue.failed.len(), MOST_FAILED);
+        assert_eq!(clock.queue.marks.len(), MOST_MARKS);
     }
 
     #[test]
