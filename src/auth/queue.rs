@@ -31,6 +31,8 @@ pub(super) struct Queue {
     pause: Instant,
     /// Until then nothing is computed for peers with a mark.
     pause_of_marked: Instant,
+    /// Whether another request may be the first now, or has lost its place.
+    has_changed: bool,
     /// How many passwords were computed so far.
     #[cfg(test)]
     computed: usize,
@@ -93,6 +95,7 @@ impl Queue {
             marks: Vec::new(),
             pause: now,
             pause_of_marked: now,
+            has_changed: false,
             #[cfg(test)]
             computed: 0,
         }
@@ -101,7 +104,9 @@ impl Queue {
     /// A place for a request, where there is one. Where all are taken, a peer that failed lately gives its own to one that
     /// has not, and a peer that has two gives one to a peer that has none.
     pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Ticket> {
+        let before = self.marks.len();
         self.marks.retain(|mark| now.saturating_duration_since(mark.at) < REMEMBERED);
+        self.has_changed |= self.marks.len() < before;
         let is_full = self.waiting.len() >= MOST_WAITING;
         let has_place = match self.standing(peer) {
             Standing::Failed => !is_full && !self.waiting.iter().any(|one| self.standing(one.peer) == Standing::Failed),
@@ -167,7 +172,13 @@ impl Queue {
 
     /// Gives a request's place back.
     pub(super) fn leave(&mut self, ticket: Ticket) {
+        self.has_changed = true;
         self.waiting.retain(|other| other.ticket != ticket);
+    }
+
+    /// Whether those that wait must be woken, since this was asked last.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
     }
 
     /// How many passwords were computed so far.
@@ -187,6 +198,7 @@ impl Queue {
     }
 
     fn mark(&mut self, peer: IpAddr, standing: Standing, at: Instant) {
+        self.has_changed |= self.standing(peer) != standing;
         self.marks.retain(|mark| mark.peer != peer);
         if self.marks.len() >= MOST_MARKS {
             self.marks.remove(0);
@@ -206,6 +218,7 @@ impl Queue {
         let failed = self.waiting.iter().position(is_failed);
         let spare = |one: &Waiting| !is_running(one) && self.count(one.peer) > 1;
         let index = failed.or_else(|| self.waiting.iter().rposition(spare).filter(|_| self.count(newcomer) == 0));
+        self.has_changed |= index.is_some();
         index.map(|index| self.waiting.remove(index)).is_some()
     }
 }
@@ -277,7 +290,9 @@ mod tests {
         assert_eq!(first.iter().flatten().count(), MOST_WAITING);
         assert_eq!(first[2], None, "two of a peer");
         assert!(clock.enter(4).is_none());
+        clock.queue.take_changed();
         let newcomer = clock.enter(5).expect("the second of peer 4 gives up");
+        assert!(clock.queue.take_changed(), "who has lost its place is woken");
         assert_eq!(clock.step(first[8].unwrap()), Step::Refused);
         assert_eq!(clock.step(newcomer), Step::Wait(None));
         for last in 6..9 {
@@ -326,6 +341,9 @@ mod tests {
         let crowd: Vec<Ticket> = [1, 1, 2, 2, 3, 3].iter().map(|last| clock.enter(*last).unwrap()).collect();
         assert_eq!(clock.step(crowd[0]), Step::Compute);
         assert!((1..=3).all(|last| clock.enter(last).is_none()));
+        assert!(clock.queue.take_changed(), "the order is another");
+        assert!((1..=3).all(|last| clock.enter(last).is_none()));
+        assert!(!clock.queue.take_changed(), "and stays so: a flood wakes nobody");
         let scraper = clock.enter(9).expect("there is a place");
         clock.wait(HASH);
         clock.queue.finish(crowd[0], false, clock.now);

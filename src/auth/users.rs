@@ -24,7 +24,7 @@ pub struct Users {
     verified: Mutex<Vec<(String, u64)>>,
     key: Key,
     queue: Mutex<Queue>,
-    /// Told whenever the queue changes.
+    /// Told when the queue changes in a way that those that wait must know.
     changed: Condvar,
 }
 
@@ -69,7 +69,7 @@ impl Users {
         if self.was_right(user, tag) {
             return Auth::Granted;
         }
-        let Some(ticket) = lock(&self.queue).enter(peer, Instant::now()) else { return Auth::Busy };
+        let Some(ticket) = self.update(|queue| queue.enter(peer, Instant::now())) else { return Auth::Busy };
         // While it waited another request of the same scraper may have had it computed.
         if let Some(auth) = self.wait(ticket, || self.was_right(user, tag)) {
             return auth;
@@ -81,8 +81,7 @@ impl Users {
             verified.retain(|(name, _)| name != user);
             verified.push((user.clone(), tag));
         }
-        lock(&self.queue).finish(ticket, is_right, Instant::now());
-        self.changed.notify_all();
+        self.update(|queue| queue.finish(ticket, is_right, Instant::now()));
         if is_right { Auth::Granted } else { Auth::Denied }
     }
 
@@ -107,10 +106,19 @@ impl Users {
             let time = until.saturating_duration_since(now);
             (queue, _) = self.changed.wait_timeout(queue, time).unwrap_or_else(PoisonError::into_inner);
         };
-        queue.leave(ticket);
         drop(queue);
-        self.changed.notify_all();
+        self.update(|queue| queue.leave(ticket));
         Some(auth)
+    }
+
+    /// Changes the queue, and wakes those that wait where that means something to them.
+    fn update<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = lock(&self.queue);
+        let result = change(&mut queue);
+        if queue.take_changed() {
+            self.changed.notify_all();
+        }
+        result
     }
 
     fn was_right(&self, user: &str, tag: u64) -> bool {
