@@ -31,7 +31,7 @@ impl Version {
     }
 }
 
-/// Why the door itself answers.
+/// Why the server itself refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reject {
     Forbidden,

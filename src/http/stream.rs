@@ -1,4 +1,4 @@
-//! One connection, in plain or under TLS; the door reads and refuses on it without ever waiting.
+//! One connection, in plain or under TLS; the accept loop reads and answers on it without ever waiting.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,5 @@
-//! TLS on the wire (RFC 8446, RFC 5246), by rustls: the door takes part in handshakes as it reads heads, without waiting.
+//! TLS on the wire (RFC 8446, RFC 5246), by rustls: the accept loop takes part in handshakes as it reads heads, without
+//! waiting.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,7 +16,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use super::{ClientAuth, TlsFiles};
 use crate::collector::Error;
 
-/// More than any handshake and head: who says more is shown out.
+/// More than any handshake and head: a connection that says more is closed.
 const MOST_RECEIVED: usize = 128 * 1024;
 /// The first byte of what a TLS client says: a handshake record.
 const HANDSHAKE: u8 = 22;
