@@ -12,13 +12,13 @@ use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::config::{Config, LOOKED_FOR};
 use crate::doctor::{self, Finding};
 use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
-use crate::http::{Relief, Reply, Request};
+use crate::http::{FreeMemory, Reply, Request};
 use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
+use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::page::{self, Frame};
-use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
 use crate::source::scene::Scene;
@@ -42,7 +42,7 @@ const STACK: usize = 256 * 1024;
 const PROC: &str = "/proc";
 
 /// How much memory all answers together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
-const ROOM: usize = 64 * 1024 * 1024;
+const ANSWER_BUDGET: usize = 64 * 1024 * 1024;
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
@@ -69,7 +69,7 @@ pub struct App {
     notices: Mutex<Notices>,
     door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
-    room: Arc<Room>,
+    memory: Arc<MemoryBudget>,
 }
 
 /// The collectors, and how to look for more where nothing is configured.
@@ -114,7 +114,7 @@ struct Round {
     name: &'static str,
     report: Report,
     taken: Duration,
-    /// Whether there was room for it.
+    /// Whether there was memory for it.
     fits: bool,
     /// Sessions that are more than `max_series`.
     unlisted: usize,
@@ -132,7 +132,7 @@ impl App {
             notices: Mutex::default(),
             door: Mutex::default(),
             scrapes: Mutex::default(),
-            room: Room::new(ROOM),
+            memory: MemoryBudget::new(ANSWER_BUDGET),
         }
     }
 
@@ -153,9 +153,9 @@ impl App {
         lock(&self.notices).retain(|(name, _)| watch.has(name));
     }
 
-    /// Has `relief` called where the answers under way leave no memory for another.
-    pub fn relieve_by(&self, relief: Box<Relief>) {
-        self.room.relieve_by(relief);
+    /// Has `free_memory` called where the answers under way leave no memory for another.
+    pub fn free_memory_by(&self, free_memory: Box<FreeMemory>) {
+        self.memory.free_by(free_memory);
     }
 
     /// Notes what was found out about where it is listened.
@@ -175,7 +175,7 @@ impl App {
     pub fn examine(&self) -> Vec<Finding> {
         let collectors = lock(&self.watch).current();
         let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
-        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE), &self.room.enter());
+        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE), &self.memory.reserve());
         self.findings().into_iter().map(|(finding, _)| finding).collect()
     }
 
@@ -260,8 +260,8 @@ impl App {
     fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
         let mut all = Exposition::default();
         own::expose_build(&mut all);
-        let place = self.room.enter();
-        for round in self.gather(collectors, Wish::Metrics, deadline, &place) {
+        let reservation = self.memory.reserve();
+        for round in self.gather(collectors, Wish::Metrics, deadline, &reservation) {
             if !round.fits {
                 return full();
             }
@@ -276,11 +276,11 @@ impl App {
             own::expose_usage(&usage::read(), &mut all);
             lock(&self.scrapes).expose(&mut all);
         }
-        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(place)
+        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(reservation)
     }
 
     fn landing(&self, collectors: &[&dyn Collector], deadline: Deadline) -> Reply {
-        self.gather(collectors, Wish::Metrics, deadline, &self.room.enter());
+        self.gather(collectors, Wish::Metrics, deadline, &self.memory.reserve());
         let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
         let findings = self.findings().into_iter();
         let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
@@ -337,8 +337,8 @@ impl App {
         answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
     ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
-        let place = self.room.enter();
-        let rounds = self.gather(collectors, Wish::Sessions, deadline, &place);
+        let reservation = self.memory.reserve();
+        let rounds = self.gather(collectors, Wish::Sessions, deadline, &reservation);
         let (mut sessions, mut troubles, mut left_out) = (Vec::new(), Vec::new(), 0_usize);
         for Round { report: Report { sessions: more, targets, .. }, fits, unlisted, .. } in rounds {
             if !fits {
@@ -348,7 +348,7 @@ impl App {
             sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        answer(&sessions, &troubles, left_out).keeping(place)
+        answer(&sessions, &troubles, left_out).keeping(reservation)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -369,7 +369,13 @@ impl App {
     }
 
     /// Runs the collectors side by side, so that one that hangs costs only itself.
-    fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline, place: &Place) -> Vec<Round> {
+    fn gather(
+        &self,
+        collectors: &[&dyn Collector],
+        wish: Wish,
+        deadline: Deadline,
+        reservation: &Reservation,
+    ) -> Vec<Round> {
         let terms = lock(&self.watch).config.terms;
         let is_hasty = deadline.left("").map_or(true, |left| left < LEAST_TIME);
         let rounds: Vec<Round> = thread::scope(|scope| {
@@ -377,12 +383,12 @@ impl App {
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, terms, deadline, place);
+                    let run = move || collect(*collector, wish, terms, deadline, reservation);
                     // Where the system has no thread to give it runs here, one after the other.
                     thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, place));
+            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, reservation));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 Err(round) => *round,
@@ -557,8 +563,14 @@ fn full() -> Reply {
     Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
 }
 
-/// Collects, and takes room for what came of it; where there is none it is let go at once.
-fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline, place: &Place) -> Round {
+/// Collects, and reserves memory for what came of it; where there is none it is let go at once.
+fn collect(
+    collector: &dyn Collector,
+    wish: Wish,
+    terms: Terms,
+    deadline: Deadline,
+    reservation: &Reservation,
+) -> Round {
     let started = Instant::now();
     let mut report = Report::on(terms);
     match wish {
@@ -569,7 +581,7 @@ fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadli
     let unlisted = report.sessions.len().saturating_sub(most);
     report.sessions.truncate(most);
     report.sessions.shrink_to_fit();
-    let fits = place.take(report.size());
+    let fits = reservation.grow(report.size());
     if !fits {
         (report.exposition, report.sessions) = Default::default();
     }

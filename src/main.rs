@@ -127,10 +127,10 @@ fn serve(flags: &Flags, watched: Watched, guard: AccessControl) -> Result<ExitCo
     announce(&app, &origin);
     let mut entrance = Listeners::open(&web.listen).map_err(|error| shut(&error))?;
     let answering = Arc::clone(&app);
-    let relief = entrance
+    let free_memory = entrance
         .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
-    app.relieve_by(relief);
+    app.free_memory_by(free_memory);
     announce_door(&app, &entrance, &web);
     heed(&signals, flags, &app, &mut entrance)?;
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
 use super::server::{Reconfigure, Reconfigures};
-use super::{AccessControl, Handler, Limits, Relief};
+use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -68,15 +68,20 @@ impl Listeners {
     }
 
     /// Serves them, as [`super::serve`] does; `access` says who may ask. Gives what ends answers where memory is short.
-    pub fn serve(&mut self, access: AccessControl, limits: Limits, handler: Arc<Handler>) -> io::Result<Box<Relief>> {
+    pub fn serve(
+        &mut self,
+        access: AccessControl,
+        limits: Limits,
+        handler: Arc<Handler>,
+    ) -> io::Result<Box<FreeMemory>> {
         let (waker, wake) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         wake.set_read_timeout(Some(RECONFIGURE_TIME))?;
         let next = Arc::default();
         let reconfigures = Reconfigures { waker, next: Arc::clone(&next) };
-        let relief = super::start(self.reconfigure(access), Some(reconfigures), limits, handler)?;
+        let free_memory = super::start(self.reconfigure(access), Some(reconfigures), limits, handler)?;
         self.reconfigures = Some((wake, next));
-        Ok(relief)
+        Ok(free_memory)
     }
 
     /// Listens elsewhere from now on, and lets in whom `access` says, whatever becomes of the addresses. What is meant

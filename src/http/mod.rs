@@ -31,7 +31,7 @@ pub use types::{Body, ClientAuth, Method, Reply, Request, TlsFiles};
 pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 /// Ends slow answers, for the memory that they hold; returns whether there were any.
-pub type Relief = dyn Fn() -> bool + Send + Sync;
+pub type FreeMemory = dyn Fn() -> bool + Send + Sync;
 
 /// Who may ask, and whether under TLS.
 #[derive(Clone, Default)]
@@ -98,10 +98,10 @@ fn start(
     reconfigures: Option<server::Reconfigures>,
     limits: Limits,
     handler: Arc<Handler>,
-) -> io::Result<Box<Relief>> {
+) -> io::Result<Box<FreeMemory>> {
     let limits = Limits { connections: limits.connections.min(listener::spare_descriptors()).max(1), ..limits };
     let pool = pool::Pool::new(limits, handler);
-    let relief = Arc::clone(&pool);
+    let slow = Arc::clone(&pool);
     let server = server::Server::new(first, reconfigures, limits, pool)?;
     let run = move || {
         let _ends = EndsProcess;
@@ -109,7 +109,7 @@ fn start(
         end_process("http: no connections can be waited for");
     };
     std::thread::Builder::new().name("http-server".into()).stack_size(STACK).spawn(run)?;
-    Ok(Box::new(move || relief.free_memory()))
+    Ok(Box::new(move || slow.free_memory()))
 }
 
 /// What a fuzzer asks of the head's parser: the request, none while the head is not whole, or the status of its rejection.
