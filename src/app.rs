@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::auth::{Auth, Users};
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::config::{Config, LOOKED_FOR};
 use crate::doctor::{self, Finding};
 use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
-use crate::http::{Relief, Reply, Request};
+use crate::http::{FreeMemory, Reply, Request};
 use crate::ipsec::{self, Ipsec};
 use crate::kernel::{self, Kernel};
+use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::openvpn::{self, OpenVpn};
 use crate::own;
 use crate::pages::{self, Frame};
-use crate::room::{Place, Room};
 use crate::session::{self, Session};
 use crate::sockets::{self, Sockets};
 use crate::source::scene::Scene;
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
-use crate::users::{Users, Verdict};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ const STACK: usize = 256 * 1024;
 const PROC: &str = "/proc";
 
 /// How much memory all answers together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
-const ROOM: usize = 64 * 1024 * 1024;
+const ANSWER_BUDGET: usize = 64 * 1024 * 1024;
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
@@ -50,8 +50,9 @@ const COLLECT: &str = "collect[]";
 /// The header of a list of sessions that is cut: how many more there are.
 const UNLISTED: &str = "X-Sessions-Left-Out";
 
-/// Where a supervisor asks whether the process answers: without a password, and without asking any source.
-const HEALTHY: &str = "/-/healthy";
+/// The answer under a host name that is not in `web.hosts`.
+const MISDIRECTED: &str = "this page does not answer under this host name: ask by the gateway's address, or add the name to \
+                           web.hosts in the gateway's configuration\n";
 
 /// What a browser is told to ask for.
 const REALM: &str = "Basic realm=\"gateway-exporter\"";
@@ -68,7 +69,7 @@ pub struct App {
     notices: Mutex<Notices>,
     door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
-    room: Arc<Room>,
+    memory: Arc<MemoryBudget>,
 }
 
 /// The collectors, and how to look for more where nothing is configured.
@@ -113,7 +114,7 @@ struct Round {
     name: &'static str,
     report: Report,
     taken: Duration,
-    /// Whether there was room for it.
+    /// Whether there was memory for it.
     fits: bool,
     /// Sessions that are more than `max_series`.
     unlisted: usize,
@@ -131,7 +132,7 @@ impl App {
             notices: Mutex::default(),
             door: Mutex::default(),
             scrapes: Mutex::default(),
-            room: Room::new(ROOM),
+            memory: MemoryBudget::new(ANSWER_BUDGET),
         }
     }
 
@@ -152,9 +153,9 @@ impl App {
         lock(&self.notices).retain(|(name, _)| watch.has(name));
     }
 
-    /// Has `relief` called where the answers under way leave no memory for another.
-    pub fn relieve_by(&self, relief: Box<Relief>) {
-        self.room.relieve_by(relief);
+    /// Has `free_memory` called where the answers under way leave no memory for another.
+    pub fn free_memory_by(&self, free_memory: Box<FreeMemory>) {
+        self.memory.free_by(free_memory);
     }
 
     /// Notes what was found out about where it is listened.
@@ -174,7 +175,7 @@ impl App {
     pub fn examine(&self) -> Vec<Finding> {
         let collectors = lock(&self.watch).current();
         let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
-        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE), &self.room.enter());
+        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE), &self.memory.reserve());
         self.findings().into_iter().map(|(finding, _)| finding).collect()
     }
 
@@ -192,19 +193,27 @@ impl App {
         collectors.iter().map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
     }
 
-    /// Answers a request; all but the health page only to those who may ask.
+    /// Answers a request, to those who may ask.
     pub fn answer(&self, request: &Request) -> Reply {
-        if request.path == HEALTHY {
-            return Reply::text(200, "gateway-exporter is healthy\n").with("Cache-Control", "no-store");
+        if !self.is_host(request) {
+            return Reply::text(421, MISDIRECTED);
         }
         // Before the password is checked, which takes a weak machine long.
         let deadline = deadline(request);
         let users = Arc::clone(&lock(&self.users));
-        match users.judge(request.credentials.as_ref(), request.peer) {
-            Verdict::Welcome => self.route(request, deadline),
-            Verdict::Stranger => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
-            Verdict::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
+        match users.check(request.credentials.as_ref(), request.peer) {
+            Auth::Granted => self.route(request, deadline),
+            Auth::Denied => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
+            Auth::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
         }
+    }
+
+    /// Whether what is asked for answers under the host name of the request. Metrics answer under any: Prometheus may know
+    /// the gateway by another one.
+    fn is_host(&self, request: &Request) -> bool {
+        let is_metrics = request.path == self.telemetry_path || request.path == "/prom";
+        let watch = lock(&self.watch);
+        is_metrics || watch.config.web.hosts.as_ref().is_none_or(|hosts| hosts.contain(request.host.as_deref()))
     }
 
     fn route(&self, request: &Request, deadline: Deadline) -> Reply {
@@ -253,8 +262,8 @@ impl App {
     fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
         let mut all = Exposition::default();
         own::expose_build(&mut all);
-        let place = self.room.enter();
-        for round in self.gather(collectors, Wish::Metrics, deadline, &place) {
+        let reservation = self.memory.reserve();
+        for round in self.gather(collectors, Wish::Metrics, deadline, &reservation) {
             if !round.fits {
                 return full();
             }
@@ -269,11 +278,11 @@ impl App {
             own::expose_usage(&usage::read(), &mut all);
             lock(&self.scrapes).expose(&mut all);
         }
-        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(place)
+        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(reservation)
     }
 
     fn landing(&self, collectors: &[&dyn Collector], deadline: Deadline) -> Reply {
-        self.gather(collectors, Wish::Metrics, deadline, &self.room.enter());
+        self.gather(collectors, Wish::Metrics, deadline, &self.memory.reserve());
         let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
         let findings = self.findings().into_iter();
         let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
@@ -330,8 +339,8 @@ impl App {
         answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
     ) -> Reply {
         let identities = lock(&self.watch).config.terms.identities;
-        let place = self.room.enter();
-        let rounds = self.gather(collectors, Wish::Sessions, deadline, &place);
+        let reservation = self.memory.reserve();
+        let rounds = self.gather(collectors, Wish::Sessions, deadline, &reservation);
         let (mut sessions, mut troubles, mut left_out) = (Vec::new(), Vec::new(), 0_usize);
         for Round { report: Report { sessions: more, targets, .. }, fits, unlisted, .. } in rounds {
             if !fits {
@@ -341,7 +350,7 @@ impl App {
             sessions.extend(more.into_iter().map(|session| session.shown(identities)));
             troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
         }
-        answer(&sessions, &troubles, left_out).keeping(place)
+        answer(&sessions, &troubles, left_out).keeping(reservation)
     }
 
     /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
@@ -362,7 +371,13 @@ impl App {
     }
 
     /// Runs the collectors side by side, so that one that hangs costs only itself.
-    fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline, place: &Place) -> Vec<Round> {
+    fn gather(
+        &self,
+        collectors: &[&dyn Collector],
+        wish: Wish,
+        deadline: Deadline,
+        reservation: &Reservation,
+    ) -> Vec<Round> {
         let terms = lock(&self.watch).config.terms;
         let is_hasty = deadline.left("").map_or(true, |left| left < LEAST_TIME);
         let rounds: Vec<Round> = thread::scope(|scope| {
@@ -370,12 +385,12 @@ impl App {
             let running: Vec<_> = others
                 .iter()
                 .map(|collector| {
-                    let run = move || collect(*collector, wish, terms, deadline, place);
+                    let run = move || collect(*collector, wish, terms, deadline, reservation);
                     // Where the system has no thread to give it runs here, one after the other.
                     thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
                 })
                 .collect();
-            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, place));
+            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, reservation));
             let theirs = running.into_iter().map(|running| match running {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 Err(round) => *round,
@@ -550,8 +565,14 @@ fn full() -> Reply {
     Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
 }
 
-/// Collects, and takes room for what came of it; where there is none it is let go at once.
-fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline, place: &Place) -> Round {
+/// Collects, and reserves memory for what came of it; where there is none it is let go at once.
+fn collect(
+    collector: &dyn Collector,
+    wish: Wish,
+    terms: Terms,
+    deadline: Deadline,
+    reservation: &Reservation,
+) -> Round {
     let started = Instant::now();
     let mut report = Report::on(terms);
     match wish {
@@ -562,7 +583,7 @@ fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadli
     let unlisted = report.sessions.len().saturating_sub(most);
     report.sessions.truncate(most);
     report.sessions.shrink_to_fit();
-    let fits = place.take(report.size());
+    let fits = reservation.grow(report.size());
     if !fits {
         (report.exposition, report.sessions) = Default::default();
     }
@@ -658,6 +679,7 @@ mod tests {
             method: Method::Get,
             path: path.into(),
             query: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
+            host: None,
             timeout: None,
             credentials: None,
             peer: [127, 0, 0, 1].into(),
@@ -750,9 +772,27 @@ mod tests {
         }
         assert_eq!(ask("/metrics", Some("secret")).status(), 200);
         assert_eq!(ask("/nowhere", Some("secret")).status(), 404);
-        assert_eq!(ask(HEALTHY, None).status(), 200);
         app.reload(Config::default(), None);
         assert_eq!(ask("/metrics", None).status(), 200);
+    }
+
+    #[test]
+    fn pages_answer_only_under_the_hosts_that_are_named() {
+        let app = app(vec![]);
+        let ask = |path: &str, host: &str| app.answer(&Request { host: Some(host.into()), ..request(path) }).status();
+        assert_eq!(ask("/sessions", "evil.example.com"), 200, "where none is named");
+        let hosts = crate::auth::Hosts::parse(&["gateway.example.com".into()]).map_err(str::to_owned);
+        lock(&app.watch).config.web.hosts = Some(hosts.expect("a name"));
+        for path in ["/", "/sessions", "/sessions_local", "/static", "/nowhere"] {
+            assert_eq!(ask(path, "evil.example.com"), 421, "{path}");
+            for host in ["gateway.example.com", "192.0.2.1", "[::1]", "localhost"] {
+                assert_ne!(ask(path, host), 421, "{path} {host}");
+            }
+            assert_ne!(get(&app, path).0, 421, "{path} without a host");
+        }
+        for path in ["/metrics", "/prom"] {
+            assert_eq!(ask(path, "evil.example.com"), 200, "{path}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! operating system.
 
 pub mod app;
+pub mod auth;
 pub mod bcrypt;
 pub mod cli;
 pub mod collector;
@@ -30,14 +31,13 @@ pub mod identities;
 pub mod ipsec;
 pub mod kernel;
 pub mod ledger;
+pub mod memory_budget;
 pub mod openvpn;
 pub mod own;
 pub mod pages;
-pub mod room;
 pub mod session;
 pub mod siphash;
 pub mod sockets;
 pub mod source;
 pub mod strongswan;
 pub mod text;
-pub mod users;

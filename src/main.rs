@@ -1,31 +1,28 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
-use std::io::{self, BufRead as _, IsTerminal, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
 use std::sync::Arc;
 
 use gateway_exporter::app::{App, catalogue};
+use gateway_exporter::auth::prompt;
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::collector::Error;
 use gateway_exporter::config::load::{self, Loaded};
 use gateway_exporter::config::{Protection, Web};
 use gateway_exporter::doctor::{self, Finding, Verdict};
-use gateway_exporter::http::{self, Entrance, Guard, Limits, Tls};
+use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
 use gateway_exporter::own;
 use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
 use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::termios::{self, LocalFlags, SetArg};
 
 mod journal;
-
-/// What of a password bcrypt takes.
-const LONGEST_PASSWORD: usize = 72;
 
 /// The exit status where a source is down.
 const DOWN: u8 = 1;
@@ -110,19 +107,19 @@ fn unlocked(mut watched: Loaded) -> Result<Loaded, String> {
     Ok(watched)
 }
 
-fn serve(flags: &Flags, watched: Loaded, guard: Guard) -> Result<ExitCode, Failure> {
+fn serve(flags: &Flags, watched: Loaded, guard: AccessControl) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
     let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
     let protection = watched.config.protection();
     let app = Arc::new(app(flags, watched));
     announce(&app, &origin);
-    let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
+    let mut entrance = Listeners::open(&web.listen).map_err(|error| shut(&error))?;
     let answering = Arc::clone(&app);
-    let relief = entrance
+    let free_memory = entrance
         .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
         .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
-    app.relieve_by(relief);
+    app.free_memory_by(free_memory);
     announce_door(&app, &entrance, &web);
     heed(&signals, flags, &app, &mut entrance, protection)?;
     Ok(ExitCode::SUCCESS)
@@ -153,7 +150,7 @@ fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     let app = app(flags, watched);
     let mut door = Vec::new();
     for address in &web.listen {
-        match Entrance::open(slice::from_ref(address)) {
+        match Listeners::open(slice::from_ref(address)) {
             Ok(entrance) => door.append(&mut open_doors(&entrance, &web)),
             Err(error) => door.push(doctor::shut_door(address, &error, http::is_ours(address))),
         }
@@ -170,7 +167,7 @@ fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     })
 }
 
-fn open_doors(entrance: &Entrance, web: &Web) -> Vec<Finding> {
+fn open_doors(entrance: &Listeners, web: &Web) -> Vec<Finding> {
     entrance.addresses().into_iter().map(|address| doctor::open_door(address, web.is_restricted())).collect()
 }
 
@@ -199,7 +196,7 @@ fn heed(
     signals: &SigSet,
     flags: &Flags,
     app: &App,
-    entrance: &mut Entrance,
+    entrance: &mut Listeners,
     mut protection: Protection,
 ) -> Result<(), String> {
     loop {
@@ -215,7 +212,7 @@ fn heed(
 }
 
 /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
-fn reload(flags: &Flags, app: &App, entrance: &mut Entrance, protection: &mut Protection) -> Result<(), String> {
+fn reload(flags: &Flags, app: &App, entrance: &mut Listeners, protection: &mut Protection) -> Result<(), String> {
     let (guard, Loaded { config, discover, origin, .. }) = match load_again(flags, protection) {
         Ok(read) => read,
         Err(complaint) => {
@@ -241,7 +238,7 @@ fn reload(flags: &Flags, app: &App, entrance: &mut Entrance, protection: &mut Pr
     Ok(())
 }
 
-fn load_again(flags: &Flags, protection: &Protection) -> Result<(Guard, Loaded), String> {
+fn load_again(flags: &Flags, protection: &Protection) -> Result<(AccessControl, Loaded), String> {
     let loaded = load::load(flags, hostname())?;
     loaded.refused.iter().for_each(|why| log::warn!("{why}"));
     if let Some(error) = protection.lost_by(&loaded.config) {
@@ -252,13 +249,13 @@ fn load_again(flags: &Flags, protection: &Protection) -> Result<(Guard, Loaded),
 }
 
 /// The certificates are read anew at every reload.
-fn read_guard(web: &Web) -> Result<Guard, String> {
-    Ok(Guard { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
+fn read_guard(web: &Web) -> Result<AccessControl, String> {
+    Ok(AccessControl { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
 }
 
-/// Reads a password, from a terminal twice and unseen, and prints its hash.
+/// Reads a password and prints its hash.
 fn hash_password() -> ExitCode {
-    let result = read_password().and_then(|password| {
+    let result = prompt::new_password().and_then(|password| {
         let salt = file::random()?;
         Ok(Hash::new(password.as_bytes(), bcrypt::COST, salt))
     });
@@ -269,36 +266,6 @@ fn hash_password() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn read_password() -> io::Result<String> {
-    let password = ask("Password: ")?;
-    if io::stdin().is_terminal() && ask("Again: ")? != password {
-        return Err(io::Error::other("the two are not the same"));
-    }
-    match password.len() {
-        0 => Err(io::Error::other("there is none")),
-        1..=LONGEST_PASSWORD => Ok(password),
-        _ => Err(io::Error::other("bcrypt takes 72 bytes at most")),
-    }
-}
-
-/// One line of the standard input, which a terminal does not show.
-fn ask(prompt: &str) -> io::Result<String> {
-    let stdin = io::stdin();
-    let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).transpose()?;
-    if let Some(mut silent) = before.clone() {
-        silent.local_flags.remove(LocalFlags::ECHO);
-        termios::tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent)?;
-        eprint!("{prompt}");
-    }
-    let mut line = String::new();
-    let read = stdin.lock().take(4096).read_line(&mut line);
-    if let Some(before) = before {
-        termios::tcsetattr(&stdin, SetArg::TCSANOW, &before)?;
-        eprintln!();
-    }
-    read.map(|_| line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn announce(app: &App, origin: &str) {
@@ -315,7 +282,7 @@ fn announce(app: &App, origin: &str) {
     }
 }
 
-fn announce_door(app: &App, entrance: &Entrance, web: &Web) {
+fn announce_door(app: &App, entrance: &Listeners, web: &Web) {
     let found = open_doors(entrance, web);
     app.note_door(found.clone());
     let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::error::ConfigError;
 use super::section::{Located, Section};
+use crate::auth::Hosts;
 use crate::bcrypt::Hash;
 use crate::http::{self, ClientAuth, Networks, TlsFiles};
 
@@ -19,6 +20,8 @@ pub struct Web {
     pub says_listen: bool,
     /// The networks that may ask; all where absent.
     pub allow: Option<Networks>,
+    /// The host names under which pages and JSON answer; under any where absent.
+    pub hosts: Option<Hosts>,
     /// The users and the hashes of their passwords; without any, nobody is asked for one.
     pub users: Vec<(String, Hash)>,
     /// Whether the file says in words that users, networks, certificates that it does not name are left out on purpose.
@@ -90,7 +93,7 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
         return Err(file.error_at("web", line, "nothing is written in it; leave it out, or write web: {open: true}"));
     }
     let mut section = file.section("web")?;
-    for (key, whom) in [("listen", "address"), ("allow", "network"), ("basic_auth_users", "user")] {
+    for (key, whom) in [("listen", "address"), ("allow", "network"), ("hosts", "name"), ("basic_auth_users", "user")] {
         section.must_name(key, whom)?;
     }
     section.must_name("tls_server_config", "certificate")?;
@@ -98,6 +101,7 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
     let says_listen = !listen.is_empty();
     let listen = listen.into_iter().map(address).collect::<Result<_, _>>()?;
     let allow = section.texts("allow")?.map(|list| networks(&list)).transpose()?;
+    let hosts = section.texts("hosts")?.map(|list| hosts(&list)).transpose()?;
     let users = users(&mut section)?;
     let open = section.switch("open")?.unwrap_or(false);
     let sessions = section.switch("sessions")?;
@@ -106,6 +110,7 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
         listen,
         says_listen,
         allow,
+        hosts,
         users,
         open,
         hides_sessions: sessions == Some(false),
@@ -225,4 +230,13 @@ fn users(section: &mut Section) -> Result<Vec<(String, Hash)>, ConfigError> {
         Ok((name, hash))
     };
     section.named("basic_auth_users")?.into_iter().map(user).collect()
+}
+
+fn hosts(list: &[Located<String>]) -> Result<Hosts, ConfigError> {
+    let words: Vec<String> = list.iter().map(|word| word.value.clone()).collect();
+    Hosts::parse(&words).map_err(|wrong| {
+        let message = format!("{wrong:?} is no host name; write it without scheme and port");
+        let written = list.iter().find(|word| word.value == wrong);
+        written.map_or_else(|| ConfigError::of("web.hosts", 0, message.clone()), |word| word.error(message.clone()))
+    })
 }

@@ -28,6 +28,14 @@ impl Session {
         match self.0 {}
     }
 
+    pub(super) fn is_handshaking(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn take_computed(&mut self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn read(&mut self, _: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
         match self.0 {}
     }

@@ -1,4 +1,5 @@
-//! TLS on the wire (RFC 8446, RFC 5246), by rustls: the door takes part in handshakes as it reads heads, without waiting.
+//! TLS on the wire (RFC 8446, RFC 5246), by rustls: the accept loop takes part in handshakes as it reads heads, without
+//! waiting.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use super::{ClientAuth, TlsFiles};
 use crate::source::settings_file;
 
-/// More than any handshake and head: who says more is shown out.
+/// More than any handshake and head: a connection that says more is closed.
 const MOST_RECEIVED: usize = 128 * 1024;
 /// The first byte of what a TLS client says: a handshake record.
 const HANDSHAKE: u8 = 22;
@@ -27,6 +28,7 @@ pub struct Tls(Arc<ServerConfig>);
 pub(super) struct Session {
     connection: Box<ServerConnection>,
     received: usize,
+    has_computed: bool,
 }
 
 impl Tls {
@@ -66,7 +68,7 @@ impl Tls {
     /// A new connection's; none where it cannot be had.
     pub(super) fn session(&self) -> Option<Session> {
         let connection = ServerConnection::new(Arc::clone(&self.0)).ok()?;
-        Some(Session { connection: Box::new(connection), received: 0 })
+        Some(Session { connection: Box::new(connection), received: 0, has_computed: false })
     }
 }
 
@@ -75,6 +77,16 @@ impl Session {
     pub(super) fn hears_plain(&self, stream: &TcpStream) -> bool {
         let mut first = [0];
         self.received == 0 && matches!(stream.peek(&mut first), Ok(1)) && first != [HANDSHAKE]
+    }
+
+    /// Whether the handshake is still to be done.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Whether reading has computed a part of the handshake since this was asked last.
+    pub(super) fn take_computed(&mut self) -> bool {
+        std::mem::take(&mut self.has_computed)
     }
 
     /// What the peer says, without waiting: `WouldBlock` while its records are not whole.
@@ -89,7 +101,10 @@ impl Session {
             if received == 0 || self.received > MOST_RECEIVED {
                 return Ok(0);
             }
+            let was_handshaking = self.connection.is_handshaking();
             let understood = self.connection.process_new_packets();
+            // What is to be sent was signed or at least agreed on.
+            self.has_computed |= was_handshaking && self.connection.wants_write();
             // What is sent meanwhile fits in the buffer of a new socket; of a failure it is the alert.
             let sent = self.send(stream);
             understood.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;

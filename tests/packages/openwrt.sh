@@ -248,6 +248,7 @@ config gateway-exporter 'main'
 	option web_sessions 'false'
 	list web_allow '192.0.2.0/24'
 	list web_allow '::1'
+	list web_hosts 'router.lan'
 	list metrics_without 'sas'
 	option metrics_max_clients '50'
 	option max_series '20000'
@@ -286,7 +287,9 @@ web:
   sessions: 'false'
   allow:
   - '192.0.2.0/24'
-  - '::1'" "$(yaml)"
+  - '::1'
+  hosts:
+  - 'router.lan'" "$(yaml)"
 same 'the key' '600 32' "$(stat -c '%a ' "$ROOT/etc/exporter.key")$(wc -c <"$ROOT/etc/exporter.key")"
 same 'what the jail shows of them' '/etc/exporter.key /etc/users.yaml' \
     "$(told mount | cut -d ' ' -f 2 | grep -E 'key$|users' | tr '\n' ' ' | sed 's/ $//')"

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
-use super::{Method, Request, basic};
+use super::{Method, Request};
+use crate::auth::basic;
 
 /// A complete head.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,9 +31,9 @@ impl Version {
     }
 }
 
-/// Why the door itself answers.
+/// Why the server itself refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Reject {
     Forbidden,
     Malformed,
     Method,
@@ -50,28 +51,31 @@ const TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
 /// The head at the start of `bytes`; none while its end is missing. What follows it is nobody's.
 /// Lenient: `Host` may be missing, and lines may end in LF alone.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
     let mut headers = [EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(bytes) {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLong),
-        Err(httparse::Error::Version) if names_http(bytes) => return Err(Refusal::Version),
-        Err(_) => return Err(Refusal::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(Reject::TooLong),
+        Err(httparse::Error::Version) if names_http(bytes) => return Err(Reject::Version),
+        Err(_) => return Err(Reject::Malformed),
     }
-    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refusal::Malformed) };
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Reject::Malformed) };
     check_framing(parsed.headers)?;
     let method = match method {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
-        _ => return Err(Refusal::Method),
+        _ => return Err(Reject::Method),
     };
-    let (path, query) = split_target(target).ok_or(Refusal::Malformed)?;
+    let (authority, path, query) = split_target(target).ok_or(Reject::Malformed)?;
+    let host =
+        authority.or_else(|| find(parsed.headers, "Host").next().and_then(|value| std::str::from_utf8(value).ok()));
     let request = Request {
         method,
         path: path.to_owned(),
-        query: parse_query(query).ok_or(Refusal::Malformed)?,
+        query: parse_query(query).ok_or(Reject::Malformed)?,
+        host: host.map(str::trim).filter(|host| !host.is_empty()).map(|host| without_port(host).to_owned()),
         timeout: find(parsed.headers, TIMEOUT).next().and_then(parse_seconds),
         credentials: find(parsed.headers, "Authorization").next().and_then(basic::parse),
         peer: Ipv4Addr::UNSPECIFIED.into(),
@@ -87,31 +91,40 @@ fn names_http(bytes: &[u8]) -> bool {
 }
 
 /// Bodies are not read, and their connection ends; but what two readers would cut differently is not let in.
-fn check_framing(headers: &[Header<'_>]) -> Result<(), Refusal> {
+fn check_framing(headers: &[Header<'_>]) -> Result<(), Reject> {
     let mut lengths = find(headers, "Content-Length");
     let length = lengths.next();
     let chunked = find(headers, "Transfer-Encoding").next().is_some();
     let is_number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let odd = lengths.next().is_some() || length.is_some_and(|value| chunked || !is_number(value));
-    if odd || find(headers, "Host").nth(1).is_some() { Err(Refusal::Malformed) } else { Ok(()) }
+    if odd || find(headers, "Host").nth(1).is_some() { Err(Reject::Malformed) } else { Ok(()) }
 }
 
 fn find<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// Path and query of `/path?query` or `http://host/path?query`.
-fn split_target(target: &str) -> Option<(&str, &str)> {
-    let local = match target.split_once("://") {
+/// Authority, path and query of `/path?query` or `http://authority/path?query`.
+fn split_target(target: &str) -> Option<(Option<&str>, &str, &str)> {
+    let (authority, local) = match target.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
-            let path = rest.find(['/', '?']).and_then(|start| rest.get(start..));
-            path.unwrap_or_default()
+            let (authority, local) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), local)
         }
-        _ if target.starts_with('/') => target,
+        _ if target.starts_with('/') => (None, target),
         _ => return None,
     };
     let (path, query) = local.split_once('?').unwrap_or((local, ""));
-    Some((if path.is_empty() { "/" } else { path }, query))
+    Some((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// The host of `host:port`, `[address]:port` or either without a port (RFC 3986).
+fn without_port(authority: &str) -> &str {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) && (host.ends_with(']') || !host.contains(':')) => host,
+        _ => authority,
+    }
 }
 
 /// None when there is more of it than anybody means.
@@ -165,10 +178,18 @@ mod tests {
     fn request(path: &str, query: &[(&str, &str)]) -> Request {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let peer = Ipv4Addr::UNSPECIFIED.into();
-        Request { method: Method::Get, path: path.into(), query, timeout: None, credentials: None, peer }
+        Request {
+            method: Method::Get,
+            path: path.into(),
+            query,
+            host: Some("gateway".into()),
+            timeout: None,
+            credentials: None,
+            peer,
+        }
     }
 
-    fn get(target: &str) -> Result<Option<Request>, Refusal> {
+    fn get(target: &str) -> Result<Option<Request>, Reject> {
         let head = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\n\r\n");
         parse(head.as_bytes()).map(|head| head.map(|head| head.request))
     }
@@ -199,7 +220,32 @@ mod tests {
         assert_eq!(get("http://gateway?a"), Ok(Some(request("/", &[("a", "")]))));
         assert_eq!(get("/x?u=http://gateway/"), Ok(Some(request("/x", &[("u", "http://gateway/")]))));
         for target in ["*", "metrics", "ftp://gateway/metrics", "javascript://x"] {
-            assert_eq!(get(target), Err(Refusal::Malformed), "{target}");
+            assert_eq!(get(target), Err(Reject::Malformed), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_the_targets_or_the_headers_without_its_port() {
+        for (target, header, expected) in [
+            ("/", "Host: gateway.example.com:9234\r\n", Some("gateway.example.com")),
+            ("/", "hOST:  Gateway \r\n", Some("Gateway")),
+            ("/", "Host: [2001:db8::1]:9234\r\n", Some("[2001:db8::1]")),
+            ("/", "Host: [2001:db8::1]\r\n", Some("[2001:db8::1]")),
+            ("/", "Host: 192.0.2.1:9234\r\n", Some("192.0.2.1")),
+            ("/", "Host: gateway:\r\n", Some("gateway")),
+            ("/", "Host: gateway:http\r\n", Some("gateway:http")),
+            ("/", "Host: a:b:1\r\n", Some("a:b:1")),
+            ("/", "Host: \u{e4}\r\n", Some("\u{e4}")),
+            ("/", "Host:\r\n", None),
+            ("/", "", None),
+            ("http://evil.example:80/", "Host: gateway\r\n", Some("evil.example")),
+            ("http://evil.example?x", "Host: gateway\r\n", Some("evil.example")),
+            ("http://user@evil.example/", "Host: gateway\r\n", Some("user@evil.example")),
+            ("http:///", "Host: gateway\r\n", None),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\n{header}\r\n");
+            let host = parse(head.as_bytes()).unwrap().unwrap().request.host;
+            assert_eq!(host.as_deref(), expected, "{target} {header}");
         }
     }
 
@@ -212,7 +258,7 @@ mod tests {
         assert_eq!(query("a=%00%ff%C3%A9"), pairs(&[("a", "\0\u{fffd}\u{e9}")]));
         assert_eq!(query("a=b=c?d"), pairs(&[("a", "b=c?d")]));
         assert_eq!(query(&"x&".repeat(64)).unwrap().len(), 64);
-        assert_eq!(query(&"x&".repeat(65)), Err(Refusal::Malformed));
+        assert_eq!(query(&"x&".repeat(65)), Err(Reject::Malformed));
     }
 
     #[test]
@@ -285,7 +331,8 @@ mod tests {
             b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"GET / HTTP/1.1\r\nX: \xff\r\n\r\nGET /second HTTP/1.1\r\n\r\n",
         ] {
-            assert_eq!(parse(head).unwrap().unwrap().request, request("/", &[]), "{}", String::from_utf8_lossy(head));
+            let expected = Request { host: None, ..request("/", &[]) };
+            assert_eq!(parse(head).unwrap().unwrap().request, expected, "{}", String::from_utf8_lossy(head));
         }
     }
 

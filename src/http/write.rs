@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::head::{Refusal, Version};
+use super::parse::{Reject, Version};
 use super::{Body, Limits, Reply, date};
 use crate::source::clock;
 
@@ -63,11 +63,11 @@ pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_bo
     }
 }
 
-/// The bytes of the door's own answer.
-pub(super) fn print_refusal(refusal: Refusal) -> Vec<u8> {
+/// The bytes of a short reply.
+pub(super) fn print(reply: Reply, version: Version, with_body: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A vector takes everything.
-    let _ = write(&mut bytes, refusal.reply(), Version::Http11, true);
+    let _ = write(&mut bytes, reply, version, with_body);
     bytes
 }
 
@@ -93,7 +93,7 @@ pub(super) fn reset(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 });
 }
 
-impl Refusal {
+impl Reject {
     pub(super) fn reply(self) -> Reply {
         match self {
             Self::Forbidden => Reply::text(403, "your address may not ask here\n"),
@@ -180,6 +180,7 @@ fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
@@ -267,18 +268,18 @@ mod tests {
 
     #[test]
     fn every_status_has_its_words() {
-        for status in [200, 400, 401, 403, 404, 405, 408, 431, 503, 505] {
+        for status in [200, 400, 401, 403, 404, 405, 408, 421, 431, 503, 505] {
             assert_ne!(reason(status), reason(0), "{status}");
         }
     }
 
     #[test]
     fn refusals_say_what_would_do() {
-        let text = |refusal| String::from_utf8(print_refusal(refusal)).unwrap();
-        assert!(text(Refusal::Method).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
-        assert!(text(Refusal::Method).contains("\r\nAllow: GET, HEAD\r\n"));
-        assert!(text(Refusal::Full).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
-        assert!(text(Refusal::Full).contains("\r\nRetry-After: 1\r\n"));
-        assert!(text(Refusal::Full).ends_with("\r\n\r\nbusy, try again\n"));
+        let text = |reject: Reject| String::from_utf8(print(reject.reply(), Version::Http11, true)).unwrap();
+        assert!(text(Reject::Method).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
+        assert!(text(Reject::Method).contains("\r\nAllow: GET, HEAD\r\n"));
+        assert!(text(Reject::Full).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        assert!(text(Reject::Full).contains("\r\nRetry-After: 1\r\n"));
+        assert!(text(Reject::Full).ends_with("\r\n\r\nbusy, try again\n"));
     }
 }

@@ -19,7 +19,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Reads the value of `Authorization`; none where it is of another kind or broken.
-pub(super) fn parse(value: &[u8]) -> Option<Credentials> {
+pub fn parse(value: &[u8]) -> Option<Credentials> {
     let (scheme, rest) = value.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;

@@ -11,8 +11,8 @@ use nix::ifaddrs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
-use super::door::{Order, Orders};
-use super::{Guard, Limits, Relief, Respond};
+use super::server::{Reconfigure, Reconfigures};
+use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
 
 /// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
@@ -23,82 +23,87 @@ const SEND_BUFFER: usize = int(128 * 1024);
 /// A head and no more: bodies are thrown away.
 const RECEIVE_BUFFER: usize = int(16 * 1024);
 
-/// How long the door may take to hear an order.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the accept loop may take to put a change in force.
+const RECONFIGURE_TIME: Duration = Duration::from_secs(5);
 
 /// How long somebody else who listens may take to say who it is.
-const GLANCE: Duration = Duration::from_secs(1);
+const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// nix hands the kernel a usize where it reads an int: its first half, on a 64-bit MIPS that is big-endian.
 const fn int(value: usize) -> usize {
     if cfg!(all(target_endian = "big", target_pointer_width = "64")) { value.rotate_left(32) } else { value }
 }
 
-/// What the configuration calls a place: one address, and whether its socket takes IPv4 and IPv6.
+/// What an address of the configuration means: one address, and whether its socket takes IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Endpoint {
     address: SocketAddr,
     takes_both: bool,
 }
 
 /// Every socket that is listened on, and how to change them while they are.
-pub struct Entrance {
+pub struct Listeners {
     open: Vec<Open>,
-    orders: Option<Bell>,
+    reconfigures: Option<Waker>,
 }
 
-/// One socket, and the configuration's name for its place.
+/// One socket, and the configuration's name for its endpoint.
 struct Open {
     name: String,
-    place: Place,
+    endpoint: Endpoint,
     listener: Arc<TcpListener>,
 }
 
-/// What is rung for an order to the door, and where the order lies.
-type Bell = (UnixStream, Arc<Mutex<Option<Order>>>);
+/// What wakes the accept loop for a change, and where the change lies.
+type Waker = (UnixStream, Arc<Mutex<Option<Reconfigure>>>);
 
-impl Entrance {
+impl Listeners {
     /// Listens on every address that these mean ([`bind`]); one that is meant twice is one.
     pub fn open(addresses: &[String]) -> Result<Self, Error> {
-        let mut entrance = Self { open: Vec::new(), orders: None };
+        let mut listeners = Self { open: Vec::new(), reconfigures: None };
         for name in addresses {
-            entrance.add(name, meaning(name)?)?;
+            listeners.add(name, meaning(name)?)?;
         }
-        Ok(entrance)
+        Ok(listeners)
     }
 
-    /// Serves them, as [`super::serve`] does; `guard` says who may ask. Gives what ends answers where memory is short.
-    pub fn serve(&mut self, guard: Guard, limits: Limits, respond: Arc<Respond>) -> io::Result<Box<Relief>> {
-        let (bell, ring) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ring.set_read_timeout(Some(PATIENCE))?;
+    /// Serves them, as [`super::serve`] does; `access` says who may ask. Gives what ends answers where memory is short.
+    pub fn serve(
+        &mut self,
+        access: AccessControl,
+        limits: Limits,
+        handler: Arc<Handler>,
+    ) -> io::Result<Box<FreeMemory>> {
+        let (waker, wake) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        wake.set_read_timeout(Some(RECONFIGURE_TIME))?;
         let next = Arc::default();
-        let orders = Orders { bell, next: Arc::clone(&next) };
-        let relief = super::start(self.order(guard), Some(orders), limits, respond)?;
-        self.orders = Some((ring, next));
-        Ok(relief)
+        let reconfigures = Reconfigures { waker, next: Arc::clone(&next) };
+        let free_memory = super::start(self.reconfigure(access), Some(reconfigures), limits, handler)?;
+        self.reconfigures = Some((wake, next));
+        Ok(free_memory)
     }
 
-    /// Listens elsewhere from now on, and lets in whom `guard` says, whatever becomes of the addresses. What is meant
+    /// Listens elsewhere from now on, and lets in whom `access` says, whatever becomes of the addresses. What is meant
     /// before and after stays open all the while, as does what a name meant that means nothing now; where an address
     /// can't be had the others are listened on all the same, and the error names the first of those that can't.
-    pub fn change(&mut self, addresses: &[String], guard: Guard) -> Result<(), Error> {
+    pub fn change(&mut self, addresses: &[String], access: AccessControl) -> Result<(), Error> {
         let meanings: Vec<_> = addresses.iter().map(|name| (name, meaning(name))).collect();
         let is_meant = |open: &Open| {
-            meanings.iter().any(|(name, places)| match places {
-                Ok(places) => places.contains(&open.place),
+            meanings.iter().any(|(name, endpoints)| match endpoints {
+                Ok(endpoints) => endpoints.contains(&open.endpoint),
                 Err(_) => **name == open.name,
             })
         };
-        // A new socket may need the place of one that goes: that one is closed first.
+        // A new socket may need the address of one that goes: that one is closed first.
         self.open.retain(is_meant);
-        self.tell(guard.clone());
+        self.send(access.clone());
         let mut result = Ok(());
-        for (name, places) in meanings {
-            let added = places.and_then(|places| self.add(name, places));
+        for (name, endpoints) in meanings {
+            let added = endpoints.and_then(|endpoints| self.add(name, endpoints));
             result = result.and(added);
         }
-        self.tell(guard);
+        self.send(access);
         result
     }
 
@@ -112,34 +117,34 @@ impl Entrance {
         self.open.iter().filter_map(|open| open.listener.local_addr().ok()).collect()
     }
 
-    fn order(&self, guard: Guard) -> Order {
-        Order { listeners: self.open.iter().map(|open| Arc::clone(&open.listener)).collect(), guard }
+    fn reconfigure(&self, access: AccessControl) -> Reconfigure {
+        Reconfigure { listeners: self.open.iter().map(|open| Arc::clone(&open.listener)).collect(), access }
     }
 
-    /// Tells the door, and waits until it has heard.
-    fn tell(&self, guard: Guard) {
-        let Some((bell, next)) = &self.orders else { return };
+    /// Sends the accept loop a change, and waits until it is in force.
+    fn send(&self, access: AccessControl) {
+        let Some((waker, next)) = &self.reconfigures else { return };
         let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
-        *lock() = Some(self.order(guard));
-        let mut is_told = (&*bell).write(&[0]).is_ok();
-        // What comes back may be the late answer to an earlier order.
-        while is_told && lock().is_some() {
-            is_told = matches!((&*bell).read(&mut [0]), Ok(1));
+        *lock() = Some(self.reconfigure(access));
+        let mut is_sent = (&*waker).write(&[0]).is_ok();
+        // What comes back may be the late answer to an earlier change.
+        while is_sent && lock().is_some() {
+            is_sent = matches!((&*waker).read(&mut [0]), Ok(1));
         }
     }
 
-    fn add(&mut self, name: &str, places: Vec<Place>) -> Result<(), Error> {
+    fn add(&mut self, name: &str, endpoints: Vec<Endpoint>) -> Result<(), Error> {
         let mut absent = None;
         let mut found = false;
-        for place in places {
-            if self.open.iter().any(|open| open.place == place) {
+        for endpoint in endpoints {
+            if self.open.iter().any(|open| open.endpoint == endpoint) {
                 found = true;
                 continue;
             }
-            match open(place).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
+            match open(endpoint).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
                 Ok(listener) => {
                     found = true;
-                    self.open.push(Open { name: name.to_owned(), place, listener: Arc::new(listener) });
+                    self.open.push(Open { name: name.to_owned(), endpoint, listener: Arc::new(listener) });
                 }
                 // A name such as localhost can have an IPv6 address that the machine has not.
                 Err(error) if is_absent(&error) => absent = Some(error),
@@ -156,18 +161,18 @@ impl Entrance {
 /// Listens on every address that `address` means: one, all that a name has, or all of an interface.
 /// `:9234` is all addresses of the machine, IPv4 and IPv6, in one socket where the kernel has IPv6.
 pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
-    let entrance = Entrance::open(&[address.to_owned()])?;
-    Ok(entrance.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
+    let listeners = Listeners::open(&[address.to_owned()])?;
+    Ok(listeners.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
 }
 
 /// Whether what listens on `address` already is a gateway-exporter.
 pub fn is_ours(address: &str) -> bool {
-    meaning(address).is_ok_and(|places| places.iter().any(|place| answers(place.address).unwrap_or(false)))
+    meaning(address).is_ok_and(|endpoints| endpoints.iter().any(|endpoint| answers(endpoint.address).unwrap_or(false)))
 }
 
 fn answers(address: SocketAddr) -> io::Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&address, GLANCE)?;
-    stream.set_read_timeout(Some(GLANCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIME)?;
+    stream.set_read_timeout(Some(PROBE_TIME))?;
     stream.write_all(b"GET /-/healthy HTTP/1.0\r\n\r\n")?;
     let mut head = [0; 256];
     let read = stream.read(&mut head)?;
@@ -188,15 +193,15 @@ pub fn check(address: &str) -> Result<(), String> {
     }
 }
 
-fn meaning(address: &str) -> Result<Vec<Place>, Error> {
+fn meaning(address: &str) -> Result<Vec<Endpoint>, Error> {
     let wrong = |error: io::Error| Error::io(address, &error);
     if let Some(port) = address.strip_prefix(':') {
         let port = port.parse().map_err(|_| wrong(io::Error::other("not a port")))?;
-        return Ok(vec![Place { address: (Ipv6Addr::UNSPECIFIED, port).into(), takes_both: true }]);
+        return Ok(vec![Endpoint { address: (Ipv6Addr::UNSPECIFIED, port).into(), takes_both: true }]);
     }
     // An address needs no question to the kernel.
     if let Ok(address) = address.parse() {
-        return Ok(vec![Place { address, takes_both: false }]);
+        return Ok(vec![Endpoint { address, takes_both: false }]);
     }
     let interface = address.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
     if let Some((name, port)) = interface
@@ -205,17 +210,17 @@ fn meaning(address: &str) -> Result<Vec<Place>, Error> {
         if found.is_empty() {
             return Err(wrong(io::Error::other("the interface has no address")));
         }
-        let place = |mut address: SocketAddr| {
+        let endpoint = |mut address: SocketAddr| {
             address.set_port(port);
-            Place { address, takes_both: false }
+            Endpoint { address, takes_both: false }
         };
-        return Ok(found.into_iter().map(place).collect());
+        return Ok(found.into_iter().map(endpoint).collect());
     }
     let found = address.to_socket_addrs().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => wrong(error),
         _ => wrong(io::Error::other("neither an interface of this machine nor a host of that name")),
     })?;
-    Ok(found.map(|address| Place { address, takes_both: false }).collect())
+    Ok(found.map(|address| Endpoint { address, takes_both: false }).collect())
 }
 
 /// The addresses of an interface by name; absent where there is no such interface.
@@ -230,10 +235,10 @@ fn addresses_of(name: &str) -> Option<Vec<SocketAddr>> {
     Some(found.collect())
 }
 
-fn open(place: Place) -> io::Result<TcpListener> {
-    match listen(place.address, place.takes_both) {
-        Err(error) if place.takes_both && is_absent(&error) => {
-            listen((Ipv4Addr::UNSPECIFIED, place.address.port()).into(), false)
+fn open(endpoint: Endpoint) -> io::Result<TcpListener> {
+    match listen(endpoint.address, endpoint.takes_both) {
+        Err(error) if endpoint.takes_both && is_absent(&error) => {
+            listen((Ipv4Addr::UNSPECIFIED, endpoint.address.port()).into(), false)
         }
         result => result,
     }

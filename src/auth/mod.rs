@@ -1,0 +1,13 @@
+//! Who may ask: credentials in a request, users and their passwords, networks.
+
+pub mod basic;
+pub mod hosts;
+pub mod networks;
+pub mod prompt;
+mod queue;
+pub mod users;
+
+pub use basic::Credentials;
+pub use hosts::Hosts;
+pub use networks::Networks;
+pub use users::{Auth, Users};

@@ -1,0 +1,453 @@
+//! Whose password is computed next, and when: a state that is told the time; no thread waits in it.
+//!
+//! A bcrypt takes a tenth of a second on a server and seconds on a router, so guessing must neither keep a right
+//! password out nor take the CPU. One is computed at a time. Peers that nothing speaks against go first, in the order in
+//! which they came, then those that wanted more places than they may have; those that failed lately share one place, so
+//! that at most one thread waits for them.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// The most requests whose password waits or is computed, all peers together and each peer.
+const MOST_WAITING: usize = 8;
+const MOST_OF_A_PEER: usize = 2;
+
+/// How long a mark is held against its peer.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// How many marks are remembered; the oldest is forgotten.
+const MOST_MARKS: usize = 512;
+
+/// The requests that want a password computed.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
+    running: Option<Running>,
+    last_ticket: usize,
+    /// One for a peer, the oldest first.
+    marks: Vec<Mark>,
+    /// Until then nothing is computed: a peer without a mark had a wrong password.
+    pause: Instant,
+    /// Until then nothing is computed for peers with a mark.
+    pause_of_marked: Instant,
+    /// Whether another request may be the first now, or has lost its place.
+    has_changed: bool,
+    /// How many passwords were computed so far.
+    #[cfg(test)]
+    computed: usize,
+}
+
+/// What speaks against a peer.
+#[derive(Debug)]
+struct Mark {
+    peer: IpAddr,
+    at: Instant,
+    standing: Standing,
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Unmarked,
+    /// It wanted more places than it may have.
+    Insistent,
+    /// Its last password was wrong.
+    Failed,
+}
+
+/// Stands for one request in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket(usize);
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    peer: IpAddr,
+}
+
+#[derive(Debug)]
+struct Running {
+    ticket: Ticket,
+    since: Instant,
+    standing: Standing,
+    /// How much longer those with a mark would have waited.
+    owed: Duration,
+}
+
+/// What a request has to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Compute, then tell [`Queue::finish`].
+    Compute,
+    /// Ask again when something changed, at that moment at the latest where there is one.
+    Wait(Option<Instant>),
+    /// There is no place for it any more.
+    Refused,
+}
+
+impl Queue {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            waiting: Vec::new(),
+            running: None,
+            last_ticket: 0,
+            marks: Vec::new(),
+            pause: now,
+            pause_of_marked: now,
+            has_changed: false,
+            #[cfg(test)]
+            computed: 0,
+        }
+    }
+
+    /// A place for a request, where there is one. Where all are taken, a peer that failed lately gives its own to one that
+    /// has not, and a peer that has two gives one to a peer that has none.
+    pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Ticket> {
+        let before = self.marks.len();
+        self.marks.retain(|mark| now.saturating_duration_since(mark.at) < REMEMBERED);
+        self.has_changed |= self.marks.len() < before;
+        let is_full = self.waiting.len() >= MOST_WAITING;
+        let has_place = match self.standing(peer) {
+            Standing::Failed => !is_full && !self.waiting.iter().any(|one| self.standing(one.peer) == Standing::Failed),
+            _ if self.count(peer) >= MOST_OF_A_PEER => {
+                self.mark(peer, Standing::Insistent, now);
+                false
+            }
+            _ => !is_full || self.give_up(peer),
+        };
+        if !has_place {
+            return None;
+        }
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        let ticket = Ticket(self.last_ticket);
+        self.waiting.push(Waiting { ticket, peer });
+        Some(ticket)
+    }
+
+    /// What a request has to do at this moment.
+    pub(super) fn step(&mut self, ticket: Ticket, now: Instant) -> Step {
+        let Some(Waiting { peer, .. }) = self.waiting.iter().find(|one| one.ticket == ticket) else {
+            return Step::Refused;
+        };
+        let standing = self.standing(*peer);
+        if self.running.is_some() || self.first() != Some(ticket) {
+            return Step::Wait(None);
+        }
+        let pause = match standing {
+            Standing::Unmarked => self.pause,
+            _ => self.pause.max(self.pause_of_marked),
+        };
+        if now < pause {
+            return Step::Wait(Some(pause));
+        }
+        let owed = self.pause_of_marked.saturating_duration_since(now);
+        self.running = Some(Running { ticket, since: now, standing, owed });
+        Step::Compute
+    }
+
+    /// What became of the computation. After a wrong password the next one begins no sooner than as long as this one
+    /// took: for all, where nothing spoke against its peer before; for those with a mark, where it had one.
+    pub(super) fn finish(&mut self, ticket: Ticket, is_right: bool, now: Instant) {
+        let peer = self.waiting.iter().find(|one| one.ticket == ticket).map(|one| one.peer);
+        self.leave(ticket);
+        let (Some(Running { since, standing, owed, .. }), Some(peer)) = (self.running.take(), peer) else { return };
+        #[cfg(test)]
+        {
+            self.computed += 1;
+        }
+        if is_right {
+            return self.marks.retain(|mark| mark.peer != peer);
+        }
+        self.mark(peer, Standing::Failed, now);
+        // What else it wants computed has lost its place.
+        self.waiting.retain(|other| other.peer != peer);
+        let took = now.saturating_duration_since(since);
+        let after = |time| now.checked_add(time).unwrap_or(now);
+        self.pause_of_marked = after(took.saturating_add(owed));
+        if standing == Standing::Unmarked {
+            self.pause = after(took);
+        }
+    }
+
+    /// Gives a request's place back.
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        self.has_changed = true;
+        self.waiting.retain(|other| other.ticket != ticket);
+    }
+
+    /// Whether those that wait must be woken, since this was asked last.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// How many passwords were computed so far.
+    #[cfg(test)]
+    pub(super) fn computed(&self) -> usize {
+        self.computed
+    }
+
+    /// Whose turn it is while none is computed.
+    fn first(&self) -> Option<Ticket> {
+        self.waiting.iter().min_by_key(|one| self.standing(one.peer)).map(|one| one.ticket)
+    }
+
+    fn standing(&self, peer: IpAddr) -> Standing {
+        let mark = self.marks.iter().find(|mark| mark.peer == peer);
+        mark.map_or(Standing::Unmarked, |mark| mark.standing)
+    }
+
+    fn mark(&mut self, peer: IpAddr, standing: Standing, at: Instant) {
+        self.has_changed |= self.standing(peer) != standing;
+        self.marks.retain(|mark| mark.peer != peer);
+        if self.marks.len() >= MOST_MARKS {
+            self.marks.remove(0);
+        }
+        self.marks.push(Mark { peer, at, standing });
+    }
+
+    fn count(&self, peer: IpAddr) -> usize {
+        self.waiting.iter().filter(|other| other.peer == peer).count()
+    }
+
+    /// Takes a place away: of a peer that failed, else the newest of a peer that has another one; returns whether there
+    /// was one.
+    fn give_up(&mut self, newcomer: IpAddr) -> bool {
+        let is_running = |one: &Waiting| self.running.as_ref().is_some_and(|running| running.ticket == one.ticket);
+        let is_failed = |one: &Waiting| !is_running(one) && self.standing(one.peer) == Standing::Failed;
+        let failed = self.waiting.iter().position(is_failed);
+        let spare = |one: &Waiting| !is_running(one) && self.count(one.peer) > 1;
+        let index = failed.or_else(|| self.waiting.iter().rposition(spare).filter(|_| self.count(newcomer) == 0));
+        self.has_changed |= index.is_some();
+        index.map(|index| self.waiting.remove(index)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: Duration = Duration::from_millis(100);
+
+    fn peer(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    /// A queue and the time that passes in it.
+    struct Clock {
+        queue: Queue,
+        now: Instant,
+    }
+
+    impl Clock {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self { queue: Queue::new(now), now }
+        }
+
+        fn enter(&mut self, last: u8) -> Option<Ticket> {
+            self.queue.enter(peer(last), self.now)
+        }
+
+        fn step(&mut self, ticket: Ticket) -> Step {
+            self.queue.step(ticket, self.now)
+        }
+
+        fn wait(&mut self, time: Duration) {
+            self.now += time;
+        }
+
+        /// Computes it now, as long as a hash takes.
+        fn compute(&mut self, ticket: Ticket, is_right: bool) {
+            assert_eq!(self.step(ticket), Step::Compute);
+            self.wait(HASH);
+            self.queue.finish(ticket, is_right, self.now);
+        }
+
+        fn fail(&mut self, last: u8) {
+            let ticket = self.enter(last).expect("a place");
+            self.now = self.now.max(self.queue.pause).max(self.queue.pause_of_marked);
+            self.compute(ticket, false);
+        }
+    }
+
+    #[test]
+    fn one_is_computed_at_a_time_in_the_order_of_arrival() {
+        let mut clock = Clock::new();
+        let [first, second] = [1, 2].map(|last| clock.enter(last).unwrap());
+        assert_eq!(clock.step(second), Step::Wait(None));
+        assert_eq!(clock.step(first), Step::Compute);
+        assert_eq!(clock.step(second), Step::Wait(None));
+        clock.queue.finish(first, true, clock.now);
+        clock.compute(second, true);
+        assert_eq!((clock.queue.waiting.len(), clock.queue.computed()), (0, 2));
+    }
+
+    #[test]
+    fn few_wait_and_a_peer_that_has_two_gives_one_to_a_peer_that_has_none() {
+        let mut clock = Clock::new();
+        let first: Vec<Option<Ticket>> = [1, 1, 1, 2, 2, 3, 3, 4, 4].iter().map(|last| clock.enter(*last)).collect();
+        assert_eq!(first.iter().flatten().count(), MOST_WAITING);
+        assert_eq!(first[2], None, "two of a peer");
+        assert!(clock.enter(4).is_none());
+        clock.queue.take_changed();
+        let newcomer = clock.enter(5).expect("the second of peer 4 gives up");
+        assert!(clock.queue.take_changed(), "who has lost its place is woken");
+        assert_eq!(clock.step(first[8].unwrap()), Step::Refused);
+        assert_eq!(clock.step(newcomer), Step::Wait(None));
+        for last in 6..9 {
+            assert!(clock.enter(last).is_some(), "{last}");
+        }
+        assert!(clock.enter(9).is_none(), "eight peers, each with one");
+        assert_eq!(clock.step(first[3].unwrap()), Step::Compute, "peer 1 is insistent");
+    }
+
+    #[test]
+    fn peers_that_failed_lately_never_stand_before_one_that_has_not() {
+        let mut clock = Clock::new();
+        (1..=4).for_each(|last| clock.fail(last));
+        // They ask all the time: one waits, the others are refused.
+        let failed = clock.enter(1).expect("the one place of those that failed");
+        assert!((1..=4).all(|last| clock.enter(last).is_none()));
+        let scraper = clock.enter(9).expect("there is a place");
+        clock.now = clock.queue.pause;
+        assert_eq!(clock.step(failed), Step::Wait(None), "it came first, and goes last");
+        clock.compute(scraper, true);
+        // At worst it waits for one computation, and for no pause after that.
+        clock.now = clock.queue.pause_of_marked;
+        assert_eq!(clock.step(failed), Step::Compute);
+        let second = clock.enter(8).expect("there is a place");
+        assert_eq!(clock.step(second), Step::Wait(None));
+        clock.wait(HASH);
+        clock.queue.finish(failed, false, clock.now);
+        clock.compute(second, true);
+    }
+
+    #[test]
+    fn a_peer_that_failed_gives_its_place_to_one_that_has_not() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        let failed = clock.enter(1).unwrap();
+        assert!((2..=8).all(|last| clock.enter(last).is_some()));
+        assert!(clock.enter(1).is_none());
+        assert!(clock.enter(9).is_some());
+        assert_eq!(clock.step(failed), Step::Refused);
+        assert!(clock.enter(10).is_none(), "eight that have not failed");
+    }
+
+    #[test]
+    fn of_peers_that_have_not_failed_those_that_want_more_than_their_places_go_last() {
+        let mut clock = Clock::new();
+        let crowd: Vec<Ticket> = [1, 1, 2, 2, 3, 3].iter().map(|last| clock.enter(*last).unwrap()).collect();
+        assert_eq!(clock.step(crowd[0]), Step::Compute);
+        assert!((1..=3).all(|last| clock.enter(last).is_none()));
+        assert!(clock.queue.take_changed(), "the order is another");
+        assert!((1..=3).all(|last| clock.enter(last).is_none()));
+        assert!(!clock.queue.take_changed(), "and stays so: a flood wakes nobody");
+        let scraper = clock.enter(9).expect("there is a place");
+        clock.wait(HASH);
+        clock.queue.finish(crowd[0], false, clock.now);
+        clock.wait(HASH);
+        assert_eq!(clock.step(crowd[2]), Step::Wait(None));
+        clock.compute(scraper, true);
+        assert_eq!(clock.step(crowd[2]), Step::Compute);
+    }
+
+    #[test]
+    fn what_a_peer_still_wants_when_it_fails_has_lost_its_place() {
+        let mut clock = Clock::new();
+        let [first, second] = [1, 1].map(|last| clock.enter(last).unwrap());
+        let other = clock.enter(2).unwrap();
+        clock.compute(first, false);
+        assert_eq!(clock.step(second), Step::Refused);
+        clock.wait(HASH);
+        assert_eq!(clock.step(other), Step::Compute);
+    }
+
+    #[test]
+    fn after_a_wrong_password_the_cpu_rests_as_long_as_it_took() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        let other = clock.enter(2).unwrap();
+        assert_eq!(clock.step(other), Step::Wait(Some(clock.now + HASH)));
+        clock.wait(HASH);
+        clock.compute(other, true);
+        // After a right one nothing rests.
+        let third = clock.enter(3).unwrap();
+        clock.compute(third, true);
+        // One that had failed before makes only those rest that have.
+        clock.fail(1);
+        let again = clock.enter(1).unwrap();
+        assert_eq!(clock.step(again), Step::Wait(Some(clock.now + HASH)));
+        let fourth = clock.enter(4).unwrap();
+        clock.compute(fourth, true);
+        assert_eq!(clock.step(again), Step::Compute);
+    }
+
+    #[test]
+    fn guessing_takes_half_the_cpu_however_many_guess() {
+        for peers in [1, 2, 4, 100, 250] {
+            let mut clock = Clock::new();
+            let start = clock.now;
+            let mut busy = Duration::ZERO;
+            let mut next = 0_u8;
+            while clock.now < start + Duration::from_secs(30) {
+                next = (next + 1) % peers;
+                let Some(ticket) = clock.enter(next) else {
+                    clock.wait(Duration::from_millis(1));
+                    continue;
+                };
+                match clock.step(ticket) {
+                    Step::Wait(Some(until)) => clock.now = until,
+                    step => assert_eq!(step, Step::Compute),
+                }
+                if clock.queue.running.is_none() {
+                    assert_eq!(clock.step(ticket), Step::Compute);
+                }
+                clock.wait(HASH);
+                busy += HASH;
+                clock.queue.finish(ticket, false, clock.now);
+            }
+            let all = clock.now - start;
+            assert!(busy <= all / 2 + 2 * HASH, "{peers} peers: {busy:?} of {all:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_after_a_minute_or_by_a_right_password() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        clock.fail(2);
+        clock.wait(2 * HASH);
+        let right = clock.enter(1).unwrap();
+        clock.compute(right, true);
+        assert_eq!(clock.queue.marks.len(), 1);
+        clock.wait(REMEMBERED);
+        let other = clock.enter(3).unwrap();
+        assert!(clock.queue.marks.is_empty());
+        let again = clock.enter(2).expect("it may wait again");
+        clock.compute(other, true);
+        clock.compute(again, true);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut clock = Clock::new();
+        for n in 0..2000_u32 {
+            let ticket = clock.queue.enter(std::net::Ipv4Addr::from_bits(n).into(), clock.now).unwrap();
+            clock.now = clock.now.max(clock.queue.pause);
+            assert_eq!(clock.step(ticket), Step::Compute);
+            clock.queue.finish(ticket, false, clock.now + Duration::from_nanos(1));
+        }
+        assert_eq!(clock.queue.marks.len(), MOST_MARKS);
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_is_free() {
+        let mut clock = Clock::new();
+        let tickets: Vec<Ticket> = (0..8).map(|last| clock.enter(last).unwrap()).collect();
+        tickets.iter().for_each(|ticket| clock.queue.leave(*ticket));
+        assert!(clock.queue.waiting.is_empty());
+        assert_eq!(clock.step(tickets[0]), Step::Refused);
+    }
+}

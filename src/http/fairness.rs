@@ -1,0 +1,388 @@
+//! Who is served next and who is shed, as functions of peers: no socket, no clock.
+//!
+//! One peer must never keep another out. A peer is an IPv4 address or the /64 of an IPv6 one; a host that has both is
+//! two peers, so a single one gets no more than half of what is left.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// Handshakes after which all counts of them are halved.
+const HANDSHAKES_REMEMBERED: usize = 256;
+
+/// Whom a connection counts against: an IPv4 address, or the /64 of an IPv6 one, within which a host picks addresses
+/// as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Peer(IpAddr);
+
+/// An answer that has a thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) peer: Peer,
+    pub(super) stage: Stage,
+}
+
+/// How far an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It is being made; nothing can hurry it.
+    Making,
+    /// It has been written for so long.
+    Writing(Duration),
+    /// Answered; waits for the peer to close.
+    Lingering,
+    /// Its socket is shut down, its thread about to know.
+    Ending,
+}
+
+/// How many TLS handshakes were computed lately, by peer. Lately is counted in handshakes, not in time.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    counts: HashMap<Peer, usize>,
+    total: usize,
+}
+
+impl Peer {
+    pub(super) fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()),
+            address => Self(address),
+        }
+    }
+
+    pub(super) fn address(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Which connection to close where one too many is open: the oldest that is refused already, then the oldest of the
+/// peer that has most. Each is a peer and whether it is refused.
+pub(super) fn evict(connections: &[(Peer, bool)]) -> Option<usize> {
+    let refused = connections.iter().position(|(_, is_refused)| *is_refused);
+    refused.or_else(|| heaviest_peer(connections.iter().map(|(peer, _)| *peer)))
+}
+
+/// Which waiting request to refuse where one too many waits: the newest of the peer that has most; those whose peer
+/// has closed its side come before the others. Each is a peer and whether it has.
+pub(super) fn refuse(waiting: &[(Peer, bool)]) -> Option<usize> {
+    let newest_first = |only_closed: bool| {
+        let candidates = waiting.iter().enumerate().rev().filter(move |(_, (_, is_closed))| *is_closed || !only_closed);
+        candidates.map(|(index, (peer, _))| (index, *peer))
+    };
+    let pick = |only_closed| {
+        let place = heaviest_peer(newest_first(only_closed).map(|(_, peer)| peer))?;
+        newest_first(only_closed).nth(place).map(|(index, _)| index)
+    };
+    pick(true).or_else(|| pick(false))
+}
+
+/// Which waiting request gets the next of `threads`: of those that may have one, the peer with the fewest answers under
+/// way comes first, then the request that waits longest.
+pub(super) fn next_fair(waiting: impl Iterator<Item = Peer>, under_way: &[Answer], threads: usize) -> Option<usize> {
+    let all = making(under_way).count();
+    let may = waiting.enumerate().filter(|(_, peer)| may_start(making_for(under_way, *peer), all, threads));
+    let first = may.min_by_key(|(_, peer)| under_way.iter().filter(|answer| answer.peer == *peer).count());
+    first.map(|(index, _)| index)
+}
+
+/// How many of the waiting requests may have one of `threads` now.
+pub(super) fn startable(waiting: impl Iterator<Item = Peer>, under_way: &[Answer], threads: usize) -> usize {
+    let before = making(under_way).count();
+    let mut all = before;
+    let mut own = HashMap::new();
+    for peer in waiting {
+        let own = own.entry(peer).or_insert_with(|| making_for(under_way, peer));
+        if may_start(*own, all, threads) {
+            *own = own.saturating_add(1);
+            all = all.saturating_add(1);
+        }
+    }
+    all.saturating_sub(before)
+}
+
+/// Which answer to end where a thread is wanted: the newest that only lingers, else the one that is written longest
+/// by the peer that has most, if that is `stall` or more.
+pub(super) fn shed(under_way: &[Answer], stall: Duration) -> Option<usize> {
+    let lingering = under_way.iter().rposition(|answer| answer.stage == Stage::Lingering);
+    lingering.or_else(|| slowest(under_way, stall))
+}
+
+/// The answers to end where memory is wanted: all that are written for `stall` or more by the peer that has most.
+pub(super) fn shed_memory(under_way: &[Answer], stall: Duration) -> Vec<usize> {
+    let peer = slowest(under_way, stall).and_then(|index| under_way.get(index)).map(|answer| answer.peer);
+    let slow = under_way.iter().enumerate().filter(|(_, answer)| answer.written(stall).is_some());
+    slow.filter(|(_, answer)| Some(answer.peer) == peer).map(|(index, _)| index).collect()
+}
+
+/// The first of the peer that is there most often; of several such peers, the first.
+fn heaviest_peer(peers: impl Iterator<Item = Peer>) -> Option<usize> {
+    let mut counts = HashMap::new();
+    for (index, peer) in peers.enumerate() {
+        let (count, _) = counts.entry(peer).or_insert((0_usize, Reverse(index)));
+        *count = count.saturating_add(1);
+    }
+    counts.into_values().max().map(|(_, Reverse(first))| first)
+}
+
+/// Whether a peer that has `own` answers made may have another one, where `all` are made: as many threads must stay
+/// free as it then has. So one peer gets 8 of 16, a second one 4, then 2, then 1. A peer that has none may have any.
+fn may_start(own: usize, all: usize, threads: usize) -> bool {
+    let Some(free) = threads.checked_sub(all).and_then(|free| free.checked_sub(1)) else { return false };
+    own == 0 || own < free
+}
+
+fn making(under_way: &[Answer]) -> impl Iterator<Item = &Answer> {
+    under_way.iter().filter(|answer| answer.stage == Stage::Making)
+}
+
+fn making_for(under_way: &[Answer], peer: Peer) -> usize {
+    making(under_way).filter(|answer| answer.peer == peer).count()
+}
+
+fn slowest(under_way: &[Answer], stall: Duration) -> Option<usize> {
+    let weight = |peer| under_way.iter().filter(|other| other.peer == peer).count();
+    let slow = under_way.iter().enumerate().filter_map(|(index, answer)| {
+        let time = answer.written(stall)?;
+        Some((weight(answer.peer), time, index))
+    });
+    slow.max().map(|(.., index)| index)
+}
+
+impl Answer {
+    /// How long it is being written, where that is `stall` or more.
+    fn written(&self, stall: Duration) -> Option<Duration> {
+        match self.stage {
+            Stage::Writing(time) if time >= stall => Some(time),
+            _ => None,
+        }
+    }
+}
+
+impl Handshakes {
+    /// Counts one that was computed.
+    pub(super) fn record(&mut self, peer: Peer) {
+        let count = self.counts.entry(peer).or_insert(0);
+        *count = count.saturating_add(1);
+        self.total = self.total.wrapping_add(1);
+        if self.total.is_multiple_of(HANDSHAKES_REMEMBERED) {
+            self.counts.retain(|_, count| {
+                *count /= 2;
+                *count > 0
+            });
+        }
+    }
+
+    /// How many were counted ever; it wraps around.
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// In which order to look at those that have something to say: the peer with the fewest lately comes first, then
+    /// the connection that is there longest.
+    pub(super) fn order(&self, mut waiting: Vec<(usize, Peer)>) -> Vec<usize> {
+        waiting.sort_by_key(|(_, peer)| self.counts.get(peer).copied().unwrap_or_default());
+        waiting.into_iter().map(|(index, _)| index).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_millis(250);
+
+    fn peer(address: &str) -> Peer {
+        Peer::new(address.parse().unwrap())
+    }
+
+    /// A peer for each letter.
+    fn peers(letters: &str) -> Vec<Peer> {
+        letters.bytes().map(|letter| Peer::new([192, 0, 2, letter].into())).collect()
+    }
+
+    /// A peer for each letter; upper case says yes.
+    fn marked(letters: &str) -> Vec<(Peer, bool)> {
+        let marks = letters.bytes().map(|letter| letter.is_ascii_uppercase());
+        peers(&letters.to_lowercase()).into_iter().zip(marks).collect()
+    }
+
+    /// Letter and stage: `m`aking, `l`ingering, `e`nding, or for how many seconds it has been written.
+    fn answers(list: &str) -> Vec<Answer> {
+        let answer = |word: &str| {
+            let (letter, stage) = word.split_at(1);
+            let stage = match stage {
+                "m" => Stage::Making,
+                "l" => Stage::Lingering,
+                "e" => Stage::Ending,
+                seconds => Stage::Writing(Duration::from_secs(seconds.parse().unwrap())),
+            };
+            Answer { peer: peers(letter)[0], stage }
+        };
+        list.split_whitespace().map(answer).collect()
+    }
+
+    #[test]
+    fn a_64_is_one_peer() {
+        assert_eq!(peer("2001:db8:0:1::1"), peer("2001:db8:0:1:ffff:ffff:ffff:ffff"));
+        assert_ne!(peer("2001:db8:0:1::1"), peer("2001:db8:0:2::1"));
+        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
+        assert_ne!(peer("::ffff:192.0.2.1"), peer("::ffff:192.0.2.2"));
+        assert_ne!(peer("::1"), peer("127.0.0.1"));
+    }
+
+    #[test]
+    fn the_refused_are_closed_first_then_the_oldest_of_the_heaviest_peer() {
+        for (connections, expected) in [
+            ("", None),
+            ("abcb", Some(1)),
+            ("cba", Some(0)),
+            ("abcB", Some(3)),
+            ("abCBa", Some(2)),
+            ("aaaaaB", Some(5)),
+        ] {
+            assert_eq!(evict(&marked(connections)), expected, "{connections}");
+        }
+    }
+
+    #[test]
+    fn the_newest_of_the_heaviest_peer_is_refused_and_before_it_whoever_has_closed() {
+        for (waiting, expected) in [
+            ("", None),
+            ("aab", Some(1)),
+            ("aba", Some(2)),
+            ("abc", Some(2)),
+            ("Aab", Some(0)),
+            ("ABaaa", Some(1)),
+            ("AbAC", Some(2)),
+        ] {
+            assert_eq!(refuse(&marked(waiting)), expected, "{waiting}");
+        }
+    }
+
+    #[test]
+    fn a_peer_gets_half_of_the_threads_that_are_left() {
+        for (threads, expected) in [
+            (16, &[("a", 8), ("b", 4), ("c", 2), ("d", 1), ("e", 1), ("f", 0)][..]),
+            (4, &[("a", 2), ("b", 1), ("c", 1), ("d", 0)]),
+            (2, &[("a", 1), ("b", 1), ("c", 0)]),
+            (1, &[("a", 1), ("b", 0)]),
+        ] {
+            let mut under_way = Vec::new();
+            for (letter, most) in expected {
+                let waiting = peers(&letter.repeat(32));
+                assert_eq!(startable(waiting.iter().copied(), &under_way, threads), *most, "{letter} of {threads}");
+                for _ in 0..*most {
+                    assert!(next_fair(waiting.iter().copied(), &under_way, threads).is_some());
+                    under_way.push(Answer { peer: waiting[0], stage: Stage::Making });
+                }
+                assert_eq!(next_fair(waiting.iter().copied(), &under_way, threads), None, "{letter} of {threads}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_keeps_asking_leaves_a_thread_for_who_has_none() {
+        // Answers end and begin anew, in turns, until nothing changes any more.
+        for crowd in 1..=15_u8 {
+            let letters: Vec<Peer> = (0..crowd).map(|n| Peer::new([198, 51, 100, n].into())).collect();
+            let mut under_way: Vec<Answer> = Vec::new();
+            for round in 0..400_usize {
+                if under_way.len() > round % 16 {
+                    under_way.remove(round * 7 % under_way.len());
+                }
+                while let Some(index) = next_fair(letters.iter().copied().cycle().take(64), &under_way, 16) {
+                    let peer = letters[index % letters.len()];
+                    under_way.push(Answer { peer, stage: Stage::Making });
+                }
+            }
+            assert!(under_way.len() < 16, "{crowd} peers have all threads");
+            assert_eq!(next_fair(peers("s").into_iter(), &under_way, 16), Some(0), "{crowd}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_least_is_served_next() {
+        for (waiting, under_way, threads, expected) in [
+            ("aab", "am", 16, Some(2)),
+            ("aa", "am bm", 16, Some(0)),
+            ("ab", "a0 b0 b0", 16, Some(0)),
+            ("ab", "am am", 4, Some(1)),
+            ("ab", "am am al al bm", 16, Some(1)),
+            ("a", "am am", 4, None),
+            ("a", "am", 4, Some(0)),
+            ("b", "am bl", 2, Some(0)),
+        ] {
+            let index = next_fair(peers(waiting).into_iter(), &answers(under_way), threads);
+            assert_eq!(index, expected, "{waiting} beside {under_way} on {threads}");
+        }
+        assert_eq!(startable(peers("aabb").into_iter(), &answers("am am al bm"), 16), 4);
+        assert_eq!(startable(peers("aabb").into_iter(), &answers("am am al bm"), 6), 1);
+    }
+
+    #[test]
+    fn what_harms_least_is_shed() {
+        let mut under_way = answers("b9 a1 a2 am bl a0");
+        let mut ended = Vec::new();
+        while let Some(index) = shed(&under_way, STALL) {
+            under_way[index].stage = Stage::Ending;
+            ended.push(index);
+        }
+        // Lingering first, then the longest of the heaviest peer; what is made or has just begun stays.
+        assert_eq!(ended, [4, 2, 1, 0]);
+    }
+
+    #[test]
+    fn memory_is_freed_by_the_peer_that_has_most_and_is_slow() {
+        let mut under_way = answers("b9 a1 am al a2 a0");
+        let mut ended = Vec::new();
+        while let Some(last) = shed_memory(&under_way, STALL).last() {
+            ended.push(shed_memory(&under_way, STALL));
+            let peer = under_way[*last].peer;
+            under_way.retain(|answer| answer.peer != peer || answer.written(STALL).is_none());
+        }
+        assert_eq!(ended, [vec![1, 4], vec![0]]);
+    }
+
+    #[test]
+    fn handshakes_go_round_by_peer() {
+        let mut handshakes = Handshakes::default();
+        let waiting = |letters: &str| peers(letters).into_iter().enumerate().collect::<Vec<_>>();
+        assert_eq!(handshakes.order(waiting("aab")), [0, 1, 2], "all alike: the oldest first");
+        handshakes.record(peers("a")[0]);
+        assert_eq!(handshakes.order(waiting("aab")), [2, 0, 1]);
+        (0..100).for_each(|_| handshakes.record(peers("b")[0]));
+        assert_eq!(handshakes.order(waiting("babc")), [3, 1, 0, 2]);
+    }
+
+    #[test]
+    fn a_peer_that_comes_late_waits_for_one_handshake_however_many_others_want() {
+        let mut handshakes = Handshakes::default();
+        let crowd = peers("a")[0];
+        for _ in 0..1000 {
+            let mut waiting: Vec<_> = (0..200).map(|index| (index, crowd)).collect();
+            waiting.push((200, peers("s")[0]));
+            handshakes.record(crowd);
+            assert_eq!(handshakes.order(waiting)[0], 200);
+        }
+    }
+
+    #[test]
+    fn handshakes_are_forgotten_and_no_more_peers_are_remembered_than_that() {
+        let mut handshakes = Handshakes::default();
+        for n in 0..100_000_u32 {
+            handshakes.record(Peer::new(std::net::Ipv4Addr::from_bits(n).into()));
+            assert!(handshakes.counts.len() <= 2 * HANDSHAKES_REMEMBERED);
+        }
+        (0..HANDSHAKES_REMEMBERED * 20).for_each(|n| handshakes.record(peers(["a", "b"][n % 2])[0]));
+        assert_eq!(handshakes.counts.len(), 2);
+    }
+}

@@ -1,0 +1,374 @@
+//! The threads that answer: one for a request, so many at most, and the requests that wait for one.
+//!
+//! A source that hangs holds every answer for seconds, so who gets a thread is shared out by peer ([`super::fairness`]).
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::fairness::{self, Answer, Peer, Stage};
+use super::parse::Head;
+use super::server::LogOnce;
+use super::stream::Stream;
+use super::write::{self, Wire};
+use super::{EndsProcess, Handler, Limits, Method, STACK};
+
+/// How long ended answers may take to be gone.
+const LEAVE_TIME: Duration = Duration::from_millis(100);
+
+/// A complete request and whom to answer.
+pub(super) struct Job {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    pub(super) head: Head,
+    /// When its head was complete.
+    pub(super) since: Instant,
+}
+
+pub(super) struct Pool {
+    limits: Limits,
+    handler: Arc<Handler>,
+    state: Mutex<State>,
+}
+
+/// The requests that wait, the answers under way, and the threads for them.
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    under_way: Vec<UnderWay>,
+    threads: usize,
+    no_thread: LogOnce,
+}
+
+struct UnderWay {
+    socket: Arc<TcpStream>,
+    peer: Peer,
+    progress: Progress,
+}
+
+/// [`Stage`], with the moment at which writing began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Making,
+    Writing(Instant),
+    Lingering,
+    Ending,
+}
+
+/// What became of a peer that waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    There,
+    /// It says nothing more; it may still read.
+    HalfClosed,
+    /// It reads nothing more.
+    Gone,
+}
+
+impl Pool {
+    pub(super) fn new(limits: Limits, handler: Arc<Handler>) -> Arc<Self> {
+        Arc::new(Self { limits, handler, state: Mutex::default() })
+    }
+
+    /// Has the request answered; hands back one that must be refused, where too many wait.
+    pub(super) fn take(self: &Arc<Self>, job: Job) -> Option<Job> {
+        let mut state = self.state();
+        state.waiting.push_back(job);
+        self.spawn(&mut state);
+        if state.waiting.len() > self.limits.connections { state.refuse_one() } else { None }
+    }
+
+    /// To be called again soon while requests wait: makes room for them, and hands back those that waited too long.
+    pub(super) fn take_late(self: &Arc<Self>) -> Vec<Job> {
+        let mut state = self.state();
+        self.spawn(&mut state);
+        let patience = self.limits.patience;
+        let (late, waiting): (Vec<Job>, _) = state.waiting.drain(..).partition(|job| job.since.elapsed() >= patience);
+        state.waiting = waiting.into();
+        late
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.state().waiting.is_empty()
+    }
+
+    /// A thread for each request that may have one, as far as they go; then room for the rest.
+    fn spawn(self: &Arc<Self>, state: &mut State) {
+        let idle = state.threads.saturating_sub(state.under_way.len());
+        let startable = fairness::startable(state.peers(), &state.answers(), self.limits.answers);
+        let wanted = startable.saturating_sub(idle);
+        for _ in 0..wanted.min(self.limits.answers.saturating_sub(state.threads)) {
+            let pool = Arc::clone(self);
+            let run = move || {
+                let _ends = EndsProcess;
+                pool.run();
+            };
+            match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
+                Ok(_) => {
+                    state.threads = state.threads.saturating_add(1);
+                    state.no_thread.clear("http: threads start again");
+                }
+                Err(error) => {
+                    state.no_thread.set(&format!("http: no thread for an answer: {error}"));
+                    break;
+                }
+            }
+        }
+        if state.threads >= self.limits.answers {
+            state.shed(self.limits.stall_time, startable);
+        }
+    }
+
+    /// Ends the slow answers of the peer that has most of them, for the memory that they hold, and waits a moment for
+    /// that; returns whether there were any.
+    pub(super) fn free_memory(&self) -> bool {
+        if !self.state().shed_memory(self.limits.stall_time) {
+            return false;
+        }
+        let started = Instant::now();
+        while self.state().is_ending() && started.elapsed() < LEAVE_TIME {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    fn run(&self) {
+        let mut done = None;
+        while let Some(job) = self.next(done.as_ref()) {
+            done = Some(Arc::clone(&job.stream.socket));
+            self.answer(job);
+        }
+    }
+
+    /// What to answer now; with none the thread must end.
+    fn next(&self, done: Option<&Arc<TcpStream>>) -> Option<Job> {
+        let mut state = self.state();
+        if let Some(done) = done {
+            state.under_way.retain(|answer| !Arc::ptr_eq(&answer.socket, done));
+        }
+        let next = fairness::next_fair(state.peers(), &state.answers(), self.limits.answers);
+        let job = next.and_then(|index| state.waiting.remove(index));
+        match &job {
+            Some(Job { stream, peer, .. }) => {
+                let socket = Arc::clone(&stream.socket);
+                state.under_way.push(UnderWay { socket, peer: *peer, progress: Progress::Making });
+            }
+            None => state.threads = state.threads.saturating_sub(1),
+        }
+        job
+    }
+
+    fn answer(&self, mut job: Job) {
+        let socket = Arc::clone(&job.stream.socket);
+        // A peer that reset the connection while it waited is not worth a scrape.
+        if !matches!(socket.take_error(), Ok(None)) {
+            return;
+        }
+        // What it waited for a thread is gone.
+        let timeout = &mut job.head.request.timeout;
+        *timeout = timeout.map(|time| time.saturating_sub(job.since.elapsed()).max(Duration::from_millis(1)));
+        let reply = (self.handler)(&job.head.request);
+        let with_body = job.head.request.method == Method::Get;
+        self.note(&socket, Progress::Writing(Instant::now()));
+        let wire = Wire::new(&socket, self.limits.answer_time);
+        let write = |out: &mut dyn Write| write::write(out, reply, job.head.version, with_body);
+        match socket.set_nonblocking(false).and_then(|()| job.stream.write(wire, write)) {
+            Ok(()) => {
+                self.note(&socket, Progress::Lingering);
+                write::linger(&socket, &self.limits);
+            }
+            Err(error) => {
+                log::debug!("http: {}: answer not taken: {error}", job.peer);
+                write::reset(&socket);
+            }
+        }
+    }
+
+    /// An answer that is being ended stays so.
+    fn note(&self, socket: &Arc<TcpStream>, progress: Progress) {
+        let mut state = self.state();
+        let answer = state.under_way.iter_mut().find(|answer| Arc::ptr_eq(&answer.socket, socket));
+        if let Some(answer) = answer.filter(|answer| answer.progress != Progress::Ending) {
+            answer.progress = progress;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        self.waiting.iter().map(|job| job.peer)
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let answer = |one: &UnderWay| Answer { peer: one.peer, stage: one.progress.stage() };
+        self.under_way.iter().map(answer).collect()
+    }
+
+    /// Makes room among those that wait: peers that are gone cost nobody else a place; else one must be refused.
+    fn refuse_one(&mut self) -> Option<Job> {
+        let before = self.waiting.len();
+        let mut presences = presences(&self.waiting).into_iter();
+        let mut left = Vec::new();
+        self.waiting.retain(|job| {
+            let presence = presences.next().unwrap_or(Presence::There);
+            if presence != Presence::Gone {
+                left.push((job.peer, presence == Presence::HalfClosed));
+            }
+            presence != Presence::Gone
+        });
+        if self.waiting.len() < before {
+            return None;
+        }
+        self.waiting.remove(fairness::refuse(&left)?)
+    }
+
+    /// Ends what may be ended, for so many that want a thread.
+    fn shed(&mut self, stall: Duration, wanted: usize) {
+        let ending = self.under_way.iter().filter(|answer| answer.progress == Progress::Ending).count();
+        for _ in ending..wanted {
+            let Some(index) = fairness::shed(&self.answers(), stall) else { return };
+            if let Some(answer) = self.under_way.get_mut(index) {
+                answer.end();
+            }
+        }
+    }
+
+    /// Ends slow answers; returns whether there were any.
+    fn shed_memory(&mut self, stall: Duration) -> bool {
+        let slow = fairness::shed_memory(&self.answers(), stall);
+        for index in &slow {
+            if let Some(answer) = self.under_way.get_mut(*index) {
+                answer.end();
+            }
+        }
+        !slow.is_empty()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.under_way.iter().any(|answer| answer.progress == Progress::Ending)
+    }
+}
+
+impl UnderWay {
+    fn end(&mut self) {
+        self.progress = Progress::Ending;
+        // Wakes its thread; fails where the peer has closed, and then it is awake.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Progress {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Making => Stage::Making,
+            Self::Writing(since) => Stage::Writing(since.elapsed()),
+            Self::Lingering => Stage::Lingering,
+            Self::Ending => Stage::Ending,
+        }
+    }
+}
+
+/// Which peers of those that wait are still there, in their order; all where the system does not say.
+fn presences(waiting: &VecDeque<Job>) -> Vec<Presence> {
+    let fd = |job| PollFd::new(Job::socket(job).as_fd(), PollFlags::POLLIN);
+    let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
+    if poll(&mut fds, PollTimeout::ZERO).is_err() {
+        return Vec::new();
+    }
+    let presence = |(fd, job): (&PollFd<'_>, &Job)| match fd.revents().unwrap_or(PollFlags::empty()) {
+        events if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) => Presence::Gone,
+        // What follows a head is not read anyway.
+        events if events.contains(PollFlags::POLLIN) && job.stream.ignore(usize::MAX).is_none() => Presence::HalfClosed,
+        _ => Presence::There,
+    };
+    fds.iter().zip(waiting).map(presence).collect()
+}
+
+impl Job {
+    fn socket(&self) -> &TcpStream {
+        &self.stream.socket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Request, parse::Version};
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A request, and the peer's end of its connection.
+    fn job(peer: [u8; 4], path: &str) -> (Job, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Stream::new(listener.accept().unwrap().0, None).unwrap();
+        let request = Request {
+            method: Method::Get,
+            path: path.into(),
+            query: Vec::new(),
+            host: None,
+            timeout: None,
+            credentials: None,
+            peer: peer.into(),
+        };
+        let head = Head { request, version: Version::Http11 };
+        (Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }, client)
+    }
+
+    fn waiting(jobs: &[([u8; 4], &str)]) -> (State, Vec<TcpStream>) {
+        let (jobs, clients): (VecDeque<Job>, Vec<TcpStream>) = jobs.iter().map(|(peer, path)| job(*peer, path)).unzip();
+        (State { waiting: jobs, ..State::default() }, clients)
+    }
+
+    fn paths(state: &State) -> Vec<&str> {
+        state.waiting.iter().map(|job| job.head.request.path.as_str()).collect()
+    }
+
+    const A: [u8; 4] = [192, 0, 2, 1];
+    const B: [u8; 4] = [192, 0, 2, 2];
+    const C: [u8; 4] = [192, 0, 2, 3];
+
+    #[test]
+    fn what_is_dead_goes_before_what_lives() {
+        let (mut state, mut clients) = waiting(&[(A, "reset"), (A, "a"), (B, "b"), (C, "half closed"), (B, "reset")]);
+        for index in [4, 0] {
+            write::reset(&clients[index]);
+            clients.remove(index);
+        }
+        clients[2].shutdown(Shutdown::Write).unwrap();
+        assert!(state.refuse_one().is_none(), "those that are gone need no answer");
+        assert_eq!(paths(&state), ["a", "b", "half closed"]);
+        let refused = state.refuse_one().map(|job| job.head.request.path);
+        assert_eq!(refused.as_deref(), Some("half closed"));
+        let refused = state.refuse_one().map(|job| job.head.request.path);
+        assert_eq!(refused.as_deref(), Some("b"), "all alike: the newest");
+        assert_eq!(paths(&state), ["a"]);
+    }
+
+    #[test]
+    fn room_is_made_for_no_more_than_want_it() {
+        let long = |seconds| Progress::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+        let under_way =
+            [(B, long(9)), (A, long(1)), (A, long(2)), (A, Progress::Making), (B, Progress::Lingering), (A, long(0))];
+        for (wanted, expected) in [(0, &[][..]), (1, &[4]), (2, &[2, 4]), (3, &[1, 2, 4]), (9, &[0, 1, 2, 4])] {
+            let (jobs, _clients): (Vec<Job>, Vec<TcpStream>) = under_way.iter().map(|(peer, _)| job(*peer, "")).unzip();
+            let under_way = jobs.into_iter().zip(under_way).map(|(job, (_, progress))| {
+                let Job { stream, peer, .. } = job;
+                UnderWay { socket: stream.socket, peer, progress }
+            });
+            let mut state = State { under_way: under_way.collect(), ..State::default() };
+            state.shed(Duration::from_millis(250), wanted);
+            state.shed(Duration::from_millis(250), wanted);
+            let ended = state.under_way.iter().enumerate().filter(|(_, one)| one.progress == Progress::Ending);
+            assert_eq!(ended.map(|(index, _)| index).collect::<Vec<_>>(), expected);
+        }
+    }
+}

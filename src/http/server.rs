@@ -1,0 +1,463 @@
+//! The accept loop: one thread takes connections, reads the heads of their requests without waiting, and hands those that
+//! are whole to the pool. What needs no source it answers itself.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::fairness::{self, Handshakes, Peer};
+use super::parse::{self, Reject, Version};
+use super::pool::{Job, Pool};
+use super::stream::{Stream, would_block};
+use super::write;
+use super::{AccessControl, Limits, Method, Reply};
+
+/// How long to leave a listener alone that can't accept.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Where a supervisor asks whether the process answers, and whether it serves; the paths are Prometheus' own.
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+
+/// How often to look after requests that wait for a thread.
+const TICK: Duration = Duration::from_millis(25);
+/// Connections accepted before the others are looked after again.
+const BATCH: usize = 64;
+/// Failures of poll in a row after which the loop gives up.
+const MOST_FAILURES: usize = 100;
+/// After this long without another failure, it is over.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Where to listen, and who may ask.
+pub(super) struct Reconfigure {
+    pub(super) listeners: Vec<Arc<TcpListener>>,
+    pub(super) access: AccessControl,
+}
+
+/// The next change, until it is in force; a byte comes through `waker` for each, and goes back when it was read.
+pub(super) struct Reconfigures {
+    pub(super) waker: UnixStream,
+    pub(super) next: Arc<Mutex<Option<Reconfigure>>>,
+}
+
+pub(super) struct Server {
+    listeners: Vec<Arc<TcpListener>>,
+    access: AccessControl,
+    reconfigures: Option<Reconfigures>,
+    /// The oldest first.
+    connections: Vec<Connection>,
+    handshakes: Handshakes,
+    pool: Arc<Pool>,
+    limits: Limits,
+    /// No accepting until then.
+    paused: Option<Instant>,
+    failure: LogOnce,
+}
+
+/// A connection without a complete request, or with an answer that its peer has yet to read.
+struct Connection {
+    stream: Stream,
+    peer: Peer,
+    /// When its phase is over.
+    until: Instant,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The head, so far.
+    Reading(Vec<u8>),
+    /// Answered; this many more bytes of it are thrown away until it closes.
+    Leaving(usize),
+}
+
+/// What was read of a head.
+enum HeadRead {
+    Complete(parse::Head),
+    Wrong(Reject),
+    Incomplete,
+    End,
+}
+
+/// What poll found.
+struct Ready {
+    listeners: Vec<bool>,
+    connections: Vec<bool>,
+    reconfigures: bool,
+}
+
+/// Says once that something began and once that it is over, however often a peer can make it happen.
+#[derive(Default)]
+pub(super) struct LogOnce {
+    last: Option<Instant>,
+}
+
+impl LogOnce {
+    pub(super) fn set(&mut self, what: &str) {
+        if self.last.replace(Instant::now()).is_none() {
+            log::warn!("{what}");
+        }
+    }
+
+    /// Called whenever it went well.
+    pub(super) fn clear(&mut self, what: &str) {
+        if self.last.is_some_and(|last| last.elapsed() >= CALM) {
+            self.last = None;
+            log::info!("{what}");
+        }
+    }
+}
+
+impl Connection {
+    fn new(stream: Stream, peer: Peer, time: Duration, phase: Phase) -> Self {
+        let now = Instant::now();
+        Self { stream, peer, until: now.checked_add(time).unwrap_or(now), phase }
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving(_))
+    }
+}
+
+impl Server {
+    pub(super) fn new(
+        first: Reconfigure,
+        reconfigures: Option<Reconfigures>,
+        limits: Limits,
+        pool: Arc<Pool>,
+    ) -> io::Result<Self> {
+        let Reconfigure { listeners, access } = first;
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        Ok(Self {
+            listeners,
+            access,
+            reconfigures,
+            connections: Vec::new(),
+            handshakes: Handshakes::default(),
+            pool,
+            limits,
+            paused: None,
+            failure: LogOnce::default(),
+        })
+    }
+
+    /// Returns only when waiting for connections fails for good.
+    pub(super) fn run(mut self) {
+        let mut failures = 0_usize;
+        while failures < MOST_FAILURES {
+            let ready = match self.wait() {
+                Ok(ready) => ready,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    self.on_error(error);
+                    continue;
+                }
+            };
+            failures = 0;
+            // Before others are accepted: who has closed since makes room for them.
+            self.read_ready(&ready.connections);
+            self.accept(&ready.listeners);
+            self.expire();
+            if ready.reconfigures {
+                self.apply_config();
+            }
+            for job in self.pool.take_late() {
+                self.reject(job.stream, job.peer, Reject::Full);
+            }
+        }
+    }
+
+    /// Puts what was changed meanwhile in force.
+    fn apply_config(&mut self) {
+        let Some(Reconfigures { waker, next }) = &self.reconfigures else { return };
+        let woken = (&*waker).read(&mut [0; 64]);
+        // Kept until it is in force: whoever finds it gone may rely on that.
+        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(change) = next.take() {
+            self.listeners = change.listeners;
+            self.access = change.access;
+            self.paused = None;
+        }
+        drop(next);
+        // The sender may have stopped waiting.
+        let _ = (&*waker).write(&[0]);
+        if matches!(woken, Ok(0)) {
+            self.reconfigures = None;
+        }
+    }
+
+    /// Sleeps until something happens.
+    fn wait(&mut self) -> io::Result<Ready> {
+        let now = Instant::now();
+        self.paused = self.paused.filter(|until| *until > now);
+        let tick = self.pool.has_waiting().then(|| now.checked_add(TICK)).flatten();
+        let next = self.connections.iter().map(|connection| connection.until).chain(self.paused).chain(tick).min();
+        // A little late rather than early, so as not to spin.
+        let timeout = next.map(|next| next.saturating_duration_since(now).saturating_add(Duration::from_millis(1)));
+        let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
+        let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
+        let listeners = self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), open));
+        let connections = self.connections.iter().map(|one| PollFd::new(one.stream.socket.as_fd(), PollFlags::POLLIN));
+        let waker = self.reconfigures.iter().map(|all| PollFd::new(all.waker.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(waker).collect();
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = fds.iter().map(|fd| fd.any() == Some(true));
+        Ok(Ready {
+            listeners: ready.by_ref().take(self.listeners.len()).collect(),
+            connections: ready.by_ref().take(self.connections.len()).collect(),
+            reconfigures: ready.next() == Some(true),
+        })
+    }
+
+    /// poll fails where memory or the descriptor limit was taken from under us: without connections it needs next to
+    /// none.
+    fn on_error(&mut self, error: io::Error) {
+        self.failure.set(&format!("http: cannot wait for connections: {error}"));
+        self.connections.clear();
+        std::thread::sleep(PAUSE);
+    }
+
+    /// Reads from those that have something to say. Of TLS handshakes one is computed, since an RSA key takes
+    /// milliseconds for it: poll comes back at once for the others, and for those that came meanwhile.
+    fn read_ready(&mut self, readable: &[bool]) {
+        let connections = std::mem::take(&mut self.connections);
+        let mut connections: Vec<Option<Connection>> = connections.into_iter().map(Some).collect();
+        let mut handshaking = Vec::new();
+        for (index, (slot, _)) in connections.iter_mut().zip(readable).enumerate().filter(|(_, (_, ready))| **ready) {
+            match slot {
+                Some(connection) if connection.stream.is_handshaking() => handshaking.push((index, connection.peer)),
+                _ => *slot = slot.take().and_then(|connection| self.advance(connection)),
+            }
+        }
+        let computed = self.handshakes.total();
+        for index in self.handshakes.order(handshaking) {
+            if let Some(slot) = connections.get_mut(index) {
+                *slot = slot.take().and_then(|connection| self.advance(connection));
+            }
+            if self.handshakes.total() != computed {
+                break;
+            }
+        }
+        // Requests that the pool handed back to be refused have come meanwhile.
+        let rejected = std::mem::replace(&mut self.connections, connections.into_iter().flatten().collect());
+        self.connections.extend(rejected);
+    }
+
+    /// Reads what a connection has to say, and gives it back unless it is over or has gone to the pool.
+    fn advance(&mut self, mut connection: Connection) -> Option<Connection> {
+        let head = match &mut connection.phase {
+            Phase::Leaving(most) => {
+                *most = connection.stream.ignore(*most)?;
+                return Some(connection);
+            }
+            Phase::Reading(head) => head,
+        };
+        let read = read_head(&mut connection.stream, head, self.limits.head_bytes);
+        if connection.stream.take_computed() {
+            self.handshakes.record(connection.peer);
+        }
+        match read {
+            HeadRead::Complete(head) => self.respond(connection, head),
+            HeadRead::Wrong(reject) => self.leave(connection.stream, connection.peer, reject),
+            HeadRead::Incomplete => Some(connection),
+            HeadRead::End => None,
+        }
+    }
+
+    /// Answers what needs no thread, and hands the rest to the pool.
+    fn respond(&mut self, connection: Connection, mut head: parse::Head) -> Option<Connection> {
+        let Connection { stream, peer, .. } = connection;
+        if let Some(reply) = probe(&head.request.path) {
+            return self.send(stream, peer, reply, head.version, head.request.method);
+        }
+        head.request.peer = peer.address();
+        let refused = self.pool.take(Job { stream, peer, head, since: Instant::now() })?;
+        self.reject(refused.stream, refused.peer, Reject::Full);
+        None
+    }
+
+    /// Accepts new connections.
+    fn accept(&mut self, acceptable: &[bool]) {
+        for index in 0..self.listeners.len() {
+            if acceptable.get(index) != Some(&true) {
+                continue;
+            }
+            for _ in 0..BATCH {
+                let Some(listener) = self.listeners.get(index) else { break };
+                match listener.accept() {
+                    Ok((socket, address)) => self.accept_one(socket, address.ip()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if is_its_own(&error) => {}
+                    Err(error) => {
+                        self.failure.set(&format!("http: cannot accept connections: {error}"));
+                        // Descriptors are what it lacks as a rule, and a connection has one.
+                        if !self.evict() {
+                            self.paused = Instant::now().checked_add(PAUSE);
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept_one(&mut self, socket: TcpStream, address: IpAddr) {
+        let peer = Peer::new(address);
+        self.failure.clear("http: accepting connections again");
+        if socket.set_nonblocking(true).is_err() {
+            return;
+        }
+        let tls = self.access.tls.as_ref();
+        if self.access.allow.as_ref().is_some_and(|allow| !allow.contains(address)) {
+            log::debug!("http: {peer}: refused: {:?}", Reject::Forbidden);
+            return if tls.is_none() {
+                refuse_at_once(&socket)
+            };
+        }
+        let Some(stream) = Stream::new(socket, tls) else { return };
+        let is_plain = tls.is_none();
+        let connection = Connection::new(stream, peer, self.limits.head_time, Phase::Reading(Vec::new()));
+        // In a crowd the head is already there: it need not stand in the way. A handshake waits for its turn.
+        let kept = if is_plain { self.advance(connection) } else { Some(connection) };
+        if let Some(connection) = kept {
+            self.keep(connection);
+        }
+    }
+
+    fn reject(&mut self, stream: Stream, peer: Peer, reject: Reject) {
+        if let Some(connection) = self.leave(stream, peer, reject) {
+            self.keep(connection);
+        }
+    }
+
+    fn leave(&self, stream: Stream, peer: Peer, reject: Reject) -> Option<Connection> {
+        log::debug!("http: {peer}: refused: {reject:?}");
+        self.send(stream, peer, reject.reply(), Version::Http11, Method::Get)
+    }
+
+    /// Answers without waiting: the empty buffer of a new socket takes a short reply. Gives back the connection, which
+    /// its peer has to close.
+    fn send(
+        &self,
+        mut stream: Stream,
+        peer: Peer,
+        reply: Reply,
+        version: Version,
+        method: Method,
+    ) -> Option<Connection> {
+        stream.farewell(&write::print(reply, version, method == Method::Get)).ok()?;
+        let phase = Phase::Leaving(self.limits.linger_bytes);
+        Some(Connection::new(stream, peer, self.limits.linger_time, phase))
+    }
+
+    fn keep(&mut self, connection: Connection) {
+        while self.connections.len() >= self.limits.connections && self.evict() {}
+        self.connections.push(connection);
+    }
+
+    /// Closes the connection that costs least, so that nobody is kept out; returns whether there was one.
+    fn evict(&mut self) -> bool {
+        let connections: Vec<_> = self.connections.iter().map(|one| (one.peer, one.is_leaving())).collect();
+        fairness::evict(&connections).map(|index| self.connections.remove(index)).is_some()
+    }
+
+    /// Ends connections whose time is up: an incomplete head is answered with 408, the others are closed.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let (over, connections): (Vec<Connection>, _) = self.connections.drain(..).partition(|one| one.until <= now);
+        self.connections = connections;
+        for connection in over.into_iter().filter(|connection| !connection.is_leaving()) {
+            self.reject(connection.stream, connection.peer, Reject::TooSlow);
+        }
+    }
+}
+
+/// The reply to a supervisor that asks whether the daemon lives and whether it serves: a constant, so that neither a
+/// password, nor a source, nor the lack of a thread changes it. It listens only with a configuration that was read, and
+/// keeps the one before where a new one is wrong, so there is no state in which it answers and is not ready.
+fn probe(path: &str) -> Option<Reply> {
+    let text = match path {
+        HEALTHY => "gateway-exporter is healthy\n",
+        READY => "gateway-exporter is ready\n",
+        _ => return None,
+    };
+    Some(Reply::text(200, text).with("Cache-Control", "no-store"))
+}
+
+/// Tells a peer that may not ask, and closes: it is not waited for, and takes no place. What it said already is read,
+/// since closing with unread bytes sends a reset, which could eat the answer.
+fn refuse_at_once(mut socket: &TcpStream) {
+    let _ = socket.read(&mut [0; 4096]);
+    let _ = socket.write(&write::print(Reject::Forbidden.reply(), Version::Http11, true));
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
+/// What is there of a head; `head` has what was there before.
+fn read_head(stream: &mut Stream, head: &mut Vec<u8>, most: usize) -> HeadRead {
+    if stream.is_mistaken() {
+        return HeadRead::Wrong(Reject::Plain);
+    }
+    let mut buffer = [0; 4096];
+    loop {
+        let space = buffer.len().min(most.saturating_sub(head.len()));
+        let said = match stream.read(buffer.get_mut(..space).unwrap_or_default()) {
+            Ok(read @ 1..) => buffer.get(..read).unwrap_or_default(),
+            result if would_block(&result) => return HeadRead::Incomplete,
+            _ => return HeadRead::End,
+        };
+        // Only a line end can complete a head: one that drips is not parsed anew at every drop.
+        let tells = head.is_empty() || said.contains(&b'\n');
+        head.extend_from_slice(said);
+        match if tells { parse::parse(head) } else { Ok(None) } {
+            Ok(Some(head)) => return HeadRead::Complete(head),
+            Ok(None) if head.len() >= most => return HeadRead::Wrong(Reject::TooLong),
+            Ok(None) => {}
+            Err(reject) => return HeadRead::Wrong(reject),
+        }
+    }
+}
+
+/// An error of the connection that was to be accepted, not of the listener (accept(2) lists them).
+fn is_its_own(error: &io::Error) -> bool {
+    use nix::libc;
+    let network = [
+        libc::ECONNABORTED,
+        libc::EINTR,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENONET,
+        libc::EOPNOTSUPP,
+    ];
+    error.raw_os_error().is_some_and(|code| network.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_said_once() {
+        let mut failure = LogOnce::default();
+        failure.set("it");
+        let first = failure.last;
+        failure.clear("it is over");
+        assert_eq!(failure.last, first, "not yet over: it may come again at once");
+        failure.last = Instant::now().checked_sub(CALM);
+        failure.clear("it is over");
+        assert!(failure.last.is_none());
+    }
+}

@@ -1,0 +1,116 @@
+//! How much memory the answers may hold together: what was collected counts until it is sent.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// So many bytes for all answers.
+pub struct MemoryBudget {
+    size: usize,
+    reserved: Mutex<usize>,
+    free_memory: OnceLock<FreeMemory>,
+}
+
+/// Cancels slow answers to free memory; returns whether any was cancelled. Answers of a peer that does not read would
+/// hold the budget until their time limit, and every large scrape would be refused meanwhile.
+type FreeMemory = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// What one answer holds of the budget until this is dropped.
+pub struct Reservation {
+    budget: Arc<MemoryBudget>,
+    size: Mutex<usize>,
+}
+
+impl MemoryBudget {
+    /// A budget of `size` bytes.
+    pub fn new(size: usize) -> Arc<Self> {
+        Arc::new(Self { size, reserved: Mutex::default(), free_memory: OnceLock::new() })
+    }
+
+    /// Has `free_memory` called where the budget is used up; the first one stays.
+    pub fn free_by(&self, free_memory: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.free_memory.set(Box::new(free_memory));
+    }
+
+    /// A reservation for an answer, which holds nothing yet.
+    pub fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: Arc::clone(self), size: Mutex::default() }
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, usize> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Takes so many bytes more; returns whether they were free, or could be freed. An answer alone gets them however
+    /// large it is, also where it comes in pieces.
+    pub fn grow(&self, more: usize) -> bool {
+        let is_freed = || self.budget.free_memory.get().is_some_and(|free_memory| free_memory());
+        self.fits(more) || is_freed() && self.fits(more)
+    }
+
+    fn fits(&self, more: usize) -> bool {
+        let mut reserved = self.budget.reserved();
+        let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = reserved.saturating_add(more);
+        let fits = more == 0 || *reserved == *own || sum <= self.budget.size;
+        if fits {
+            *own = own.saturating_add(more);
+            *reserved = sum;
+        }
+        fits
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let own = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.budget.reserved();
+        *reserved = reserved.saturating_sub(own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reserve(budget: &Arc<MemoryBudget>, size: usize) -> Option<Reservation> {
+        let reservation = budget.reserve();
+        reservation.grow(size).then_some(reservation)
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_gives_nothing_until_something_is_given_back() {
+        let budget = MemoryBudget::new(10);
+        let first = reserve(&budget, 6).expect("free");
+        let second = reserve(&budget, 4).expect("free");
+        assert!(reserve(&budget, 1).is_none(), "it is used up");
+        assert!(reserve(&budget, 0).is_some(), "nothing fits always");
+        assert!(!second.grow(1), "and what has some gets no more");
+        drop(first);
+        assert!(second.grow(2));
+        let third = reserve(&budget, 4).expect("what the first one gave back");
+        drop((second, third));
+        assert_eq!(*budget.reserved(), 0);
+    }
+
+    #[test]
+    fn where_it_is_used_up_some_is_freed() {
+        let budget = MemoryBudget::new(10);
+        let held = Mutex::new(vec![reserve(&budget, 4).expect("free"), reserve(&budget, 5).expect("free")]);
+        budget.free_by(move || held.lock().unwrap().pop().is_some());
+        let first = reserve(&budget, 6).expect("the last one was freed");
+        assert!(reserve(&budget, 5).is_none(), "one is freed at a time, and 4 bytes are not enough");
+        assert!(reserve(&budget, 4).is_some());
+        drop(first);
+    }
+
+    #[test]
+    fn one_alone_may_be_larger_than_the_budget_also_in_pieces() {
+        let budget = MemoryBudget::new(10);
+        let large = reserve(&budget, 1).expect("free");
+        assert!(large.grow(1000) && large.grow(1000), "nothing else is held");
+        assert!(reserve(&budget, 1).is_none());
+        drop(large);
+        assert!(reserve(&budget, 1).is_some());
+    }
+}
