@@ -25,39 +25,20 @@ use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
 use crate::users::{Users, Verdict};
 
-/// The longest that a scrape may take, whatever it is given.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub use self::registry::Discover;
 
-/// The part of a scrape's time that is kept for sending the answer: a tenth, but not less than this.
-const LEAST_MARGIN: Duration = Duration::from_millis(50);
+use self::registry::{Watch, collectors};
+use self::routes::{PATIENCE, Scrapes};
+use self::scrape::Wish;
+use self::status::{Notices, States};
 
-/// Whoever gives a scrape less than this does not learn anything about the targets that others should know: any peer
-/// could fill the log.
-const LEAST_TIME: Duration = Duration::from_millis(250);
-
-/// A collector reads and writes into buffers on the heap; its stack stays small.
-const STACK: usize = 256 * 1024;
-
-/// Where the kernel's view of itself is mounted.
-const PROC: &str = "/proc";
+mod registry;
+mod routes;
+mod scrape;
+mod status;
 
 /// How much memory all answers together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
 const ROOM: usize = 64 * 1024 * 1024;
-
-/// The query parameter that narrows a scrape, as node_exporter has it.
-const COLLECT: &str = "collect[]";
-
-/// The header of a list of sessions that is cut: how many more there are.
-const UNLISTED: &str = "X-Sessions-Left-Out";
-
-/// Where a supervisor asks whether the process answers: without a password, and without asking any source.
-const HEALTHY: &str = "/-/healthy";
-
-/// What a browser is told to ask for.
-const REALM: &str = "Basic realm=\"gateway-exporter\"";
-
-/// Finds out anew what there is to watch.
-pub type Discover = dyn Fn() -> Config + Send + Sync;
 
 /// The application.
 pub struct App {
@@ -69,54 +50,6 @@ pub struct App {
     door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
     room: Arc<Room>,
-}
-
-/// The collectors, and how to look for more where nothing is configured.
-struct Watch {
-    config: Config,
-    collectors: Collectors,
-    discover: Option<Box<Discover>>,
-}
-
-type Collectors = Arc<[Arc<dyn Collector>]>;
-
-/// What every target did when it was last tried, in the order of sources and targets.
-type States = Vec<State>;
-
-/// What every source noticed when it was last asked for its metrics.
-type Notices = Vec<(&'static str, Notice)>;
-
-#[derive(Clone, Debug)]
-struct State {
-    source: &'static str,
-    target: String,
-    trouble: Option<Error>,
-    since: i64,
-}
-
-/// The scrapes so far, by status, and those under way.
-#[derive(Default)]
-struct Scrapes {
-    codes: Vec<(u16, u64)>,
-    in_flight: u64,
-}
-
-/// What a collector is asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Metrics,
-    Sessions,
-}
-
-/// What one collector brought, and how long it took.
-struct Round {
-    name: &'static str,
-    report: Report,
-    taken: Duration,
-    /// Whether there was room for it.
-    fits: bool,
-    /// Sessions that are more than `max_series`.
-    unlisted: usize,
 }
 
 impl App {
@@ -191,296 +124,6 @@ impl App {
         let collectors = Arc::clone(&lock(&self.watch).collectors);
         collectors.iter().map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
     }
-
-    /// Answers a request; all but the health page only to those who may ask.
-    pub fn answer(&self, request: &Request) -> Reply {
-        if request.path == HEALTHY {
-            return Reply::text(200, "gateway-exporter is healthy\n").with("Cache-Control", "no-store");
-        }
-        // Before the password is checked, which takes a weak machine long.
-        let deadline = deadline(request);
-        let users = Arc::clone(&lock(&self.users));
-        match users.judge(request.credentials.as_ref(), request.peer) {
-            Verdict::Welcome => self.route(request, deadline),
-            Verdict::Stranger => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
-            Verdict::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
-        }
-    }
-
-    fn route(&self, request: &Request, deadline: Deadline) -> Reply {
-        match request.path.as_str() {
-            path if path == self.telemetry_path => self.scrape(request, deadline, false),
-            "/prom" => self.scrape(request, deadline, true),
-            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
-            "/sessions" | "/sessions_local" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, deadline, |sessions, _, unlisted| {
-                    let reply = private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)));
-                    if unlisted > 0 { reply.with_count(UNLISTED, unlisted) } else { reply }
-                })
-            }),
-            "/static" => self.with_collectors(request, |collectors| {
-                self.with_sessions(collectors, deadline, |sessions, troubles, unlisted| {
-                    html(page::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
-                })
-            }),
-            "/" => self.with_collectors(request, |collectors| self.landing(collectors, deadline)),
-            _ => Reply::text(404, "not found\n"),
-        }
-    }
-
-    fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
-        let has_sessions = !self.hides_sessions();
-        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
-    }
-
-    fn hides_sessions(&self) -> bool {
-        lock(&self.watch).config.web.hides_sessions
-    }
-
-    fn gateway(&self) -> String {
-        lock(&self.watch).config.gateway.clone()
-    }
-
-    fn scrape(&self, request: &Request, deadline: Deadline, with_own: bool) -> Reply {
-        lock(&self.scrapes).begin();
-        let reply = self.with_collectors(request, |collectors| self.expose(collectors, deadline, with_own));
-        lock(&self.scrapes).end(reply.status());
-        reply
-    }
-
-    fn expose(&self, collectors: &[&dyn Collector], deadline: Deadline, with_own: bool) -> Reply {
-        let mut all = Exposition::default();
-        own::expose_build(&mut all);
-        let place = self.room.enter();
-        for round in self.gather(collectors, Wish::Metrics, deadline, &place) {
-            if !round.fits {
-                return full();
-            }
-            for (target, result) in &round.report.targets {
-                own::expose_target(round.name, target, result.is_ok(), &mut all);
-            }
-            own::expose_duration(round.name, round.taken, &mut all);
-            own::expose_dropped(round.name, round.report.exposition.dropped(), &mut all);
-            all.absorb(round.report.exposition);
-        }
-        if with_own {
-            own::expose_usage(&usage::read(), &mut all);
-            lock(&self.scrapes).expose(&mut all);
-        }
-        Reply::stream(expo::CONTENT_TYPE, all.encode()).keeping(place)
-    }
-
-    fn landing(&self, collectors: &[&dyn Collector], deadline: Deadline) -> Reply {
-        self.gather(collectors, Wish::Metrics, deadline, &self.room.enter());
-        let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
-        let findings = self.findings().into_iter();
-        let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
-        html(page::landing(self.frame(&self.gateway()), &findings))
-    }
-
-    /// What was found out when every target was last tried, by source, and since when it is so where that is known.
-    fn findings(&self) -> Vec<(Finding, Option<i64>)> {
-        let notices = lock(&self.notices).clone();
-        // No lock is held while the scene is looked at.
-        let states = lock(&self.states).clone();
-        let mut findings = Vec::new();
-        for State { source, target, trouble, since } in states {
-            let noticed = notices.iter().find(|(name, notice)| *name == source && notice.thing() == target);
-            let finding = match (&trouble, noticed) {
-                (None, Some(_)) => continue,
-                (None, None) => doctor::target(source, &target, None, &Scene::default()),
-                (Some(error), _) => {
-                    doctor::target(source, &target, Some(error), &Scene::around(source, &target, error))
-                }
-            };
-            findings.push((finding, Some(since)));
-        }
-        // What was noticed of a target that is down says less.
-        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.thing == notice.thing());
-        let news = notices.iter().filter(|(_, notice)| !is_down(notice));
-        let news: Vec<_> = news.map(|(source, notice)| doctor::notice(source, notice)).collect();
-        let door = lock(&self.door).clone();
-        for finding in news.into_iter().chain(self.absent()).chain(door) {
-            let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
-            findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
-        }
-        findings
-    }
-
-    /// The sources that were looked for on this machine and are not there.
-    fn absent(&self) -> Vec<Finding> {
-        let missing: Vec<_> = {
-            let watch = lock(&self.watch);
-            LOOKED_FOR.iter().filter(|(source, _)| watch.discover.is_some() && !watch.has(source)).collect()
-        };
-        let finding = |(source, tried): &(&'static str, &str)| {
-            let error = Error::NotFound { thing: (*tried).into() };
-            doctor::absent(source, tried, &Scene::around(source, tried, &error))
-        };
-        missing.into_iter().map(finding).collect()
-    }
-
-    /// Calls `answer` with the sessions of all sources, why some could not be read, and how many are left out.
-    fn with_sessions(
-        &self,
-        collectors: &[&dyn Collector],
-        deadline: Deadline,
-        answer: impl FnOnce(&[Session], &[String], usize) -> Reply,
-    ) -> Reply {
-        let identities = lock(&self.watch).config.terms.identities;
-        let place = self.room.enter();
-        let rounds = self.gather(collectors, Wish::Sessions, deadline, &place);
-        let (mut sessions, mut troubles, mut left_out) = (Vec::new(), Vec::new(), 0_usize);
-        for Round { report: Report { sessions: more, targets, .. }, fits, unlisted, .. } in rounds {
-            if !fits {
-                return full();
-            }
-            left_out = left_out.saturating_add(unlisted);
-            sessions.extend(more.into_iter().map(|session| session.shown(identities)));
-            troubles.extend(targets.into_iter().filter_map(|(_, result)| result.err().map(|error| error.to_string())));
-        }
-        answer(&sessions, &troubles, left_out).keeping(place)
-    }
-
-    /// Calls `answer` with the collectors that the request asks for: all, or those that it names.
-    fn with_collectors(&self, request: &Request, answer: impl FnOnce(&[&dyn Collector]) -> Reply) -> Reply {
-        let collectors = lock(&self.watch).current();
-        let mut wanted: Vec<&dyn Collector> = Vec::new();
-        for name in request.values(COLLECT) {
-            match collectors.iter().find(|collector| collector.name() == name) {
-                Some(found) if wanted.iter().all(|collector| collector.name() != name) => wanted.push(found.as_ref()),
-                Some(_) => {}
-                None => return Reply::text(400, format!("{COLLECT}: no source of that name is watched\n")),
-            }
-        }
-        if wanted.is_empty() {
-            wanted.extend(collectors.iter().map(|collector| collector.as_ref()));
-        }
-        answer(&wanted)
-    }
-
-    /// Runs the collectors side by side, so that one that hangs costs only itself.
-    fn gather(&self, collectors: &[&dyn Collector], wish: Wish, deadline: Deadline, place: &Place) -> Vec<Round> {
-        let terms = lock(&self.watch).config.terms;
-        let is_hasty = deadline.left("").map_or(true, |left| left < LEAST_TIME);
-        let rounds: Vec<Round> = thread::scope(|scope| {
-            let (last, others) = collectors.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
-            let running: Vec<_> = others
-                .iter()
-                .map(|collector| {
-                    let run = move || collect(*collector, wish, terms, deadline, place);
-                    // Where the system has no thread to give it runs here, one after the other.
-                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|_| Box::new(run()))
-                })
-                .collect();
-            let mine = last.map(|collector| collect(*collector, wish, terms, deadline, place));
-            let theirs = running.into_iter().map(|running| match running {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
-                Err(round) => *round,
-            });
-            theirs.chain(mine).collect()
-        });
-        self.note(&rounds, wish, is_hasty);
-        rounds
-    }
-
-    /// Notes what a source noticed, and logs what is new where it can mean that something is down.
-    fn note_notices(&self, source: &'static str, notices: &[Notice]) {
-        let mut known = lock(&self.notices);
-        for notice in notices {
-            let is_new = !known.iter().any(|(name, before)| *name == source && before.thing() == notice.thing());
-            if let (true, Notice::Stale { .. } | Notice::NoMatch { .. }) = (is_new, notice) {
-                let Finding { thing, words, .. } = doctor::notice(source, notice);
-                log::warn!("{source}: {thing}: {words}");
-            }
-        }
-        known.retain(|(name, _)| *name != source);
-        known.extend(notices.iter().map(|notice| (source, notice.clone())));
-    }
-
-    /// Notes how every target did, and logs what changed: once, not at every scrape. Where the peer was hasty, it says
-    /// nothing about a target that it was too slow.
-    fn note(&self, rounds: &[Round], wish: Wish, is_hasty: bool) {
-        let now = clock::now();
-        // Held meanwhile, so that no source is noted that a reload has just let go.
-        let watch = lock(&self.watch);
-        let mut states = lock(&self.states);
-        for Round { name, report, .. } in rounds.iter().filter(|round| watch.has(round.name)) {
-            if wish == Wish::Metrics {
-                self.note_notices(name, &report.notices);
-                states.retain(|state| {
-                    state.source != *name || report.targets.iter().any(|(reported, _)| *reported == state.target)
-                });
-            }
-            for (target, result) in &report.targets {
-                let trouble = result.as_ref().err().cloned();
-                if is_hasty && matches!(trouble, Some(Error::TimedOut { .. })) {
-                    continue;
-                }
-                let place = states.binary_search_by(|state| (state.source, &state.target).cmp(&(*name, target)));
-                let known = place.ok().and_then(|place| states.get(place));
-                if known.is_some_and(|state| state.trouble == trouble) {
-                    continue;
-                }
-                match &trouble {
-                    Some(trouble) => log::warn!("{name}: {trouble}"),
-                    None if known.is_some() => log::info!("{name}: {target} answers again"),
-                    None => log::debug!("{name}: {target} answers"),
-                }
-                // Another reason for the same silence does not make it younger.
-                let since =
-                    known.filter(|state| state.trouble.is_some() == trouble.is_some()).map_or(now, |state| state.since);
-                if let Ok(place) = place {
-                    states.remove(place);
-                }
-                let (Ok(place) | Err(place)) = place;
-                states.insert(place, State { source: name, target: target.clone(), trouble, since });
-            }
-        }
-    }
-}
-
-impl Watch {
-    fn new(config: Config, discover: Option<Box<Discover>>) -> Self {
-        Self { collectors: collectors(&config, None), config, discover }
-    }
-
-    /// Whether a source of that name is watched.
-    fn has(&self, name: &str) -> bool {
-        self.collectors.iter().any(|collector| collector.name() == name)
-    }
-
-    /// The collectors, after a look for sources that are new on this machine.
-    fn current(&mut self) -> Collectors {
-        if let Some(discover) = &self.discover {
-            let mut config = self.config.clone();
-            let new = config.absorb(discover());
-            if !new.is_empty() {
-                log::info!("found on this machine: {}", new.join(", "));
-                self.collectors = collectors(&config, Some((&self.config, &self.collectors)));
-                self.config = config;
-            }
-        }
-        Arc::clone(&self.collectors)
-    }
-}
-
-impl Scrapes {
-    fn begin(&mut self) {
-        self.in_flight = self.in_flight.saturating_add(1);
-    }
-
-    fn end(&mut self, status: u16) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        match self.codes.iter_mut().find(|(code, _)| *code == status) {
-            Some((_, count)) => *count = count.saturating_add(1),
-            None => self.codes.insert(self.codes.partition_point(|(code, _)| *code < status), (status, 1)),
-        }
-    }
-
-    fn expose(&self, out: &mut Exposition) {
-        own::expose_requests(self.codes.iter().copied(), self.in_flight, out);
-    }
 }
 
 /// The catalogue of all families as Markdown: a heading and a table for each source.
@@ -507,88 +150,6 @@ pub fn catalogue() -> String {
     text
 }
 
-/// The collectors of a configuration. One whose settings are as they were before stays, with the
-/// totals that it remembers.
-fn collectors(config: &Config, before: Option<(&Config, &Collectors)>) -> Collectors {
-    let kept = |name: &str, is_same: fn(&Config, &Config) -> bool| {
-        let (_, collectors) = before.filter(|(before, _)| is_same(before, config))?;
-        collectors.iter().find(|collector| collector.name() == name).cloned()
-    };
-    let mut all: Vec<Arc<dyn Collector>> = Vec::new();
-    if let Some(settings) = &config.strongswan {
-        let kept = kept("strongswan", |before, now| before.strongswan == now.strongswan);
-        all.push(kept.unwrap_or_else(|| Arc::new(StrongSwan::new(settings.clone()))));
-    }
-    if let Some(settings) = &config.ipsec {
-        all.push(Arc::new(Ipsec::new(settings.clone())));
-    }
-    if let Some(settings) = &config.openvpn {
-        // Servers that were watched before keep what is remembered of them, whatever comes or goes beside them.
-        let renewed = watched_before(before).map(|before: &OpenVpn| before.renewed(settings.clone()));
-        all.push(Arc::new(renewed.unwrap_or_else(|| OpenVpn::new(settings.clone()))));
-    }
-    if let Some(settings) = &config.sockets {
-        let renewed = watched_before(before).map(|before: &Sockets| before.renewed(settings.clone()));
-        all.push(Arc::new(renewed.unwrap_or_else(|| Sockets::new(settings.clone()))));
-    }
-    // Where IPsec is watched, the kernel's half of it is.
-    let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
-    all.extend(kernel.map(|kernel| Arc::new(kernel) as Arc<dyn Collector>));
-    all.into()
-}
-
-/// The collector of that kind among those that were watched before.
-fn watched_before<'a, T: Collector>(before: Option<(&Config, &'a Collectors)>) -> Option<&'a T> {
-    let (_, collectors) = before?;
-    collectors.iter().map(|collector| collector.as_ref() as &dyn Any).find_map(<dyn Any>::downcast_ref)
-}
-
-/// The answer where too many large ones are under way.
-fn full() -> Reply {
-    Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
-}
-
-/// Collects, and takes room for what came of it; where there is none it is let go at once.
-fn collect(collector: &dyn Collector, wish: Wish, terms: Terms, deadline: Deadline, place: &Place) -> Round {
-    let started = Instant::now();
-    let mut report = Report::on(terms);
-    match wish {
-        Wish::Metrics => collector.collect(deadline, &mut report),
-        Wish::Sessions => collector.sessions(deadline, &mut report),
-    }
-    let most = terms.most_series.unwrap_or(usize::MAX);
-    let unlisted = report.sessions.len().saturating_sub(most);
-    report.sessions.truncate(most);
-    report.sessions.shrink_to_fit();
-    let fits = place.take(report.size());
-    if !fits {
-        (report.exposition, report.sessions) = Default::default();
-    }
-    Round { name: collector.name(), report, taken: started.elapsed(), fits, unlisted }
-}
-
-/// A page for people, which may load nothing and run nothing but its own script.
-fn html(page: String) -> Reply {
-    private(Reply::ok(page::CONTENT_TYPE, page.into_bytes())).with("Content-Security-Policy", page::POLICY)
-}
-
-/// An answer that says who is connected: nobody keeps it or takes it for something else.
-fn private(reply: Reply) -> Reply {
-    reply
-        .with("Cache-Control", "no-store")
-        .with("X-Content-Type-Options", "nosniff")
-        .with("Referrer-Policy", "no-referrer")
-}
-
-/// A scrape ends before Prometheus stops waiting, so that what the healthy sources said arrives.
-fn deadline(request: &Request) -> Deadline {
-    let time = request.timeout.map_or(PATIENCE, |timeout| {
-        let margin = timeout.checked_div(10).unwrap_or_default().max(LEAST_MARGIN);
-        timeout.saturating_sub(margin).min(PATIENCE)
-    });
-    Deadline::within(time)
-}
-
 /// What was written before a panic still stands: every update here is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -596,6 +157,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::routes::{HEALTHY, REALM, UNLISTED, deadline};
     use super::*;
     use crate::collector::Error;
     use crate::http::{Credentials, Method};
