@@ -29,6 +29,7 @@ pub mod identities;
 pub mod ipsec;
 pub mod kernel;
 pub mod ledger;
+pub mod logging;
 pub mod openvpn;
 pub mod own;
 pub mod page;

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, IsTerminal, Read as _, Write as _};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use gateway_exporter::app::{App, Discover, catalogue};
 use gateway_exporter::bcrypt::{self, Hash};
@@ -14,15 +16,13 @@ use gateway_exporter::collector::Error;
 use gateway_exporter::config::{self, Config, Surroundings, Web, WebFile};
 use gateway_exporter::doctor::{self, Finding, Verdict};
 use gateway_exporter::http::{self, Entrance, Guard, Limits, Tls};
-use gateway_exporter::own;
 use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
+use gateway_exporter::{logging, own};
 use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{self, LocalFlags, SetArg};
-
-mod journal;
 
 /// Where a configuration is looked for when none is named: as the originals do, then for the whole machine.
 const CONFIG_FILES: [&str; 3] = ["exporter.yaml", "config/config.yml", "/etc/gateway-exporter.yaml"];
@@ -73,10 +73,12 @@ fn main() -> ExitCode {
         }
     };
     start_logging(&flags);
-    run(&flags).unwrap_or_else(|Failure(status, complaint)| {
+    let status = run(&flags).unwrap_or_else(|Failure(status, complaint)| {
         log::error!("{complaint}");
         ExitCode::from(status)
-    })
+    });
+    log::logger().flush();
+    status
 }
 
 /// Prints to the standard output; a reader that went away is no failure.
@@ -122,21 +124,99 @@ fn unlocked(mut watched: Watched) -> Result<Watched, String> {
     Ok(watched)
 }
 
+/// The daemon at work. What may wait, its start and its reloads, has a thread of its own, so that a signal is always
+/// heard; one such thread at a time.
+struct Work {
+    flags: Flags,
+    daemon: Mutex<Option<(Arc<App>, Entrance)>>,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    is_running: bool,
+    is_reload_wanted: bool,
+}
+
 fn serve(flags: &Flags, watched: Watched, guard: Guard) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
-    let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
-    let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
-    let app = Arc::new(app(flags, watched));
-    announce(&app, &origin);
-    let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
-    let answering = Arc::clone(&app);
-    let relief = entrance
-        .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
-        .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
-    app.relieve_by(relief);
-    announce_door(&app, &entrance, &web);
-    heed(&signals, flags, &app, &mut entrance)?;
+    let tasks = Mutex::new(Tasks { is_running: true, is_reload_wanted: false });
+    let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks });
+    work.spawn(move |work| work.start(watched, guard)).map_err(|error| format!("no thread to start with: {error}"))?;
+    let signal = heed(&signals, &work)?;
+    log::info!("{signal}: ending");
+    command::end_all();
     Ok(ExitCode::SUCCESS)
+}
+
+impl Work {
+    /// Does `first`, then the reloads that are wanted, on a thread that ends when there is none. What goes wrong ends the
+    /// process.
+    fn spawn(self: &Arc<Self>, first: impl FnOnce(&Self) -> Result<(), Failure> + Send + 'static) -> io::Result<()> {
+        let work = Arc::clone(self);
+        let run = move || {
+            let mut result = first(&work);
+            while result.is_ok() && work.goes_on() {
+                result = work.reload();
+            }
+            if let Err(Failure(status, complaint)) = result {
+                log::error!("{complaint}");
+                log::logger().flush();
+                command::end_all();
+                process::exit(status.into());
+            }
+        };
+        thread::Builder::new().name("work".into()).spawn(run).map(drop)
+    }
+
+    /// Has the configuration read again, after what is under way.
+    fn want_reload(self: &Arc<Self>) {
+        let mut tasks = lock(&self.tasks);
+        tasks.is_reload_wanted = true;
+        if mem::replace(&mut tasks.is_running, true) {
+            return;
+        }
+        drop(tasks);
+        if let Err(error) = self.spawn(|_| Ok(())) {
+            lock(&self.tasks).is_running = false;
+            log::error!("SIGHUP: no thread to read the configuration: {error}; send it again");
+        }
+    }
+
+    /// Whether a reload is wanted; if not, nothing runs from here on.
+    fn goes_on(&self) -> bool {
+        let mut tasks = lock(&self.tasks);
+        tasks.is_running = mem::take(&mut tasks.is_reload_wanted);
+        tasks.is_running
+    }
+
+    fn start(&self, watched: Watched, guard: Guard) -> Result<(), Failure> {
+        let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
+        let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
+        let app = Arc::new(app(&self.flags, watched));
+        announce(&app, &origin);
+        let mut entrance = Entrance::open(&web.listen).map_err(|error| shut(&error))?;
+        let answering = Arc::clone(&app);
+        let relief = entrance
+            .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
+            .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
+        app.relieve_by(relief);
+        announce_door(&app, &entrance, &web);
+        *lock(&self.daemon) = Some((app, entrance));
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        match lock(&self.daemon).as_mut() {
+            Some((app, entrance)) => Ok(reload(&self.flags, app, entrance)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Nothing here is left half done by a panic, which ends the process.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One scrape to the standard output, or into a file; a target that did not answer is said by the exit status.
@@ -203,16 +283,12 @@ fn deaf(error: Errno) -> String {
     format!("signals: {}", io::Error::from(error))
 }
 
-/// Waits for signals until one says that it is over.
-fn heed(signals: &SigSet, flags: &Flags, app: &App, entrance: &mut Entrance) -> Result<(), String> {
+/// Waits for signals until one says that it is over, and gives that one.
+fn heed(signals: &SigSet, work: &Arc<Work>) -> Result<Signal, String> {
     loop {
         match signals.wait().map_err(deaf)? {
-            Signal::SIGHUP => reload(flags, app, entrance)?,
-            signal => {
-                log::info!("{signal}: ending");
-                command::end_all();
-                return Ok(());
-            }
+            Signal::SIGHUP => work.want_reload(),
+            signal => return Ok(signal),
         }
     }
 }
@@ -385,7 +461,7 @@ fn hostname() -> String {
 /// Messages go to the standard error; a single scrape says what is down, and the doctor has words of its own.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(flags: &Flags) {
-    journal::start(match flags.task {
+    logging::start(match flags.task {
         _ if flags.debug => LevelFilter::Debug,
         Task::Doctor => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
@@ -393,6 +469,7 @@ fn start_logging(flags: &Flags) {
     });
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
+        log::logger().flush();
         process::abort();
     }));
 }
