@@ -9,7 +9,7 @@ use self::place::located;
 use self::section::Section;
 use self::web::FileWeb;
 pub use self::web::{Web, WebFile, anchor};
-use crate::collector::Error;
+use crate::collector::{Deadline, Error};
 use crate::expo::{Group, Groups, Terms};
 use crate::identities::Identities;
 use crate::siphash::Key;
@@ -127,11 +127,12 @@ impl Config {
     /// What is there to be watched on a machine whose files stand under `root`.
     pub fn discover(root: &Path, surroundings: &Surroundings) -> Self {
         let gateway = surroundings.hostname.clone();
+        let soon = Deadline::within(Duration::from_secs(1));
         let under = |path: &str| root.join(path.trim_start_matches('/'));
         let servers: Vec<_> = STATUS_FILES
             .iter()
             .map(|pattern| openvpn::Server { name: None, status: under(pattern), protocol: None, stale_after: None })
-            .filter(|server| !file::glob(&server.status).is_empty())
+            .filter(|server| file::glob(&server.status, soon).is_ok_and(|found| !found.is_empty()))
             .collect();
         let socket = under(VICI);
         let has_ipsec = file::is_file(&under(IPSEC_CONF)) && file::command("ipsec").is_some();

@@ -12,7 +12,7 @@ use self::memory::Memory;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
 use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
-use crate::source::{clock, file};
+use crate::source::{blocking, clock, file};
 
 pub mod memory;
 pub mod metrics;
@@ -123,12 +123,18 @@ impl OpenVpn {
     fn read(&self, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
         let mut files = Vec::new();
         for server in &self.settings.servers {
-            let paths = paths(&server.status);
+            let paths = match paths(&server.status, deadline) {
+                Ok(paths) => paths,
+                Err(error) => {
+                    report.target(server.status.display().to_string(), Err::<(), _>(error));
+                    continue;
+                }
+            };
             if paths.is_empty() {
                 report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
             }
             for path in paths {
-                let (bytes, state) = match read_status(&path, deadline) {
+                let (bytes, state) = match read_aside(&path, deadline) {
                     Ok((bytes, complaint)) => (Some(bytes), complaint.map_or(Ok(()), Err)),
                     Err(error) => (None, Err(error)),
                 };
@@ -180,8 +186,12 @@ impl Collector for OpenVpn {
 }
 
 /// The files that a pattern names now; a plain path names itself, there or not.
-fn paths(status: &Path) -> Vec<PathBuf> {
-    if status.to_string_lossy().contains(['*', '?', '[']) { file::glob(status) } else { vec![status.to_owned()] }
+fn paths(status: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
+    if !status.to_string_lossy().contains(['*', '?', '[']) {
+        return Ok(vec![status.to_owned()]);
+    }
+    let pattern = status.to_owned();
+    blocking::run(&status.display().to_string(), deadline, move || file::glob(&pattern, deadline))
 }
 
 /// `tcp` where the file's name says so, `udp` (OpenVPN's default) where it does not.
@@ -197,6 +207,12 @@ fn name(path: &Path) -> String {
     let bare = stem.trim_start_matches("openvpn").trim_start_matches(['.', '-', '_']);
     let bare = bare.trim_start_matches("status").trim_end_matches("status").trim_matches(['.', '-', '_']);
     if bare.is_empty() { file } else { bare.to_owned() }
+}
+
+/// Reads a status file, which may be on a file system that hangs.
+fn read_aside(path: &Path, deadline: Deadline) -> Result<(Vec<u8>, Option<Error>), Error> {
+    let theirs = path.to_owned();
+    blocking::run(&path.display().to_string(), deadline, move || read_status(&theirs, deadline))
 }
 
 /// Reads a status file that nobody is writing to at the moment.
@@ -274,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_a_target_also_where_nothing_stands() {
-        assert_eq!(paths(Path::new("/no/such/status")), [PathBuf::from("/no/such/status")]);
-        assert!(paths(Path::new("/no/such/*.status")).is_empty());
+        let found = |status: &str| paths(Path::new(status), Deadline::within(Duration::from_secs(60)));
+        assert_eq!(found("/no/such/status"), Ok(vec![PathBuf::from("/no/such/status")]));
+        assert_eq!(found("/no/such/*.status"), Ok(Vec::new()));
     }
 }
