@@ -47,16 +47,25 @@ impl Place {
         self.fits(more) || is_relieved() && self.fits(more)
     }
 
+    /// Takes so many bytes more, also where there is no room for them; always true.
+    pub fn take_anyway(&self, more: usize) -> bool {
+        self.take_where(more, |_, _| true)
+    }
+
     fn fits(&self, more: usize) -> bool {
+        self.take_where(more, |taken, own| more == 0 || taken == own || taken.saturating_add(more) <= self.room.size)
+    }
+
+    /// Takes so many bytes more where `may`, given what all have taken and what this one has, says so.
+    fn take_where(&self, more: usize, may: impl FnOnce(usize, usize) -> bool) -> bool {
         let mut taken = self.room.taken();
         let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = taken.saturating_add(more);
-        let fits = more == 0 || *taken == *own || sum <= self.room.size;
-        if fits {
+        let may = may(*taken, *own);
+        if may {
             *own = own.saturating_add(more);
-            *taken = sum;
+            *taken = taken.saturating_add(more);
         }
-        fits
+        may
     }
 }
 
@@ -87,6 +96,10 @@ mod tests {
         assert!(!second.take(1), "and who is in it takes no more");
         drop(first);
         assert!(second.take(2));
+        let beyond = room.enter();
+        assert!(!beyond.take(5) && beyond.take_anyway(5), "unless it must");
+        assert_eq!(*room.taken(), 11);
+        drop(beyond);
         let third = enter(&room, 4).expect("what the first one left");
         drop((second, third));
         assert_eq!(*room.taken(), 0);

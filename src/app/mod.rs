@@ -1,36 +1,21 @@
 //! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
 
-use std::any::Any;
 use std::fmt::Write as _;
-use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use crate::collector::{Collector, Deadline, Error, Notice, Report};
-use crate::config::{Config, LOOKED_FOR};
-use crate::doctor::{self, Finding};
-use crate::expo::{self, Exposition, Group, Listed, Shape, Terms};
-use crate::http::{Relief, Reply, Request};
-use crate::ipsec::{self, Ipsec};
-use crate::kernel::{self, Kernel};
-use crate::openvpn::{self, OpenVpn};
-use crate::own;
-use crate::page::{self, Frame};
-use crate::room::{Place, Room};
-use crate::session::{self, Session};
-use crate::sockets::{self, Sockets};
-use crate::source::scene::Scene;
-use crate::source::{clock, usage};
-use crate::strongswan::{self, StrongSwan};
-use crate::users::{Users, Verdict};
 
 pub use self::registry::Discover;
 
-use self::registry::{Watch, collectors};
-use self::routes::{PATIENCE, Scrapes};
-use self::scrape::Wish;
-use self::status::{Notices, States};
+use self::registry::Registry;
+use self::routes::Scrapes;
+use self::scrape::{Query, Shared};
+use self::status::Status;
+use crate::config::Config;
+use crate::doctor::{self, Finding};
+use crate::expo::{self, Group, Listed, Shape};
+use crate::http::{Relief, Reply};
+use crate::room::Room;
+use crate::users::Users;
+use crate::{ipsec, kernel, openvpn, own, sockets, strongswan};
 
 mod registry;
 mod routes;
@@ -42,62 +27,51 @@ const ROOM: usize = 64 * 1024 * 1024;
 
 /// The application.
 pub struct App {
-    watch: Mutex<Watch>,
+    registry: Registry,
+    shared: Arc<Shared>,
     users: Mutex<Arc<Users>>,
     telemetry_path: String,
-    states: Mutex<States>,
-    notices: Mutex<Notices>,
-    door: Mutex<Vec<Finding>>,
     scrapes: Mutex<Scrapes>,
-    room: Arc<Room>,
 }
 
 impl App {
     /// Watches what is configured. With `discover` it also watches what turns up later; what was
     /// found once stays watched.
     pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
+        let terms = Mutex::new(config.terms);
+        let shared = Arc::new(Shared { status: Status::default(), room: Room::new(ROOM), terms });
         Self {
             users: Mutex::new(Arc::new(Users::new(config.web.users.clone()))),
-            watch: Mutex::new(Watch::new(config, discover)),
+            registry: Registry::new(config, discover, Arc::clone(&shared)),
+            shared,
             telemetry_path,
-            states: Mutex::default(),
-            notices: Mutex::default(),
-            door: Mutex::default(),
             scrapes: Mutex::default(),
-            room: Room::new(ROOM),
         }
     }
 
     /// Watches something else from now on. Making the collectors may take seconds, in which what was watched still is.
     pub fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
-        let (before, current) = {
-            let watch = lock(&self.watch);
-            (watch.config.clone(), Arc::clone(&watch.collectors))
-        };
-        let collectors = collectors(&config, Some((&before, &current)));
         // Passwords that were right are remembered while the users are the same.
-        if before.web.users != config.web.users {
-            *lock(&self.users) = Arc::new(Users::new(config.web.users.clone()));
+        let users = (lock(&self.registry.watch).config.web.users != config.web.users).then(|| config.web.users.clone());
+        self.registry.reload(config, discover);
+        if let Some(users) = users {
+            *lock(&self.users) = Arc::new(Users::new(users));
         }
-        let mut watch = lock(&self.watch);
-        *watch = Watch { collectors, config, discover };
-        lock(&self.states).retain(|state| watch.has(state.source));
-        lock(&self.notices).retain(|(name, _)| watch.has(name));
     }
 
     /// Has `relief` called where the answers under way leave no memory for another.
     pub fn relieve_by(&self, relief: Box<Relief>) {
-        self.room.relieve_by(relief);
+        self.shared.room.relieve_by(relief);
     }
 
     /// Notes what was found out about where it is listened.
     pub fn note_door(&self, findings: Vec<Finding>) {
-        *lock(&self.door) = findings;
+        self.shared.status.note_listeners(findings);
     }
 
     /// What is wrong with the configuration although it is valid, which shows before any source is asked.
     pub fn flaws(&self) -> Vec<Finding> {
-        let watch = lock(&self.watch);
+        let watch = lock(&self.registry.watch);
         let Some(settings) = &watch.config.sockets else { return Vec::new() };
         let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &Vec::new()));
         notices.map(|notice| doctor::notice("sockets", &notice)).collect()
@@ -105,24 +79,22 @@ impl App {
 
     /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
     pub fn examine(&self) -> Vec<Finding> {
-        let collectors = lock(&self.watch).current();
-        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
-        self.gather(&all, Wish::Metrics, Deadline::within(PATIENCE), &self.room.enter());
-        self.findings().into_iter().map(|(finding, _)| finding).collect()
+        scrape::gather(&self.registry.current(), Query::Metrics, routes::patient());
+        let findings = self.shared.status.findings(&self.registry.absent(), routes::patient().wait);
+        findings.into_iter().map(|(finding, _)| finding).collect()
     }
 
     /// One scrape without a request, and whether every target answered.
     pub fn once(&self) -> (Reply, bool) {
-        let collectors = lock(&self.watch).current();
-        let all: Vec<&dyn Collector> = collectors.iter().map(|collector| collector.as_ref()).collect();
-        let reply = self.expose(&all, Deadline::within(PATIENCE), false);
-        (reply, lock(&self.states).iter().all(|state| state.trouble.is_none()))
+        let reply = self.expose(&self.registry.current(), routes::patient(), false);
+        (reply, self.shared.status.is_well())
     }
 
     /// What is watched, a line for each source.
     pub fn watched(&self) -> Vec<String> {
-        let collectors = Arc::clone(&lock(&self.watch).collectors);
-        collectors.iter().map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
+        let sources = self.registry.known();
+        let collectors = sources.iter().map(|source| &source.collector);
+        collectors.map(|collector| format!("{}: {}", collector.name(), collector.targets().join(", "))).collect()
     }
 }
 
@@ -157,17 +129,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::routes::{HEALTHY, REALM, UNLISTED, deadline};
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::routes::{HEALTHY, REALM, UNLISTED, times};
     use super::*;
-    use crate::collector::Error;
-    use crate::http::{Credentials, Method};
+    use crate::collector::{Collector, Deadline, Error, Report};
+    use crate::http::{Credentials, Method, Request};
     use crate::identities::Identities;
+    use crate::session::Session;
 
     /// A collector that does what a test wants.
     struct Stub {
         name: &'static str,
-        error: Mutex<Option<Error>>,
-        sleep: Duration,
+        error: Option<Error>,
+        /// Where all that are to be read at once meet.
+        meet: Option<Arc<Barrier>>,
     }
 
     impl Collector for Stub {
@@ -180,23 +158,23 @@ mod tests {
         }
 
         fn collect(&self, _: Deadline, report: &mut Report) {
-            thread::sleep(self.sleep);
-            report.target("/stub", lock(&self.error).clone().map_or(Ok(()), Err));
+            self.meet.iter().for_each(|meet| drop(meet.wait()));
+            report.target("/stub", self.error.clone().map_or(Ok(()), Err));
         }
 
         fn sessions(&self, _: Deadline, report: &mut Report) {
-            report.target("/stub", lock(&self.error).clone().map_or(Ok(()), Err));
+            report.target("/stub", self.error.clone().map_or(Ok(()), Err));
             report.sessions.push(Session { remoteid: self.name.into(), ..Session::default() });
         }
     }
 
-    fn stub(name: &'static str, error: Option<Error>, sleep: u64) -> Arc<dyn Collector> {
-        Arc::new(Stub { name, error: Mutex::new(error), sleep: Duration::from_millis(sleep) })
+    fn stub(name: &'static str, error: Option<Error>) -> Arc<dyn Collector> {
+        Arc::new(Stub { name, error, meet: None })
     }
 
     fn app(collectors: Vec<Arc<dyn Collector>>) -> App {
         let app = App::new(Config::default(), None, "/metrics".into());
-        lock(&app.watch).collectors = collectors.into();
+        app.registry.put(collectors, |_| ());
         app
     }
 
@@ -224,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_source_that_is_down_does_not_silence_the_others() {
-        let app = app(vec![stub("a", Some(gone()), 0), stub("b", None, 0)]);
+        let app = app(vec![stub("a", Some(gone())), stub("b", None)]);
         let (status, text) = get(&app, "/metrics");
         assert_eq!(status, 200);
         assert!(text.contains("gateway_exporter_target_up{collector=\"a\",target=\"/stub\"} 0\n"), "{text}");
@@ -235,27 +213,30 @@ mod tests {
     #[test]
     fn whoever_is_hasty_says_nothing_about_a_source() {
         let slow = Error::TimedOut { thing: "/stub".into() };
-        let app = app(vec![stub("a", Some(slow.clone()), 0)]);
+        let app = app(vec![stub("a", Some(slow.clone()))]);
         let ask = |milliseconds| {
             let timeout = Some(Duration::from_millis(milliseconds));
             assert_eq!(app.answer(&Request { timeout, ..request("/metrics") }).status(), 200);
-            lock(&app.states).first().and_then(|state| state.trouble.clone())
+            app.shared.status.trouble()
         };
         assert_eq!((ask(1), ask(200)), (None, None));
         assert_eq!(ask(1000), Some(slow));
     }
 
     #[test]
-    fn collectors_run_side_by_side() {
-        let app = app((0..4).map(|_| stub("a", None, 300)).collect());
-        let started = Instant::now();
-        get(&app, "/metrics");
-        assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    fn sources_are_read_side_by_side() {
+        let meet = Arc::new(Barrier::new(4));
+        let all = ["a", "b", "c", "d"].map(|name| {
+            let meet = Some(Arc::clone(&meet));
+            Arc::new(Stub { name, error: None, meet }) as Arc<dyn Collector>
+        });
+        let (_, text) = get(&app(all.into()), "/metrics");
+        assert_eq!(text.matches("target=\"/stub\"} 1\n").count(), 4, "each waits for the others: {text}");
     }
 
     #[test]
     fn a_scrape_is_narrowed_by_collect() {
-        let app = app(vec![stub("a", None, 0), stub("b", None, 0)]);
+        let app = app(vec![stub("a", None), stub("b", None)]);
         for (target, a, b) in [
             ("/metrics", true, true),
             ("/metrics?collect[]=a", true, false),
@@ -310,8 +291,8 @@ mod tests {
 
     #[test]
     fn sessions_can_be_switched_off() {
-        let app = app(vec![stub("a", None, 0)]);
-        lock(&app.watch).config.web.hides_sessions = true;
+        let app = app(vec![stub("a", None)]);
+        lock(&app.registry.watch).config.web.hides_sessions = true;
         for path in ["/sessions", "/sessions_local", "/static"] {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
@@ -321,9 +302,9 @@ mod tests {
 
     #[test]
     fn identities_are_shown_as_configured() {
-        let app = app(vec![stub("carol", None, 0)]);
+        let app = app(vec![stub("carol", None)]);
         assert!(get(&app, "/sessions").1.contains("\"remoteid\":\"carol\""));
-        lock(&app.watch).config.terms.identities = Identities::Off;
+        app.registry.put(vec![stub("carol", None)], |config| config.terms.identities = Identities::Off);
         for path in ["/sessions", "/static"] {
             assert!(!get(&app, path).1.contains("carol"), "{path}");
         }
@@ -351,13 +332,13 @@ mod tests {
 
     #[test]
     fn sessions_are_no_more_than_series() {
-        let app = app(vec![stub("a", None, 0), stub("b", None, 0)]);
+        let app = app(vec![stub("a", None), stub("b", None)]);
         let left_out = || {
             let reply = app.answer(&request("/sessions"));
             reply.headers().find(|(name, _)| *name == UNLISTED).map(|(_, count)| count.to_owned())
         };
         assert_eq!(left_out(), None);
-        lock(&app.watch).config.terms.most_series = Some(0);
+        app.registry.put(vec![stub("a", None), stub("b", None)], |config| config.terms.most_series = Some(0));
         assert_eq!(left_out().as_deref(), Some("2"));
         assert_eq!(get(&app, "/sessions").1, "[]");
         assert!(get(&app, "/static").1.contains("<li>2 more are left out: max_series</li>"));
@@ -365,7 +346,7 @@ mod tests {
 
     #[test]
     fn sessions_are_json_and_a_page() {
-        let app = app(vec![stub("a", Some(gone()), 0)]);
+        let app = app(vec![stub("a", Some(gone()))]);
         assert_eq!(get(&app, "/sessions").1, get(&app, "/sessions_local").1);
         let (_, page) = get(&app, "/static");
         assert!(page.contains("/stub: not found") && page.contains("1 session<"), "{page}");
@@ -375,13 +356,13 @@ mod tests {
 
     #[test]
     fn a_state_keeps_its_age_until_it_changes() {
-        let app = app(vec![stub("a", Some(gone()), 0)]);
+        let app = app(vec![stub("a", Some(gone()))]);
         get(&app, "/");
-        let since = |app: &App| lock(&app.states)[0].since;
-        lock(&app.states)[0].since = 7;
+        let since = |app: &App| app.shared.status.since();
+        app.shared.status.set_since(7);
         get(&app, "/");
         assert_eq!(since(&app), 7);
-        lock(&app.watch).collectors = vec![stub("a", None, 0)].into();
+        app.registry.put(vec![stub("a", None)], |_| ());
         let (_, page) = get(&app, "/");
         assert!(page.contains("All is well<"), "{page}");
         assert!(since(&app) > 7);
@@ -412,8 +393,9 @@ mod tests {
         let config = |text: &str| Config::parse(text, &crate::config::Surroundings::default()).expect("valid");
         let app = App::new(config("vici_socket: /a\novpnudpstatus: /b\n"), None, "/metrics".into());
         let named = |name: &str| {
-            let collectors = Arc::clone(&lock(&app.watch).collectors);
-            collectors.iter().find(|collector| collector.name() == name).map(Arc::clone).expect("watched")
+            let sources = app.registry.known();
+            let mut collectors = sources.iter().map(|source| Arc::clone(&source.collector));
+            collectors.find(|collector| collector.name() == name).expect("watched")
         };
         let (charon, openvpn) = (named("strongswan"), named("openvpn"));
         app.reload(config("vici_socket: /a\novpnudpstatus: /c\n"), None);
@@ -459,8 +441,10 @@ mod tests {
             [(None, 4900, 5000), (Some(1000), 850, 900), (Some(10), 0, 0), (Some(60_000), 4900, 5000)]
         {
             let request = Request { timeout: timeout.map(Duration::from_millis), ..request("/metrics") };
-            let left = deadline(&request).left("x").unwrap_or_default().as_millis();
+            let times = times(&request);
+            let left = times.read.left("x").unwrap_or_default().as_millis();
             assert!((least..=most).contains(&left), "{timeout:?}: {left}");
+            assert!(times.wait > times.read, "what was cut short has time to say so");
         }
     }
 }
