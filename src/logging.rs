@@ -6,18 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::unistd;
 
-use crate::source::clock;
+use crate::source::{clock, stderr};
 use crate::text::printable;
 
 /// The most lines that wait to be written.
@@ -55,7 +50,7 @@ struct State {
     dropped: usize,
 }
 
-static QUEUE: Queue = Queue::new(write, is_ready);
+static QUEUE: Queue = Queue::new(stderr::write, stderr::is_ready);
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -106,7 +101,7 @@ impl Queue {
             return;
         }
         drop(state);
-        if without_signals(|| {
+        if stderr::without_signals(|| {
             thread::Builder::new().name("log".into()).stack_size(STACK).spawn(|| self.write_all(|| true))
         })
         .is_err()
@@ -138,36 +133,6 @@ impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Starts a thread that takes no signal: the main thread waits for them.
-fn without_signals<T>(start: impl FnOnce() -> T) -> T {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let started = start();
-    if let Ok(before) = before {
-        // It was in force a moment ago.
-        let _ = before.thread_set_mask();
-    }
-    started
-}
-
-/// Writes to the standard error, past the lock that std has for it.
-fn write(line: &str) -> io::Result<()> {
-    let mut rest = line.as_bytes();
-    while !rest.is_empty() {
-        match unistd::write(io::stderr(), rest) {
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn is_ready() -> bool {
-    let stderr = io::stderr();
-    let mut waiting = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut waiting, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// A whole line, so that it reaches the standard error in one write and no other comes between its parts.

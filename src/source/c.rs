@@ -2,9 +2,7 @@
 #![expect(unsafe_code, reason = "localtime_r, mallopt and sigaction are wrapped here, and nowhere else")]
 
 use std::io;
-use std::os::fd::AsFd;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::unistd::write;
 
@@ -52,10 +50,9 @@ pub fn say_faults() {
 /// Says which fault it is. What is the default again then ends the process, with the status and the core of that signal.
 extern "C" fn say_fault(signal: libc::c_int) {
     for (fault, words) in FAULTS.iter().filter(|(fault, _)| *fault as libc::c_int == signal) {
-        let stderr = io::stderr();
         // There is nobody else to tell, and one that takes nothing is not waited for.
-        if poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0) {
-            let _ = write(&stderr, words.as_bytes());
+        if super::stderr::is_ready() {
+            let _ = write(io::stderr(), words.as_bytes());
         }
         let _ = raise(*fault);
     }

@@ -10,4 +10,5 @@ pub mod netlink;
 pub mod process;
 pub mod scene;
 pub mod socket;
+pub mod stderr;
 pub mod usage;
