@@ -43,8 +43,13 @@ impl Place {
     /// Takes so many bytes more; whether there was room, or somebody left. An answer alone finds it however large it
     /// is, also where it comes in pieces.
     pub fn take(&self, more: usize) -> bool {
+        self.take_beside(more, 0)
+    }
+
+    /// The same for one that is alone with `others`, so many bytes that belong to it.
+    pub fn take_beside(&self, more: usize, others: usize) -> bool {
         let is_relieved = || self.room.relief.get().is_some_and(|relief| relief());
-        self.fits(more) || is_relieved() && self.fits(more)
+        self.fits(more, others) || is_relieved() && self.fits(more, others)
     }
 
     /// Takes so many bytes more, also where there is no room for them; always true.
@@ -52,8 +57,10 @@ impl Place {
         self.take_where(more, |_, _| true)
     }
 
-    fn fits(&self, more: usize) -> bool {
-        self.take_where(more, |taken, own| more == 0 || taken == own || taken.saturating_add(more) <= self.room.size)
+    fn fits(&self, more: usize, others: usize) -> bool {
+        self.take_where(more, |taken, own| {
+            more == 0 || taken == own.saturating_add(others) || taken.saturating_add(more) <= self.room.size
+        })
     }
 
     /// Takes so many bytes more where `may`, given what all have taken and what this one has, says so.
@@ -121,6 +128,9 @@ mod tests {
         let room = Room::new(10);
         let large = enter(&room, 1).expect("room");
         assert!(large.take(1000) && large.take(1000), "nobody else is there");
+        let text = room.enter();
+        assert!(!text.take(1) && text.take_beside(1, 2001), "what it is made from is no other");
+        drop(text);
         assert!(enter(&room, 1).is_none());
         drop(large);
         assert!(enter(&room, 1).is_some());

@@ -160,8 +160,9 @@ impl App {
         let sessions: Vec<&Session> = outcomes.iter().flat_map(|outcome| &outcome.sessions).collect();
         // What is written of them stands in memory as a whole.
         let written = sessions.iter().map(|session| session.size()).fold(0, usize::saturating_add).saturating_mul(2);
+        let read = outcomes.iter().map(|outcome| outcome.size).fold(0, usize::saturating_add);
         let place = self.shared.room.enter();
-        if outcomes.iter().any(|outcome| !outcome.fits) || !place.take(written) {
+        if outcomes.iter().any(|outcome| !outcome.fits) || !place.take_beside(written, read) {
             return full();
         }
         let left_out = outcomes.iter().map(|outcome| outcome.unlisted).fold(0, usize::saturating_add);

@@ -108,7 +108,8 @@ pub(super) struct Outcome {
     ended: Instant,
     /// Whether the read came back long after its deadline, so that it may say what was long ago.
     is_late: bool,
-    /// The memory that it counts for.
+    /// How much memory it holds, in bytes, about.
+    pub(super) size: usize,
     _place: Place,
 }
 
@@ -154,7 +155,7 @@ impl Source {
         }
         let starts = reads.running.is_none();
         if starts {
-            reads.running = Some(deadline);
+            reads.running = Some(deadline.max(Deadline::within(OVERDUE)));
         }
         drop(reads);
         if starts {
@@ -224,6 +225,7 @@ impl Source {
             fits,
             ended,
             is_late: deadline.is_over_by(OVERDUE),
+            size: if fits { size } else { 0 },
             _place: place,
         }
     }

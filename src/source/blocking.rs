@@ -72,17 +72,23 @@ pub fn run<T: Send + 'static>(
     }
     let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
     let theirs = Arc::clone(&waiting);
-    let name = subject.to_owned();
+    let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
+    let taken = Arc::clone(&call);
     let make = move || {
         IS_ASIDE.set(true);
-        theirs.end(call(), &name);
+        if let Some(call) = take(&taken) {
+            theirs.end(call(), &name);
+        }
     };
-    thread::Builder::new()
-        .name("blocking".into())
-        .stack_size(STACK)
-        .spawn(make)
-        .map_err(|error| Error::io(subject, &error))?;
-    waiting.result(deadline.half(), subject)
+    match thread::Builder::new().name("blocking".into()).stack_size(STACK).spawn(make) {
+        Ok(_) => waiting.result(deadline.half(), subject),
+        // Where the system has no thread to give it is asked here, and may take the thread of the whole read.
+        Err(error) => take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call()),
+    }
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    lock(slot).take()
 }
 
 /// Whether a subject is not to be asked now.
