@@ -77,7 +77,7 @@ pub enum Task {
 }
 
 /// The flags that were given, defaults filled in.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flags {
     /// Where to listen, each `:9234`, `host:port`, `[address]:port` or `interface:port`; empty where nothing is said.
     pub listen: Vec<String>,

@@ -104,12 +104,6 @@ impl Report {
         Self { exposition: Exposition::on(terms), ..Self::default() }
     }
 
-    /// How much memory it holds, in bytes, about; for sessions, with what will be written of them.
-    pub fn size(&self) -> usize {
-        let sessions = self.sessions.iter().map(Session::size).fold(0, usize::saturating_add);
-        self.exposition.size().saturating_add(sessions.saturating_mul(3))
-    }
-
     /// Notes how a target answered, and hands back what it gave.
     pub fn target<T>(&mut self, name: impl Into<String>, result: Result<T, Error>) -> Option<T> {
         let (state, value) = match result {
@@ -122,7 +116,7 @@ impl Report {
 }
 
 /// The moment by which an answer must stand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
@@ -143,6 +137,17 @@ impl Deadline {
     /// Whether the moment has passed.
     pub fn is_over(self) -> bool {
         Instant::now() >= self.0
+    }
+
+    /// Whether the moment passed `time` ago, or earlier.
+    pub fn is_over_by(self, time: Duration) -> bool {
+        Instant::now().saturating_duration_since(self.0) >= time
+    }
+
+    /// Half way from now: for one of several things that share the time.
+    #[must_use]
+    pub fn half(self) -> Self {
+        Self::within(self.0.saturating_duration_since(Instant::now()) / 2)
     }
 }
 
@@ -355,7 +360,8 @@ mod tests {
     fn a_deadline_in_the_past_is_an_error_that_names_whose() {
         let deadline = Deadline::within(Duration::ZERO);
         assert_eq!(deadline.left("x").unwrap_err().to_string(), "x: no answer in time");
-        assert!(deadline.is_over());
+        assert!(deadline.is_over() && deadline.is_over_by(Duration::ZERO));
+        assert!(!deadline.is_over_by(Duration::from_secs(60)) && !Deadline::within(Duration::from_secs(60)).is_over());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 use std::any::TypeId;
 use std::hash::RandomState;
+use std::sync::Arc;
 
 pub use self::encoder::Encoder;
 pub use self::label::LabelValue;
@@ -142,8 +143,13 @@ impl Exposition {
 
     /// The text, written as it is read.
     pub fn encode(self) -> Encoder {
-        Encoder::new(self.tables)
+        encode(vec![Arc::new(self)])
     }
+}
+
+/// The text of all `parts` together, written as it is read.
+pub fn encode(parts: Vec<Arc<Exposition>>) -> Encoder {
+    Encoder::new(parts)
 }
 
 #[cfg(test)]

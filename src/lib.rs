@@ -31,6 +31,7 @@ pub mod identities;
 pub mod ipsec;
 pub mod kernel;
 pub mod ledger;
+pub mod logging;
 pub mod memory_budget;
 pub mod openvpn;
 pub mod own;

@@ -1,10 +1,12 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
 use std::io::{self, Write as _};
+use std::mem;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use gateway_exporter::app::{App, catalogue};
 use gateway_exporter::auth::prompt;
@@ -15,14 +17,12 @@ use gateway_exporter::config::load::{self, Loaded};
 use gateway_exporter::config::{Protection, Web};
 use gateway_exporter::doctor::{self, Finding, Verdict};
 use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
-use gateway_exporter::own;
 use gateway_exporter::source::scene::Scene;
 use gateway_exporter::source::{c, command, file};
+use gateway_exporter::{logging, own};
 use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-
-mod journal;
 
 /// The exit status where a source is down.
 const DOWN: u8 = 1;
@@ -57,10 +57,12 @@ fn main() -> ExitCode {
         }
     };
     start_logging(&flags);
-    run(&flags).unwrap_or_else(|Failure(status, complaint)| {
+    let status = run(&flags).unwrap_or_else(|Failure(status, complaint)| {
         log::error!("{complaint}");
         ExitCode::from(status)
-    })
+    });
+    log::logger().flush();
+    status
 }
 
 /// Prints to the standard output; a reader that went away is no failure.
@@ -72,9 +74,9 @@ fn say(text: &str) -> ExitCode {
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let watched = load::load(flags, hostname()).map_err(|complaint| Failure(WRONG, complaint))?;
     watched.refused.iter().for_each(|why| log::warn!("{why}"));
-    let guard = read_guard(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
+    let access = read_access(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
     match &flags.task {
-        Task::Serve => serve(flags, watched, guard),
+        Task::Serve => serve(flags, watched, access),
         Task::Check => {
             check(flags, watched);
             Ok(ExitCode::SUCCESS)
@@ -107,22 +109,107 @@ fn unlocked(mut watched: Loaded) -> Result<Loaded, String> {
     Ok(watched)
 }
 
-fn serve(flags: &Flags, watched: Loaded, guard: AccessControl) -> Result<ExitCode, Failure> {
+/// The daemon at work. What may wait, its start and its reloads, has a thread of its own, so that a signal is always
+/// received; one such thread at a time.
+struct Work {
+    flags: Flags,
+    daemon: Mutex<Option<Daemon>>,
+    tasks: Mutex<Tasks>,
+}
+
+/// What answers, where it listens, and what keeps others out.
+struct Daemon {
+    app: Arc<App>,
+    listeners: Listeners,
+    protection: Protection,
+}
+
+#[derive(Default)]
+struct Tasks {
+    is_running: bool,
+    is_reload_wanted: bool,
+}
+
+fn serve(flags: &Flags, watched: Loaded, access: AccessControl) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
-    let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
-    let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
-    let protection = watched.config.protection();
-    let app = Arc::new(app(flags, watched));
-    announce(&app, &origin);
-    let mut entrance = Listeners::open(&web.listen).map_err(|error| shut(&error))?;
-    let answering = Arc::clone(&app);
-    let free_memory = entrance
-        .serve(guard, Limits::default(), Arc::new(move |request| answering.answer(request)))
-        .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
-    app.free_memory_by(free_memory);
-    announce_door(&app, &entrance, &web);
-    heed(&signals, flags, &app, &mut entrance, protection)?;
+    let tasks = Mutex::new(Tasks { is_running: true, is_reload_wanted: false });
+    let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks });
+    work.spawn(move |work| work.start(watched, access)).map_err(|error| format!("no thread to start with: {error}"))?;
+    let signal = wait_for_end(&signals, &work)?;
+    log::info!("{signal}: ending");
+    command::end_all();
     Ok(ExitCode::SUCCESS)
+}
+
+impl Work {
+    /// Does `first`, then the reloads that are wanted, on a thread that ends when there is none. What goes wrong ends the
+    /// process.
+    fn spawn(self: &Arc<Self>, first: impl FnOnce(&Self) -> Result<(), Failure> + Send + 'static) -> io::Result<()> {
+        let work = Arc::clone(self);
+        let run = move || {
+            let mut result = first(&work);
+            while result.is_ok() && work.goes_on() {
+                result = work.reload();
+            }
+            if let Err(Failure(status, complaint)) = result {
+                log::error!("{complaint}");
+                log::logger().flush();
+                command::end_all();
+                process::exit(status.into());
+            }
+        };
+        thread::Builder::new().name("work".into()).spawn(run).map(drop)
+    }
+
+    /// Has the configuration read again, after what is under way.
+    fn want_reload(self: &Arc<Self>) {
+        let mut tasks = lock(&self.tasks);
+        tasks.is_reload_wanted = true;
+        if mem::replace(&mut tasks.is_running, true) {
+            return;
+        }
+        drop(tasks);
+        if let Err(error) = self.spawn(|_| Ok(())) {
+            lock(&self.tasks).is_running = false;
+            log::error!("SIGHUP: no thread to read the configuration: {error}; send it again");
+        }
+    }
+
+    /// Whether a reload is wanted; if not, nothing runs from here on.
+    fn goes_on(&self) -> bool {
+        let mut tasks = lock(&self.tasks);
+        tasks.is_running = mem::take(&mut tasks.is_reload_wanted);
+        tasks.is_running
+    }
+
+    fn start(&self, watched: Loaded, access: AccessControl) -> Result<(), Failure> {
+        let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
+        let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
+        let protection = watched.config.protection();
+        let app = Arc::new(app(&self.flags, watched));
+        announce(&app, &origin);
+        let mut listeners = Listeners::open(&web.listen).map_err(|error| not_listening(&error))?;
+        let answering = Arc::clone(&app);
+        let free_memory = listeners
+            .serve(access, Limits::default(), Arc::new(move |request| answering.answer(request)))
+            .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
+        app.free_memory_by(free_memory);
+        announce_listeners(&app, &listeners, &web);
+        *lock(&self.daemon) = Some(Daemon { app, listeners, protection });
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        match lock(&self.daemon).as_mut() {
+            Some(daemon) => Ok(daemon.reload(&self.flags)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Nothing here is left half done by a panic, which ends the process.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One scrape to the standard output, or into a file; a target that did not answer is said by the exit status.
@@ -148,14 +235,14 @@ fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
     let refused = std::mem::take(&mut watched.refused);
     let app = app(flags, watched);
-    let mut door = Vec::new();
+    let mut all = Vec::new();
     for address in &web.listen {
         match Listeners::open(slice::from_ref(address)) {
-            Ok(entrance) => door.append(&mut open_doors(&entrance, &web)),
-            Err(error) => door.push(doctor::shut_door(address, &error, http::is_ours(address))),
+            Ok(listeners) => all.append(&mut findings(&listeners, &web)),
+            Err(error) => all.push(doctor::shut_door(address, &error, http::is_ours(address))),
         }
     }
-    app.note_door(door);
+    app.note_listeners(all);
     let findings = app.examine();
     say(&format!("gateway-exporter {}, as {}, {origin}\n", own::VERSION, Scene::here().user));
     refused.iter().for_each(|why| _ = say(&format!("{why}\n")));
@@ -167,12 +254,13 @@ fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     })
 }
 
-fn open_doors(entrance: &Listeners, web: &Web) -> Vec<Finding> {
-    entrance.addresses().into_iter().map(|address| doctor::open_door(address, web.is_restricted())).collect()
+/// What the doctor says of the addresses.
+fn findings(listeners: &Listeners, web: &Web) -> Vec<Finding> {
+    listeners.addresses().into_iter().map(|address| doctor::open_door(address, web.is_restricted())).collect()
 }
 
 /// Why an address can't be listened on, and what to do.
-fn shut(error: &Error) -> String {
+fn not_listening(error: &Error) -> String {
     doctor::shut_door(error.thing(), error, http::is_ours(error.thing())).in_one_line()
 }
 
@@ -182,60 +270,52 @@ fn block_signals() -> Result<SigSet, String> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
     }
-    signals.thread_block().map_err(deaf)?;
+    signals.thread_block().map_err(no_signals)?;
     Ok(signals)
 }
 
 /// Why no signal is heard. The words are the C library's: nix has them all a second time.
-fn deaf(error: Errno) -> String {
+fn no_signals(error: Errno) -> String {
     format!("signals: {}", io::Error::from(error))
 }
 
-/// Waits for signals until one says that it is over.
-fn heed(
-    signals: &SigSet,
-    flags: &Flags,
-    app: &App,
-    entrance: &mut Listeners,
-    mut protection: Protection,
-) -> Result<(), String> {
+/// Waits for signals until one ends the daemon, and gives that one.
+fn wait_for_end(signals: &SigSet, work: &Arc<Work>) -> Result<Signal, String> {
     loop {
-        match signals.wait().map_err(deaf)? {
-            Signal::SIGHUP => reload(flags, app, entrance, &mut protection)?,
-            signal => {
-                log::info!("{signal}: ending");
-                command::end_all();
-                return Ok(());
-            }
+        match signals.wait().map_err(no_signals)? {
+            Signal::SIGHUP => work.want_reload(),
+            signal => return Ok(signal),
         }
     }
 }
 
-/// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
-fn reload(flags: &Flags, app: &App, entrance: &mut Listeners, protection: &mut Protection) -> Result<(), String> {
-    let (guard, Loaded { config, discover, origin, .. }) = match load_again(flags, protection) {
-        Ok(read) => read,
-        Err(complaint) => {
-            log::error!("{complaint}; what was watched before is still watched");
-            return Ok(());
+impl Daemon {
+    /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
+    fn reload(&mut self, flags: &Flags) -> Result<(), String> {
+        let (access, Loaded { config, discover, origin, .. }) = match load_again(flags, &self.protection) {
+            Ok(read) => read,
+            Err(complaint) => {
+                log::error!("{complaint}; what was watched before is still watched");
+                return Ok(());
+            }
+        };
+        self.protection = config.protection();
+        let web = config.web.clone();
+        self.app.reload(config, discover);
+        announce(&self.app, &origin);
+        let before = self.listeners.addresses();
+        if let Err(error) = self.listeners.change(&web.listen, access) {
+            log::error!("{}", not_listening(&error));
         }
-    };
-    *protection = config.protection();
-    let web = config.web.clone();
-    app.reload(config, discover);
-    announce(app, &origin);
-    let before = entrance.addresses();
-    if let Err(error) = entrance.change(&web.listen, guard) {
-        log::error!("{}", shut(&error));
+        if self.listeners.is_closed() {
+            return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
+        }
+        self.app.note_listeners(findings(&self.listeners, &web));
+        if self.listeners.addresses() != before {
+            announce_listeners(&self.app, &self.listeners, &web);
+        }
+        Ok(())
     }
-    if entrance.is_closed() {
-        return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
-    }
-    app.note_door(open_doors(entrance, &web));
-    if entrance.addresses() != before {
-        announce_door(app, entrance, &web);
-    }
-    Ok(())
 }
 
 fn load_again(flags: &Flags, protection: &Protection) -> Result<(AccessControl, Loaded), String> {
@@ -245,11 +325,11 @@ fn load_again(flags: &Flags, protection: &Protection) -> Result<(AccessControl, 
         return Err(format!("{}: {error}", loaded.origin));
     }
     let loaded = unlocked(loaded)?;
-    Ok((read_guard(&loaded.config.web)?, loaded))
+    Ok((read_access(&loaded.config.web)?, loaded))
 }
 
 /// The certificates are read anew at every reload.
-fn read_guard(web: &Web) -> Result<AccessControl, String> {
+fn read_access(web: &Web) -> Result<AccessControl, String> {
     Ok(AccessControl { allow: web.allow.clone(), tls: web.tls.as_ref().map(Tls::load).transpose()? })
 }
 
@@ -282,10 +362,10 @@ fn announce(app: &App, origin: &str) {
     }
 }
 
-fn announce_door(app: &App, entrance: &Listeners, web: &Web) {
-    let found = open_doors(entrance, web);
-    app.note_door(found.clone());
-    let addresses: Vec<String> = entrance.addresses().iter().map(ToString::to_string).collect();
+fn announce_listeners(app: &App, listeners: &Listeners, web: &Web) {
+    let found = findings(listeners, web);
+    app.note_listeners(found.clone());
+    let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };
     log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
     for open in found.into_iter().filter(|found| found.verdict == Verdict::Care && !web.open) {
@@ -300,7 +380,7 @@ fn hostname() -> String {
 /// Messages go to the standard error; a single scrape says what is down, and the doctor has words of its own.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(flags: &Flags) {
-    journal::start(match flags.task {
+    logging::start(match flags.task {
         _ if flags.debug => LevelFilter::Debug,
         Task::Doctor => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
@@ -308,6 +388,7 @@ fn start_logging(flags: &Flags) {
     });
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
+        log::logger().flush();
         process::abort();
     }));
 }

@@ -44,20 +44,36 @@ impl Reservation {
     /// Takes so many bytes more; returns whether they were free, or could be freed. An answer alone gets them however
     /// large it is, also where it comes in pieces.
     pub fn grow(&self, more: usize) -> bool {
-        let is_freed = || self.budget.free_memory.get().is_some_and(|free_memory| free_memory());
-        self.fits(more) || is_freed() && self.fits(more)
+        self.grow_beside(more, 0)
     }
 
-    fn fits(&self, more: usize) -> bool {
+    /// The same for an answer that is alone with `others`, so many bytes that belong to it.
+    pub fn grow_beside(&self, more: usize, others: usize) -> bool {
+        let is_freed = || self.budget.free_memory.get().is_some_and(|free_memory| free_memory());
+        self.fits(more, others) || is_freed() && self.fits(more, others)
+    }
+
+    /// Takes so many bytes more, also where they are not free; always true.
+    pub fn grow_anyway(&self, more: usize) -> bool {
+        self.grow_where(more, |_, _| true)
+    }
+
+    fn fits(&self, more: usize, others: usize) -> bool {
+        self.grow_where(more, |reserved, own| {
+            more == 0 || reserved == own.saturating_add(others) || reserved.saturating_add(more) <= self.budget.size
+        })
+    }
+
+    /// Takes so many bytes more where `may`, given what all hold and what this one holds, says so.
+    fn grow_where(&self, more: usize, may: impl FnOnce(usize, usize) -> bool) -> bool {
         let mut reserved = self.budget.reserved();
         let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = reserved.saturating_add(more);
-        let fits = more == 0 || *reserved == *own || sum <= self.budget.size;
-        if fits {
+        let may = may(*reserved, *own);
+        if may {
             *own = own.saturating_add(more);
-            *reserved = sum;
+            *reserved = reserved.saturating_add(more);
         }
-        fits
+        may
     }
 }
 
@@ -88,6 +104,10 @@ mod tests {
         assert!(!second.grow(1), "and what has some gets no more");
         drop(first);
         assert!(second.grow(2));
+        let beyond = budget.reserve();
+        assert!(!beyond.grow(5) && beyond.grow_anyway(5), "unless it must");
+        assert_eq!(*budget.reserved(), 11);
+        drop(beyond);
         let third = reserve(&budget, 4).expect("what the first one gave back");
         drop((second, third));
         assert_eq!(*budget.reserved(), 0);
@@ -109,6 +129,9 @@ mod tests {
         let budget = MemoryBudget::new(10);
         let large = reserve(&budget, 1).expect("free");
         assert!(large.grow(1000) && large.grow(1000), "nothing else is held");
+        let text = budget.reserve();
+        assert!(!text.grow(1) && text.grow_beside(1, 2001), "what it is made from is no other");
+        drop(text);
         assert!(reserve(&budget, 1).is_none());
         drop(large);
         assert!(reserve(&budget, 1).is_some());

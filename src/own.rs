@@ -70,6 +70,18 @@ impl Table for Dropped {
     )];
 }
 
+struct Log;
+
+impl Table for Log {
+    type Row<'a> = u64;
+    const LABELS: &'static [Label<Self>] = &[];
+    const FAMILIES: &'static [Family<Self>] = &[counter(
+        "gateway_exporter_log_lines_dropped_total",
+        "Lines of the log that were dropped because nobody read the standard error.",
+        |count| Some((*count).into()),
+    )];
+}
+
 struct Requests;
 
 impl Table for Requests {
@@ -131,6 +143,7 @@ pub const TABLES: &[&dyn Shape] = &[
     table::<Target>(),
     table::<Collector>(),
     table::<Dropped>(),
+    table::<Log>(),
     table::<Requests>(),
     table::<InFlight>(),
     table::<Process>(),
@@ -154,6 +167,11 @@ pub fn expose_duration(collector: &str, taken: Duration, out: &mut Exposition) {
 /// Exposes how many series of one collector were left out.
 pub fn expose_dropped(collector: &str, dropped: usize, out: &mut Exposition) {
     out.add::<Dropped>(&(collector, dropped));
+}
+
+/// Exposes how many lines of the log were dropped.
+pub fn expose_log(dropped: usize, out: &mut Exposition) {
+    out.add::<Log>(&(dropped as u64));
 }
 
 /// Exposes the scrapes answered so far, by status, and those under way.

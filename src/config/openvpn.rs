@@ -1,9 +1,11 @@
 //! OpenVPN's settings: the two keys of the original, and the list `openvpn`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::section::{Located, Section};
 use super::{Common, ConfigError, Input};
+use crate::collector::Deadline;
 use crate::openvpn::{Protocol, Server, Settings, files};
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
@@ -34,10 +36,11 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigErro
 
 /// What stands under `root`.
 pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
+    let soon = Deadline::within(Duration::from_secs(1));
     let servers: Vec<Server> = STATUS_FILES
         .iter()
         .map(|pattern| Server { name: None, status: super::under(root, pattern), protocol: None, stale_after: None })
-        .filter(|server| !files::find(&server.status, None, |_| None).is_empty())
+        .filter(|server| files::find(&server.status, None, |_| None, soon).is_ok_and(|found| !found.is_empty()))
         .collect();
     (!servers.is_empty()).then(|| settings(servers, common))
 }

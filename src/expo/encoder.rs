@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write as _};
+use std::sync::Arc;
 
+use super::Exposition;
 use super::rows::{Rows, merge};
 use super::table::{Desc, Value};
 
 /// How much text an [`Encoder`] keeps ready at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Writes an exposition's text piece by piece, as [`Read`] asks for it.
+/// Writes the text of expositions piece by piece, as [`Read`] asks for it.
 pub struct Encoder {
-    tables: Vec<Rows>,
+    tables: Tables,
     blocks: Vec<Block>,
     block: usize,
     row: usize,
@@ -25,8 +27,22 @@ enum Block {
     Merged { desc: &'static Desc, samples: Vec<(Vec<u8>, Value)> },
 }
 
+/// The tables of all parts, one after the other. Others may be writing the same parts.
+struct Tables(Vec<Arc<Exposition>>);
+
+impl Tables {
+    fn iter(&self) -> impl Iterator<Item = &Rows> {
+        self.0.iter().flat_map(|part| &part.tables)
+    }
+
+    fn get(&self, number: usize) -> Option<&Rows> {
+        self.iter().nth(number)
+    }
+}
+
 impl Encoder {
-    pub(super) fn new(tables: Vec<Rows>) -> Self {
+    pub(super) fn new(parts: Vec<Arc<Exposition>>) -> Self {
+        let tables = Tables(parts);
         Self { blocks: blocks(&tables), tables, block: 0, row: 0, ready: Vec::new(), taken: 0 }
     }
 
@@ -66,7 +82,7 @@ impl Read for Encoder {
 }
 
 /// The families sorted by name; a name that stands in several tables becomes one merged block.
-fn blocks(tables: &[Rows]) -> Vec<Block> {
+fn blocks(tables: &Tables) -> Vec<Block> {
     let mut families: BTreeMap<&'static str, Vec<Block>> = BTreeMap::new();
     for (table, rows) in tables.iter().enumerate() {
         for (column, desc) in rows.descs.iter().enumerate() {
@@ -78,7 +94,7 @@ fn blocks(tables: &[Rows]) -> Vec<Block> {
     families.into_values().filter_map(|columns| merge_columns(tables, columns)).collect()
 }
 
-fn merge_columns(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
+fn merge_columns(tables: &Tables, mut columns: Vec<Block>) -> Option<Block> {
     if columns.len() == 1 {
         return columns.pop();
     }
@@ -101,7 +117,7 @@ fn merge_columns(tables: &[Rows], mut columns: Vec<Block>) -> Option<Block> {
 
 /// Writes a block from row `from` on, the family's header before the first, until a chunk is
 /// full; gives the row to go on with, if there is one.
-fn write_block(tables: &[Rows], block: &Block, from: usize, out: &mut Vec<u8>) -> Option<usize> {
+fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -> Option<usize> {
     let (Block::Column { desc, .. } | Block::Merged { desc, .. }) = block;
     if from == 0 {
         write_header(desc, out);

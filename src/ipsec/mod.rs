@@ -14,8 +14,8 @@ use std::time::Duration;
 use log::warn;
 
 use crate::collector::{Collector, Deadline, Error, Report, Turn};
-use crate::source::command;
 use crate::source::file::{self, Stamp};
+use crate::source::{blocking, command};
 use crate::text::Text;
 
 use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
@@ -126,10 +126,11 @@ impl Ipsec {
     fn configuration(&self, dialect: Dialect, deadline: Deadline) -> Result<Arc<Configuration>, Error> {
         // The lock is not held while files are read: a slow disk must not stop another scrape.
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).configuration.clone();
-        if let Some(configuration) = known.filter(|known| known.dialect == dialect && known.is_current()) {
-            return Ok(configuration);
-        }
-        let configuration = Arc::new(read(&self.settings.config, dialect, deadline)?);
+        let path = self.settings.config.clone();
+        let configuration = blocking::run(&self.config_name(), deadline, move || match known {
+            Some(known) if known.dialect == dialect && known.is_current(deadline) => Ok(known),
+            _ => read(&path, dialect, deadline).map(Arc::new),
+        })?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.configuration = Some(Arc::clone(&configuration));
         Ok(configuration)
@@ -317,10 +318,11 @@ impl Configuration {
     }
 
     /// Whether the files, and those that its patterns find, are still what they were.
-    fn is_current(&self) -> bool {
+    fn is_current(&self, deadline: Deadline) -> bool {
+        let is_same = |pattern: &Path, found: &[PathBuf]| file::glob(pattern, deadline).is_ok_and(|now| now == found);
         self.is_whole
             && self.files.iter().all(|(path, stamp)| file::stamp(path) == *stamp)
-            && self.patterns.iter().all(|(pattern, found)| file::glob(pattern) == *found)
+            && self.patterns.iter().all(|(pattern, found)| is_same(pattern, found))
     }
 }
 
@@ -336,7 +338,7 @@ pub fn read(config: &Path, dialect: Dialect, deadline: Deadline) -> Result<Confi
                 Err(error) => reading.lose(error),
             },
             Step::Within(source) => {
-                let (source, found) = reading.go_on(source);
+                let (source, found) = reading.go_on(source, deadline);
                 steps.extend(source.map(Step::Within));
                 steps.extend(found.into_iter().rev().map(Step::Enter));
             }
@@ -397,10 +399,10 @@ impl Reading {
     }
 
     /// Takes a file's statements up to the next `include`: what is left of it, and the files found.
-    fn go_on(&mut self, mut source: Source) -> (Option<Source>, Vec<PathBuf>) {
+    fn go_on(&mut self, mut source: Source, deadline: Deadline) -> (Option<Source>, Vec<PathBuf>) {
         while let Some(statement) = conf::parse(Text::new(&source.bytes), &mut source.cursor, self.dialect) {
             if let Statement::Include(pattern) = statement {
-                let found = self.matching(source.number, &Text::new(&pattern).to_string());
+                let found = self.matching(source.number, &Text::new(&pattern).to_string(), deadline);
                 return (Some(source), found);
             }
             self.sections.take(&statement, Place { file: source.number, line: source.cursor.line });
@@ -409,7 +411,7 @@ impl Reading {
     }
 
     /// The files that a pattern finds beside the including file.
-    fn matching(&mut self, including: usize, pattern: &str) -> Vec<PathBuf> {
+    fn matching(&mut self, including: usize, pattern: &str, deadline: Deadline) -> Vec<PathBuf> {
         let folder = self.files.get(including).and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""));
         let path = folder.join(pattern);
         if self.patterns.len() >= FILE_LIMIT {
@@ -420,7 +422,10 @@ impl Reading {
         if !pattern.contains(['*', '?', '[']) {
             return vec![path];
         }
-        let found = file::glob(&path);
+        let found = file::glob(&path, deadline).unwrap_or_else(|error| {
+            self.lose(error);
+            Vec::new()
+        });
         self.patterns.push((path, found.clone()));
         found
     }

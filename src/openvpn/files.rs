@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::copies::{CopyOf, copy_of};
 use super::staleness::FIRST_LIMIT;
 use super::status::{self, Document};
-use crate::collector::Error;
+use crate::collector::{Deadline, Error};
 use crate::source::file::{self, Stamp};
 
 /// How much of a pattern's match is read to tell whether it is a status file, in bytes.
@@ -31,6 +31,11 @@ pub struct StatusPath {
 }
 
 impl StatusPath {
+    /// A file that is read under its own name.
+    pub fn exactly(path: PathBuf) -> Self {
+        Self { current: path.clone(), original: path, is_moved: false }
+    }
+
     /// The same where no copy is read in the original's place.
     #[must_use]
     pub fn unmoved(self) -> Self {
@@ -42,7 +47,12 @@ impl StatusPath {
 ///
 /// `limit` says how long a file may go without being written, in seconds, and is absent for one that was never read;
 /// `stale_after` is what the configuration says instead.
-pub fn find(status: &Path, stale_after: Option<i64>, limit: impl Fn(&Path) -> Option<i64>) -> Vec<StatusPath> {
+pub fn find(
+    status: &Path,
+    stale_after: Option<i64>,
+    limit: impl Fn(&Path) -> Option<i64>,
+    deadline: Deadline,
+) -> Result<Vec<StatusPath>, Error> {
     let found = |original: PathBuf| {
         let known = limit(&original);
         let most = stale_after.or(known).unwrap_or(FIRST_LIMIT);
@@ -53,14 +63,14 @@ pub fn find(status: &Path, stale_after: Option<i64>, limit: impl Fn(&Path) -> Op
         StatusPath { original, current, is_moved }
     };
     if !is_pattern(status) {
-        return vec![found(status.to_owned())];
+        return Ok(vec![found(status.to_owned())]);
     }
-    let mut originals: Vec<PathBuf> = file::glob(status).into_iter().map(original).collect();
+    let mut originals: Vec<PathBuf> = file::glob(status, deadline)?.into_iter().map(original).collect();
     originals.sort_unstable();
     originals.dedup();
     let is_server =
         |path: &StatusPath| path.current.exists() && (limit(&path.original).is_some() || is_status(&path.current));
-    originals.into_iter().map(found).filter(is_server).collect()
+    Ok(originals.into_iter().map(found).filter(is_server).collect())
 }
 
 /// Whether a path is looked up at every scrape.
@@ -128,6 +138,15 @@ mod tests {
 
     const STATUS: &str = "TITLE,OpenVPN 2.6.14 x\nEND\n";
 
+    fn soon() -> Deadline {
+        Deadline::within(Duration::from_secs(60))
+    }
+
+    /// What is found of files that were never read.
+    fn all(status: &Path) -> Vec<StatusPath> {
+        find(status, None, |_| None, soon()).expect("in time")
+    }
+
     /// A folder of files, each with its text and its age in seconds.
     struct Folder(PathBuf);
 
@@ -147,7 +166,7 @@ mod tests {
         fn find(&self, status: &str, known: &[&str]) -> Vec<(String, String)> {
             let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
             let limit = |path: &Path| known.contains(&name(path).as_str()).then_some(180);
-            let found = find(&self.0.join(status), None, limit);
+            let found = find(&self.0.join(status), None, limit, soon()).expect("in time");
             found.iter().map(|path| (name(&path.original), name(&path.current))).collect()
         }
     }
@@ -228,7 +247,7 @@ mod tests {
             ("plain", &[("s.log", STATUS, 5)], false),
         ] {
             let folder = Folder::new(&format!("is-{name}"), files);
-            let found = find(&folder.0.join("s.log"), None, |_| None);
+            let found = all(&folder.0.join("s.log"));
             assert_eq!(found.iter().map(|path| path.is_moved).collect::<Vec<_>>(), [is_moved], "{name}");
         }
     }
@@ -237,7 +256,7 @@ mod tests {
     fn a_plain_path_is_a_target_also_where_nothing_stands() {
         let path = PathBuf::from("/no/such/status");
         let expected = StatusPath { original: path.clone(), current: path.clone(), is_moved: false };
-        assert_eq!(find(&path, None, |_| None), [expected]);
-        assert!(find(Path::new("/no/such/*.status"), None, |_| None).is_empty());
+        assert_eq!(all(&path), [expected]);
+        assert!(all(Path::new("/no/such/*.status")).is_empty());
     }
 }

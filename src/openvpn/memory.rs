@@ -126,9 +126,10 @@ impl Memory {
         file.writings.insert(Writings::after(file.writings, updated, modified, now)).times(stale_after, now)
     }
 
-    /// How old the file at `path` may be, in seconds; absent where it was never read.
-    pub fn limit(&self, path: &Path) -> Option<i64> {
-        self.files.get(path)?.writings.map(|writings| writings.limit())
+    /// How old each file that was read may be, in seconds.
+    pub fn limits(&self) -> HashMap<PathBuf, i64> {
+        let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.writings?.limit()));
+        self.files.iter().filter_map(limit).collect()
     }
 
     /// Books what a session in the file at `source` counts at the moment `now`; one without ids is handed back, to be

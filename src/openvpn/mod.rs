@@ -4,7 +4,7 @@
 //! tells whether their servers are alive and [`memory`] which sessions are the same as before, `metrics` and `sessions`
 //! say what it means, and this file reads.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -15,7 +15,7 @@ use self::memory::Memory;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
 use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
-use crate::source::{clock, file};
+use crate::source::{blocking, clock, file};
 
 pub mod copies;
 pub mod files;
@@ -141,8 +141,8 @@ impl OpenVpn {
 
     /// Reads every file and notes how each answered.
     fn read(&self, memory: &Memory, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
-        let files = self.find(memory, report).into_iter().map(|(server, path)| {
-            let (read, state) = match read_status(&path.current, deadline) {
+        let files = self.find(memory, deadline, report).into_iter().map(|(server, path)| {
+            let (read, state) = match read_aside(&path.current, deadline) {
                 Ok((read, complaint)) => (Some(read), complaint.map_or(Ok(()), Err)),
                 Err(error) => (None, Err(error)),
             };
@@ -159,32 +159,64 @@ impl OpenVpn {
 
     /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
     /// none twice by patterns.
-    fn find(&self, memory: &Memory, report: &mut Report) -> Vec<(&Server, StatusPath)> {
-        let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
-        let exact = self.settings.servers.iter().map(|server| &server.status).filter(|path| !files::is_pattern(path));
-        let mut taken: HashSet<_> = exact.filter_map(|path| identity(path)).collect();
-        let mut found = Vec::new();
+    fn find(&self, memory: &Memory, deadline: Deadline, report: &mut Report) -> Vec<(&Server, StatusPath)> {
+        let limits = Arc::new(memory.limits());
+        let all: Vec<_> =
+            self.settings.servers.iter().map(|server| (server, look(server, &limits, deadline))).collect();
+        let is_exact = |server: &Server| !files::is_pattern(&server.status);
+        let exact = all.iter().filter(|(server, _)| is_exact(server)).filter_map(|(_, found)| found.as_ref().ok());
+        let mut taken: HashSet<_> = exact.flatten().filter_map(|found| found.original).collect();
+        let mut chosen = Vec::new();
         for by_pattern in [false, true] {
-            for (place, server) in self.settings.servers.iter().enumerate() {
-                if files::is_pattern(&server.status) != by_pattern {
+            for (position, (server, found)) in all.iter().enumerate() {
+                if is_exact(server) == by_pattern {
                     continue;
                 }
-                let paths = files::find(&server.status, server.stale_after, |path| memory.limit(path));
-                if paths.is_empty() {
-                    report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
+                match found {
+                    Ok(found) if found.is_empty() => {
+                        report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
+                    }
+                    Ok(_) => {}
+                    Err(error) if by_pattern => {
+                        report.target(server.status.display().to_string(), Err::<(), _>(error.clone()));
+                    }
+                    // That it can't be read is said when it is read.
+                    Err(_) => chosen.push((position, *server, StatusPath::exactly(server.status.clone()))),
                 }
-                for path in paths {
-                    let is_new = identity(&path.current).is_none_or(|identity| taken.insert(identity));
+                for Found { path, current, .. } in found.iter().flatten() {
+                    let is_new = current.is_none_or(|identity| taken.insert(identity));
                     if is_new || !by_pattern {
                         // A copy that is named itself is not read in another's place.
-                        found.push((place, server, if is_new { path } else { path.unmoved() }));
+                        let path = path.clone();
+                        chosen.push((position, *server, if is_new { path } else { path.unmoved() }));
                     }
                 }
             }
         }
-        found.sort_by_key(|(place, ..)| *place);
-        found.into_iter().map(|(_, server, path)| (server, path)).collect()
+        chosen.sort_by_key(|(position, ..)| *position);
+        chosen.into_iter().map(|(_, server, path)| (server, path)).collect()
     }
+}
+
+/// A status file, and what tells it from others whatever path leads to it: the file as it is named, and the one to read.
+struct Found {
+    path: StatusPath,
+    original: Option<(u64, u64)>,
+    current: Option<(u64, u64)>,
+}
+
+/// The files of one entry of the configuration, which may be on a file system that hangs.
+fn look(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: Deadline) -> Result<Vec<Found>, Error> {
+    let (status, stale_after, limits) = (server.status.clone(), server.stale_after, Arc::clone(limits));
+    blocking::run(&server.status.display().to_string(), deadline, move || {
+        let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
+        let paths = files::find(&status, stale_after, |path| limits.get(path).copied(), deadline)?;
+        let found = |path: StatusPath| {
+            let (original, current) = (identity(&path.original), identity(&path.current));
+            Found { path, original, current }
+        };
+        Ok(paths.into_iter().map(found).collect())
+    })
 }
 
 /// What the world says at the moment.
@@ -250,6 +282,12 @@ fn name(path: &Path) -> String {
     let bare = stem.trim_start_matches("openvpn").trim_start_matches(['.', '-', '_']);
     let bare = bare.trim_start_matches("status").trim_end_matches("status").trim_matches(['.', '-', '_']);
     if bare.is_empty() { file } else { bare.to_owned() }
+}
+
+/// Reads a status file, which may be on a file system that hangs.
+fn read_aside(path: &Path, deadline: Deadline) -> Result<(Content, Option<Error>), Error> {
+    let theirs = path.to_owned();
+    blocking::run(&path.display().to_string(), deadline, move || read_status(&theirs, deadline))
 }
 
 /// Reads a status file that nobody is writing to at the moment.

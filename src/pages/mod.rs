@@ -3,6 +3,7 @@
 //! The only file with `<` in a string. Everything that came from outside goes through [`Html`];
 //! the pages load their own style sheet and script, and work without both.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
 use crate::doctor::{self, Finding, Verdict};
@@ -82,7 +83,7 @@ pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
 }
 
 /// The session table; sorts when a head is clicked, where scripts run.
-pub fn sessions(frame: Frame<'_>, sessions: &[Session], troubles: &[String], unlisted: usize) -> String {
+pub fn sessions(frame: Frame<'_>, sessions: &[impl Borrow<Session>], troubles: &[String], unlisted: usize) -> String {
     let mut out = String::new();
     let count = format!("{} session{}", sessions.len(), if sessions.len() == 1 { "" } else { "s" });
     open(frame, &Head { about: "sessions", width: "", path: "/static", summary: ("chip", &count) }, &mut out);
@@ -171,7 +172,7 @@ const fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-fn write_table(sessions: &[Session], out: &mut String) {
+fn write_table(sessions: &[impl Borrow<Session>], out: &mut String) {
     out.push_str("<table aria-label=\"Sessions\"><colgroup>");
     for (_, width, _) in COLUMNS {
         let _ = write!(out, "<col style=\"width:{width}%\">");
@@ -182,7 +183,7 @@ fn write_table(sessions: &[Session], out: &mut String) {
     }
     out.push_str("</tr></thead><tbody>");
     for session in sessions {
-        write_row(session, out);
+        write_row(session.borrow(), out);
     }
     out.push_str("</tbody></table>");
 }
@@ -378,12 +379,15 @@ mod tests {
     #[test]
     fn the_page_one_is_on_is_marked() {
         assert!(landing(FRAME, &[]).contains("<a href=\"/\" aria-current=\"page\">Overview</a>"));
-        assert!(sessions(FRAME, &[], &[], 0).contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>"));
+        assert!(
+            sessions(FRAME, &[] as &[Session], &[], 0)
+                .contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>")
+        );
     }
 
     #[test]
     fn no_session_is_said() {
-        let page = sessions(FRAME, &[], &[], 0);
+        let page = sessions(FRAME, &[] as &[Session], &[], 0);
         assert!(page.contains("No session.") && page.contains("0 sessions<") && !page.contains("<table"), "{page}");
     }
 }

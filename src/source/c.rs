@@ -41,7 +41,7 @@ const LARGE: i32 = 128 * 1024;
 pub fn say_faults() {
     let action = SigAction::new(SigHandler::Handler(say_fault), SaFlags::SA_RESETHAND, SigSet::empty());
     for (signal, _) in FAULTS {
-        // SAFETY: the handler calls write and raise, which may be called wherever a signal finds a thread, and takes
+        // SAFETY: the handler calls poll, write and raise, which may be called wherever a signal finds a thread, and takes
         // no lock. What stood there before was the default. Where it fails all stays as it was.
         let _ = unsafe { sigaction(*signal, &action) };
     }
@@ -50,8 +50,10 @@ pub fn say_faults() {
 /// Says which fault it is. What is the default again then ends the process, with the status and the core of that signal.
 extern "C" fn say_fault(signal: libc::c_int) {
     for (fault, words) in FAULTS.iter().filter(|(fault, _)| *fault as libc::c_int == signal) {
-        // There is nobody else to tell.
-        let _ = write(io::stderr(), words.as_bytes());
+        // There is nobody else to tell, and one that takes nothing is not waited for.
+        if super::stderr::is_ready() {
+            let _ = write(io::stderr(), words.as_bytes());
+        }
         let _ = raise(*fault);
     }
 }

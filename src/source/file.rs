@@ -24,6 +24,8 @@ const LINE_LIMIT: usize = 64 * 1024;
 /// A folder, a FIFO or a device is refused without waiting for it.
 pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let thing = path.display().to_string();
+    // A path may be on a file system that hangs: with no time left it is not touched.
+    deadline.left(&thing)?;
     let file = open(path).map_err(|error| Error::io(&thing, &error))?;
     let size = file
         .metadata()
@@ -41,6 +43,7 @@ pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Er
 /// bytes in all; only the last line may lack its end. What was handed out before an error stands.
 pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl FnMut(&[u8])) -> Result<(), Error> {
     let thing = path.display().to_string();
+    deadline.left(&thing)?;
     let file = open_regular(path, &thing)?;
     let (mut buffer, mut filled, mut total) = (vec![0; LINE_LIMIT], 0, 0usize);
     loop {
@@ -238,7 +241,7 @@ pub fn is_socket(path: &Path) -> bool {
 pub fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).take(GLOB_LIMIT).collect();
+        entries.flatten().take(GLOB_LIMIT).filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
     names
 }
@@ -249,21 +252,39 @@ pub fn command(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted.
+/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted; `TimedOut` where looking for them takes
+/// longer than there is time.
 ///
 /// A pattern without any of these is its own match where such a path exists. As in a shell,
 /// a leading dot must be written out.
-pub fn glob(pattern: &Path) -> Vec<PathBuf> {
+pub fn glob(pattern: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
+    let thing = pattern.display().to_string();
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str();
-        found = match part.to_str().filter(|part| part.contains(['*', '?', '['])) {
-            None => found.into_iter().map(|path| path.join(part)).collect(),
-            Some(wild) => found.iter().flat_map(|folder| matching(folder, wild)).take(GLOB_LIMIT).collect(),
+        let Some(wild) = part.to_str().filter(|part| part.contains(['*', '?', '['])) else {
+            found.iter_mut().for_each(|path| path.push(part));
+            continue;
         };
+        let mut below = Vec::new();
+        for folder in &found {
+            deadline.left(&thing)?;
+            below.extend(matching(folder, wild));
+            if below.len() >= GLOB_LIMIT {
+                below.truncate(GLOB_LIMIT);
+                break;
+            }
+        }
+        found = below;
     }
-    found.retain(|path| path.exists());
-    found
+    let mut there = Vec::new();
+    for path in found {
+        deadline.left(&thing)?;
+        if path.exists() {
+            there.push(path);
+        }
+    }
+    Ok(there)
 }
 
 fn matching(folder: &Path, wild: &str) -> Vec<PathBuf> {
@@ -366,10 +387,20 @@ mod tests {
     #[test]
     fn a_glob_walks_folders() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let found = glob(&root.join("src/*/fil?.rs"));
-        assert_eq!(found, [root.join("src/source/file.rs")]);
-        assert_eq!(glob(&root.join("Cargo.toml")), [root.join("Cargo.toml")]);
-        assert!(glob(&root.join("no/such/*")).is_empty());
+        let found = |pattern: &str| glob(&root.join(pattern), soon());
+        assert_eq!(found("src/*/fil?.rs"), Ok(vec![root.join("src/source/file.rs")]));
+        assert_eq!(found("Cargo.toml"), Ok(vec![root.join("Cargo.toml")]));
+        assert_eq!(found("no/such/*"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn with_no_time_left_nothing_is_touched() {
+        let over = Deadline::within(Duration::ZERO);
+        let path = Path::new("/no/such/*");
+        let error = Error::TimedOut { thing: "/no/such/*".into() };
+        assert_eq!(glob(path, over), Err(error.clone()));
+        assert_eq!(read(path, 10, over), Err(error.clone()));
+        assert_eq!(read_lines(path, 10, over, |_| ()), Err(error));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The only place that knows the operating system: read a file, ask a socket, run a command,
-//! look at the clock. Every read has a cap and a deadline.
+//! look at the clock. Every read has a cap and a deadline; [`blocking`] lists what may wait, and for how long.
 
+pub mod blocking;
 pub mod c;
 pub mod clock;
 pub mod command;
@@ -10,4 +11,5 @@ pub mod process;
 pub mod scene;
 pub mod settings_file;
 pub mod socket;
+pub mod stderr;
 pub mod usage;

@@ -11,7 +11,8 @@ import threading
 import unittest
 
 from exporter import Exporter, binary, connect, fetch, free_port, read_exposition, series
-from host import Lab, wait_for
+from host import Lab, stop, wait_for
+from hung import Hung
 from openvpn import written_now
 from replay import FIXTURES, Replay
 
@@ -214,6 +215,19 @@ class Signals(Laboratory):
         self.assertEqual(status, 200)
         self.assertEqual(read_exposition(body)["probe_success"].samples, {(): 0})
 
+    def test_a_reload_that_waits_does_not_stop_a_signal(self):
+        hung = Hung(self.lab.path("hung"))
+        self.addCleanup(hung.end)
+        exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n", name="reload")
+        os.remove(exporter.config)
+        os.symlink(os.path.join(hung.path, "config.yaml"), exporter.config)
+        for _ in range(3):
+            exporter.process.send_signal(signal.SIGHUP)
+            self.assertEqual(exporter.get("/metrics")[0], 200)
+        self.assertNotIn("what was watched before", exporter.log(), "it does not wait")
+        exporter.process.send_signal(signal.SIGTERM)
+        self.assertEqual(exporter.process.wait(PROMPT), 0)
+
     def test_a_hangup_reads_the_configuration_again(self):
         first, second = (self.lab.write(name, STATUS.read_text()) for name in ("first", "second"))
         exporter = Exporter(self.lab, f"ovpnudpstatus: {first}\n")
@@ -250,6 +264,80 @@ class Signals(Laboratory):
         exporter.process.send_signal(signal.SIGHUP)
         wait_for("only the second file", lambda: targets() == {second: 1})
         self.assertEqual(exporter.stop(), 0)
+
+
+class Log(Laboratory):
+    """A standard error that takes nothing: the daemon goes on, and ends when it is told to."""
+
+    def full(self, ends):
+        """A descriptor to write to that is full, the other end of which nobody reads."""
+        read, write = ends
+        self.addCleanup(os.close, read)
+        os.set_blocking(write, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, b"x" * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, b"x")
+        os.set_blocking(write, True)
+        return write
+
+    def start(self, write):
+        self.status = self.lab.write("status", STATUS.read_text())
+        config = self.lab.write("config.yaml", f"ovpnudpstatus: {self.status}\n")
+        self.port = free_port()
+        command = (binary(), "--debug", f"--config.file={config}", f"--web.listen-address=127.0.0.1:{self.port}")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write)
+        os.close(write)
+        self.addCleanup(stop, process)
+        wait_for("the exporter to listen", self.listens)
+        return process
+
+    def listens(self):
+        with contextlib.suppress(ConnectionRefusedError):
+            connect(None, "127.0.0.1", self.port).close()
+            return True
+        return False
+
+    def metrics(self):
+        status, _, body = fetch(None, "127.0.0.1", self.port, "/metrics")
+        self.assertEqual(status, 200)
+        return read_exposition(body)
+
+    def test_a_standard_error_that_nobody_reads_stops_nothing(self):
+        def pair():
+            left, right = socket.socketpair()
+            return left.detach(), right.detach()
+
+        for name, ends in (("pipe", os.pipe), ("terminal", os.openpty), ("socket", pair)):
+            with self.subTest(name):
+                process = self.start(self.full(ends()))
+                target = series({"collector": "openvpn", "target": self.status})
+                for up in (1, 0, 1):
+                    if up:
+                        self.lab.write("status", STATUS.read_text())
+                    else:
+                        os.remove(self.status)
+                    families = self.metrics()
+                    self.assertEqual(families["gateway_exporter_target_up"].samples, {target: up})
+                # Each is refused with a line.
+                for _ in range(400):
+                    self.assertEqual(fetch(None, "127.0.0.1", self.port, "/", method="POST")[0], 405)
+                dropped = self.metrics()["gateway_exporter_log_lines_dropped_total"].samples[()]
+                self.assertGreater(dropped, 0)
+                self.assertEqual(fetch(None, "127.0.0.1", self.port, "/")[0], 200)
+                process.send_signal(signal.SIGHUP)
+                self.metrics()
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(PROMPT), 0)
+
+    def test_a_log_that_is_read_drops_nothing(self):
+        exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n")
+        self.assertEqual(exporter.value("gateway_exporter_log_lines_dropped_total"), 0)
+        exporter.process.terminate()
+        self.assertEqual(exporter.process.wait(PROMPT), 0)
+        self.assertTrue(exporter.log().endswith("SIGTERM: ending\n"), exporter.log())
 
 
 class CommandLine(Laboratory):

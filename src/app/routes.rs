@@ -1,0 +1,243 @@
+//! From a path to a reply.
+
+use std::iter;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::registry::Sources;
+use super::scrape::{Outcome, Query, Source, Times, gather};
+use super::{App, lock};
+use crate::auth::Auth;
+use crate::expo::{self, Exposition};
+use crate::http::{Reply, Request};
+use crate::pages::{self, Frame};
+use crate::session::{self, Session};
+use crate::source::{clock, usage};
+use crate::{logging, own};
+
+/// The longest that a scrape may take, whatever it is given.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The part of a scrape's time that is kept for sending the answer: a tenth, but not less than this.
+const LEAST_MARGIN: Duration = Duration::from_millis(50);
+
+/// The part of that which a request waits for what the reads say that were cut short: a half, but not more than this.
+const MOST_LONGER: Duration = Duration::from_millis(250);
+
+/// The query parameter that narrows a scrape, as node_exporter has it.
+const COLLECT: &str = "collect[]";
+
+/// The header of a list of sessions that is cut: how many more there are.
+pub(super) const UNLISTED: &str = "X-Sessions-Left-Out";
+
+/// The answer under a host name that is not in `web.hosts`.
+const MISDIRECTED: &str = "this page does not answer under this host name: ask by the gateway's address, or add the name to \
+                           web.hosts in the gateway's configuration\n";
+
+/// What a browser is told to ask for.
+pub(super) const REALM: &str = "Basic realm=\"gateway-exporter\"";
+
+/// The scrapes so far, by status, and those under way.
+#[derive(Default)]
+pub(super) struct Scrapes {
+    codes: Vec<(u16, u64)>,
+    in_flight: u64,
+}
+
+impl Scrapes {
+    fn begin(&mut self) {
+        self.in_flight = self.in_flight.saturating_add(1);
+    }
+
+    fn end(&mut self, status: u16) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match self.codes.iter_mut().find(|(code, _)| *code == status) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.codes.insert(self.codes.partition_point(|(code, _)| *code < status), (status, 1)),
+        }
+    }
+
+    fn expose(&self, out: &mut Exposition) {
+        own::expose_requests(self.codes.iter().copied(), self.in_flight, out);
+    }
+}
+
+impl App {
+    /// Answers a request, to those who may ask.
+    pub fn answer(&self, request: &Request) -> Reply {
+        if !self.is_host(request) {
+            return Reply::text(421, MISDIRECTED);
+        }
+        // Before the password is checked, which takes a weak machine long.
+        let times = times(request);
+        let users = Arc::clone(&lock(&self.users));
+        match users.check(request.credentials.as_ref(), request.peer) {
+            Auth::Granted => self.route(request, times),
+            Auth::Denied => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
+            Auth::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
+        }
+    }
+
+    /// Whether what is asked for answers under the host name of the request. Metrics answer under any: Prometheus may know
+    /// the gateway by another one.
+    fn is_host(&self, request: &Request) -> bool {
+        let is_metrics = request.path == self.telemetry_path || request.path == "/prom";
+        let watch = lock(&self.registry.watch);
+        is_metrics || watch.config.web.hosts.as_ref().is_none_or(|hosts| hosts.contain(request.host.as_deref()))
+    }
+
+    fn route(&self, request: &Request, times: Times) -> Reply {
+        match request.path.as_str() {
+            path if path == self.telemetry_path => self.scrape(request, times, false),
+            "/prom" => self.scrape(request, times, true),
+            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
+            "/sessions" | "/sessions_local" => self.with_sources(request, |sources| {
+                self.with_sessions(sources, times, |sessions, _, unlisted| {
+                    let reply = private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)));
+                    if unlisted > 0 { reply.with_count(UNLISTED, unlisted) } else { reply }
+                })
+            }),
+            "/static" => self.with_sources(request, |sources| {
+                self.with_sessions(sources, times, |sessions, troubles, unlisted| {
+                    html(pages::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
+                })
+            }),
+            "/" => self.with_sources(request, |sources| self.landing(sources, times)),
+            pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
+            pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
+            _ => Reply::text(404, "not found\n"),
+        }
+    }
+
+    fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
+        let has_sessions = !self.hides_sessions();
+        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
+    }
+
+    fn hides_sessions(&self) -> bool {
+        lock(&self.registry.watch).config.web.hides_sessions
+    }
+
+    fn gateway(&self) -> String {
+        lock(&self.registry.watch).config.gateway.clone()
+    }
+
+    fn scrape(&self, request: &Request, times: Times, with_own: bool) -> Reply {
+        lock(&self.scrapes).begin();
+        let reply = self.with_sources(request, |sources| self.expose(sources, times, with_own));
+        lock(&self.scrapes).end(reply.status());
+        reply
+    }
+
+    pub(super) fn expose(&self, sources: &[Arc<Source>], times: Times, with_own: bool) -> Reply {
+        let outcomes = gather(sources, Query::Metrics, times);
+        if outcomes.iter().any(|outcome| !outcome.fits) {
+            return full();
+        }
+        let mut all = Exposition::default();
+        own::expose_build(&mut all);
+        own::expose_log(logging::dropped(), &mut all);
+        for outcome in &outcomes {
+            for (target, result) in &outcome.targets {
+                own::expose_target(outcome.name, target, result.is_ok(), &mut all);
+            }
+            own::expose_duration(outcome.name, outcome.taken, &mut all);
+            own::expose_dropped(outcome.name, outcome.exposition.dropped(), &mut all);
+        }
+        if with_own {
+            own::expose_usage(&usage::read(), &mut all);
+            lock(&self.scrapes).expose(&mut all);
+        }
+        let parts = iter::once(Arc::new(all)).chain(outcomes.iter().map(|outcome| Arc::clone(&outcome.exposition)));
+        Reply::stream(expo::CONTENT_TYPE, expo::encode(parts.collect())).keeping(outcomes)
+    }
+
+    fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
+        gather(sources, Query::Metrics, times);
+        let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
+        let findings = self.shared.status.findings(&self.registry.absent(), times.wait).into_iter();
+        let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
+        html(pages::landing(self.frame(&self.gateway()), &findings))
+    }
+
+    /// Calls `answer` with the sessions of all sources, why some could not be read, and how many are left out.
+    fn with_sessions(
+        &self,
+        sources: &[Arc<Source>],
+        times: Times,
+        answer: impl FnOnce(&[&Session], &[String], usize) -> Reply,
+    ) -> Reply {
+        let outcomes = gather(sources, Query::Sessions, times);
+        let sessions: Vec<&Session> = outcomes.iter().flat_map(|outcome| &outcome.sessions).collect();
+        // What is written of them stands in memory as a whole.
+        let written = sessions.iter().map(|session| session.size()).fold(0, usize::saturating_add).saturating_mul(2);
+        let read = outcomes.iter().map(|outcome| outcome.size).fold(0, usize::saturating_add);
+        let reservation = self.shared.memory.reserve();
+        if outcomes.iter().any(|outcome| !outcome.fits) || !reservation.grow_beside(written, read) {
+            return full();
+        }
+        let left_out = outcomes.iter().map(|outcome| outcome.unlisted).fold(0, usize::saturating_add);
+        let trouble = |outcome: &Arc<Outcome>| -> Vec<String> {
+            let errors = outcome.targets.iter().filter_map(|(_, result)| result.as_ref().err());
+            errors.map(ToString::to_string).collect()
+        };
+        let troubles: Vec<String> = outcomes.iter().flat_map(trouble).collect();
+        answer(&sessions, &troubles, left_out).keeping(reservation)
+    }
+
+    /// Calls `answer` with the sources that the request asks for: all, or those that it names.
+    fn with_sources(&self, request: &Request, answer: impl FnOnce(&[Arc<Source>]) -> Reply) -> Reply {
+        let sources: Sources = self.registry.current();
+        let mut wanted: Vec<Arc<Source>> = Vec::new();
+        for name in request.values(COLLECT) {
+            match sources.iter().find(|source| source.collector.name() == name) {
+                Some(found) if wanted.iter().all(|source| source.collector.name() != name) => {
+                    wanted.push(Arc::clone(found));
+                }
+                Some(_) => {}
+                None => return Reply::text(400, format!("{COLLECT}: no source of that name is watched\n")),
+            }
+        }
+        answer(if wanted.is_empty() { &sources } else { &wanted })
+    }
+}
+
+/// The answer where too many large ones are under way.
+fn full() -> Reply {
+    Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
+}
+
+/// A file that the pages load; browsers ask each time whether it is still the same version's.
+fn asset(content_type: &'static str, text: &str) -> Reply {
+    Reply::ok(content_type, text.as_bytes().to_vec())
+        .with("Cache-Control", "no-cache")
+        .with("X-Content-Type-Options", "nosniff")
+}
+
+/// A page for people, which may load nothing and run nothing but its own script.
+fn html(page: String) -> Reply {
+    private(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).with("Content-Security-Policy", pages::POLICY)
+}
+
+/// An answer that says who is connected: nobody keeps it or takes it for something else.
+fn private(reply: Reply) -> Reply {
+    reply
+        .with("Cache-Control", "no-store")
+        .with("X-Content-Type-Options", "nosniff")
+        .with("Referrer-Policy", "no-referrer")
+}
+
+/// The times of an answer that nobody limits.
+pub(super) fn patient() -> Times {
+    Times::within(PATIENCE, MOST_LONGER)
+}
+
+/// A scrape ends before Prometheus stops waiting, so that what the healthy sources said arrives.
+pub(super) fn times(request: &Request) -> Times {
+    let Some(timeout) = request.timeout else { return patient() };
+    let margin = timeout.checked_div(10).unwrap_or_default().max(LEAST_MARGIN);
+    Times::within(
+        timeout.saturating_sub(margin).min(PATIENCE),
+        margin.checked_div(2).unwrap_or_default().min(MOST_LONGER),
+    )
+}

@@ -1,0 +1,535 @@
+//! Reads of the sources: one at a time for each source, and each read serves every request that waits for it.
+//!
+//! A request that comes while its source is being read gets the result of the next read, which begins when the present
+//! one ends. So a request waits for two reads at most, and a source is read once at a time, however many ask. Metrics
+//! and sessions that are asked for together come from one read, metrics first.
+//!
+//! A read has until the latest deadline of those who wait for it when it begins; each request waits until its own
+//! deadline. A read that does not come back keeps its thread, and no further one begins for that source until it does:
+//! requests are then told at once that there is no answer in time.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::lock;
+use super::status::Status;
+use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::expo::{Exposition, Terms};
+use crate::memory_budget::{MemoryBudget, Reservation};
+use crate::session::Session;
+
+/// A read that was given less than this says nothing about a target that it was too slow for: any peer decides how long
+/// its request waits.
+const LEAST_TIME: Duration = Duration::from_millis(500);
+
+/// So long after its deadline a read counts as one that may never come back.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// A collector reads and writes into buffers on the heap; its stack stays small.
+const STACK: usize = 256 * 1024;
+
+/// What a source is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Query {
+    /// Families.
+    Metrics,
+    /// Rows for the session list.
+    Sessions,
+}
+
+/// How long one request waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Until when the sources may be read for it.
+    pub(super) read: Deadline,
+    /// Until when it waits for what a read says whose time is over.
+    pub(super) wait: Deadline,
+}
+
+/// What all reads have in common.
+pub(super) struct Shared {
+    pub(super) status: Status,
+    pub(super) memory: Arc<MemoryBudget>,
+    pub(super) terms: Mutex<Terms>,
+}
+
+/// One source, and the reads of it.
+pub(super) struct Source {
+    pub(super) collector: Arc<dyn Collector>,
+    shared: Arc<Shared>,
+    reads: Mutex<Reads>,
+    changed: Condvar,
+}
+
+/// The reads of one source.
+#[derive(Default)]
+struct Reads {
+    /// How many have begun: the number of the last one.
+    begun: u64,
+    /// The deadline of the one that runs, or that is about to.
+    running: Option<Deadline>,
+    /// The number of the last one that was noted as not coming back.
+    noted_overdue: u64,
+    metrics: Results,
+    sessions: Results,
+}
+
+/// What the reads of one source brought for one query, and who waits for it.
+#[derive(Default)]
+struct Results {
+    /// The latest deadline of those who wait for the next read; absent where nobody does.
+    wanted: Option<Deadline>,
+    /// How many requests wait.
+    waiting: usize,
+    /// The last result and the number of its read, as long as somebody waits.
+    last: Option<(u64, Arc<Outcome>)>,
+    /// Results that may still be in memory.
+    held: Vec<Weak<Outcome>>,
+}
+
+/// What one read of one source brought for one query.
+pub(super) struct Outcome {
+    pub(super) name: &'static str,
+    /// The families.
+    pub(super) exposition: Arc<Exposition>,
+    /// The sessions, their clients' identities shown as configured.
+    pub(super) sessions: Vec<Session>,
+    /// Sessions that were left out because of `max_series`.
+    pub(super) unlisted: usize,
+    /// Every target that was tried, and why it could not be read.
+    pub(super) targets: Vec<(String, Result<(), Error>)>,
+    /// What was noticed besides.
+    pub(super) notices: Vec<Notice>,
+    /// How long the read took.
+    pub(super) taken: Duration,
+    /// Whether there was memory for it; without, there are neither families nor sessions.
+    pub(super) fits: bool,
+    ended: Instant,
+    /// Whether the read came back long after its deadline, so that it may say what was long ago.
+    is_late: bool,
+    /// How much memory it holds, in bytes, about.
+    pub(super) size: usize,
+    _reservation: Reservation,
+}
+
+/// A request that waits for one source.
+struct Waiting<'a> {
+    source: &'a Source,
+    query: Query,
+    since: Instant,
+    /// The number of the read whose result it gets.
+    number: u64,
+    /// Whether a read does not come back, so that waiting is in vain.
+    is_vain: bool,
+}
+
+/// Asks all of `sources`, side by side, and gives what each brought, in their order.
+pub(super) fn gather(sources: &[Arc<Source>], query: Query, times: Times) -> Vec<Arc<Outcome>> {
+    let waiting: Vec<Waiting<'_>> = sources.iter().map(|source| source.ask(query, times.read)).collect();
+    waiting.into_iter().map(|waiting| waiting.outcome(times.wait)).collect()
+}
+
+impl Times {
+    /// Reads within `time`, and waits so much longer for what a read says at the end of it.
+    pub(super) fn within(time: Duration, longer: Duration) -> Self {
+        Self { read: Deadline::within(time), wait: Deadline::within(time.saturating_add(longer)) }
+    }
+}
+
+impl Source {
+    /// A source that nobody has asked yet.
+    pub(super) fn new(collector: Arc<dyn Collector>, shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { collector, shared, reads: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Has the source read, or joins those for whom it will be.
+    fn ask(self: &Arc<Self>, query: Query, deadline: Deadline) -> Waiting<'_> {
+        let since = Instant::now();
+        let mut reads = lock(&self.reads);
+        let (number, is_vain) = (reads.begun.saturating_add(1), reads.is_overdue());
+        let results = reads.results(query);
+        results.waiting = results.waiting.saturating_add(1);
+        if !is_vain {
+            results.wanted = results.wanted.max(Some(deadline));
+        }
+        let starts = reads.running.is_none();
+        if starts {
+            reads.running = Some(deadline.max(Deadline::within(OVERDUE)));
+        }
+        drop(reads);
+        if starts {
+            self.start();
+        }
+        Waiting { source: self, query, since, number, is_vain }
+    }
+
+    /// Reads on a thread of its own, again and again while somebody waits.
+    fn start(self: &Arc<Self>) {
+        let spawn = || {
+            let source = Arc::clone(self);
+            let run = move || while source.read_next() {};
+            thread::Builder::new().name("read".into()).stack_size(STACK).spawn(run)
+        };
+        // Where the system has no thread to give it reads here.
+        while spawn().is_err() && self.read_next() {}
+    }
+
+    /// Reads for those who wait; whether somebody did.
+    fn read_next(&self) -> bool {
+        let Some((number, metrics, sessions)) = lock(&self.reads).begin() else { return false };
+        for (query, deadline) in [(Query::Metrics, metrics), (Query::Sessions, sessions)] {
+            if let Some(deadline) = deadline {
+                let outcome = self.read(query, deadline);
+                self.publish(number, query, outcome);
+            }
+        }
+        true
+    }
+
+    fn read(&self, query: Query, deadline: Deadline) -> Outcome {
+        let is_hasty = deadline.left("").map_or(true, |left| left < LEAST_TIME);
+        let outcome = self.collect(query, deadline);
+        self.shared.status.note(&self.collector, query, &outcome, is_hasty);
+        outcome
+    }
+
+    /// Collects, and takes memory for what came of it; where there is none it is let go at once.
+    fn collect(&self, query: Query, deadline: Deadline) -> Outcome {
+        let (started, terms, reservation) = (Instant::now(), *lock(&self.shared.terms), self.shared.memory.reserve());
+        let mut report = Report::on(terms);
+        match query {
+            Query::Metrics => self.collector.collect(deadline, &mut report),
+            Query::Sessions => self.collector.sessions(deadline, &mut report),
+        }
+        let most = terms.most_series.unwrap_or(usize::MAX);
+        let unlisted = report.sessions.len().saturating_sub(most);
+        report.sessions.truncate(most);
+        let mut sessions: Vec<Session> =
+            report.sessions.into_iter().map(|session| session.shown(terms.identities)).collect();
+        sessions.shrink_to_fit();
+        let size = sessions.iter().map(Session::size).fold(report.exposition.size(), usize::saturating_add);
+        let fits = reservation.grow(size) || self.is_alone(query) && reservation.grow_anyway(size);
+        if !fits {
+            (report.exposition, sessions) = Default::default();
+        }
+        let ended = Instant::now();
+        Outcome {
+            name: self.collector.name(),
+            exposition: Arc::new(report.exposition),
+            sessions,
+            unlisted,
+            targets: report.targets,
+            notices: report.notices,
+            taken: ended.saturating_duration_since(started),
+            fits,
+            ended,
+            is_late: deadline.is_over_by(OVERDUE),
+            size: if fits { size } else { 0 },
+            _reservation: reservation,
+        }
+    }
+
+    /// Whether no earlier result is in memory: the only one of its source finds room however large it is.
+    fn is_alone(&self, query: Query) -> bool {
+        let mut reads = lock(&self.reads);
+        let results = reads.results(query);
+        // What nobody has taken yet makes room.
+        let last = results.last.take();
+        drop(reads);
+        drop(last);
+        lock(&self.reads).results(query).held.iter().all(|outcome| outcome.strong_count() == 0)
+    }
+
+    fn publish(&self, number: u64, query: Query, outcome: Outcome) {
+        let outcome = Arc::new(outcome);
+        let mut reads = lock(&self.reads);
+        let results = reads.results(query);
+        results.held.retain(|outcome| outcome.strong_count() > 0);
+        results.held.push(Arc::downgrade(&outcome));
+        let before = if results.waiting > 0 { results.last.replace((number, outcome)) } else { None };
+        drop(reads);
+        self.changed.notify_all();
+        // Not under the lock: it may be many megabytes.
+        drop(before);
+    }
+
+    /// What the source says of itself where its time is over.
+    fn no_answer(&self, query: Query) -> Outcome {
+        self.collect(query, Deadline::within(Duration::ZERO))
+    }
+
+    /// Notes that a read does not come back, once.
+    fn note_overdue(&self) {
+        let mut reads = lock(&self.reads);
+        if !reads.is_overdue() || reads.noted_overdue == reads.begun {
+            return;
+        }
+        reads.noted_overdue = reads.begun;
+        drop(reads);
+        let outcome = self.no_answer(Query::Metrics);
+        self.shared.status.note(&self.collector, Query::Metrics, &outcome, false);
+    }
+}
+
+impl Reads {
+    fn results(&mut self, query: Query) -> &mut Results {
+        match query {
+            Query::Metrics => &mut self.metrics,
+            Query::Sessions => &mut self.sessions,
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.running.is_some_and(|deadline| deadline.is_over_by(OVERDUE))
+    }
+
+    /// Begins the next read: its number, and for each query the deadline, absent where nobody waits for it any more.
+    /// With none at all nothing runs from here on.
+    fn begin(&mut self) -> Option<(u64, Option<Deadline>, Option<Deadline>)> {
+        let mut take = |query| self.results(query).wanted.take().filter(|deadline| !deadline.is_over());
+        let (metrics, sessions) = (take(Query::Metrics), take(Query::Sessions));
+        self.running = metrics.max(sessions);
+        self.running?;
+        self.begun = self.begun.saturating_add(1);
+        Some((self.begun, metrics, sessions))
+    }
+}
+
+impl Waiting<'_> {
+    /// What the source brought: the result of the first read that began since this waits or, where that does not end
+    /// in time, of one that ended meanwhile. With neither the source has not answered for all that time.
+    fn outcome(self, deadline: Deadline) -> Arc<Outcome> {
+        let found = self.wait(deadline);
+        if found.is_none() {
+            self.source.note_overdue();
+        }
+        found.unwrap_or_else(|| Arc::new(self.source.no_answer(self.query)))
+    }
+
+    fn wait(&self, deadline: Deadline) -> Option<Arc<Outcome>> {
+        let mut reads = lock(&self.source.reads);
+        loop {
+            let last = reads.results(self.query).last.as_ref();
+            if let Some((_, outcome)) = last.filter(|(number, _)| *number >= self.number) {
+                return Some(Arc::clone(outcome));
+            }
+            let left = deadline.left("").ok().filter(|_| !self.is_vain);
+            let Some(left) = left else {
+                let meanwhile = last.filter(|(_, outcome)| outcome.ended >= self.since && !outcome.is_late);
+                return meanwhile.map(|(_, outcome)| Arc::clone(outcome));
+            };
+            reads = self.sleep(reads, left);
+        }
+    }
+
+    fn sleep<'r>(&self, reads: MutexGuard<'r, Reads>, time: Duration) -> MutexGuard<'r, Reads> {
+        self.source.changed.wait_timeout(reads, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Drop for Waiting<'_> {
+    /// The last one takes the result with it: nothing is kept while nobody asks.
+    fn drop(&mut self) {
+        let mut reads = lock(&self.source.reads);
+        let results = reads.results(self.query);
+        results.waiting = results.waiting.saturating_sub(1);
+        let last = if results.waiting == 0 { results.last.take() } else { None };
+        drop(reads);
+        drop(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A collector whose reads begin and end when a test says so.
+    struct Stub {
+        /// Tells that a read has begun.
+        begun: Sender<Query>,
+        /// What the read brings: the number in its only target's name, or why there is nothing.
+        end: Mutex<Receiver<Result<u32, Error>>>,
+    }
+
+    impl Stub {
+        fn read(&self, query: Query, deadline: Deadline, report: &mut Report) {
+            let thing = || Error::TimedOut { thing: "/stub".into() };
+            if deadline.is_over() {
+                report.target("/stub", Err::<(), _>(thing()));
+                return;
+            }
+            self.begun.send(query).expect("the test listens");
+            let result = lock(&self.end).recv().expect("the test goes on");
+            let name = result.as_ref().map_or("/stub".into(), u32::to_string);
+            report.target(name, result);
+        }
+    }
+
+    impl Collector for Stub {
+        fn name(&self) -> &'static str {
+            "stub"
+        }
+
+        fn targets(&self) -> Vec<String> {
+            vec!["/stub".into()]
+        }
+
+        fn collect(&self, deadline: Deadline, report: &mut Report) {
+            self.read(Query::Metrics, deadline, report);
+        }
+
+        fn sessions(&self, deadline: Deadline, report: &mut Report) {
+            self.read(Query::Sessions, deadline, report);
+        }
+    }
+
+    /// A source whose reads the test leads.
+    struct Led {
+        source: Arc<Source>,
+        begun: Receiver<Query>,
+        end: Sender<Result<u32, Error>>,
+    }
+
+    impl Led {
+        fn new() -> Self {
+            let (begun, begins) = mpsc::channel();
+            let (end, ends) = mpsc::channel();
+            let collector: Arc<dyn Collector> = Arc::new(Stub { begun, end: Mutex::new(ends) });
+            let shared =
+                Shared { status: Status::default(), memory: MemoryBudget::new(1 << 20), terms: Mutex::default() };
+            shared.status.watch(vec![Arc::clone(&collector)]);
+            Self { source: Source::new(collector, Arc::new(shared)), begun: begins, end }
+        }
+
+        /// A request on a thread of its own, which is known to wait when this returns; it gives the target's name.
+        fn ask(&self, query: Query, time: Duration) -> thread::JoinHandle<String> {
+            let before = lock(&self.source.reads).results(query).waiting;
+            let source = Arc::clone(&self.source);
+            let asking = thread::spawn(move || {
+                let outcomes = gather(&[source], query, Times::within(time, Duration::ZERO));
+                let (name, result) = outcomes.first().and_then(|outcome| outcome.targets.first()).expect("a target");
+                result.as_ref().map_or_else(ToString::to_string, |()| name.clone())
+            });
+            while lock(&self.source.reads).results(query).waiting == before && !asking.is_finished() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            asking
+        }
+
+        fn begins(&self) -> Query {
+            self.begun.recv_timeout(LONG).expect("a read begins")
+        }
+
+        fn ends(&self, result: Result<u32, Error>) {
+            self.end.send(result).expect("a read is under way");
+        }
+
+        /// Waits until no thread reads.
+        fn is_idle(&self) -> bool {
+            while lock(&self.source.reads).running.is_some() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            self.begun.try_recv().is_err()
+        }
+    }
+
+    fn slow() -> Error {
+        Error::TimedOut { thing: "/stub".into() }
+    }
+
+    #[test]
+    fn all_who_come_while_a_read_runs_get_the_next_one_and_nobody_a_third() {
+        let led = Led::new();
+        let first = led.ask(Query::Metrics, LONG);
+        assert_eq!(led.begins(), Query::Metrics);
+        let crowd: Vec<_> = (0..30).map(|_| led.ask(Query::Metrics, LONG)).collect();
+        led.ends(Ok(1));
+        assert_eq!(first.join().unwrap(), "1", "it waits for its own read only");
+        led.begins();
+        assert!(crowd.iter().all(|asking| !asking.is_finished()), "what began before they came is not theirs");
+        let late: Vec<_> = (0..30).map(|_| led.ask(Query::Metrics, LONG)).collect();
+        led.ends(Ok(2));
+        assert!(crowd.into_iter().all(|asking| asking.join().unwrap() == "2"));
+        led.begins();
+        led.ends(Ok(3));
+        assert!(late.into_iter().all(|asking| asking.join().unwrap() == "3"));
+        assert!(led.is_idle(), "three reads for 61 requests");
+        let reads = lock(&led.source.reads);
+        assert!(reads.metrics.last.is_none() && reads.metrics.held.iter().all(|held| held.strong_count() == 0));
+    }
+
+    #[test]
+    fn metrics_and_sessions_that_are_asked_for_together_are_one_read() {
+        let led = Led::new();
+        let first = led.ask(Query::Sessions, LONG);
+        assert_eq!(led.begins(), Query::Sessions);
+        let both = [Query::Sessions, Query::Metrics, Query::Sessions].map(|query| led.ask(query, LONG));
+        led.ends(Ok(1));
+        assert_eq!(first.join().unwrap(), "1");
+        assert_eq!(led.begins(), Query::Metrics, "metrics come first");
+        let next = led.ask(Query::Metrics, LONG);
+        led.ends(Ok(2));
+        assert_eq!(led.begins(), Query::Sessions);
+        led.ends(Ok(3));
+        assert_eq!(both.map(|asking| asking.join().unwrap()), ["3", "2", "3"]);
+        led.begins();
+        led.ends(Ok(4));
+        assert_eq!(next.join().unwrap(), "4");
+        assert!(led.is_idle());
+    }
+
+    #[test]
+    fn whoever_can_not_wait_for_the_next_read_gets_the_one_that_ended_meanwhile() {
+        let led = Led::new();
+        let first = led.ask(Query::Metrics, LONG);
+        led.begins();
+        let impatient = led.ask(Query::Metrics, Duration::from_millis(300));
+        let patient = led.ask(Query::Metrics, LONG);
+        led.ends(Ok(1));
+        led.begins();
+        assert_eq!((first.join().unwrap().as_str(), impatient.join().unwrap().as_str()), ("1", "1"));
+        led.ends(Ok(2));
+        assert_eq!(patient.join().unwrap(), "2");
+    }
+
+    #[test]
+    fn waiting_in_vain_says_nothing_about_the_source_and_a_read_in_vain_does() {
+        let led = Led::new();
+        let patient = led.ask(Query::Metrics, LONG);
+        led.begins();
+        let impatient = led.ask(Query::Metrics, Duration::from_millis(20));
+        assert_eq!(impatient.join().unwrap(), slow().to_string(), "in its time there was no answer");
+        assert_eq!(led.source.shared.status.trouble(), None);
+        led.ends(Err(slow()));
+        assert_eq!(patient.join().unwrap(), slow().to_string());
+        assert_eq!(led.source.shared.status.trouble(), Some(slow()));
+        assert!(led.is_idle(), "nobody waits any more for the read that was to come");
+    }
+
+    #[test]
+    fn a_read_that_does_not_come_back_costs_one_thread_and_nobody_waits_for_it() {
+        let led = Led::new();
+        let stuck = led.ask(Query::Metrics, Duration::from_millis(20));
+        led.begins();
+        assert_eq!(stuck.join().unwrap(), slow().to_string());
+        assert_eq!(led.source.shared.status.trouble(), None, "it may only be a little late");
+        while !lock(&led.source.reads).is_overdue() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        for query in [Query::Metrics, Query::Sessions, Query::Metrics] {
+            assert_eq!(led.ask(query, LONG).join().unwrap(), slow().to_string(), "at once");
+        }
+        assert_eq!(led.source.shared.status.trouble(), Some(slow()));
+        led.ends(Ok(1));
+        assert!(led.is_idle(), "no other read has begun");
+        let next = led.ask(Query::Metrics, LONG);
+        led.begins();
+        led.ends(Ok(2));
+        assert_eq!(next.join().unwrap(), "2", "it came back");
+    }
+}

@@ -1,0 +1,237 @@
+//! The log: one line on the standard error for each message, `[WARN] what happened`.
+//!
+//! Whoever logs never waits: lines go into a queue, and a thread that lives while there are some writes them. A standard
+//! error that takes nothing (a pipe that nobody reads, a log daemon that hangs) holds that thread; what the queue has no
+//! room for is dropped and counted.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::source::{clock, stderr};
+use crate::text::printable;
+
+/// The most lines that wait to be written.
+const MOST_LINES: usize = 256;
+
+/// The longest line, in bytes: so much goes through a pipe in one piece (`PIPE_BUF`, pipe(7)).
+const LONGEST: usize = 4096;
+
+/// How long the end of the process waits for what was logged.
+const LAST_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Nothing deep is called here.
+const STACK: usize = 64 * 1024;
+
+/// Takes messages up to a level; lines have the time where a person reads them, service managers add their own.
+struct Logger {
+    level: LevelFilter,
+    is_terminal: bool,
+}
+
+/// Lines on their way out.
+struct Queue {
+    /// Writes a line, and may wait for ever.
+    write: fn(&str) -> io::Result<()>,
+    /// Whether a line can be written without waiting, as far as the system says.
+    is_ready: fn() -> bool,
+    state: Mutex<State>,
+    /// Nothing is to be written any more.
+    is_done: Condvar,
+}
+
+struct State {
+    lines: VecDeque<String>,
+    is_writing: bool,
+    dropped: usize,
+}
+
+static QUEUE: Queue = Queue::new(stderr::write, stderr::is_ready);
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            QUEUE.push(line(record, self.is_terminal));
+        }
+    }
+
+    /// Waits until all is written, but no longer than a moment.
+    fn flush(&self) {
+        QUEUE.wait(LAST_PATIENCE);
+    }
+}
+
+/// From here on messages up to `level` are written.
+pub fn start(level: LevelFilter) {
+    let logger = Logger { level, is_terminal: io::stderr().is_terminal() };
+    // It fails only where a logger is set already, and none is.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// How many lines were dropped so far.
+pub fn dropped() -> usize {
+    QUEUE.state().dropped
+}
+
+impl Queue {
+    const fn new(write: fn(&str) -> io::Result<()>, is_ready: fn() -> bool) -> Self {
+        let state = State { lines: VecDeque::new(), is_writing: false, dropped: 0 };
+        Self { write, is_ready, state: Mutex::new(state), is_done: Condvar::new() }
+    }
+
+    /// Has a line written, soon; where too many wait it is dropped.
+    fn push(&'static self, line: String) {
+        let mut state = self.state();
+        if state.lines.len() >= MOST_LINES {
+            state.dropped = state.dropped.saturating_add(1);
+            return;
+        }
+        state.lines.push_back(line);
+        if std::mem::replace(&mut state.is_writing, true) {
+            return;
+        }
+        drop(state);
+        if stderr::without_signals(|| {
+            thread::Builder::new().name("log".into()).stack_size(STACK).spawn(|| self.write_all(|| true))
+        })
+        .is_err()
+        {
+            // Where the system has no thread to give, only what needs no waiting is written.
+            self.write_all(self.is_ready);
+        }
+    }
+
+    /// Writes what waits, where it may, and drops what it may not.
+    fn write_all(&self, may_write: impl Fn() -> bool) {
+        let mut state = self.state();
+        while let Some(line) = state.lines.pop_front() {
+            drop(state);
+            let is_written = may_write() && (self.write)(&line).is_ok();
+            state = self.state();
+            state.dropped = state.dropped.saturating_add(usize::from(!is_written));
+        }
+        state.lines.shrink_to_fit();
+        state.is_writing = false;
+        self.is_done.notify_all();
+    }
+
+    /// Waits until nothing is to be written, but no longer than `patience`.
+    fn wait(&self, patience: Duration) {
+        drop(self.is_done.wait_timeout_while(self.state(), patience, |state| state.is_writing));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A whole line, so that it reaches the standard error in one write and no other comes between its parts.
+fn line(record: &Record<'_>, with_time: bool) -> String {
+    // What a peer chose can be in a message: it stays in its line and out of the terminal's controls.
+    let text = printable(&record.args().to_string().replace('\n', " "));
+    let level = record.level();
+    let mut line = match clock::local(clock::now()).filter(|_| with_time) {
+        Some(time) => format!("{time} [{level}] {text}"),
+        None => format!("[{level}] {text}"),
+    };
+    if line.len() >= LONGEST {
+        let end = (0..LONGEST).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
+        line.truncate(end);
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_level_and_for_people_the_time() {
+        let record = |with_time| {
+            line(&Record::builder().level(log::Level::Warn).args(format_args!("it's {}", "down")).build(), with_time)
+        };
+        assert_eq!(record(false), "[WARN] it's down\n");
+        let evil = Record::builder().level(log::Level::Warn).args(format_args!("a\n\u{1b}[31mb\u{202e}")).build();
+        assert_eq!(line(&evil, false), "[WARN] a \u{fffd}[31mb\u{fffd}\n");
+        let line = record(true);
+        assert!(line.starts_with("20") && line.get(19..) == Some(" [WARN] it's down\n"), "{line:?}");
+    }
+
+    #[test]
+    fn a_message_neither_ends_its_line_nor_moves_the_cursor() {
+        let text = line(
+            &Record::builder().level(log::Level::Info).args(format_args!("a\n[WARN] b\u{1b}[2J\r")).build(),
+            false,
+        );
+        assert_eq!(text, "[INFO] a [WARN] b\u{fffd}[2J\u{fffd}\n");
+    }
+
+    #[test]
+    fn a_line_is_no_longer_than_what_a_pipe_takes_at_once() {
+        for letter in ["x", "ü", "\u{1f600}"] {
+            let long = letter.repeat(5000);
+            let text = line(&Record::builder().level(log::Level::Warn).args(format_args!("{long}")).build(), false);
+            assert!(text.len() <= LONGEST && text.len() > LONGEST - 4 && text.ends_with(&format!("{letter}\n")));
+        }
+    }
+
+    #[test]
+    fn whoever_logs_never_waits_and_what_nobody_takes_is_counted() {
+        static GATE: Mutex<()> = Mutex::new(());
+        static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn write(line: &str) -> io::Result<()> {
+            drop(GATE.lock());
+            if line == "broken" {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            TAKEN.lock().unwrap().push(line.into());
+            Ok(())
+        }
+        static QUEUE: Queue = Queue::new(write, || true);
+        let shut = GATE.lock().unwrap();
+        let lines = MOST_LINES + 20;
+        (0..lines).for_each(|number| QUEUE.push(number.to_string()));
+        // One may be with the thread that is held.
+        let dropped = QUEUE.state().dropped;
+        assert!(dropped == 19 || dropped == 20, "{dropped}");
+        QUEUE.wait(Duration::from_millis(1));
+        assert!(QUEUE.state().is_writing, "the end of the process waits for a moment only");
+        drop(shut);
+        QUEUE.wait(Duration::from_secs(60));
+        let taken = TAKEN.lock().unwrap().len();
+        assert_eq!(taken + dropped, lines);
+        QUEUE.push("broken".into());
+        QUEUE.push("last".into());
+        QUEUE.wait(Duration::from_secs(60));
+        assert_eq!(TAKEN.lock().unwrap().last().map(String::as_str), Some("last"));
+        assert_eq!(QUEUE.state().dropped, dropped + 1);
+    }
+
+    #[test]
+    fn without_a_thread_only_what_needs_no_waiting_is_written() {
+        static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn write(line: &str) -> io::Result<()> {
+            TAKEN.lock().unwrap().push(line.into());
+            Ok(())
+        }
+        static QUEUE: Queue = Queue::new(write, || false);
+        let fill = || QUEUE.state().lines.extend(["a".to_owned(), "b".to_owned()]);
+        fill();
+        QUEUE.write_all(QUEUE.is_ready);
+        assert_eq!((QUEUE.state().dropped, TAKEN.lock().unwrap().len()), (2, 0));
+        fill();
+        QUEUE.write_all(|| true);
+        assert_eq!((QUEUE.state().dropped, TAKEN.lock().unwrap().len()), (2, 2));
+    }
+}
