@@ -53,7 +53,7 @@ class Expected(dict):
 
     def __init__(self, before, after):
         super().__init__()
-        self.add("strongswan_sessions_total", {}, len(before))
+        self.add("strongswan_sessions_total", {}, sum(sa.state in IKE_UP for sa in before))
         self.add("strongswan_number_of_ikes_connected", {}, len(before))
         for sa, later in zip(before, after):
             self.ike(sa, later)
