@@ -20,10 +20,10 @@ use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::{self, OpenVpn};
 use gateway_exporter::sockets::rule::{Rule, Spec};
 use gateway_exporter::sockets::{self, Sockets};
-use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{self, StrongSwan};
+use gateway_exporter::sys::socket::Address;
 use gateway_exporter::text::Text;
 
 use counting::{Count, counted};
