@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use gateway_exporter::cli::{FLAGS, Flag};
-use gateway_exporter::config::LOOKED_FOR;
 use gateway_exporter::self_metrics;
+use gateway_exporter::sources;
 
 const ABOUT: &str = "\
 .SH DESCRIPTION
@@ -92,7 +92,7 @@ pub(crate) fn print() -> String {
          .SH SYNOPSIS\n.B gateway\\-exporter\n.RI [ flags ]\n{ABOUT}",
         self_metrics::VERSION
     );
-    for (source, places) in LOOKED_FOR {
+    for (source, places) in sources::looked_for() {
         let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(source), escaped(places));
     }
     page.push_str(".SH OPTIONS\nOne dash or two, and a value behind \"=\" or a space.\n");
