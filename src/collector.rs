@@ -1,4 +1,4 @@
-//! What a house must offer: its name, what it watches, and how to collect it in time.
+//! What a source must offer: its name, what it watches, and how to collect it in time.
 
 use std::any::Any;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::expo::{Exposition, Terms};
+use crate::exposition::{Exposition, Options};
 use crate::session::Session;
 
 /// One watched source.
@@ -44,63 +44,63 @@ pub enum Notice {
     /// A file that is rewritten all the time was not for so long.
     Stale {
         /// The file.
-        thing: String,
+        subject: String,
         /// Its age in seconds.
         age: i64,
     },
     /// A file was moved away while a daemon had it open, and is written to under its new name.
     Rotated {
         /// The file as the daemon opened it.
-        thing: String,
+        subject: String,
         /// What it is called now.
         file: String,
     },
     /// No file matches a pattern.
     NoMatch {
         /// The pattern.
-        thing: String,
+        subject: String,
     },
     /// A daemon does not do a command, for want of a plugin.
     Unknown {
         /// The daemon's address.
-        thing: String,
+        subject: String,
         /// The command.
         command: &'static str,
     },
     /// A rule that nothing can ever match.
-    Never {
+    UnmatchableRule {
         /// The rule's name.
-        thing: String,
+        subject: String,
         /// Why not.
-        flaw: Flaw,
+        error: RuleError,
     },
 }
 
 impl Notice {
     /// The file, pattern, address or rule.
-    pub fn thing(&self) -> &str {
+    pub fn subject(&self) -> &str {
         match self {
-            Self::Stale { thing, .. }
-            | Self::Rotated { thing, .. }
-            | Self::NoMatch { thing }
-            | Self::Unknown { thing, .. }
-            | Self::Never { thing, .. } => thing,
+            Self::Stale { subject, .. }
+            | Self::Rotated { subject, .. }
+            | Self::NoMatch { subject }
+            | Self::Unknown { subject, .. }
+            | Self::UnmatchableRule { subject, .. } => subject,
         }
     }
 }
 
 /// What is wrong with a rule, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flaw {
+pub struct RuleError {
     /// Why nothing can match.
     pub why: &'static str,
     /// What to write instead.
-    pub remedy: &'static str,
+    pub fix: &'static str,
 }
 
 impl Report {
     /// A report whose families stand on these terms.
-    pub fn on(terms: Terms) -> Self {
+    pub fn on(terms: Options) -> Self {
         Self { exposition: Exposition::on(terms), ..Self::default() }
     }
 
@@ -127,10 +127,10 @@ impl Deadline {
     }
 
     /// The time that is left, or the error that says whose time is up.
-    pub fn left(self, thing: &str) -> Result<Duration, Error> {
+    pub fn left(self, subject: &str) -> Result<Duration, Error> {
         match self.0.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
-            _ => Err(Error::TimedOut { thing: thing.into() }),
+            _ => Err(Error::TimedOut { subject: subject.into() }),
         }
     }
 
@@ -154,7 +154,7 @@ impl Deadline {
 /// What only one scrape at a time may have, such as a command that must not run twice at once;
 /// waiting for it ends at the deadline.
 #[derive(Debug)]
-pub struct Turn<T> {
+pub struct DeadlineMutex<T> {
     value: Mutex<Option<T>>,
     free: Condvar,
 }
@@ -162,24 +162,24 @@ pub struct Turn<T> {
 /// A turn that was taken; it ends when this is dropped.
 #[must_use = "the turn ends when this is dropped"]
 pub struct Taken<'a, T: Default> {
-    turn: &'a Turn<T>,
+    turn: &'a DeadlineMutex<T>,
     value: T,
 }
 
-impl<T: Default> Turn<T> {
+impl<T: Default> DeadlineMutex<T> {
     /// A turn that nobody has.
     pub const fn new(value: T) -> Self {
         Self { value: Mutex::new(Some(value)), free: Condvar::new() }
     }
 
-    /// Waits for the turn; the error names `thing`, which the turn is for.
-    pub fn take(&self, deadline: Deadline, thing: &str) -> Result<Taken<'_, T>, Error> {
+    /// Waits for the turn; the error names `subject`, which the turn is for.
+    pub fn take(&self, deadline: Deadline, subject: &str) -> Result<Taken<'_, T>, Error> {
         let mut place = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(value) = place.take() {
                 return Ok(Taken { turn: self, value });
             }
-            let left = deadline.left(thing)?;
+            let left = deadline.left(subject)?;
             (place, _) = self.free.wait_timeout(place, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -213,46 +213,46 @@ pub enum Error {
     /// There is no such file, socket or command.
     NotFound {
         /// The path, address or command.
-        thing: String,
+        subject: String,
     },
     /// The system refused access.
     Denied {
         /// The path, address or command.
-        thing: String,
+        subject: String,
     },
     /// Nobody listens there.
-    Deaf {
+    NotListening {
         /// The path or address.
-        thing: String,
+        subject: String,
     },
     /// Somebody else listens there.
-    Taken {
+    AddressInUse {
         /// The address.
-        thing: String,
+        subject: String,
     },
     /// The system said no for another reason.
     Io {
         /// The path, address or command.
-        thing: String,
+        subject: String,
         /// What the system said.
         why: String,
     },
     /// No answer within the scrape's deadline.
     TimedOut {
         /// The path, address or command.
-        thing: String,
+        subject: String,
     },
     /// More than we are willing to read.
     TooLong {
         /// The path, address or command.
-        thing: String,
+        subject: String,
         /// The most that is read, in bytes.
         limit: usize,
     },
     /// More entries than we are willing to keep.
     TooMany {
         /// The path, address or command.
-        thing: String,
+        subject: String,
         /// The most entries that are kept.
         limit: usize,
         /// What they are, in the plural.
@@ -261,7 +261,7 @@ pub enum Error {
     /// Not what the format allows.
     Malformed {
         /// The path, address or command.
-        thing: String,
+        subject: String,
         /// What should have stood there.
         expected: &'static str,
         /// Where, in bytes from the start of the message or file.
@@ -270,40 +270,40 @@ pub enum Error {
     /// The source answered, and its answer is no.
     Refused {
         /// The path, address or command.
-        thing: String,
+        subject: String,
         /// What it said.
         why: String,
     },
 }
 
 impl Error {
-    /// What the system's error means for `thing`.
-    pub fn io(thing: &str, error: &io::Error) -> Self {
-        let thing = thing.to_owned();
+    /// What the system's error means for `subject`.
+    pub fn io(subject: &str, error: &io::Error) -> Self {
+        let subject = subject.to_owned();
         match error.kind() {
-            io::ErrorKind::NotFound => Self::NotFound { thing },
-            io::ErrorKind::PermissionDenied => Self::Denied { thing },
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut { thing },
-            io::ErrorKind::ConnectionRefused => Self::Deaf { thing },
-            io::ErrorKind::AddrInUse => Self::Taken { thing },
-            io::ErrorKind::UnexpectedEof => Self::Io { thing, why: "closed by the other side".into() },
-            _ => Self::Io { thing, why: lower_first(&plain(error)) },
+            io::ErrorKind::NotFound => Self::NotFound { subject },
+            io::ErrorKind::PermissionDenied => Self::Denied { subject },
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut { subject },
+            io::ErrorKind::ConnectionRefused => Self::NotListening { subject },
+            io::ErrorKind::AddrInUse => Self::AddressInUse { subject },
+            io::ErrorKind::UnexpectedEof => Self::Io { subject, why: "closed by the other side".into() },
+            _ => Self::Io { subject, why: lower_first(&plain(error)) },
         }
     }
 
     /// The path, address or command.
-    pub fn thing(&self) -> &str {
+    pub fn subject(&self) -> &str {
         match self {
-            Self::NotFound { thing }
-            | Self::Denied { thing }
-            | Self::Deaf { thing }
-            | Self::Taken { thing }
-            | Self::Io { thing, .. }
-            | Self::TimedOut { thing }
-            | Self::TooLong { thing, .. }
-            | Self::TooMany { thing, .. }
-            | Self::Malformed { thing, .. }
-            | Self::Refused { thing, .. } => thing,
+            Self::NotFound { subject }
+            | Self::Denied { subject }
+            | Self::NotListening { subject }
+            | Self::AddressInUse { subject }
+            | Self::Io { subject, .. }
+            | Self::TimedOut { subject }
+            | Self::TooLong { subject, .. }
+            | Self::TooMany { subject, .. }
+            | Self::Malformed { subject, .. }
+            | Self::Refused { subject, .. } => subject,
         }
     }
 }
@@ -327,16 +327,16 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound { thing } => write!(out, "{thing}: not found"),
-            Self::Denied { thing } => write!(out, "{thing}: permission denied"),
-            Self::Deaf { thing } => write!(out, "{thing}: connection refused"),
-            Self::Taken { thing } => write!(out, "{thing}: address already in use"),
-            Self::Io { thing, why } | Self::Refused { thing, why } => write!(out, "{thing}: {why}"),
-            Self::TimedOut { thing } => write!(out, "{thing}: no answer in time"),
-            Self::TooLong { thing, limit } => write!(out, "{thing}: more than {limit} bytes"),
-            Self::TooMany { thing, limit, what } => write!(out, "{thing}: more than {limit} {what}"),
-            Self::Malformed { thing, expected, offset } => {
-                write!(out, "{thing}: expected {expected} at byte {offset}")
+            Self::NotFound { subject } => write!(out, "{subject}: not found"),
+            Self::Denied { subject } => write!(out, "{subject}: permission denied"),
+            Self::NotListening { subject } => write!(out, "{subject}: connection refused"),
+            Self::AddressInUse { subject } => write!(out, "{subject}: address already in use"),
+            Self::Io { subject, why } | Self::Refused { subject, why } => write!(out, "{subject}: {why}"),
+            Self::TimedOut { subject } => write!(out, "{subject}: no answer in time"),
+            Self::TooLong { subject, limit } => write!(out, "{subject}: more than {limit} bytes"),
+            Self::TooMany { subject, limit, what } => write!(out, "{subject}: more than {limit} {what}"),
+            Self::Malformed { subject, expected, offset } => {
+                write!(out, "{subject}: expected {expected} at byte {offset}")
             }
         }
     }
@@ -366,11 +366,11 @@ mod tests {
 
     #[test]
     fn a_turn_is_one_at_a_time_and_waiting_ends_at_the_deadline() {
-        let turn = Turn::new(7);
+        let turn = DeadlineMutex::new(7);
         let taken = turn.take(Deadline::within(Duration::ZERO), "x").ok();
         assert_eq!(taken.as_deref(), Some(&7), "a free turn needs no waiting");
         let error = turn.take(Deadline::within(Duration::from_millis(50)), "x").err();
-        assert_eq!(error, Some(Error::TimedOut { thing: "x".into() }));
+        assert_eq!(error, Some(Error::TimedOut { subject: "x".into() }));
         std::thread::scope(|threads| {
             let waiting = threads.spawn(|| turn.take(Deadline::within(Duration::from_secs(5)), "x").is_ok());
             std::thread::sleep(Duration::from_millis(50));

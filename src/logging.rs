@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::source::{clock, stderr};
+use crate::sys::{clock, stderr};
 use crate::text::printable;
 
 /// The most lines that wait to be written.

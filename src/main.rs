@@ -15,11 +15,11 @@ use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::collector::Error;
 use gateway_exporter::config::load::{self, Loaded};
 use gateway_exporter::config::{Protection, Web};
-use gateway_exporter::doctor::{self, Finding, Verdict};
+use gateway_exporter::diagnosis::{self, Finding, Severity};
 use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
-use gateway_exporter::source::scene::Scene;
-use gateway_exporter::source::{c, command, file};
-use gateway_exporter::{logging, own};
+use gateway_exporter::sys::environment::Environment;
+use gateway_exporter::sys::{command, file, libc};
+use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -40,15 +40,15 @@ impl From<String> for Failure {
 }
 
 fn main() -> ExitCode {
-    c::give_memory_back();
-    c::say_faults();
+    libc::give_memory_back();
+    libc::say_faults();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help) => return say(&cli::help()),
         Ok(Command::HashPassword) => return hash_password(),
         Ok(Command::ListMetrics) => return say(&catalogue()),
         Ok(Command::Version) => {
-            let (version, revision, target) = (own::VERSION, own::REVISION, own::TARGET);
+            let (version, revision, target) = (self_metrics::VERSION, self_metrics::REVISION, self_metrics::TARGET);
             return say(&format!("gateway-exporter {version} (revision {revision}, {target})\n"));
         }
         Err(complaint) => {
@@ -239,29 +239,29 @@ fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     for address in &web.listen {
         match Listeners::open(slice::from_ref(address)) {
             Ok(listeners) => all.append(&mut findings(&listeners, &web)),
-            Err(error) => all.push(doctor::shut_door(address, &error, http::is_ours(address))),
+            Err(error) => all.push(diagnosis::failed_listener(address, &error, http::is_ours(address))),
         }
     }
     app.note_listeners(all);
     let findings = app.examine();
-    say(&format!("gateway-exporter {}, as {}, {origin}\n", own::VERSION, Scene::here().user));
+    say(&format!("gateway-exporter {}, as {}, {origin}\n", self_metrics::VERSION, Environment::current().user));
     refused.iter().for_each(|why| _ = say(&format!("{why}\n")));
     say("\n");
-    say(&doctor::print(&findings));
-    Ok(match doctor::summary(&findings).0 {
-        Verdict::Bad => ExitCode::from(DOWN),
+    say(&diagnosis::print(&findings));
+    Ok(match diagnosis::summary(&findings).0 {
+        Severity::Error => ExitCode::from(DOWN),
         _ => ExitCode::SUCCESS,
     })
 }
 
 /// What the doctor says of the addresses.
 fn findings(listeners: &Listeners, web: &Web) -> Vec<Finding> {
-    listeners.addresses().into_iter().map(|address| doctor::open_door(address, web.is_restricted())).collect()
+    listeners.addresses().into_iter().map(|address| diagnosis::open_listener(address, web.is_restricted())).collect()
 }
 
 /// Why an address can't be listened on, and what to do.
 fn not_listening(error: &Error) -> String {
-    doctor::shut_door(error.thing(), error, http::is_ours(error.thing())).in_one_line()
+    diagnosis::failed_listener(error.subject(), error, http::is_ours(error.subject())).in_one_line()
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.
@@ -368,7 +368,7 @@ fn announce_listeners(app: &App, listeners: &Listeners, web: &Web) {
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };
     log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
-    for open in found.into_iter().filter(|found| found.verdict == Verdict::Care && !web.open) {
+    for open in found.into_iter().filter(|found| found.verdict == Severity::Warning && !web.open) {
         log::warn!("{}; web: {{open: true}} says that this is meant", open.in_one_line());
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use serde::Serialize;
 
-use crate::identities::Identities;
+use crate::privacy::Identities;
 
 /// The Content-Type of [`json`].
 pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";

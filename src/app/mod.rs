@@ -11,11 +11,11 @@ use self::scrape::{Query, Shared};
 use self::status::Status;
 use crate::auth::Users;
 use crate::config::Config;
-use crate::doctor::{self, Finding};
-use crate::expo::{self, Group, Listed, Shape};
+use crate::diagnosis::{self, Finding};
+use crate::exposition::{self, Group, Listed, TableInfo};
 use crate::http::{FreeMemory, Reply};
 use crate::memory_budget::MemoryBudget;
-use crate::{ipsec, kernel, openvpn, own, sockets, strongswan};
+use crate::{ipsec, kernel, openvpn, self_metrics, sockets, strongswan};
 
 mod registry;
 mod routes;
@@ -74,7 +74,7 @@ impl App {
         let watch = lock(&self.registry.watch);
         let Some(settings) = &watch.config.sockets else { return Vec::new() };
         let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &Vec::new()));
-        notices.map(|notice| doctor::notice("sockets", &notice)).collect()
+        notices.map(|notice| diagnosis::notice("sockets", &notice)).collect()
     }
 
     /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
@@ -101,16 +101,16 @@ impl App {
 /// The catalogue of all families as Markdown: a heading and a table for each source.
 pub fn catalogue() -> String {
     let mut text = String::new();
-    let sources: [(&str, &[&dyn Shape]); 6] = [
+    let sources: [(&str, &[&dyn TableInfo]); 6] = [
         ("strongswan", strongswan::metrics::TABLES),
         ("ipsec", ipsec::metrics::TABLES),
         ("openvpn", openvpn::metrics::TABLES),
         ("sockets", sockets::metrics::TABLES),
         ("kernel", kernel::metrics::TABLES),
-        ("the exporter", own::TABLES),
+        ("the exporter", self_metrics::TABLES),
     ];
     for (source, tables) in sources {
-        let mut families: Vec<_> = tables.iter().flat_map(|table| expo::list(*table)).collect();
+        let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
         families.sort_by_key(|family| family.name);
         let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
         for Listed { name, kind, labels, help, group } in families {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::collector::{Collector, Deadline, Error, Report};
     use crate::http::{Credentials, Method, Request};
-    use crate::identities::Identities;
+    use crate::privacy::Identities;
     use crate::session::Session;
 
     /// A collector that does what a test wants.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn gone() -> Error {
-        Error::NotFound { thing: "/stub".into() }
+        Error::NotFound { subject: "/stub".into() }
     }
 
     fn request(target: &str) -> Request {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn whoever_is_hasty_says_nothing_about_a_source() {
-        let slow = Error::TimedOut { thing: "/stub".into() };
+        let slow = Error::TimedOut { subject: "/stub".into() };
         let app = app(vec![stub("a", Some(slow.clone()))]);
         let ask = |milliseconds| {
             let timeout = Some(Duration::from_millis(milliseconds));
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn what_turns_up_later_is_watched() {
         let socket = |name: &str| crate::strongswan::Settings {
-            socket: crate::source::socket::Address::Unix(name.into()),
+            socket: crate::sys::socket::Address::Unix(name.into()),
             gateway: "gateway".into(),
             identity: crate::strongswan::sa::Identity::default(),
             certificate_interval: Duration::ZERO,
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_reload_keeps_what_a_source_remembers_unless_its_settings_changed() {
-        let config = |text: &str| Config::parse(text, &crate::config::Surroundings::default()).expect("valid");
+        let config = |text: &str| Config::parse(text, &crate::config::Overrides::default()).expect("valid");
         let app = App::new(config("vici_socket: /a\novpnudpstatus: /b\n"), None, "/metrics".into());
         let named = |name: &str| {
             let sources = app.registry.known();
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn an_openvpn_server_beside_new_ones_keeps_its_totals() {
         let path = std::env::temp_dir().join(format!("gwx-app-{}.udp.status", std::process::id()));
-        let config = |text: String| Config::parse(&text, &crate::config::Surroundings::default()).expect("valid");
+        let config = |text: String| Config::parse(&text, &crate::config::Overrides::default()).expect("valid");
         let alone = format!("ovpnudpstatus: {}\n", path.display());
         let app = App::new(config(alone.clone()), None, "/metrics".into());
         let seen = || get(&app, "/metrics").1.contains("ovpn_bytes_in_total{client=\"ann_udp\"} 700\n");
@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn the_landing_page_and_a_reload_do_not_wait_for_each_other() {
         let config =
-            || Config::parse("ovpnudpstatus: /no/such\n", &crate::config::Surroundings::default()).expect("valid");
+            || Config::parse("ovpnudpstatus: /no/such\n", &crate::config::Overrides::default()).expect("valid");
         let app = App::new(config(), None, "/metrics".into());
         thread::scope(|threads| {
             threads.spawn(|| (0..500).for_each(|_| app.reload(config(), None)));

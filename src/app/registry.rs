@@ -13,8 +13,8 @@ use crate::ipsec::Ipsec;
 use crate::kernel::Kernel;
 use crate::openvpn::OpenVpn;
 use crate::sockets::Sockets;
-use crate::source::blocking;
 use crate::strongswan::StrongSwan;
+use crate::sys::blocking;
 
 /// Where the kernel's view of itself is mounted.
 const PROC: &str = "/proc";

@@ -8,12 +8,12 @@ use super::registry::Sources;
 use super::scrape::{Outcome, Query, Source, Times, gather};
 use super::{App, lock};
 use crate::auth::Auth;
-use crate::expo::{self, Exposition};
+use crate::exposition::{self, Exposition};
 use crate::http::{Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Session};
-use crate::source::{clock, usage};
-use crate::{logging, own};
+use crate::sys::{clock, usage};
+use crate::{logging, self_metrics};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Scrapes {
     }
 
     fn expose(&self, out: &mut Exposition) {
-        own::expose_requests(self.codes.iter().copied(), self.in_flight, out);
+        self_metrics::expose_requests(self.codes.iter().copied(), self.in_flight, out);
     }
 }
 
@@ -111,7 +111,7 @@ impl App {
 
     fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
         let has_sessions = !self.hides_sessions();
-        Frame { gateway, version: own::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
+        Frame { gateway, version: self_metrics::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
     }
 
     fn hides_sessions(&self) -> bool {
@@ -135,21 +135,21 @@ impl App {
             return full();
         }
         let mut all = Exposition::default();
-        own::expose_build(&mut all);
-        own::expose_log(logging::dropped(), &mut all);
+        self_metrics::expose_build(&mut all);
+        self_metrics::expose_log(logging::dropped(), &mut all);
         for outcome in &outcomes {
             for (target, result) in &outcome.targets {
-                own::expose_target(outcome.name, target, result.is_ok(), &mut all);
+                self_metrics::expose_target(outcome.name, target, result.is_ok(), &mut all);
             }
-            own::expose_duration(outcome.name, outcome.taken, &mut all);
-            own::expose_dropped(outcome.name, outcome.exposition.dropped(), &mut all);
+            self_metrics::expose_duration(outcome.name, outcome.taken, &mut all);
+            self_metrics::expose_dropped(outcome.name, outcome.exposition.dropped(), &mut all);
         }
         if with_own {
-            own::expose_usage(&usage::read(), &mut all);
+            self_metrics::expose_usage(&usage::read(), &mut all);
             lock(&self.scrapes).expose(&mut all);
         }
         let parts = iter::once(Arc::new(all)).chain(outcomes.iter().map(|outcome| Arc::clone(&outcome.exposition)));
-        Reply::stream(expo::CONTENT_TYPE, expo::encode(parts.collect())).keeping(outcomes)
+        Reply::stream(exposition::CONTENT_TYPE, exposition::encode(parts.collect())).keeping(outcomes)
     }
 
     fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {

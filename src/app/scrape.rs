@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::status::Status;
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
-use crate::expo::{Exposition, Terms};
+use crate::exposition::{Exposition, Options};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::session::Session;
 
@@ -51,7 +51,7 @@ pub(super) struct Times {
 pub(super) struct Shared {
     pub(super) status: Status,
     pub(super) memory: Arc<MemoryBudget>,
-    pub(super) terms: Mutex<Terms>,
+    pub(super) terms: Mutex<Options>,
 }
 
 /// One source, and the reads of it.
@@ -358,9 +358,9 @@ mod tests {
 
     impl Stub {
         fn read(&self, query: Query, deadline: Deadline, report: &mut Report) {
-            let thing = || Error::TimedOut { thing: "/stub".into() };
+            let subject = || Error::TimedOut { subject: "/stub".into() };
             if deadline.is_over() {
-                report.target("/stub", Err::<(), _>(thing()));
+                report.target("/stub", Err::<(), _>(subject()));
                 return;
             }
             self.begun.send(query).expect("the test listens");
@@ -439,7 +439,7 @@ mod tests {
     }
 
     fn slow() -> Error {
-        Error::TimedOut { thing: "/stub".into() }
+        Error::TimedOut { subject: "/stub".into() }
     }
 
     #[test]

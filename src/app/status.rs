@@ -11,10 +11,10 @@ use log::Level;
 use super::lock;
 use super::scrape::{Outcome, Query};
 use crate::collector::{Collector, Deadline, Error, Notice};
-use crate::doctor::{self, Finding};
-use crate::source::blocking;
-use crate::source::clock;
-use crate::source::scene::Scene;
+use crate::diagnosis::{self, Finding};
+use crate::sys::blocking;
+use crate::sys::clock;
+use crate::sys::environment::Environment;
 
 /// The shortest time between two lines of the log about one target.
 const QUIET: Duration = Duration::from_secs(60);
@@ -93,24 +93,24 @@ impl Status {
         let down =
             targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.trouble.clone()?)));
         let missing = absent.iter().map(|(source, tried)| {
-            let thing = (*tried).to_owned();
-            (*source, thing.clone(), Error::NotFound { thing })
+            let subject = (*tried).to_owned();
+            (*source, subject.clone(), Error::NotFound { subject })
         });
         let mut scenes = look_around(down.chain(missing).collect(), deadline).into_iter();
-        let mut scene = || scenes.next().unwrap_or_default();
+        let mut environment = || scenes.next().unwrap_or_default();
         let mut findings = Vec::new();
         for Target { source, name, trouble, since, .. } in targets {
-            let scene = if trouble.is_some() { scene() } else { Scene::default() };
-            let has_notice = notices.iter().any(|(noticed, notice)| *noticed == source && notice.thing() == name);
+            let environment = if trouble.is_some() { environment() } else { Environment::default() };
+            let has_notice = notices.iter().any(|(noticed, notice)| *noticed == source && notice.subject() == name);
             if trouble.is_some() || !has_notice {
-                findings.push((doctor::target(source, &name, trouble.as_ref(), &scene), Some(since)));
+                findings.push((diagnosis::target(source, &name, trouble.as_ref(), &environment), Some(since)));
             }
         }
         // What was noticed of a target that is down says less.
-        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.thing == notice.thing());
+        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.subject == notice.subject());
         let news = notices.iter().filter(|(_, notice)| !is_down(notice));
-        let news: Vec<_> = news.map(|(source, notice)| doctor::notice(source, notice)).collect();
-        let absent = absent.iter().map(|(source, tried)| doctor::absent(source, tried, &scene()));
+        let news: Vec<_> = news.map(|(source, notice)| diagnosis::notice(source, notice)).collect();
+        let absent = absent.iter().map(|(source, tried)| diagnosis::absent(source, tried, &environment()));
         for finding in news.into_iter().chain(absent).chain(listeners) {
             let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
             findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
@@ -120,15 +120,16 @@ impl Status {
 }
 
 /// What the machine says around each target that could not be read; nothing of any where it does not say it in time.
-fn look_around(targets: Vec<(&'static str, String, Error)>, deadline: Deadline) -> Vec<Scene> {
+fn look_around(targets: Vec<(&'static str, String, Error)>, deadline: Deadline) -> Vec<Environment> {
     if targets.is_empty() {
         return Vec::new();
     }
     let look = move || {
-        let scene = |(source, target, error): &(&'static str, String, Error)| Scene::around(source, target, error);
-        Ok(targets.iter().map(scene).collect())
+        let environment =
+            |(source, target, error): &(&'static str, String, Error)| Environment::inspect(source, target, error);
+        Ok(targets.iter().map(environment).collect())
     };
-    blocking::run("the surroundings of targets", deadline, look).unwrap_or_default()
+    blocking::run("the overrides of targets", deadline, look).unwrap_or_default()
 }
 
 impl Known {
@@ -162,10 +163,11 @@ impl Known {
     /// Keeps what a source noticed; what is new and can mean that something is down is worth a line.
     fn note_notices(&mut self, source: &'static str, notices: &[Notice], lines: &mut Vec<Line>) {
         for notice in notices {
-            let is_known = self.notices.iter().any(|(name, known)| *name == source && known.thing() == notice.thing());
+            let is_known =
+                self.notices.iter().any(|(name, known)| *name == source && known.subject() == notice.subject());
             if let (false, Notice::Stale { .. } | Notice::NoMatch { .. }) = (is_known, notice) {
-                let Finding { thing, words, .. } = doctor::notice(source, notice);
-                lines.push((Level::Warn, format!("{thing}: {words}")));
+                let Finding { subject, message, .. } = diagnosis::notice(source, notice);
+                lines.push((Level::Warn, format!("{subject}: {message}")));
             }
         }
         self.notices.retain(|(name, _)| *name != source);
@@ -232,8 +234,8 @@ mod tests {
     fn a_target_has_a_line_of_the_log_a_minute_however_often_it_changes() {
         let mut target = Target { source: "a", name: "/a".into(), trouble: None, since: 0, said: None };
         let start = Instant::now();
-        let slow = Error::TimedOut { thing: "/a".into() };
-        let gone = Error::NotFound { thing: "/a".into() };
+        let slow = Error::TimedOut { subject: "/a".into() };
+        let gone = Error::NotFound { subject: "/a".into() };
         let mut note = |seconds: u64, trouble: Option<&Error>| {
             let line = target.note(trouble, start + Duration::from_secs(seconds));
             line.map(|(level, line)| format!("{level} {line}")).unwrap_or_default()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Common, ConfigError, Input};
 use crate::ipsec::Settings;
-use crate::source::file;
+use crate::sys::file;
 
 /// Where ipsec.conf is unless something else is said.
 const IPSEC_CONF: &str = "/etc/ipsec.conf";
@@ -34,16 +34,16 @@ pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
 }
 
 fn asks(common: &Common) -> bool {
-    common.surroundings.ipsec_config.is_some() || common.surroundings.sudo
+    common.overrides.ipsec_config.is_some() || common.overrides.sudo
 }
 
 /// The flag wins over the file, and both over the default.
 fn settings(config: Option<PathBuf>, command: Option<Vec<String>>, common: &Common) -> Settings {
     let mut command = command.unwrap_or_else(|| vec!["ipsec".into(), "statusall".into()]);
-    if common.surroundings.sudo {
+    if common.overrides.sudo {
         command.insert(0, "sudo".into());
     }
-    let flag = common.surroundings.ipsec_config.clone();
+    let flag = common.overrides.ipsec_config.clone();
     Settings { config: flag.or(config).unwrap_or_else(|| IPSEC_CONF.into()), command }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Surroundings, WebFile, anchor};
+use super::{Config, ConfigError, Overrides, WebFile, anchor};
 use crate::cli::Flags;
 use crate::collector::Error;
-use crate::doctor;
-use crate::source::scene::Scene;
-use crate::source::settings_file::{self, Search};
+use crate::diagnosis;
+use crate::sys::environment::Environment;
+use crate::sys::settings_file::{self, Search};
 
 /// Where a configuration is looked for in the current folder, as the originals do.
 const HERE: [&str; 2] = ["exporter.yaml", "config/config.yml"];
@@ -38,22 +38,22 @@ struct Found {
 
 /// Reads the configuration that the flags ask for; the error names the file.
 pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
-    let surroundings = Surroundings { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
+    let overrides = Overrides { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
     let Found { file, refused } = match &flags.config {
         Some(path) => Found { file: Some((path.clone(), read(path)?)), refused: Vec::new() },
         None => look()?,
     };
     let mut config = match &file {
-        None => nothing_written(&surroundings)?,
-        Some((path, bytes)) => main_file(path, bytes, &surroundings)?,
+        None => nothing_written(&overrides)?,
+        Some((path, bytes)) => main_file(path, bytes, &overrides)?,
     };
     set_access(&mut config, flags)?;
     if !config.is_empty() {
         let origin = file.map(|(path, _)| path.display().to_string()).unwrap_or_default();
         return Ok(Loaded { config, discover: None, origin, refused });
     }
-    let surroundings = Surroundings { hostname: config.gateway.clone(), ..surroundings };
-    let discover = move || Config::discover("/".as_ref(), &surroundings);
+    let overrides = Overrides { hostname: config.gateway.clone(), ..overrides };
+    let discover = move || Config::discover("/".as_ref(), &overrides);
     config.absorb(discover());
     Ok(Loaded { config, discover: Some(Box::new(discover)), origin: "found on this machine".into(), refused })
 }
@@ -75,18 +75,18 @@ fn look() -> Result<Found, String> {
 
 /// What is meant where no file says anything: limits and all else as without their keys, and no source, also where a flag
 /// asks for one, so that the others are looked for.
-fn nothing_written(surroundings: &Surroundings) -> Result<Config, String> {
-    let config = Config::parse("", &Surroundings::default()).map_err(|error| error.to_string())?;
-    Ok(Config { gateway: surroundings.hostname.clone(), ..config })
+fn nothing_written(overrides: &Overrides) -> Result<Config, String> {
+    let config = Config::parse("", &Overrides::default()).map_err(|error| error.to_string())?;
+    Ok(Config { gateway: overrides.hostname.clone(), ..config })
 }
 
-fn main_file(path: &Path, bytes: &[u8], surroundings: &Surroundings) -> Result<Config, String> {
+fn main_file(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, String> {
     let text = text(path, bytes)?;
     if text.trim().is_empty() {
         let name = path.display();
         return Err(format!("{name}: empty, as a file is that was cut; a comment or {{}} says that nothing is meant"));
     }
-    let mut config = Config::parse(text, surroundings).map_err(|error| in_file(path, &error))?;
+    let mut config = Config::parse(text, overrides).map_err(|error| in_file(path, &error))?;
     config.web.tls.iter_mut().for_each(|files| anchor(files, path));
     Ok(config)
 }
@@ -128,7 +128,7 @@ fn in_file(path: &Path, error: &ConfigError) -> String {
 /// Why a file of ours can't be read, and what to do.
 fn unreadable(path: &Path, error: &Error) -> String {
     let name = path.display().to_string();
-    doctor::target("", &name, Some(error), &Scene::around("", &name, error)).in_one_line()
+    diagnosis::target("", &name, Some(error), &Environment::inspect("", &name, error)).in_one_line()
 }
 
 #[cfg(test)]
@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn without_a_file_every_limit_holds_and_no_source_is_named() {
-        let surroundings = Surroundings { ipsec_config: Some("/flag".into()), sudo: true, hostname: "gateway".into() };
-        let config = nothing_written(&surroundings).expect("nothing is valid");
+        let overrides = Overrides { ipsec_config: Some("/flag".into()), sudo: true, hostname: "gateway".into() };
+        let config = nothing_written(&overrides).expect("nothing is valid");
         assert!(config.is_empty() && config.gateway == "gateway");
         assert_eq!(config.terms.most_series, Some(200_000));
     }

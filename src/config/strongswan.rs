@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Common, ConfigError, Input};
-use crate::source::file;
-use crate::source::socket::Address;
 use crate::strongswan::Settings;
 use crate::strongswan::sa::Identity;
+use crate::sys::file;
+use crate::sys::socket::Address;
 
 /// Where charon's socket is unless something else is said.
 const VICI: &str = "/var/run/charon.vici";

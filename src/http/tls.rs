@@ -13,7 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::{ClientAuth, TlsFiles};
-use crate::source::settings_file;
+use crate::sys::settings_file;
 
 /// More than any handshake and head: a connection that says more is closed.
 const MOST_RECEIVED: usize = 128 * 1024;

@@ -119,8 +119,8 @@ impl Reply {
 
     /// Keeps something until the answer was sent or given up.
     #[must_use]
-    pub fn keeping(mut self, thing: impl Send + 'static) -> Self {
-        self.kept = Some(Box::new(thing));
+    pub fn keeping(mut self, subject: impl Send + 'static) -> Self {
+        self.kept = Some(Box::new(subject));
         self
     }
 

@@ -9,7 +9,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::parse::{Reject, Version};
 use super::{Body, Limits, Reply, date};
-use crate::source::clock;
+use crate::sys::clock;
 
 /// A socket that takes bytes until a deadline, however slowly the peer reads.
 pub(super) struct Wire<'a> {

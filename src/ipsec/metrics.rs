@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use super::conf::Tunnel;
 use super::kind::{self, Assessment, Kind, Start};
 use super::status::{ChildSa, Ends, Status, Traffic};
-use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, counter, gauge, label, table};
+use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, table};
 use crate::text::Text;
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
@@ -68,10 +68,10 @@ impl Table for Tunnels {
         gauge(
             "ipsec_tunnel_status",
             "0 installed, 1 established only, 2 down, 3 unknown, 4 ignored.",
-            Twin::Highest,
+            Merge::Highest,
             |row| Some((row.state? as u64).into()),
         ),
-        gauge("ipsec_up", "1 when the status of the tunnel could be read.", Twin::Lowest, |row| match row.state {
+        gauge("ipsec_up", "1 when the status of the tunnel could be read.", Merge::Lowest, |row| match row.state {
             Some(State::Ignored) => None,
             state => Some((state != Some(State::Unknown)).into()),
         }),
@@ -83,7 +83,7 @@ impl Table for Users {
     type Row<'a> = (Text<'a>, usize);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Twin::Highest, |row| Some(row.1.into()))];
+        &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Merge::Highest, |row| Some(row.1.into()))];
 }
 
 /// A tunnel and its kind.
@@ -94,7 +94,7 @@ impl Table for Infos {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "ipsec_tunnel_info",
         "1; kind is not-loaded, shunt, anybody (any peer may connect), on-demand (a packet brings it up) or always.",
-        Twin::First,
+        Merge::First,
         |_| Some(1u64.into()),
     )];
 }
@@ -106,7 +106,7 @@ impl Table for Traps {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "ipsec_tunnel_trap_installed",
         "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
-        Twin::Lowest,
+        Merge::Lowest,
         |row| Some(row.1.into()),
     )];
 }
@@ -119,13 +119,13 @@ impl Table for Pairs {
         gauge(
             "ipsec_tunnel_subnet_pairs",
             "Pairs of networks that the tunnel is configured for; only where it is more than one.",
-            Twin::Highest,
+            Merge::Highest,
             |row| Some(row.1.into()),
         ),
         gauge(
             "ipsec_tunnel_subnet_pairs_up",
             "Pairs of networks that a CHILD_SA is installed for; only where several are configured.",
-            Twin::Lowest,
+            Merge::Lowest,
             |row| Some(row.2.into()),
         ),
     ];
@@ -136,13 +136,13 @@ impl Table for Lines {
     type Row<'a> = usize;
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ipsec_status_lines_skipped", "Lines of the status that were not understood.", Twin::Sum, |count| {
+        &[gauge("ipsec_status_lines_skipped", "Lines of the status that were not understood.", Merge::Sum, |count| {
             Some((*count).into())
         })];
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] =
+pub const TABLES: &[&dyn TableInfo] =
     &[table::<Tunnels>(), table::<Users>(), table::<Infos>(), table::<Traps>(), table::<Pairs>(), table::<Lines>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.

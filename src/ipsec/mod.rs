@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::collector::{Collector, Deadline, Error, Report, Turn};
-use crate::source::file::{self, Stamp};
-use crate::source::{blocking, command};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::sys::file::{self, Stamp};
+use crate::sys::{blocking, command};
 use crate::text::Text;
 
 use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
@@ -63,7 +63,7 @@ pub struct Ipsec {
     settings: Settings,
     known: Mutex<Known>,
     asked: Mutex<Asked>,
-    turn: Turn<()>,
+    turn: DeadlineMutex<()>,
 }
 
 /// What the commands have shown so far.
@@ -115,7 +115,7 @@ struct Known {
 impl Ipsec {
     /// Watches the tunnels of a configuration; nothing is read yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, known: Mutex::default(), asked: Mutex::default(), turn: Turn::new(()) }
+        Self { settings, known: Mutex::default(), asked: Mutex::default(), turn: DeadlineMutex::new(()) }
     }
 
     fn config_name(&self) -> String {
@@ -265,7 +265,7 @@ impl Collector for Ipsec {
 fn understand<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
     let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
     status.ok_or_else(|| Error::Malformed {
-        thing: command.into(),
+        subject: command.into(),
         expected: "\"Security Associations\"",
         offset: text.bytes().len(),
     })
@@ -282,7 +282,7 @@ fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     let is_starters = matches!(output.code, Some(1 | 3));
     match output.success || is_starters && is_whole(&output.stdout) {
         true => Ok(output.stdout),
-        false => Err(Error::Refused { thing: command.join(" "), why: output.complaint }),
+        false => Err(Error::Refused { subject: command.join(" "), why: output.complaint }),
     }
 }
 
@@ -386,12 +386,12 @@ impl Reading {
         let number = self.files.len();
         if number >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} files are included");
-            return Err(Error::Refused { thing: path.display().to_string(), why });
+            return Err(Error::Refused { subject: path.display().to_string(), why });
         }
         self.files.push((path.to_owned(), stamp));
         let bytes =
             file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline).map_err(|error| match error {
-                Error::TooLong { thing, .. } => Error::TooLong { thing, limit: CONFIG_LIMIT },
+                Error::TooLong { subject, .. } => Error::TooLong { subject, limit: CONFIG_LIMIT },
                 error => error,
             })?;
         self.size = self.size.saturating_add(bytes.len());
@@ -416,7 +416,7 @@ impl Reading {
         let path = folder.join(pattern);
         if self.patterns.len() >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} includes");
-            self.lose(Error::Refused { thing: path.display().to_string(), why });
+            self.lose(Error::Refused { subject: path.display().to_string(), why });
             return Vec::new();
         }
         if !pattern.contains(['*', '?', '[']) {

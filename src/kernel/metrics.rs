@@ -1,6 +1,6 @@
 //! What the kernel's counters look like to Prometheus.
 
-use crate::expo::{Exposition, Family, Label, Shape, Table, counter, label, table};
+use crate::exposition::{Exposition, Family, Label, Table, TableInfo, counter, label, table};
 
 use super::xfrm::Counter;
 
@@ -19,7 +19,7 @@ impl Table for Errors {
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[table::<Errors>()];
+pub const TABLES: &[&dyn TableInfo] = &[table::<Errors>()];
 
 /// Adds every counter.
 pub fn expose(errors: &[Counter<'_>], exposition: &mut Exposition) {

@@ -6,7 +6,7 @@ pub mod xfrm;
 use std::path::PathBuf;
 
 use crate::collector::{Collector, Deadline, Error, Report};
-use crate::source::file;
+use crate::sys::file;
 use crate::text::Text;
 
 /// The most that is read: some thirty short lines are there.
@@ -42,7 +42,11 @@ impl Collector for Kernel {
         let bytes = file::read(&self.path, LIMIT, deadline);
         let errors = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {
             let expected = "a name and a number on a line";
-            xfrm::parse(Text::new(bytes)).ok_or_else(|| Error::Malformed { thing: self.target(), expected, offset: 0 })
+            xfrm::parse(Text::new(bytes)).ok_or_else(|| Error::Malformed {
+                subject: self.target(),
+                expected,
+                offset: 0,
+            })
         });
         if let Some(errors) = report.target(self.target(), errors) {
             metrics::expose(&errors, &mut report.exposition);
@@ -74,13 +78,13 @@ mod tests {
         assert_eq!(collect(&kernel), (2, Ok(())));
         write("nonsense\n");
         let (series, result) = collect(&kernel);
-        let thing = proc.join("net/xfrm_stat").display().to_string();
+        let subject = proc.join("net/xfrm_stat").display().to_string();
         assert_eq!(series, 0);
         assert_eq!(
             result.unwrap_err().to_string(),
-            format!("{thing}: expected a name and a number on a line at byte 0")
+            format!("{subject}: expected a name and a number on a line at byte 0")
         );
         fs::remove_dir_all(&proc).expect("the scratch folder goes");
-        assert_eq!(collect(&kernel), (0, Err(Error::NotFound { thing })));
+        assert_eq!(collect(&kernel), (0, Err(Error::NotFound { subject })));
     }
 }

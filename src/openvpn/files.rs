@@ -14,7 +14,7 @@ use super::copies::{CopyOf, copy_of};
 use super::staleness::FIRST_LIMIT;
 use super::status::{self, Document};
 use crate::collector::{Deadline, Error};
-use crate::source::file::{self, Stamp};
+use crate::sys::file::{self, Stamp};
 
 /// How much of a pattern's match is read to tell whether it is a status file, in bytes.
 const HEAD: usize = 4096;

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Protocol;
-use super::memory::{Beginning, Memory, Row, Seen};
 use super::staleness::Times;
 use super::status::{Client, Document, Entry, Statistics, parse};
-use crate::expo::{Exposition, Family, Group, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
-use crate::ledger::{Account, Source};
+use super::totals::{Beginning, Memory, Row, Seen};
+use crate::exposition::{
+    Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
+};
 use crate::text::Text;
+use crate::totals::{Account, Source};
 
 /// One status file.
 pub struct Reading<'a> {
@@ -48,7 +50,7 @@ impl Table for Probe {
     type Row<'a> = (Text<'a>, bool);
     const LABELS: &'static [Label<Self>] = &[label("version", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("probe_success", "OpenVPN Status", Twin::Lowest, |row| Some(row.1.into()))];
+        &[gauge("probe_success", "OpenVPN Status", Merge::Lowest, |row| Some(row.1.into()))];
 }
 
 struct Info;
@@ -58,7 +60,7 @@ impl Table for Info {
     const LABELS: &'static [Label<Self>] =
         &[label("product", |_, out| out.text("OpenVPN".into())), label("version", |version, out| out.text(*version))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ovpn_info", "Software info", Twin::First, |_| Some(1u64.into()))];
+        &[gauge("ovpn_info", "Software info", Merge::First, |_| Some(1u64.into()))];
 }
 
 struct Sessions;
@@ -67,7 +69,7 @@ impl Table for Sessions {
     type Row<'a> = u64;
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ovpn_sessions_total", "Total number of active sessions", Twin::Sum, |count| Some((*count).into()))];
+        &[gauge("ovpn_sessions_total", "Total number of active sessions", Merge::Sum, |count| Some((*count).into()))];
 }
 
 /// A client: what all sessions of its name came to, and those of now.
@@ -87,10 +89,10 @@ impl Table for Person {
         gauge(
             "ovpn_client_connected_timestamp_seconds",
             "Unix time at which the client's oldest session began.",
-            Twin::Lowest,
+            Merge::Lowest,
             |row| row.since.map(Value::from),
         ),
-        gauge("ovpn_client_sessions", "Sessions of the client.", Twin::Sum, |row| {
+        gauge("ovpn_client_sessions", "Sessions of the client.", Merge::Sum, |row| {
             Some(row.sessions).filter(|sessions| *sessions > 0).map(Value::from)
         }),
     ];
@@ -115,23 +117,23 @@ impl Table for Server {
     type Row<'a> = ServerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.server.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("ovpn_dco_enabled", "Whether the kernel moves the server's data.", Twin::First, |row| {
+        gauge("ovpn_dco_enabled", "Whether the kernel moves the server's data.", Merge::First, |row| {
             row.dco.map(Value::from)
         }),
         gauge(
             "ovpn_max_bcast_mcast_queue_length",
             "The longest that the queue of broadcasts and multicasts has been.",
-            Twin::Highest,
+            Merge::Highest,
             |row| row.queue.map(Value::from),
         ),
-        gauge("ovpn_routes", "Rows of the routing table.", Twin::Sum, |row| row.routes.map(Value::from)),
-        gauge("ovpn_server_up", "Whether the status file is readable and fresh.", Twin::Lowest, |row| {
+        gauge("ovpn_routes", "Rows of the routing table.", Merge::Sum, |row| row.routes.map(Value::from)),
+        gauge("ovpn_server_up", "Whether the status file is readable and fresh.", Merge::Lowest, |row| {
             Some(row.up.into())
         }),
-        gauge("ovpn_status_rows_skipped", "Rows of the file that could not be understood.", Twin::Sum, |row| {
+        gauge("ovpn_status_rows_skipped", "Rows of the file that could not be understood.", Merge::Sum, |row| {
             row.skipped.map(Value::from)
         }),
-        gauge("ovpn_status_updated_timestamp_seconds", "Unix time that the file itself says.", Twin::Lowest, |row| {
+        gauge("ovpn_status_updated_timestamp_seconds", "Unix time that the file itself says.", Merge::Lowest, |row| {
             row.updated.map(Value::from)
         }),
     ];
@@ -166,7 +168,7 @@ fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] =
+pub const TABLES: &[&dyn TableInfo] =
     &[table::<Probe>(), table::<Info>(), table::<Sessions>(), table::<Person>(), table::<Server>(), table::<Link>()];
 
 /// Exposes all files together: sessions of one name in several files are one client.

@@ -11,19 +11,19 @@ use std::thread;
 use std::time::Duration;
 
 use self::files::StatusPath;
-use self::memory::Memory;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
-use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
-use crate::source::{blocking, clock, file};
+use self::totals::Memory;
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
+use crate::sys::{blocking, clock, file};
 
 pub mod copies;
 pub mod files;
-pub mod memory;
 pub mod metrics;
 pub mod sessions;
 pub mod staleness;
 pub mod status;
+pub mod totals;
 
 /// The largest status file that is read: room for a quarter of a million clients.
 const LIMIT: usize = 64 * 1024 * 1024;
@@ -83,7 +83,7 @@ pub struct Settings {
 /// The collector.
 pub struct OpenVpn {
     settings: Settings,
-    memory: Arc<Turn<Memory>>,
+    memory: Arc<DeadlineMutex<Memory>>,
 }
 
 /// A status file, read or not.
@@ -119,7 +119,7 @@ impl StatusFile<'_> {
 
     /// What is noticed where OpenVPN writes to a file that was moved away under it.
     fn rotated(&self) -> Option<Notice> {
-        let rotated = || Notice::Rotated { thing: self.target(), file: self.path.current.display().to_string() };
+        let rotated = || Notice::Rotated { subject: self.target(), file: self.path.current.display().to_string() };
         (self.path.is_moved && !self.torn).then(rotated)
     }
 }
@@ -127,7 +127,7 @@ impl StatusFile<'_> {
 impl OpenVpn {
     /// A collector for these servers.
     pub fn new(settings: Settings) -> Self {
-        let memory = Arc::new(Turn::new(Memory::new(settings.most_clients)));
+        let memory = Arc::new(DeadlineMutex::new(Memory::new(settings.most_clients)));
         Self { settings, memory }
     }
 
@@ -174,7 +174,7 @@ impl OpenVpn {
                 }
                 match found {
                     Ok(found) if found.is_empty() => {
-                        report.notices.push(Notice::NoMatch { thing: server.status.display().to_string() });
+                        report.notices.push(Notice::NoMatch { subject: server.status.display().to_string() });
                     }
                     Ok(_) => {}
                     Err(error) if by_pattern => {
@@ -248,7 +248,7 @@ impl Collector for OpenVpn {
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
         let stale = metrics::expose(&readings, &mut memory, now(), &mut report.exposition);
         let notice =
-            |(place, age): (usize, i64)| files.get(place).map(|file| Notice::Stale { thing: file.target(), age });
+            |(place, age): (usize, i64)| files.get(place).map(|file| Notice::Stale { subject: file.target(), age });
         report.notices.extend(stale.into_iter().filter_map(notice));
         report.notices.extend(files.iter().filter_map(StatusFile::rotated));
     }
@@ -307,7 +307,7 @@ fn read_at_rest(
     deadline: Deadline,
     mut read: impl FnMut(&Path) -> Result<Vec<u8>, Error>,
 ) -> Result<(Content, Option<Error>), Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     let mut torn_before = false;
     for _ in 0..TRIES {
         let stamp = file::stamp(path);
@@ -315,25 +315,25 @@ fn read_at_rest(
         let bytes = read(path)?;
         if rested && file::stamp(path) == stamp {
             let modified = stamp.map(|stamp| stamp.modified().0);
-            match defect(&bytes, &thing)? {
+            match defect(&bytes, &subject)? {
                 None => return Ok(((bytes, modified), None)),
                 Some(complaint) if torn_before => return Ok(((bytes, modified), Some(complaint))),
                 Some(_) => torn_before = true,
             }
         }
-        thread::sleep(REST.min(deadline.left(&thing)?));
+        thread::sleep(REST.min(deadline.left(&subject)?));
     }
-    Err(Error::Io { thing, why: "rewritten faster than it can be read".into() })
+    Err(Error::Io { subject, why: "rewritten faster than it can be read".into() })
 }
 
 /// What is wrong with a status file, if anything; other files are an error.
-fn defect(bytes: &[u8], thing: &str) -> Result<Option<Error>, Error> {
-    let torn = || Error::Malformed { thing: thing.into(), expected: "END", offset: bytes.len() };
+fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
+    let torn = || Error::Malformed { subject: subject.into(), expected: "END", offset: bytes.len() };
     let entries = match status::parse(bytes) {
         Document::Server(entries) => entries,
         Document::Statistics(statistics) => return Ok((!statistics.is_whole()).then(torn)),
         Document::Unknown => {
-            return Err(Error::Malformed { thing: thing.into(), expected: "an OpenVPN status file", offset: 0 });
+            return Err(Error::Malformed { subject: subject.into(), expected: "an OpenVPN status file", offset: 0 });
         }
     };
     let mut ended = false;
@@ -341,7 +341,7 @@ fn defect(bytes: &[u8], thing: &str) -> Result<Option<Error>, Error> {
         ended |= entry == Entry::End;
         if entry == Entry::Fragment {
             let why = "half written: new rows stand over old ones".into();
-            return Ok(Some(Error::Io { thing: thing.into(), why }));
+            return Ok(Some(Error::Io { subject: subject.into(), why }));
         }
     }
     Ok((!ended).then(torn))

@@ -18,7 +18,7 @@
 
 use super::metrics::Now;
 use super::status::{Moment, parts};
-use crate::source::clock;
+use crate::sys::clock;
 
 /// How often OpenVPN writes its status where nothing else is asked of it, in seconds.
 const USUAL_INTERVAL: i64 = 60;

@@ -33,7 +33,7 @@ pub enum Document<'a> {
     Unknown,
 }
 
-/// One thing that a server's status says.
+/// One subject that a server's status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
     /// OpenVPN's version, as in `2.6.14`; status version 1 does not say it.

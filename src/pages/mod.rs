@@ -6,7 +6,7 @@
 use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
-use crate::doctor::{self, Finding, Verdict};
+use crate::diagnosis::{self, Finding, Severity};
 use crate::session::Session;
 use crate::text::{Text, is_disruptive};
 
@@ -68,13 +68,13 @@ struct Head<'a> {
     summary: (&'a str, &'a str),
 }
 
-/// The landing page: what is watched, how each thing is, what to do about it and since when it is so, as that shall be
+/// The landing page: what is watched, how each subject is, what to do about it and since when it is so, as that shall be
 /// printed.
 pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
     let mut out = String::new();
     let all: Vec<Finding> = findings.iter().map(|(finding, _)| finding.clone()).collect();
-    let (verdict, words) = doctor::summary(&all);
-    open(frame, &Head { about: "overview", width: "narrow", path: "/", summary: (class(verdict), &words) }, &mut out);
+    let (verdict, message) = diagnosis::summary(&all);
+    open(frame, &Head { about: "overview", width: "narrow", path: "/", summary: (class(verdict), &message) }, &mut out);
     for group in findings.chunk_by(|(a, _), (b, _)| a.source == b.source) {
         write_group(group, &mut out);
     }
@@ -144,14 +144,14 @@ fn close(frame: Frame<'_>, width: &str, out: &mut String) {
 fn write_group(group: &[(Finding, String)], out: &mut String) {
     let Some((first, _)) = group.first() else { return };
     let _ = write!(out, "<section><h2>{}</h2><ul>", Html(first.source));
-    for (Finding { verdict, thing, words, remedy, .. }, since) in group {
+    for (Finding { verdict, subject, message, fix, .. }, since) in group {
         let (class, word) = (class(*verdict), verdict.word());
-        let _ = write!(out, "<li><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(thing));
-        if *verdict != Verdict::Good || first.source == doctor::DOOR {
-            let _ = write!(out, "<span class=\"{word}\">{}</span>", Html(words));
+        let _ = write!(out, "<li><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(subject));
+        if *verdict != Severity::Ok || first.source == diagnosis::LISTENER {
+            let _ = write!(out, "<span class=\"{word}\">{}</span>", Html(message));
         }
-        if !remedy.is_empty() {
-            let _ = write!(out, "<small>To do: {}</small>", Html(remedy));
+        if !fix.is_empty() {
+            let _ = write!(out, "<small>To do: {}</small>", Html(fix));
         }
         out.push_str("</div>");
         if !since.is_empty() {
@@ -163,12 +163,12 @@ fn write_group(group: &[(Finding, String)], out: &mut String) {
 }
 
 /// The class of a chip.
-const fn class(verdict: Verdict) -> &'static str {
+const fn class(verdict: Severity) -> &'static str {
     match verdict {
-        Verdict::Good => "chip up",
-        Verdict::Absent => "chip",
-        Verdict::Care => "chip wait",
-        Verdict::Bad => "chip down",
+        Severity::Ok => "chip up",
+        Severity::Absent => "chip",
+        Severity::Warning => "chip wait",
+        Severity::Error => "chip down",
     }
 }
 
@@ -297,11 +297,11 @@ mod tests {
             ..Session::default()
         };
         let finding = Finding {
-            verdict: Verdict::Bad,
+            verdict: Severity::Error,
             source: "openvpn",
-            thing: evil.into(),
-            words: evil.into(),
-            remedy: evil.into(),
+            subject: evil.into(),
+            message: evil.into(),
+            fix: evil.into(),
         };
         let frame = Frame { gateway: evil, version: evil, telemetry_path: evil, has_sessions: true };
         for page in [sessions(frame, &[session], &[evil.into()], 0), landing(frame, &[(finding, evil.into())])] {
@@ -316,12 +316,12 @@ mod tests {
 
     #[test]
     fn the_landing_page_says_what_is_wrong_and_since_when() {
-        let finding = |verdict, thing: &str, words: &'static str, remedy: &'static str| {
-            let (thing, words, remedy) = (thing.into(), words.into(), remedy.into());
-            (Finding { verdict, source: "openvpn", thing, words, remedy }, "2026-11-20 13:20:25".to_owned())
+        let finding = |verdict, subject: &str, message: &'static str, fix: &'static str| {
+            let (subject, message, fix) = (subject.into(), message.into(), fix.into());
+            (Finding { verdict, source: "openvpn", subject, message, fix }, "2026-11-20 13:20:25".to_owned())
         };
-        let fine = finding(Verdict::Good, "/a", "answers", "");
-        let page = landing(FRAME, &[fine.clone(), finding(Verdict::Bad, "/b", "not found", "start it")]);
+        let fine = finding(Severity::Ok, "/a", "answers", "");
+        let page = landing(FRAME, &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")]);
         assert_eq!(page.matches("<h2>openvpn</h2>").count(), 1, "{page}");
         assert!(page.contains("<span class=\"chip down\" role=\"status\">1 of 2 down</span>"), "{page}");
         assert!(
@@ -329,7 +329,7 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("since 2026-11-20 13:20:25"), "{page}");
-        let page = landing(FRAME, &[fine, finding(Verdict::Care, "/b", "odd", "")]);
+        let page = landing(FRAME, &[fine, finding(Severity::Warning, "/b", "odd", "")]);
         assert!(page.contains("<span class=\"chip wait\" role=\"status\">All is up, 1 to check</span>"), "{page}");
         assert!(page.contains("<code>/a</code></div>") && page.contains("<code>/b</code><span class=\"check\">odd<"));
         assert!(landing(FRAME, &[]).contains("Nothing is watched"));

@@ -40,7 +40,7 @@ struct HostsState {
 impl Hosts {
     /// The names, with the addresses that some had `before`.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
-        let waiting = |name: &str| Err(Error::TimedOut { thing: name.into() });
+        let waiting = |name: &str| Err(Error::TimedOut { subject: name.into() });
         let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
         let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
         let state = HostsState { answers, tried: None, renewed: None, busy: false };
@@ -126,7 +126,7 @@ mod tests {
             if name == "a.example" { Ok(vec![IpAddr::from([192, 0, 2, 1])]) } else { Err(no_such(name)) }
         };
         fn no_such(name: &str) -> Error {
-            Error::NotFound { thing: name.into() }
+            Error::NotFound { subject: name.into() }
         }
         let names = ["a.example", "b.example", "a.example"].into_iter();
         let hosts = Arc::new(Hosts::new(names, &Answers::new(), resolve));
@@ -135,7 +135,7 @@ mod tests {
         assert!(hosts.look_up(start));
         let much_later = start + Duration::from_secs(600);
         assert!(!hosts.look_up(much_later), "one is at work");
-        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { thing: "a.example".into() }));
+        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { subject: "a.example".into() }));
         drop(shut);
         hosts.wait(Duration::from_secs(60));
         assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
@@ -151,7 +151,7 @@ mod tests {
     fn addresses_are_renewed_and_kept_while_nobody_knows_better() {
         static ROUND: AtomicUsize = AtomicUsize::new(0);
         let resolve: Resolve = |name| match (ROUND.load(Ordering::SeqCst), name) {
-            (0, "new.example") | (2, _) => Err(Error::NotFound { thing: name.into() }),
+            (0, "new.example") | (2, _) => Err(Error::NotFound { subject: name.into() }),
             (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
         };
         let mut before = Answers::new();

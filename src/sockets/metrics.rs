@@ -1,6 +1,6 @@
 //! What a rule about sockets looks like to Prometheus.
 
-use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, Value, gauge, label, table};
+use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, gauge, label, table};
 
 use super::matcher::RuleCount;
 use super::procnet::{self, States};
@@ -8,7 +8,7 @@ use super::rule::Labels;
 use super::state_counts::StateCounts;
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[table::<Connection>(), table::<Sockets>()];
+pub const TABLES: &[&dyn TableInfo] = &[table::<Connection>(), table::<Sockets>()];
 
 /// Adds what was found for one rule; nothing where it is not known.
 pub fn expose(count: &RuleCount<'_>, exposition: &mut Exposition) {
@@ -51,10 +51,10 @@ impl Table for Connection {
     ];
 
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("connection_status_count", "number of socket with same parameter.", Twin::First, |row| {
+        gauge("connection_status_count", "number of socket with same parameter.", Merge::First, |row| {
             row.count.map(Value::from)
         }),
-        gauge("connection_status_up", "Connection status of the socket (0 down - 1 up).", Twin::First, |row| {
+        gauge("connection_status_up", "Connection status of the socket (0 down - 1 up).", Merge::First, |row| {
             row.up.map(Value::from)
         }),
     ];
@@ -77,7 +77,7 @@ impl Table for Sockets {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "connection_table_sockets",
         "Sockets in the kernel's table of a protocol, for each state that a rule names.",
-        Twin::First,
+        Merge::First,
         |row| Some(row.count.into()),
     )];
 }

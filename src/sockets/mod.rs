@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
-use crate::source::{file, netlink, socket};
+use crate::sys::{file, netlink, socket};
 
 use diag::Message;
 use hosts::{Answers, Hosts};
@@ -100,7 +100,7 @@ impl Sockets {
             log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
         }
         if lines.skipped > 0 && lines.understood == 0 {
-            return Err(Error::Malformed { thing: path.display().to_string(), expected: "sockets", offset: 0 });
+            return Err(Error::Malformed { subject: path.display().to_string(), expected: "sockets", offset: 0 });
         }
         Ok(lines.state_counts)
     }
@@ -163,13 +163,13 @@ impl Collector for Sockets {
 
 /// The notice that a rule can't match, where it can't.
 pub fn never(rule: &Rule, names: &Names) -> Option<Notice> {
-    rule.flaw(names).map(|flaw| Notice::Never { thing: rule.name().into(), flaw })
+    rule.error(names).map(|error| Notice::UnmatchableRule { subject: rule.name().into(), error })
 }
 
 /// Counts the sockets that the kernel lists; after an error some may have been counted.
 fn ask(table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
     let mut state_counts = StateCounts::default();
-    let broken = |why: String| Error::Io { thing: "sock_diag".into(), why };
+    let broken = |why: String| Error::Io { subject: "sock_diag".into(), why };
     netlink::sock_diag(&diag::request(table, matcher.states(table)), TABLE_LIMIT, deadline, |datagram| {
         for message in diag::parse(datagram) {
             match message {

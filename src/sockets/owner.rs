@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use crate::collector::{Deadline, Error};
-use crate::source::process::{self, Process};
+use crate::sys::process::{self, Process};
 
 use super::matcher::PendingOwners;
 
@@ -19,7 +19,7 @@ pub fn target(proc: &Path) -> String {
 /// Settles pending_owners with the processes under `proc`. Where a process that a rule may mean could
 /// not be asked and pending_owners stay pending, the rule is doubted and the error says why.
 pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwners<'_, '_>) -> Result<(), Error> {
-    let thing = target(proc);
+    let subject = target(proc);
     let mut doubted = Vec::new();
     let walked = walk(proc, deadline, &mut pending_owners, &mut doubted);
     if walked.is_err() || process::are_hidden(proc) {
@@ -27,9 +27,9 @@ pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwner
     }
     let matters = doubted.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
     match walked {
-        Err(Error::TimedOut { .. }) => Err(Error::TimedOut { thing }),
-        Ok(()) if matters => Err(Error::Denied { thing }),
-        Ok(()) if pending_owners.overflowed() => Err(Error::Io { thing, why: "too many sockets to look for".into() }),
+        Err(Error::TimedOut { .. }) => Err(Error::TimedOut { subject }),
+        Ok(()) if matters => Err(Error::Denied { subject }),
+        Ok(()) if pending_owners.overflowed() => Err(Error::Io { subject, why: "too many sockets to look for".into() }),
         walked => walked,
     }
 }
@@ -177,7 +177,7 @@ mod tests {
             return;
         }
         let (result, counts) = found(&proc.0, &["nginx", "sshd", "other"], SOON);
-        assert_eq!(result, Err(Error::Denied { thing: target(&proc.0) }));
+        assert_eq!(result, Err(Error::Denied { subject: target(&proc.0) }));
         assert_eq!(counts, [(Some(true), None), (Some(true), Some(1)), (Some(false), Some(0))]);
     }
 
@@ -187,7 +187,7 @@ mod tests {
         let own = proc.process(500, "exporter", "exporter\0", &["socket:[101]"]);
         symlink(own, proc.0.join("self")).expect("a link");
         let (result, counts) = found(&proc.0, &["exporter", "nginx"], SOON);
-        assert_eq!(result, Err(Error::Denied { thing: target(&proc.0) }));
+        assert_eq!(result, Err(Error::Denied { subject: target(&proc.0) }));
         assert_eq!(counts, [(Some(true), None), (None, None)]);
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let proc = Proc::new("time");
         proc.process(30, "nginx", "nginx\0", &["socket:[101]"]);
         let (result, counts) = found(&proc.0, &["nginx"], Duration::ZERO);
-        assert_eq!(result, Err(Error::TimedOut { thing: target(&proc.0) }));
+        assert_eq!(result, Err(Error::TimedOut { subject: target(&proc.0) }));
         assert_eq!(counts, [(None, None)]);
         let (result, counts) = found(&proc.0.join("no-such"), &["nginx"], SOON);
         assert!(matches!(result, Err(Error::NotFound { .. })), "{result:?}");

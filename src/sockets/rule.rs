@@ -6,31 +6,35 @@ use std::net::IpAddr;
 
 use regex_lite::Regex;
 
-use crate::collector::Flaw;
+use crate::collector::RuleError;
 
 use super::procnet::{ESTABLISHED, Endpoint, States, Table};
 
 /// What a label says where a rule asks for nothing.
 const ANY: &str = "*";
 
-const NO_PEER: Flaw = Flaw {
+const NO_PEER: RuleError = RuleError {
     why: "a socket that listens has no far end, and the rule names one",
-    remedy: "leave dstHost and dstPort out, or write status: established",
+    fix: "leave dstHost and dstPort out, or write status: established",
 };
-const NO_PORT: Flaw = Flaw { why: "no socket has port 0", remedy: "write its port, or leave port out" };
-const NOT_IPV4: Flaw =
-    Flaw { why: "tcp and udp are for IPv4, and the host has no such address", remedy: "write protocol: tcp6 or udp6" };
-const NOT_IPV6: Flaw =
-    Flaw { why: "tcp6 and udp6 are for IPv6, and the host has no such address", remedy: "write protocol: tcp or udp" };
-const NO_FOLDER: Flaw = Flaw {
+const NO_PORT: RuleError = RuleError { why: "no socket has port 0", fix: "write its port, or leave port out" };
+const NOT_IPV4: RuleError = RuleError {
+    why: "tcp and udp are for IPv4, and the host has no such address",
+    fix: "write protocol: tcp6 or udp6",
+};
+const NOT_IPV6: RuleError = RuleError {
+    why: "tcp6 and udp6 are for IPv6, and the host has no such address",
+    fix: "write protocol: tcp or udp",
+};
+const NO_FOLDER: RuleError = RuleError {
     why: "processes are known by their names, without folders",
-    remedy: "write in process only what stands behind the last slash",
+    fix: "write in process only what stands behind the last slash",
 };
 
 /// What was written for one rule. Nothing, `*` and `any` all match anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
-    /// What the rule is called; the one thing that must be there.
+    /// What the rule is called; the one subject that must be there.
     pub name: Option<String>,
     /// The near end's address or host name.
     pub srchost: Option<String>,
@@ -157,7 +161,7 @@ impl Rule {
 
     /// What keeps every socket from ever matching the rule, if something does, as far as the addresses of host
     /// names are known.
-    pub fn flaw(&self, names: &Names) -> Option<Flaw> {
+    pub fn error(&self, names: &Names) -> Option<RuleError> {
         let sides = [&self.local, &self.remote];
         if self.status == Some(Status::Listen) && self.remote.names_a_peer() {
             return Some(NO_PEER);
@@ -348,7 +352,7 @@ mod tests {
             ("v6.example".into(), vec!["2001:db8::1".parse().unwrap()]),
             ("both.example".into(), vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
         ]);
-        for (text, flaw) in [
+        for (text, error) in [
             ("sport=22 status=listen", None),
             ("sport=22 status=listen src=192.0.2.1", None),
             ("status=listen dport=0 dst=0.0.0.0", None),
@@ -372,7 +376,7 @@ mod tests {
             ("process=sshd", None),
         ] {
             let rule = Rule::new(&spec(text)).expect(text);
-            assert_eq!(rule.flaw(&names), flaw, "{text}");
+            assert_eq!(rule.error(&names), error, "{text}");
         }
     }
 

@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::books::Books;
 use super::configured::Volume;
 use super::sa::{self, ChildSa, IkeSa};
+use super::totals::SaTotals;
 use super::vici::{self, Message, Packet};
 use super::{Charon, known};
 use crate::collector::{Deadline, Error};
-use crate::source::clock;
-use crate::source::socket::Closer;
+use crate::sys::clock;
+use crate::sys::socket::Closer;
 use crate::text::Text;
 
 /// What is listened to; `list-sa` is the answer to a look. Before strongSwan 5.3.3 there are no rekey events.
@@ -98,7 +98,7 @@ struct Looks {
 impl Listener {
     /// Keeps the connection of a scrape that is done, unless one is listened to already. What it tells is booked when
     /// it is read; where it breaks, the next scrape brings another.
-    pub(super) fn keep(&self, charon: Charon, books: &Arc<Mutex<Books>>) {
+    pub(super) fn keep(&self, charon: Charon, books: &Arc<Mutex<SaTotals>>) {
         let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if line.as_ref().is_some_and(|line| !line.thread.is_finished()) {
             return;
@@ -214,8 +214,8 @@ fn after(pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// Books what charon tells until the connection breaks.
-fn listen(mut charon: Charon, books: &Mutex<Books>) -> Result<(), Error> {
+/// SaTotals what charon tells until the connection breaks.
+fn listen(mut charon: Charon, books: &Mutex<SaTotals>) -> Result<(), Error> {
     charon.channel.extend(Deadline::within(PATIENCE));
     for event in EVENTS {
         charon.channel.send(&vici::register(event))?;
@@ -228,7 +228,7 @@ fn listen(mut charon: Charon, books: &Mutex<Books>) -> Result<(), Error> {
         charon.channel.extend(Deadline::within(PATIENCE));
         if !has_more {
             if looks.began.is_some() {
-                return Err(Error::TimedOut { thing: charon.thing.clone() });
+                return Err(Error::TimedOut { subject: charon.subject.clone() });
             }
             looks.begin();
             charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
@@ -255,12 +255,12 @@ fn ended(message: Message<'_>) -> Option<Text<'_>> {
     IkeSa::parse(message).map(|ike| ike.unique_id)
 }
 
-fn note_end(number: Option<Text<'_>>, books: &Mutex<Books>) {
+fn note_end(number: Option<Text<'_>>, books: &Mutex<SaTotals>) {
     super::lock(books).ikes.forget(number.and_then(Text::number));
 }
 
-/// Books every CHILD_SA that an event tells of.
-fn book(message: Message<'_>, books: &Mutex<Books>, mut each: impl FnMut(&ChildSa<'_>, Volume)) {
+/// SaTotals every CHILD_SA that an event tells of.
+fn book(message: Message<'_>, books: &Mutex<SaTotals>, mut each: impl FnMut(&ChildSa<'_>, Volume)) {
     let Some(ike) = IkeSa::parse(message) else { return };
     let now = clock::now();
     for child in ike.children().chain(ike.rekeyed()).filter(|child| !child.name.is_empty()) {

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::books::Books;
 use super::configured::{Configured, Moment};
-use super::inside::{Event, PRIORITIES, Pool, Stats};
 use super::sa::{ChildSa, IkeSa};
-use crate::expo::{
-    Exposition, Family, Group, Label, LabelValue, Shape, Table, Twin, Value, counter, gauge, label, table,
+use super::stats::{Event, PRIORITIES, Pool, Stats};
+use super::totals::SaTotals;
+use crate::exposition::{
+    Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
-use crate::ledger::Traffic;
 use crate::text::Text;
+use crate::totals::Traffic;
 
 struct Probe;
 
@@ -18,7 +18,7 @@ impl Table for Probe {
     type Row<'a> = (Text<'a>, bool);
     const LABELS: &'static [Label<Self>] = &[label("version", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("probe_success", "StrongSwan Status", Twin::Lowest, |row| Some(row.1.into()))];
+        &[gauge("probe_success", "StrongSwan Status", Merge::Lowest, |row| Some(row.1.into()))];
 }
 
 struct Info;
@@ -28,7 +28,7 @@ impl Table for Info {
     const LABELS: &'static [Label<Self>] =
         &[label("product", |row, out| out.text(row.0)), label("version", |row, out| out.text(row.1))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("strongswan_info", "Software info", Twin::First, |_| Some(1u64.into()))];
+        &[gauge("strongswan_info", "Software info", Merge::First, |_| Some(1u64.into()))];
 }
 
 /// How many IKE_SAs there are.
@@ -49,11 +49,13 @@ impl Table for Count {
         gauge(
             "strongswan_busy_ike_sas",
             "IKE_SAs that charon has and did not list, since it is busy with them.",
-            Twin::Sum,
+            Merge::Sum,
             |count| count.busy.map(Value::from),
         ),
-        gauge("strongswan_number_of_ikes_connected", "Number of IKE_SAs.", Twin::Sum, |count| Some(count.total.into())),
-        gauge("strongswan_sessions_total", "Total number of active sessions", Twin::Sum, |count| {
+        gauge("strongswan_number_of_ikes_connected", "Number of IKE_SAs.", Merge::Sum, |count| {
+            Some(count.total.into())
+        }),
+        gauge("strongswan_sessions_total", "Total number of active sessions", Merge::Sum, |count| {
             Some(count.sessions.into())
         }),
     ];
@@ -67,7 +69,7 @@ impl Table for Known {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_number_of_known_ikes",
         "Number of connections that charon has loaded.",
-        Twin::Sum,
+        Merge::Sum,
         |count| Some((*count).into()),
     )];
 }
@@ -115,7 +117,7 @@ impl Table for ConnectionSessions {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_connection_sessions",
         "Number of established IKE_SAs of the connection.",
-        Twin::Sum,
+        Merge::Sum,
         |row| Some(row.1.into()),
     )];
 }
@@ -129,29 +131,29 @@ impl Table for Ike {
         label("uniqueid", |(ike, _), out| out.text(ike.unique_id)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_ike_children", "Number of CHILD_SAs of the IKE_SA.", Twin::Sum, |row| Some(row.1.into())),
-        gauge("strongswan_ike_established_second", "Seconds since the IKE_SA was established.", Twin::First, |row| {
+        gauge("strongswan_ike_children", "Number of CHILD_SAs of the IKE_SA.", Merge::Sum, |row| Some(row.1.into())),
+        gauge("strongswan_ike_established_second", "Seconds since the IKE_SA was established.", Merge::First, |row| {
             row.0.established.map(Value::from)
         }),
-        gauge("strongswan_ike_initiator", "Whether this side initiated the IKE_SA.", Twin::First, |row| {
+        gauge("strongswan_ike_initiator", "Whether this side initiated the IKE_SA.", Merge::First, |row| {
             Some(row.0.initiator.into())
         }),
-        gauge("strongswan_ike_nat_fake", "Whether a NAT is faked to force UDP encapsulation.", Twin::First, |row| {
+        gauge("strongswan_ike_nat_fake", "Whether a NAT is faked to force UDP encapsulation.", Merge::First, |row| {
             Some(row.0.nat_fake.into())
         }),
-        gauge("strongswan_ike_nat_remote", "Whether the peer is behind a NAT.", Twin::First, |row| {
+        gauge("strongswan_ike_nat_remote", "Whether the peer is behind a NAT.", Merge::First, |row| {
             Some(row.0.nat_remote.into())
         }),
-        gauge("strongswan_ike_reauth_second", "Seconds until the IKE_SA is reauthenticated.", Twin::First, |row| {
+        gauge("strongswan_ike_reauth_second", "Seconds until the IKE_SA is reauthenticated.", Merge::First, |row| {
             row.0.reauth_time.map(Value::from)
         }),
-        gauge("strongswan_ike_rekey_second", "Seconds until the IKE_SA is rekeyed.", Twin::First, |row| {
+        gauge("strongswan_ike_rekey_second", "Seconds until the IKE_SA is rekeyed.", Merge::First, |row| {
             row.0.rekey_time.map(Value::from)
         }),
-        gauge("strongswan_ike_state", "Whether the IKE_SA is up (ESTABLISHED or REKEYING).", Twin::Lowest, |row| {
+        gauge("strongswan_ike_state", "Whether the IKE_SA is up (ESTABLISHED or REKEYING).", Merge::Lowest, |row| {
             Some(row.0.is_up().into())
         }),
-        gauge("strongswan_ike_version", "IKE version of the IKE_SA.", Twin::First, |row| {
+        gauge("strongswan_ike_version", "IKE version of the IKE_SA.", Merge::First, |row| {
             row.0.version.map(Value::from)
         }),
     ];
@@ -171,7 +173,7 @@ impl Table for IkeEncryption {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_ike_encryption_keysize",
         "Key size of the IKE_SA's encryption, in bits.",
-        Twin::First,
+        Merge::First,
         |ike| Some(ike.proposal.encryption_keysize.unwrap_or(0).into()),
     )];
     const GROUP: Option<Group> = Some(Group::Sas);
@@ -190,7 +192,7 @@ impl Table for IkeIntegrity {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_ike_integrity_keysize",
         "Key size of the IKE_SA's integrity algorithm, in bits; 0 where the algorithm implies it.",
-        Twin::First,
+        Merge::First,
         |ike| Some(ike.proposal.integrity_keysize.unwrap_or(0).into()),
     )];
     const GROUP: Option<Group> = Some(Group::Sas);
@@ -216,28 +218,28 @@ impl Table for ChildTraffic {
         label("remoteTS", |row, out| out.addresses(&row.child.remote_ts, ";")),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_sa_bytes_inbound", "Bytes received through the CHILD_SA.", Twin::Sum, |row| {
+        gauge("strongswan_sa_bytes_inbound", "Bytes received through the CHILD_SA.", Merge::Sum, |row| {
             row.child.bytes_in.map(Value::from)
         }),
-        gauge("strongswan_sa_bytes_outbound", "Bytes sent through the CHILD_SA.", Twin::Sum, |row| {
+        gauge("strongswan_sa_bytes_outbound", "Bytes sent through the CHILD_SA.", Merge::Sum, |row| {
             row.child.bytes_out.map(Value::from)
         }),
-        gauge("strongswan_sa_last_inbound_seconds", "Seconds since the last packet came in.", Twin::First, |row| {
+        gauge("strongswan_sa_last_inbound_seconds", "Seconds since the last packet came in.", Merge::First, |row| {
             row.child.use_in.map(Value::from)
         }),
-        gauge("strongswan_sa_last_outbound_seconds", "Seconds since the last packet went out.", Twin::First, |row| {
+        gauge("strongswan_sa_last_outbound_seconds", "Seconds since the last packet went out.", Merge::First, |row| {
             row.child.use_out.map(Value::from)
         }),
-        gauge("strongswan_sa_packets_inbound", "Packets received through the CHILD_SA.", Twin::Sum, |row| {
+        gauge("strongswan_sa_packets_inbound", "Packets received through the CHILD_SA.", Merge::Sum, |row| {
             row.child.packets_in.map(Value::from)
         }),
-        gauge("strongswan_sa_packets_outbound", "Packets sent through the CHILD_SA.", Twin::Sum, |row| {
+        gauge("strongswan_sa_packets_outbound", "Packets sent through the CHILD_SA.", Merge::Sum, |row| {
             row.child.packets_out.map(Value::from)
         }),
         gauge(
             "strongswan_sa_state",
             "Whether the CHILD_SA carries traffic (INSTALLED, UPDATING or REKEYING).",
-            Twin::Lowest,
+            Merge::Lowest,
             |row| Some(row.child.is_up().into()),
         ),
     ];
@@ -256,16 +258,16 @@ impl Table for Child {
         label("ike_name", |row, out| out.text(row.ike.name)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_sa_encap", "Whether the CHILD_SA's ESP travels in UDP.", Twin::First, |row| {
+        gauge("strongswan_sa_encap", "Whether the CHILD_SA's ESP travels in UDP.", Merge::First, |row| {
             Some(row.child.encap.into())
         }),
-        gauge("strongswan_sa_established_second", "Seconds since the CHILD_SA was installed.", Twin::First, |row| {
+        gauge("strongswan_sa_established_second", "Seconds since the CHILD_SA was installed.", Merge::First, |row| {
             row.child.install_time.map(Value::from)
         }),
-        gauge("strongswan_sa_lifetime_second", "Seconds until the CHILD_SA ends.", Twin::First, |row| {
+        gauge("strongswan_sa_lifetime_second", "Seconds until the CHILD_SA ends.", Merge::First, |row| {
             row.child.life_time.map(Value::from)
         }),
-        gauge("strongswan_sa_rekey_second", "Seconds until the CHILD_SA is rekeyed.", Twin::First, |row| {
+        gauge("strongswan_sa_rekey_second", "Seconds until the CHILD_SA is rekeyed.", Merge::First, |row| {
             row.child.rekey_time.map(Value::from)
         }),
     ];
@@ -287,7 +289,7 @@ impl Table for ChildEncryption {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_sa_encryption_keysize",
         "Key size of the CHILD_SA's encryption, in bits.",
-        Twin::First,
+        Merge::First,
         |row| Some(row.child.proposal.encryption_keysize.unwrap_or(0).into()),
     )];
     const GROUP: Option<Group> = Some(Group::Sas);
@@ -308,7 +310,7 @@ impl Table for ChildIntegrity {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_sa_integrity_keysize",
         "Key size of the CHILD_SA's integrity algorithm, in bits; 0 where the algorithm implies it.",
-        Twin::First,
+        Merge::First,
         |row| Some(row.child.proposal.integrity_keysize.unwrap_or(0).into()),
     )];
     const GROUP: Option<Group> = Some(Group::Sas);
@@ -323,7 +325,7 @@ impl Table for Tunnel {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
         "Whether a configured child has a CHILD_SA that carries traffic, or, where it is a shunt, its policy.",
-        Twin::Highest,
+        Merge::Highest,
         |row| Some(row.2.into()),
     )];
 }
@@ -337,7 +339,7 @@ impl Table for Trap {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_trap_installed",
         "1 for a child with an installed trap policy, which brings it up when there is traffic; other children have no sample.",
-        Twin::Highest,
+        Merge::Highest,
         |_| Some(1u64.into()),
     )];
 }
@@ -348,19 +350,19 @@ impl Table for Daemon {
     type Row<'a> = (Stats, Option<i64>);
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_half_open_ike_sas", "IKE_SAs that are not established yet.", Twin::First, |row| {
+        gauge("strongswan_half_open_ike_sas", "IKE_SAs that are not established yet.", Merge::First, |row| {
             row.0.half_open.map(Value::from)
         }),
-        gauge("strongswan_jobs_scheduled", "Jobs that wait for their time.", Twin::First, |row| {
+        gauge("strongswan_jobs_scheduled", "Jobs that wait for their time.", Merge::First, |row| {
             row.0.scheduled.map(Value::from)
         }),
-        gauge("strongswan_start_time_seconds", "Unix time at which charon started.", Twin::First, |row| {
+        gauge("strongswan_start_time_seconds", "Unix time at which charon started.", Merge::First, |row| {
             row.1.map(Value::from)
         }),
-        gauge("strongswan_worker_threads", "charon's worker threads.", Twin::First, |row| {
+        gauge("strongswan_worker_threads", "charon's worker threads.", Merge::First, |row| {
             row.0.workers.map(Value::from)
         }),
-        gauge("strongswan_worker_threads_idle", "Worker threads that wait for a job.", Twin::First, |row| {
+        gauge("strongswan_worker_threads_idle", "Worker threads that wait for a job.", Merge::First, |row| {
             row.0.idle.map(Value::from)
         }),
     ];
@@ -373,10 +375,10 @@ impl Table for Jobs {
     type Row<'a> = (&'a str, Option<u64>, Option<u64>);
     const LABELS: &'static [Label<Self>] = &[label("priority", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_jobs_queued", "Jobs that wait for a worker thread.", Twin::First, |row| {
+        gauge("strongswan_jobs_queued", "Jobs that wait for a worker thread.", Merge::First, |row| {
             row.2.map(Value::from)
         }),
-        gauge("strongswan_worker_threads_active", "Worker threads that do a job.", Twin::First, |row| {
+        gauge("strongswan_worker_threads_active", "Worker threads that do a job.", Merge::First, |row| {
             row.1.map(Value::from)
         }),
     ];
@@ -389,7 +391,9 @@ impl Table for PoolSize {
     type Row<'a> = Pool<'a>;
     const LABELS: &'static [Label<Self>] = &[label("pool", |pool, out| out.text(pool.name))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("strongswan_pool_addresses", "Addresses in the pool.", Twin::First, |pool| pool.size.map(Value::from))];
+        &[gauge("strongswan_pool_addresses", "Addresses in the pool.", Merge::First, |pool| {
+            pool.size.map(Value::from)
+        })];
     const GROUP: Option<Group> = Some(Group::Pools);
 }
 
@@ -402,7 +406,7 @@ impl Table for Leases {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_pool_leases",
         "Leases of the pool that are in use (online) or kept for clients that are gone (offline).",
-        Twin::First,
+        Merge::First,
         |row| row.2.map(Value::from),
     )];
     const GROUP: Option<Group> = Some(Group::Pools);
@@ -459,13 +463,13 @@ impl Table for Certified {
         gauge(
             "strongswan_certificate_not_after_timestamp_seconds",
             "Unix time until which the certificate is valid.",
-            Twin::Lowest,
+            Merge::Lowest,
             |row| row.not_after.map(Value::from),
         ),
         gauge(
             "strongswan_certificate_not_before_timestamp_seconds",
             "Unix time from which the certificate is valid.",
-            Twin::Highest,
+            Merge::Highest,
             |row| row.not_before.map(Value::from),
         ),
     ];
@@ -473,7 +477,7 @@ impl Table for Certified {
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[
+pub const TABLES: &[&dyn TableInfo] = &[
     table::<Probe>(),
     table::<Info>(),
     table::<Count>(),
@@ -499,7 +503,7 @@ pub const TABLES: &[&dyn Shape] = &[
 ];
 
 /// Exposes the totals of clients and tunnels.
-pub fn expose_books(books: &Books, out: &mut Exposition) {
+pub fn expose_books(books: &SaTotals, out: &mut Exposition) {
     for row in books.clients() {
         out.add_row::<Client>(&row, true);
     }
@@ -588,7 +592,7 @@ impl Listing {
 
     /// Counts, books and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them. One that a
     /// stranger began is neither booked nor exposed: `strongswan_half_open_ike_sas` counts it.
-    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, books: &mut Books) {
+    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, books: &mut SaTotals) {
         if ike.is_unauthenticated() {
             return;
         }

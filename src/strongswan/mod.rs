@@ -8,28 +8,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::books::Books;
 use self::configured::{Configured, Moment};
 use self::events::Listener;
 use self::ike_sas::Unlisted;
-use self::inside::Stats;
 use self::metrics::{Certified, Count, Listing};
 use self::sa::{Connection, Identity, IkeSa, Policy};
+use self::stats::Stats;
+use self::totals::SaTotals;
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
-use crate::collector::{Collector, Deadline, Error, Notice, Report, Turn};
-use crate::expo::{Exposition, Group};
-use crate::source::clock;
-use crate::source::socket::{self, Address, Channel};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
+use crate::exposition::{Exposition, Group};
+use crate::sys::clock;
+use crate::sys::socket::{self, Address, Channel};
 use crate::text::clip;
 
-pub mod books;
 pub mod configured;
 mod events;
 pub mod ike_sas;
-pub mod inside;
 pub mod metrics;
 pub mod sa;
 pub mod sessions;
+pub mod stats;
+pub mod totals;
 pub mod vici;
 pub mod x509;
 
@@ -78,8 +78,8 @@ pub struct Settings {
 /// The collector.
 pub struct StrongSwan {
     settings: Settings,
-    memory: Turn<Memory>,
-    books: Arc<Mutex<Books>>,
+    memory: DeadlineMutex<Memory>,
+    books: Arc<Mutex<SaTotals>>,
     listener: Listener,
 }
 
@@ -107,7 +107,7 @@ struct Charon {
     channel: Channel,
     deadline: Deadline,
     /// charon's address, for errors.
-    thing: String,
+    subject: String,
     /// Whether this charon has no counters: they are a plugin of their own.
     lacks_counters: bool,
 }
@@ -126,8 +126,8 @@ struct List<T> {
 impl StrongSwan {
     /// A collector for one charon.
     pub fn new(settings: Settings) -> Self {
-        let books = Books::new(settings.identity, settings.most_clients);
-        let (books, memory) = (Arc::new(Mutex::new(books)), Turn::new(Memory::default()));
+        let books = SaTotals::new(settings.identity, settings.most_clients);
+        let (books, memory) = (Arc::new(Mutex::new(books)), DeadlineMutex::new(Memory::default()));
         Self { settings, memory, books, listener: Listener::default() }
     }
 
@@ -138,14 +138,14 @@ impl StrongSwan {
             error
         };
         // One scrape at a time: what an earlier look saw must not be booked after a later one.
-        let thing = self.settings.socket.to_string();
-        let mut memory = self.memory.take(deadline, &thing).map_err(|error| down(error, out))?;
+        let subject = self.settings.socket.to_string();
+        let mut memory = self.memory.take(deadline, &subject).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
         let stats = charon.read_sas(&mut memory, &self.books, out)?;
         let result = self.read_inside(&mut charon, stats, &mut memory, out);
         if charon.lacks_counters {
-            report.notices.push(Notice::Unknown { thing, command: COUNTERS });
+            report.notices.push(Notice::Unknown { subject, command: COUNTERS });
         }
         result?;
         self.listener.keep(charon, &self.books);
@@ -240,8 +240,8 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        let (channel, thing) = (socket::open(address, deadline)?, address.to_string());
-        Ok(Self { channel, deadline, thing, lacks_counters: false })
+        let (channel, subject) = (socket::open(address, deadline)?, address.to_string());
+        Ok(Self { channel, deadline, subject, lacks_counters: false })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
@@ -259,7 +259,7 @@ impl Charon {
     fn read_sas(
         &mut self,
         memory: &mut Memory,
-        books: &Mutex<Books>,
+        books: &Mutex<SaTotals>,
         out: &mut Exposition,
     ) -> Result<Option<Stats>, Error> {
         let mut configured = self.configured(memory)?;
@@ -297,12 +297,12 @@ impl Charon {
     /// The connections that charon has loaded.
     fn configured(&mut self, memory: &mut Memory) -> Result<Configured, Error> {
         let (mut configured, mut hash) = (Configured::default(), memory.hasher.build_hasher());
-        let thing = self.thing.clone();
+        let subject = self.subject.clone();
         self.stream("list-conns", "list-conn", &[], usize::MAX, &mut |message| {
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
             let loaded = configured.load(&connection);
-            loaded.map_err(|what| Error::TooMany { thing: thing.clone(), limit: configured::MOST, what })
+            loaded.map_err(|what| Error::TooMany { subject: subject.clone(), limit: configured::MOST, what })
         })?;
         memory.connections = hash.finish();
         Ok(configured)
@@ -310,13 +310,13 @@ impl Charon {
 
     /// Notes which shunts and traps are installed; none where charon does not tell.
     fn installed(&mut self, configured: &mut Configured) -> Result<(), Error> {
-        let (mut count, thing) = (0, self.thing.clone());
+        let (mut count, subject) = (0, self.subject.clone());
         let all = [("drop", "yes"), ("pass", "yes"), ("trap", "yes")];
         let listed = self.stream("list-policies", "list-policy", &all, usize::MAX, &mut |message| {
             if let Some(policy) = Policy::parse(message) {
                 configured.install(&policy);
             }
-            one_more(&mut count, &thing, "policies")
+            one_more(&mut count, &subject, "policies")
         });
         known(listed)
     }
@@ -371,7 +371,10 @@ impl Charon {
                 Some(pause)
                     if is_worse
                         && lacks(unlisted)
-                        && has_time(self.deadline.left(&self.thing).ok(), pause.saturating_add(started.elapsed())) =>
+                        && has_time(
+                            self.deadline.left(&self.subject).ok(),
+                            pause.saturating_add(started.elapsed()),
+                        ) =>
                 {
                     thread::sleep(*pause);
                 }
@@ -409,13 +412,13 @@ impl Charon {
     }
 
     fn expose_pools(&mut self, out: &mut Exposition) -> Result<(), Error> {
-        let (mut count, thing) = (0, self.thing.clone());
+        let (mut count, subject) = (0, self.subject.clone());
         let mut result = Ok(());
         if out.wants(Group::Pools) {
             self.ask("get-pools", &[], &mut |message| {
-                result = inside::pools(message).try_for_each(|pool| {
+                result = stats::pools(message).try_for_each(|pool| {
                     metrics::expose_pool(&pool, out);
-                    one_more(&mut count, &thing, "pools")
+                    one_more(&mut count, &subject, "pools")
                 });
             })?;
         }
@@ -426,11 +429,11 @@ impl Charon {
         if out.wants(Group::Events) {
             // The sum of all is an answer of its own, and has what came before a connection was found.
             for arguments in [&[][..], &[("all", "yes")]] {
-                let (mut count, thing, mut result) = (0, self.thing.clone(), Ok(()));
+                let (mut count, subject, mut result) = (0, self.subject.clone(), Ok(()));
                 self.ask(COUNTERS, arguments, &mut |message| {
-                    result = inside::events(message).try_for_each(|event| {
+                    result = stats::events(message).try_for_each(|event| {
                         metrics::expose_event(&event, out);
-                        one_more(&mut count, &thing, "counters")
+                        one_more(&mut count, &subject, "counters")
                     });
                 })?;
                 result?;
@@ -450,10 +453,10 @@ impl Charon {
 
     /// All certificates that charon has, its peers' included; none where it does not tell.
     fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
-        let (mut all, mut count, thing) = (Vec::new(), 0, self.thing.clone());
+        let (mut all, mut count, subject) = (Vec::new(), 0, self.subject.clone());
         let any = [("type", "X509"), ("flag", "ANY")];
         let listed = self.stream("list-certs", "list-cert", &any, usize::MAX, &mut |message| {
-            let Some(known) = inside::certificate(message) else { return Ok(()) };
+            let Some(known) = stats::certificate(message) else { return Ok(()) };
             let certificate = known.certificate;
             all.push(Certified {
                 kind: known.kind,
@@ -463,7 +466,7 @@ impl Charon {
                 not_before: clock::utc(certificate.not_before),
                 not_after: clock::utc(certificate.not_after),
             });
-            one_more(&mut count, &thing, "certificates")
+            one_more(&mut count, &subject, "certificates")
         });
         known(listed).map(|()| all)
     }
@@ -487,14 +490,14 @@ impl Charon {
                     length = length.saturating_add(message.bytes().len());
                     each(message)?;
                     if length > longest {
-                        return Err(Error::TooLong { thing: self.thing.clone(), limit: longest });
+                        return Err(Error::TooLong { subject: self.subject.clone(), limit: longest });
                     }
                 }
                 Packet::Response(message) => {
                     let refusal = refusal(message);
                     self.channel.send(&vici::unregister(event))?;
                     self.confirmed(event)?;
-                    return refusal.map_or(Ok(()), |why| Err(refused(&self.thing, command, &why)));
+                    return refusal.map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
                 }
                 _ => {}
             }
@@ -511,15 +514,15 @@ impl Charon {
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
         let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
         if length > LONGEST_SEGMENT {
-            return Err(Error::TooLong { thing: self.thing.clone(), limit: LONGEST_SEGMENT });
+            return Err(Error::TooLong { subject: self.subject.clone(), limit: LONGEST_SEGMENT });
         }
         match vici::parse(self.channel.take(length)?) {
             Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
-                Err(refused(&self.thing, request, "charon does not know it"))
+                Err(refused(&self.subject, request, "charon does not know it"))
             }
             Ok(packet) => Ok(packet),
             Err(fault) => {
-                Err(Error::Malformed { thing: self.thing.clone(), expected: fault.expected, offset: fault.offset })
+                Err(Error::Malformed { subject: self.subject.clone(), expected: fault.expected, offset: fault.offset })
             }
         }
     }
@@ -531,12 +534,12 @@ fn has_time(left: Option<Duration>, time: Duration) -> bool {
 }
 
 /// Counts one more entry of an answer; an error where there are too many.
-fn one_more(count: &mut usize, thing: &str, what: &'static str) -> Result<(), Error> {
+fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), Error> {
     *count = count.saturating_add(1);
     if *count <= MOST_ENTRIES {
         return Ok(());
     }
-    Err(Error::TooMany { thing: thing.into(), limit: MOST_ENTRIES, what })
+    Err(Error::TooMany { subject: subject.into(), limit: MOST_ENTRIES, what })
 }
 
 /// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
@@ -547,12 +550,12 @@ fn known(answer: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-fn refused(thing: &str, request: &str, why: &str) -> Error {
-    Error::Refused { thing: thing.into(), why: format!("{request}: {why}") }
+fn refused(subject: &str, request: &str, why: &str) -> Error {
+    Error::Refused { subject: subject.into(), why: format!("{request}: {why}") }
 }
 
 /// What was booked before a panic still stands: every entry is a single step.
-fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+fn lock(books: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
     books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

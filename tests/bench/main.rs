@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gateway_exporter::app::App;
-use gateway_exporter::config::{Config, Surroundings};
+use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::http::{self, Limits};
 use gateway_exporter::openvpn::status::{Document, parse};
 use gateway_exporter::strongswan::vici;
@@ -142,7 +142,7 @@ fn discard(mut source: impl Read) -> io::Result<u64> {
 }
 
 fn serve(listen: &str, config: &str, proc: &str) -> io::Result<()> {
-    let mut config = Config::parse(&fs::read_to_string(config)?, &Surroundings::default()).expect("a configuration");
+    let mut config = Config::parse(&fs::read_to_string(config)?, &Overrides::default()).expect("a configuration");
     config.sockets.as_mut().expect("rules").proc = proc.into();
     let app = Arc::new(App::new(config, None, "/metrics".into()));
     let listeners = http::bind(listen).expect("an address");

@@ -20,10 +20,10 @@ use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::{self, OpenVpn};
 use gateway_exporter::sockets::rule::{Rule, Spec};
 use gateway_exporter::sockets::{self, Sockets};
-use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{self, StrongSwan};
+use gateway_exporter::sys::socket::Address;
 use gateway_exporter::text::Text;
 
 use counting::{Count, counted};
@@ -284,7 +284,8 @@ fn a_hostile_charon_costs_no_more_than_16_mib() {
 
 #[test]
 fn an_openvpn_client_costs_no_call() {
-    let budget = Budget { calls: [145, 156], bytes_each: 239 };
+    // Two of its threads are for calls that may hang: which files there are, and reading one.
+    let budget = Budget { calls: [173, 184], bytes_each: 105 };
     hold("clients", &budget, [1000, 10_000].map(openvpn));
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 
 #[allow(dead_code)]
 #[path = "../it/reader.rs"]

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
+const SOURCES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
 const PARSERS: [&str; 16] = [
     "config/document.rs",
     "strongswan/vici.rs",
-    "strongswan/inside.rs",
+    "strongswan/stats.rs",
     "strongswan/x509.rs",
     "strongswan/sa.rs",
     "ipsec/conf.rs",
@@ -79,21 +79,21 @@ fn words(list: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_house_does_not_look_into_another() {
-    for house in HOUSES {
+    for source in SOURCES {
         let others: Vec<String> =
-            HOUSES.iter().filter(|other| **other != house).map(|other| format!("crate::{other}")).collect();
-        forbid("a house looks into another", |path| path.starts_with(house), &others);
+            SOURCES.iter().filter(|other| **other != source).map(|other| format!("crate::{other}")).collect();
+        forbid("a source looks into another", |path| path.starts_with(source), &others);
     }
 }
 
 #[test]
 fn the_street_flows_one_way() {
-    let mut upstream: Vec<String> = HOUSES.iter().map(|house| format!("crate::{house}")).collect();
-    upstream.extend(words(&["crate::source", "crate::http", "crate::config", "crate::app", "log::"]));
-    let downstream = ["expo.rs", "text.rs", "session.rs", "pages/mod.rs", "identities.rs", "siphash.rs"];
+    let mut upstream: Vec<String> = SOURCES.iter().map(|source| format!("crate::{source}")).collect();
+    upstream.extend(words(&["crate::sys", "crate::http", "crate::config", "crate::app", "log::"]));
+    let downstream = ["text.rs", "session.rs", "pages/mod.rs", "privacy.rs", "siphash.rs"];
     forbid(
-        "what comes after the houses knows what comes before",
-        |path| downstream.contains(&path) || path.starts_with("expo/"),
+        "what comes after the sources knows what comes before",
+        |path| downstream.contains(&path) || path.starts_with("exposition/"),
         &upstream,
     );
 }
@@ -101,25 +101,26 @@ fn the_street_flows_one_way() {
 #[test]
 fn parsers_are_pure() {
     let world =
-        words(&["crate::source", "std::fs", "std::io", "std::process", "std::time", "std::env", "log::", "thread"]);
+        words(&["crate::sys", "std::fs", "std::io", "std::process", "std::time", "std::env", "log::", "thread"]);
     forbid("a parser looks at the world", |path| PARSERS.contains(&path), &world);
 }
 
 #[test]
 fn the_doctor_is_told_what_there_is_to_see() {
-    let world = words(&["std::fs", "std::io", "std::process", "std::env", "std::time", "log::", "Scene::around"]);
-    forbid("the doctor looks at the world", |path| path == "doctor.rs", &world);
+    let world =
+        words(&["std::fs", "std::io", "std::process", "std::env", "std::time", "log::", "Environment::inspect"]);
+    forbid("the doctor looks at the world", |path| path == "diagnosis.rs", &world);
 }
 
 #[test]
 fn metrics_do_no_io_and_can_not_fail() {
-    let world = words(&["crate::source", "std::fs", "std::io", "std::process", "std::time", "log::", "Result<"]);
+    let world = words(&["crate::sys", "std::fs", "std::io", "std::process", "std::time", "log::", "Result<"]);
     forbid("metrics.rs looks at the world or fails", |path| path.ends_with("/metrics.rs"), &world);
 }
 
 #[test]
 fn every_outside_thing_is_known_to_one_place() {
-    for (thing, home) in [
+    for (subject, home) in [
         ("httparse", "http/"),
         ("serde_json", "session.rs"),
         ("pico_args", "cli.rs"),
@@ -130,13 +131,13 @@ fn every_outside_thing_is_known_to_one_place() {
         ("saphyr_parser", "config/document.rs"),
         ("siphasher", "siphash.rs"),
         ("termios", "auth/prompt.rs"),
-        ("unsafe ", "source/c.rs"),
-        ("# HELP", "expo/encoder.rs"),
+        ("unsafe ", "sys/libc.rs"),
+        ("# HELP", "exposition/encoder.rs"),
         ("\"<", "pages/"),
     ] {
-        forbid(&format!("{thing} belongs to {home}"), |path| !path.starts_with(home), &words(&[thing]));
+        forbid(&format!("{subject} belongs to {home}"), |path| !path.starts_with(home), &words(&[subject]));
     }
-    let edges = |path: &str| path.starts_with("source/") || path.starts_with("http") || EDGES.contains(&path);
+    let edges = |path: &str| path.starts_with("sys/") || path.starts_with("http") || EDGES.contains(&path);
     forbid("the system belongs to the edges", |path| !edges(path), &words(&["nix::", "std::fs", "std::process"]));
 }
 
@@ -155,7 +156,7 @@ fn families_are_named_in_the_catalogue_only() {
     ];
     let names: Vec<String> = prefixes.iter().map(|prefix| format!("\"{prefix}")).collect();
     // Keys of the configuration begin alike.
-    let homes = |path: &str| path.ends_with("/metrics.rs") || path == "own.rs" || path.starts_with("config");
+    let homes = |path: &str| path.ends_with("/metrics.rs") || path == "self_metrics.rs" || path.starts_with("config");
     forbid("a family's name outside its catalogue", |path| !homes(path), &names);
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::Protocol;
 use gateway_exporter::openvpn::metrics::Reading;
@@ -13,13 +13,13 @@ use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
-use gateway_exporter::source::socket::Address;
-use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::configured::{Configured, Moment};
 use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
+use gateway_exporter::strongswan::totals::SaTotals;
 use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics};
+use gateway_exporter::sys::socket::Address;
 
 use crate::fixture::{self, samples, text};
 
@@ -47,7 +47,7 @@ fn listed(state: &str, keys: &[(&str, &str)]) -> Listing {
     let ike = IkeSa::parse(message).unwrap();
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
     let now = Moment { unix: 0, passed: Instant::now() };
-    listing.record(&ike, now, &mut configured, &mut Books::new(Identity::Remote, 10));
+    listing.record(&ike, now, &mut configured, &mut SaTotals::new(Identity::Remote, 10));
     listing
 }
 

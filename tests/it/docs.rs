@@ -8,11 +8,11 @@ use std::path::Path;
 use gateway_exporter::app::catalogue;
 use gateway_exporter::cli::{self, Command};
 use gateway_exporter::collector::Error;
-use gateway_exporter::config::{Config, Surroundings};
-use gateway_exporter::doctor;
-use gateway_exporter::expo::Group;
-use gateway_exporter::source::scene::{Barrier, Scene};
+use gateway_exporter::config::{Config, Overrides};
+use gateway_exporter::diagnosis;
+use gateway_exporter::exposition::Group;
 use gateway_exporter::strongswan::sa::Identity;
+use gateway_exporter::sys::environment::{AccessProblem, Environment};
 
 fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
@@ -40,7 +40,7 @@ fn quoted(text: &str) -> Vec<&str> {
 #[test]
 fn the_example_configuration_is_valid_and_uses_every_source() {
     let page = page("configuration");
-    let config = Config::parse(yaml(&page), &Surroundings::default()).unwrap();
+    let config = Config::parse(yaml(&page), &Overrides::default()).unwrap();
     assert!(config.strongswan.is_some() && config.ipsec.is_some());
     assert_eq!(config.openvpn.unwrap().servers.len(), 3);
     assert_eq!(config.sockets.unwrap().rules.len(), 2);
@@ -53,7 +53,7 @@ fn yaml(section: &str) -> &str {
 
 #[test]
 fn the_readmes_example_configuration_is_valid_and_uses_every_source() {
-    let config = Config::parse(yaml(&file("README.md")), &Surroundings::default()).unwrap();
+    let config = Config::parse(yaml(&file("README.md")), &Overrides::default()).unwrap();
     assert!(config.strongswan.is_some() && config.ipsec.is_some() && config.openvpn.is_some());
     assert_eq!((config.sockets.unwrap().rules.len(), config.web.listen.len()), (2, 2));
 }
@@ -66,14 +66,14 @@ fn the_readme_has_the_help() {
 #[test]
 fn the_example_of_metrics_is_valid() {
     let text = format!("vici_socket: /x\n{}", yaml(&page("metrics")));
-    let config = Config::parse(&text, &Surroundings::default()).unwrap();
+    let config = Config::parse(&text, &Overrides::default()).unwrap();
     assert!(config.terms.without.contains(Group::Sas) && !config.terms.without.contains(Group::Clients));
     assert_eq!(config.strongswan.unwrap().identity, Identity::User);
 }
 
 #[test]
 fn the_example_of_access_is_valid() {
-    let config = Config::parse(yaml(&section("configuration", "Access")), &Surroundings::default()).unwrap();
+    let config = Config::parse(yaml(&section("configuration", "Access")), &Overrides::default()).unwrap();
     assert_eq!((config.web.listen.len(), config.web.users.len()), (3, 1));
     assert!(config.web.users.iter().any(|(name, hash)| name == "prometheus" && hash.is_of(b"abc")));
     assert!(config.web.allow.is_some() && config.web.hides_sessions && config.key_file.is_some());
@@ -82,18 +82,28 @@ fn the_example_of_access_is_valid() {
 #[test]
 fn the_doctor_says_what_the_docs_show() {
     let file = "/run/openvpn/office.status";
-    let barrier =
-        Barrier { path: "/run/openvpn".into(), owner: "root".into(), group: "root".into(), mode: 0o750, needed: 1 };
-    let scene = Scene { user: "prom".into(), group: "prom".into(), barrier: Some(barrier), ..Scene::default() };
+    let access_problem = AccessProblem {
+        path: "/run/openvpn".into(),
+        owner: "root".into(),
+        group: "root".into(),
+        mode: 0o750,
+        needed: 1,
+    };
+    let environment = Environment {
+        user: "prom".into(),
+        group: "prom".into(),
+        access_problem: Some(access_problem),
+        ..Environment::default()
+    };
     let findings = [
-        doctor::target("openvpn", file, Some(&Error::Denied { thing: file.into() }), &scene),
-        doctor::target("strongswan", "/var/run/charon.vici", None, &scene),
-        doctor::open_door("[::]:9234".parse().unwrap(), false),
+        diagnosis::target("openvpn", file, Some(&Error::Denied { subject: file.into() }), &environment),
+        diagnosis::target("strongswan", "/var/run/charon.vici", None, &environment),
+        diagnosis::open_listener("[::]:9234".parse().unwrap(), false),
     ];
     assert!(
-        section("troubleshooting", "Doctor").contains(&format!("```\n{}```\n", doctor::print(&findings))),
+        section("troubleshooting", "Doctor").contains(&format!("```\n{}```\n", diagnosis::print(&findings))),
         "{}",
-        doctor::print(&findings)
+        diagnosis::print(&findings)
     );
 }
 
@@ -140,7 +150,7 @@ fn every_table_is_in_the_catalogue() {
         "src/openvpn/metrics.rs",
         "src/sockets/metrics.rs",
         "src/kernel/metrics.rs",
-        "src/own.rs",
+        "src/self_metrics.rs",
     ] {
         let text = file(source);
         let code = text.split("#[cfg(test)]").next().unwrap();

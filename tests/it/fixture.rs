@@ -1,10 +1,10 @@
-//! The captures under `fixtures/<house>/<case>/`, and what must come of them.
+//! The captures under `fixtures/<source>/<case>/`, and what must come of them.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::session::{Session, json};
 
 use crate::reader;
@@ -21,15 +21,15 @@ pub(crate) fn utc([year, month, day, hour, minute, second]: [i64; 6]) -> Option<
     Some(((years + months + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
 }
 
-/// One case of one house.
+/// One case of one source.
 pub(crate) struct Case {
     pub(crate) name: String,
     folder: PathBuf,
 }
 
-/// All cases of a house, sorted; there is always one.
-pub(crate) fn cases(house: &str) -> Vec<Case> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(house);
+/// All cases of a source, sorted; there is always one.
+pub(crate) fn cases(source: &str) -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(source);
     let mut cases: Vec<Case> = fs::read_dir(&root)
         .unwrap_or_else(|error| panic!("{}: {error}", root.display()))
         .map(|entry| entry.unwrap())
@@ -42,8 +42,8 @@ pub(crate) fn cases(house: &str) -> Vec<Case> {
 }
 
 /// One case by its name.
-pub(crate) fn case(house: &str, name: &str) -> Case {
-    cases(house).into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no case {house}/{name}"))
+pub(crate) fn case(source: &str, name: &str) -> Case {
+    cases(source).into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no case {source}/{name}"))
 }
 
 impl Case {

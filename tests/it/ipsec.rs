@@ -1,4 +1,4 @@
-//! The `ipsec` house: captures against what must come of them, and the whole way with a stand-in command.
+//! The `ipsec` source: captures against what must come of them, and the whole way with a stand-in command.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Error, Report};
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections};
 use gateway_exporter::ipsec::kind::{Dialect, Start};
 use gateway_exporter::ipsec::{Ipsec, Settings, metrics, read, status};
@@ -166,7 +166,7 @@ fn a_changed_configuration_is_read_again() {
     assert_eq!(tunnels(), ["b"], "the file itself");
     fs::remove_file(gateway.folder.join("ipsec.conf")).expect("it goes");
     let (config, command, text) = collect(&ipsec, within(5000));
-    assert_eq!(config, Err(Error::NotFound { thing: gateway.folder.join("ipsec.conf").display().to_string() }));
+    assert_eq!(config, Err(Error::NotFound { subject: gateway.folder.join("ipsec.conf").display().to_string() }));
     assert_eq!((command, text.as_str()), (Ok(()), "ipsec_status_lines_skipped 0\n"));
 }
 
@@ -219,7 +219,7 @@ fn two_scrapes_do_not_run_the_command_at_the_same_moment() {
 fn a_hanging_command_costs_its_own_scrape_only() {
     let hanging = Gateway::new("hang", LAN, "echo run >>$1/log; sleep 60");
     let ipsec = hanging.watch();
-    let late = Err(Error::TimedOut { thing: ipsec.targets().remove(1) });
+    let late = Err(Error::TimedOut { subject: ipsec.targets().remove(1) });
     thread::scope(|threads| {
         for milliseconds in [600, 300] {
             let (ipsec, late) = (&ipsec, &late);
@@ -273,7 +273,7 @@ fn without_a_conn_there_is_nothing_to_ask() {
 #[test]
 fn a_command_that_fails_leaves_the_states_unknown() {
     for (script, why) in [
-        ("cat $1/statusall; echo 'no such thing' >&2; exit 2", "no such thing"),
+        ("cat $1/statusall; echo 'no such subject' >&2; exit 2", "no such subject"),
         ("head -c 300 $1/statusall; echo 'connecting to stroke failed' >&2; exit 1", "connecting to stroke failed"),
         ("echo 'Security Associations (0 up, 0 connecting):'; exit 3", "exit status: 3"),
         ("cat $1/statusall; kill -9 $$", "signal: 9 (SIGKILL)"),
@@ -291,5 +291,5 @@ fn a_command_that_fails_leaves_the_states_unknown() {
     let config = gateway.folder.join("ipsec.conf");
     let missing = Ipsec::new(Settings { config, command: vec!["no-such-ipsec".into(), "statusall".into()] });
     let (_, command, text) = collect(&missing, within(5000));
-    assert_eq!((command, text.as_str()), (Err(Error::NotFound { thing: "no-such-ipsec".into() }), LAN_UNKNOWN));
+    assert_eq!((command, text.as_str()), (Err(Error::NotFound { subject: "no-such-ipsec".into() }), LAN_UNKNOWN));
 }

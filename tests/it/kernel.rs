@@ -1,6 +1,6 @@
-//! The kernel house: captures of its counters against what must come of them.
+//! The kernel source: captures of its counters against what must come of them.
 
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::kernel::{metrics, xfrm};
 use gateway_exporter::text::Text;
 

@@ -1,11 +1,11 @@
-//! The `ipsec` house where libreswan stands behind the command: captures, and the whole way with a stand-in for it.
+//! The `ipsec` source where libreswan stands behind the command: captures, and the whole way with a stand-in for it.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Error, Report};
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::Tunnel;
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::{Ipsec, Settings, libreswan, metrics, read, status};

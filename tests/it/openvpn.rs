@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Notice, Report};
-use gateway_exporter::expo::Exposition;
-use gateway_exporter::openvpn::memory::Memory;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
+use gateway_exporter::openvpn::totals::Memory;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings, sessions};
 use gateway_exporter::session::Session;
 use gateway_exporter::text::Text;
@@ -201,7 +201,7 @@ impl Folder {
 
     /// Writes a status of one client; it was written `age` seconds ago.
     fn write(&self, name: &str, bytes: u64, age: i64) {
-        let written = gateway_exporter::source::clock::now() - age;
+        let written = gateway_exporter::sys::clock::now() - age;
         let header = "Common Name,Real Address,Bytes Received,Bytes Sent,Connected Since,Client ID,Peer ID";
         let row = format!("hazel,192.0.2.20:41000,{bytes},7,900,0,0");
         let text =

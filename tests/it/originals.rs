@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};
 use gateway_exporter::session::json;
-use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::configured::{Configured, Moment};
 use gateway_exporter::strongswan::metrics::{Count, Listing};
 use gateway_exporter::strongswan::sa::{Identity, IkeSa};
+use gateway_exporter::strongswan::totals::SaTotals;
 use gateway_exporter::strongswan::vici::{Packet, parse};
 use gateway_exporter::strongswan::{metrics, sessions};
 
@@ -64,7 +64,7 @@ fn soon() -> Deadline {
 fn the_strongswan_exporters_metrics_sample() {
     let mut out = Exposition::default();
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
-    let mut books = Books::new(Identity::Remote, 10);
+    let mut books = SaTotals::new(Identity::Remote, 10);
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
     let now = Moment { unix: NOW, passed: Instant::now() };
     strongswan(|ike| listing.record(&ike, now, &mut configured, &mut books));

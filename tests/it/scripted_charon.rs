@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
-use gateway_exporter::source::socket::Address;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::strongswan::vici::{Element, encode};
 use gateway_exporter::strongswan::{Settings, StrongSwan};
+use gateway_exporter::sys::socket::Address;
 
 use crate::charon::Replay;
 use crate::fixture::{case, text};
@@ -146,7 +146,7 @@ impl Scrape {
     }
 }
 
-/// Scrapes by one collector, one for each thing that charon says.
+/// Scrapes by one collector, one for each subject that charon says.
 fn scrapes(says: &[Says<'_>]) -> Vec<Scrape> {
     let scratch = Scratch::new();
     let socket = scratch.0.join("vici");

@@ -1,4 +1,4 @@
-//! The sockets house against the kernel's tables: captured ones, this machine's, and a naive twin.
+//! The sockets source against the kernel's tables: captured ones, this machine's, and a naive twin.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Error, Report};
-use gateway_exporter::config::{Config, Surroundings};
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::config::{Config, Overrides};
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::sockets::diag;
 use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::procnet::{Endian, LISTEN, States, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
-use gateway_exporter::source::netlink;
+use gateway_exporter::sys::netlink;
 
 use crate::fixture::{Case, cases, samples};
 
@@ -22,7 +22,7 @@ use crate::fixture::{Case, cases, samples};
 const SPOILT: usize = 900;
 
 fn rules_of(case: &Case) -> Vec<Rule> {
-    let config = Config::parse(&case.text("rules.yaml"), &Surroundings::default()).expect("rules");
+    let config = Config::parse(&case.text("rules.yaml"), &Overrides::default()).expect("rules");
     config.sockets.expect("rules").rules
 }
 

@@ -8,19 +8,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
-use gateway_exporter::expo::{Exposition, Group, Groups, Terms};
-use gateway_exporter::identities::Identities;
+use gateway_exporter::exposition::{Exposition, Group, Groups, Options};
+use gateway_exporter::privacy::Identities;
 use gateway_exporter::siphash::Key;
-use gateway_exporter::source::clock;
-use gateway_exporter::source::socket::Address;
-use gateway_exporter::strongswan::books::Books;
 use gateway_exporter::strongswan::configured::{Configured, Moment};
 use gateway_exporter::strongswan::ike_sas::Unlisted;
-use gateway_exporter::strongswan::inside::{self, Stats};
 use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa, Policy, replaced_ike_sa};
+use gateway_exporter::strongswan::stats::{self, Stats};
+use gateway_exporter::strongswan::totals::SaTotals;
 use gateway_exporter::strongswan::vici::{Element, Message, Packet, encode, parse};
 use gateway_exporter::strongswan::{Settings, StrongSwan, metrics, sessions};
+use gateway_exporter::sys::clock;
+use gateway_exporter::sys::socket::Address;
 use gateway_exporter::text::Text;
 
 use crate::charon::Replay;
@@ -148,7 +148,7 @@ fn certificates(name: &str, identities: Identities) -> Vec<[String; 3]> {
     let listener = socket.listen();
     let replay = Replay::read(&case("strongswan", "inside").path(".")).unwrap();
     let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
-    let mut report = Report::on(Terms { identities, ..Terms::default() });
+    let mut report = Report::on(Options { identities, ..Options::default() });
     socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
     server.join().unwrap();
     let text = text(report.exposition);
@@ -189,7 +189,7 @@ fn what_is_left_out_is_not_asked_for() {
     let listener = socket.listen();
     let replay = Replay::read(&case.path(".")).unwrap();
     let server = thread::spawn(move || Spied::answer(&replay, listener.accept().unwrap().0, b"list-certs"));
-    let mut report = Report::on(Terms { without: Groups::default().with(Group::Certificates), ..Terms::default() });
+    let mut report = Report::on(Options { without: Groups::default().with(Group::Certificates), ..Options::default() });
     socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
     assert!(!server.join().unwrap());
     assert!(!text(report.exposition).contains("strongswan_certificate_"));
@@ -312,7 +312,7 @@ fn broken_segments_are_refused_or_give_valid_text() {
 
 /// What comes of one message, whatever it is meant for.
 fn exposed(message: Message<'_>) -> Exposition {
-    let (mut configured, mut books, now) = (Configured::default(), Books::new(Identity::User, 10), moment(0));
+    let (mut configured, mut books, now) = (Configured::default(), SaTotals::new(Identity::User, 10), moment(0));
     let mut listing = Listing::default();
     if let Some(connection) = Connection::parse(message) {
         configured.load(&connection).unwrap();
@@ -355,7 +355,7 @@ fn a_rekey_tells_of_the_old_child_and_of_the_new_one() {
     let ike = IkeSa::parse(message).expect("an IKE_SA");
     let children: Vec<_> = ike.rekeyed().map(|child| (child.unique_id.to_string(), child.bytes_out)).collect();
     assert_eq!(children, [("1".into(), Some(700)), ("2".into(), Some(3))]);
-    let mut books = Books::new(Identity::Remote, 10);
+    let mut books = SaTotals::new(Identity::Remote, 10);
     ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
     assert_eq!(books.clients().map(|(name, total)| (name, total.bytes_out)).collect::<Vec<_>>(), [("branch", 703)]);
 }
@@ -370,9 +370,9 @@ fn broken_answers_about_charon_itself_give_valid_text() {
                 let mut out = Exposition::default();
                 let stats = Stats::parse(message);
                 metrics::expose_stats(&stats, stats.since.and_then(clock::unix), &mut out);
-                inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
-                inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
-                if let Some(known) = inside::certificate(message) {
+                stats::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
+                stats::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
+                if let Some(known) = stats::certificate(message) {
                     assert!(!known.certificate.serial.to_string().is_empty());
                 }
                 crate::reader::read(&text(out));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gateway_exporter::cli::{FLAGS, Flag};
 use gateway_exporter::config::LOOKED_FOR;
-use gateway_exporter::own;
+use gateway_exporter::self_metrics;
 
 const ABOUT: &str = "\
 .SH DESCRIPTION
@@ -94,7 +94,7 @@ pub(crate) fn print() -> String {
         ".TH GATEWAY\\-EXPORTER 8 \"\" \"gateway\\-exporter {}\" \"System Administration\"\n.nh\n.ad l\n\
          .SH NAME\ngateway\\-exporter \\- tells Prometheus how a VPN gateway is doing\n\
          .SH SYNOPSIS\n.B gateway\\-exporter\n.RI [ flags ]\n{ABOUT}",
-        own::VERSION
+        self_metrics::VERSION
     );
     for (source, places) in LOOKED_FOR {
         let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(source), escaped(places));

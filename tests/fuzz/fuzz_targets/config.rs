@@ -1,7 +1,7 @@
 //! The configuration and Prometheus' web file: YAML to what is meant, or an error of one line that is in the file.
 #![no_main]
 
-use gateway_exporter::config::{Config, ConfigError, Surroundings};
+use gateway_exporter::config::{Config, ConfigError, Overrides};
 use libfuzzer_sys::fuzz_target;
 
 fn judge<T>(text: &str, read: Result<T, ConfigError>) {
@@ -12,6 +12,6 @@ fn judge<T>(text: &str, read: Result<T, ConfigError>) {
 }
 
 fuzz_target!(|text: &str| {
-    judge(text, Config::parse(text, &Surroundings::default()));
+    judge(text, Config::parse(text, &Overrides::default()));
     judge(text, Config::web_file(text));
 });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_exporter::expo::{Exposition, Family, Label, Table, Twin, Value, counter, gauge, label};
+use gateway_exporter::exposition::{Exposition, Family, Label, Table, Merge, Value, counter, gauge, label};
 use gateway_exporter::text::{Text, is_disruptive};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ impl Table for Any {
         &[label("a", |row, out| out.text(row.0)), label("b", |row, out| out.text(row.1))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("any_total", "Any.", |row| Some(Value::Whole(row.2))),
-        gauge("any_value", "Any.", Twin::First, |row| Some(Value::Billionths(row.2.cast_signed()))),
+        gauge("any_value", "Any.", Merge::First, |row| Some(Value::Billionths(row.2.cast_signed()))),
     ];
 }
 

@@ -1,7 +1,7 @@
 //! ipsec.conf: sections, defaults, `also`, quotes.
 #![no_main]
 
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections};
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::metrics;

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use gateway_exporter::expo::Exposition;
-use gateway_exporter::openvpn::memory::Memory;
+use gateway_exporter::exposition::Exposition;
+use gateway_exporter::openvpn::totals::Memory;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::pages::{self, Frame};
@@ -25,7 +25,7 @@ fuzz_target!(|file: &[u8]| {
     let reading =
         Reading { server: "office", path, modified, is_gone: false, file, protocol, torn, stale_after: None };
     let mut memory = Memory::new(10);
-    // What is made of the file is read from its length: one thing at a time, so that more files are tried.
+    // What is made of the file is read from its length: one subject at a time, so that more files are tried.
     if length / 2 % 2 == 0 {
         let mut out = Exposition::default();
         expose(&[reading], &mut memory, now, &mut out);

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::kernel::{metrics as kernel_metrics, xfrm};
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::matcher::Matcher;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use gateway_exporter::expo::Exposition;
+use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections, Tunnel};
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::{libreswan, metrics, status};

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use gateway_exporter::strongswan::books::Books;
+use gateway_exporter::strongswan::totals::SaTotals;
 use gateway_exporter::strongswan::configured::{Configured, Moment};
 use gateway_exporter::strongswan::ike_sas::Unlisted;
-use gateway_exporter::strongswan::inside::{self, Stats};
+use gateway_exporter::strongswan::stats::{self, Stats};
 use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa, Policy, replaced_ike_sa};
 use gateway_exporter::strongswan::{metrics, sessions, vici};
@@ -19,7 +19,7 @@ mod judge;
 fuzz_target!(|segment: &[u8]| {
     let Ok(vici::Packet::Event(_, message) | vici::Packet::Response(message)) = vici::parse(segment) else { return };
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
-    let mut books = Books::new(Identity::User, 10);
+    let mut books = SaTotals::new(Identity::User, 10);
     let now = Moment { unix: 1, passed: Instant::now() };
     if let Some(connection) = Connection::parse(message) {
         let _ = configured.load(&connection);
@@ -44,7 +44,7 @@ fuzz_target!(|segment: &[u8]| {
     metrics::expose_books(&books, &mut out);
     metrics::expose_configured(&configured, &mut out);
     metrics::expose_stats(&stats, None, &mut out);
-    inside::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
-    inside::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
+    stats::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
+    stats::events(message).for_each(|event| metrics::expose_event(&event, &mut out));
     judge::check(out);
 });

@@ -30,7 +30,7 @@ pub struct Traffic {
 /// Both are found by a keyed hash of 64 bits: peers choose names, but not the key. Daemons list their
 /// sessions in much the same order each time, so a session is first looked for behind the last one.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Totals {
     accounts: Vec<Account>,
     accounts_by_name: Places,
     sessions: Vec<Session>,
@@ -93,7 +93,7 @@ impl Hasher for Hashed {
     }
 }
 
-impl Ledger {
+impl Totals {
     /// A ledger that keeps at most `most` accounts of which no session is left.
     pub fn new(most: usize) -> Self {
         Self { most, ..Self::default() }
@@ -121,8 +121,8 @@ impl Ledger {
         self.hasher.hash_one(session)
     }
 
-    /// Books what a session of `source` counts at the moment `now`: one session's counters don't fall, so what is below the
-    /// last look adds nothing. Its key is [`Ledger::key`]'s, of this ledger or always of the same other one.
+    /// SaTotals what a session of `source` counts at the moment `now`: one session's counters don't fall, so what is below the
+    /// last look adds nothing. Its key is [`Totals::key`]'s, of this ledger or always of the same other one.
     ///
     /// Its account is asked for where the session is new; one session's account does not change.
     pub fn see<'n>(
@@ -140,7 +140,7 @@ impl Ledger {
         }
     }
 
-    /// Books what a session had that is there no more, though its source still tells of it: its account counts it
+    /// SaTotals what a session had that is there no more, though its source still tells of it: its account counts it
     /// for the total only.
     pub fn see_ended<'n>(
         &mut self,
@@ -214,7 +214,7 @@ impl Ledger {
         self.accounts_by_name = places(self.accounts.iter().map(|account| self.hasher.hash_one(&*account.name)));
     }
 
-    /// Books a session's counters in its account.
+    /// SaTotals a session's counters in its account.
     fn record<'n>(
         &mut self,
         source: Source,
@@ -306,7 +306,7 @@ mod tests {
     }
 
     /// One look: the sessions that are there, each with its account, key and counters.
-    fn look(ledger: &mut Ledger, now: i64, sessions: &[(&str, &str, Traffic)]) {
+    fn look(ledger: &mut Totals, now: i64, sessions: &[(&str, &str, Traffic)]) {
         ledger.begin();
         for (account, key, counted) in sessions {
             ledger.see(Source::default(), ledger.key(key), *counted, None, now, || (*account).into());
@@ -314,13 +314,13 @@ mod tests {
         ledger.end(now);
     }
 
-    fn total(ledger: &Ledger, name: &str) -> Option<Traffic> {
+    fn total(ledger: &Totals, name: &str) -> Option<Traffic> {
         ledger.accounts().iter().find(|account| *account.name == *name).map(|account| account.total)
     }
 
     #[test]
     fn a_rekey_does_not_lower_the_total() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = Totals::new(10);
         look(&mut ledger, 0, &[("ann", "old", bytes(100, 10))]);
         look(&mut ledger, 1, &[("ann", "old", bytes(150, 15)), ("ann", "new", bytes(5, 1))]);
         assert_eq!(total(&ledger, "ann"), Some(bytes(155, 16)));
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn one_direction_may_end_before_the_other() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = Totals::new(10);
         look(&mut ledger, 0, &[("ann", "old", bytes(100, 10))]);
         // charon takes the outbound SA down first: its counter is 0 while the inbound one goes on.
         look(&mut ledger, 1, &[("ann", "old", bytes(120, 0))]);
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_session_that_was_left_out_once_is_not_counted_twice() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = Totals::new(10);
         look(&mut ledger, 0, &[("ann", "a", bytes(100, 0))]);
         look(&mut ledger, 30, &[]);
         look(&mut ledger, 60, &[("ann", "a", bytes(130, 0))]);
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_sessions_of_a_source_that_was_not_read_stay_and_so_do_their_accounts() {
-        let mut ledger = Ledger::new(0);
+        let mut ledger = Totals::new(0);
         let (read, unread) = (ledger.source("read"), ledger.source("unread"));
         ledger.begin();
         ledger.see(read, ledger.key(1), bytes(10, 0), Some(5), 0, || "ann".into());
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn what_a_client_had_stays_when_it_leaves() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = Totals::new(10);
         look(&mut ledger, 0, &[("ann", "a", bytes(100, 0))]);
         look(&mut ledger, 10_000, &[]);
         assert_eq!(total(&ledger, "ann"), Some(bytes(100, 0)));
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_oldest_finished_accounts_are_forgotten_first_and_live_ones_never() {
-        let mut ledger = Ledger::new(2);
+        let mut ledger = Totals::new(2);
         for (now, name) in (0..).zip(["a", "b", "c", "d"]) {
             look(&mut ledger, now, &[(name, name, bytes(1, 0)), ("live", "live", bytes(1, 0))]);
         }
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn of_many_that_end_together_only_as_many_go_as_must() {
-        let mut ledger = Ledger::new(3);
+        let mut ledger = Totals::new(3);
         look(&mut ledger, 0, &[("z", "z", bytes(1, 0))]);
         look(
             &mut ledger,
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn an_account_without_a_session_is_0() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = Totals::new(10);
         ledger.begin();
         ledger.open("ann");
         ledger.end(0);
@@ -419,7 +419,7 @@ mod tests {
     }
     #[test]
     fn sessions_may_change_places() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = Totals::new(10);
         let (a, b, c) = (("a", "a", bytes(1, 0)), ("b", "b", bytes(2, 0)), ("c", "c", bytes(4, 0)));
         for (now, order) in (0..).zip([vec![a, b, c], vec![c, a, b], vec![b], vec![a, c, b], vec![c, b, a]]) {
             look(&mut ledger, now, &order);
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_session_outlives_its_forgotten_account() {
-        let mut ledger = Ledger::new(1);
+        let mut ledger = Totals::new(1);
         look(&mut ledger, 0, &[("a", "a", bytes(5, 0)), ("b", "b", bytes(1, 0)), ("c", "c", bytes(1, 0))]);
         look(&mut ledger, 1, &[]);
         assert_eq!(ledger.accounts().len(), 1);
@@ -441,8 +441,8 @@ mod tests {
 
     #[test]
     fn an_account_knows_its_sessions_of_this_look() {
-        let mut ledger = Ledger::new(10);
-        let live = |ledger: &Ledger| ledger.accounts().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
+        let mut ledger = Totals::new(10);
+        let live = |ledger: &Totals| ledger.accounts().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
         ledger.begin();
         for (key, since) in [(1, Some(40)), (2, None), (3, Some(30))] {
             ledger.see(Source::default(), ledger.key(key), bytes(1, 1), since, 0, || "ann".into());

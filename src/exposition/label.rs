@@ -3,8 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::slice;
 
-use super::table::{Line, Shape};
-use crate::identities::Identities;
+use super::table::{Line, TableInfo};
+use crate::privacy::Identities;
 use crate::text::{LONGEST, Text, clipped, is_disruptive};
 
 /// Where a row writes one label's value; escapes as the format asks.
@@ -13,7 +13,7 @@ use crate::text::{LONGEST, Text, clipped, is_disruptive};
 /// [`crate::text::LONGEST`].
 pub struct LabelValue<'w> {
     out: &'w mut Vec<u8>,
-    openings: slice::Iter<'w, String>,
+    label_prefixes: slice::Iter<'w, String>,
     /// Where the label's opening begins, and where its value does.
     start: usize,
     begin: usize,
@@ -43,7 +43,7 @@ impl LabelValue<'_> {
     /// Begins the next label.
     pub(super) fn open(&mut self) {
         self.start = self.out.len();
-        self.out.extend_from_slice(self.openings.next().map_or(b"", |opening| opening.as_bytes()));
+        self.out.extend_from_slice(self.label_prefixes.next().map_or(b"", |opening| opening.as_bytes()));
         self.begin = self.out.len();
         self.written = false;
     }
@@ -120,16 +120,21 @@ impl fmt::Write for LabelValue<'_> {
 }
 
 /// What stands before each label's value: `,name="`.
-pub(super) fn openings(shape: &dyn Shape) -> Vec<String> {
+pub(super) fn label_prefixes(shape: &dyn TableInfo) -> Vec<String> {
     (0..).map_while(|number| shape.label(number)).map(|name| [",", name, "=\""].concat()).collect()
 }
 
 /// Writes `{a="x",b="y"}`, or nothing where no label has a value; says whom the row is about.
-pub(super) fn write_labels(row: &dyn Line, openings: &[String], identities: Identities, out: &mut Vec<u8>) -> Look {
+pub(super) fn write_labels(
+    row: &dyn Line,
+    label_prefixes: &[String],
+    identities: Identities,
+    out: &mut Vec<u8>,
+) -> Look {
     let look = Look { whose: Whose::Nobody, is_verbatim: true };
     let begin = out.len();
-    let openings = openings.iter();
-    let mut value = LabelValue { out, openings, start: begin, begin, written: false, identities, look };
+    let label_prefixes = label_prefixes.iter();
+    let mut value = LabelValue { out, label_prefixes, start: begin, begin, written: false, identities, look };
     row.write_labels(&mut value);
     let LabelValue { out, look, .. } = value;
     if let Some(first) = out.get_mut(begin) {

@@ -56,7 +56,7 @@ impl fmt::Display for Address {
 pub struct Channel {
     stream: Stream,
     deadline: Deadline,
-    thing: String,
+    subject: String,
     /// What was read stands at `unread` in it.
     buffer: Vec<u8>,
     unread: Range<usize>,
@@ -75,13 +75,13 @@ enum Stream {
 
 /// Connects within the deadline.
 pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
-    let thing = address.to_string();
+    let subject = address.to_string();
     let stream = match address {
-        Address::Unix(path) => open_unix(path, deadline.left(&thing)?).map(Stream::Unix),
-        Address::Tcp(host) => open_tcp(host, deadline, &thing)?.map(Stream::Tcp),
+        Address::Unix(path) => open_unix(path, deadline.left(&subject)?).map(Stream::Unix),
+        Address::Tcp(host) => open_tcp(host, deadline, &subject)?.map(Stream::Tcp),
     };
-    let stream = stream.map_err(|error| Error::io(&thing, &error))?;
-    Ok(Channel { stream, deadline, thing, buffer: Vec::new(), unread: 0..0 })
+    let stream = stream.map_err(|error| Error::io(&subject, &error))?;
+    Ok(Channel { stream, deadline, subject, buffer: Vec::new(), unread: 0..0 })
 }
 
 /// The addresses of a host name, v4-mapped ones as IPv4. Blocks for as long as the system's
@@ -91,7 +91,7 @@ pub fn resolve(host: &str) -> Result<Vec<IpAddr>, Error> {
     let mut addresses: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).take(ADDRESS_LIMIT).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    if addresses.is_empty() { Err(Error::NotFound { thing: host.into() }) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(Error::NotFound { subject: host.into() }) } else { Ok(addresses) }
 }
 
 /// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
@@ -103,10 +103,10 @@ fn open_unix(path: &PathBuf, left: Duration) -> io::Result<UnixStream> {
 }
 
 /// Tries the addresses of a host, one after the other, in the time that all of them have together.
-fn open_tcp(host: &str, deadline: Deadline, thing: &str) -> Result<io::Result<TcpStream>, Error> {
+fn open_tcp(host: &str, deadline: Deadline, subject: &str) -> Result<io::Result<TcpStream>, Error> {
     let mut last = Err(io::ErrorKind::NotFound.into());
-    for address in addresses(host, deadline, thing)? {
-        last = TcpStream::connect_timeout(&address, deadline.left(thing)?);
+    for address in addresses(host, deadline, subject)? {
+        last = TcpStream::connect_timeout(&address, deadline.left(subject)?);
         if let Ok(stream) = &last {
             return Ok(stream.set_nodelay(true).and(last));
         }
@@ -116,13 +116,13 @@ fn open_tcp(host: &str, deadline: Deadline, thing: &str) -> Result<io::Result<Tc
 
 /// The addresses of `host:port`. The resolver is not waited for longer than the deadline, nor asked again while it is
 /// still busy with what nobody waits for any more.
-fn addresses(host: &str, deadline: Deadline, thing: &str) -> Result<Vec<SocketAddr>, Error> {
+fn addresses(host: &str, deadline: Deadline, subject: &str) -> Result<Vec<SocketAddr>, Error> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
     static IS_BUSY: AtomicBool = AtomicBool::new(false);
     if IS_BUSY.swap(true, Ordering::Relaxed) {
-        return Err(Error::TimedOut { thing: thing.into() });
+        return Err(Error::TimedOut { subject: subject.into() });
     }
     let (name, answer) = (host.to_owned(), Arc::new((Mutex::new(None), Condvar::new())));
     let theirs = Arc::clone(&answer);
@@ -134,15 +134,15 @@ fn addresses(host: &str, deadline: Deadline, thing: &str) -> Result<Vec<SocketAd
     };
     if let Err(error) = thread::Builder::new().name("resolver".into()).spawn(resolve) {
         IS_BUSY.store(false, Ordering::Relaxed);
-        return Err(Error::io(thing, &error));
+        return Err(Error::io(subject, &error));
     }
     let (found, known) = &*answer;
-    let left = deadline.left(thing)?;
+    let left = deadline.left(subject)?;
     let waiting = found.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut found, _) =
         known.wait_timeout_while(waiting, left, |found| found.is_none()).unwrap_or_else(PoisonError::into_inner);
     let nobody = || Err(io::ErrorKind::TimedOut.into());
-    found.take().unwrap_or_else(nobody).map_err(|error| Error::io(thing, &error))
+    found.take().unwrap_or_else(nobody).map_err(|error| Error::io(subject, &error))
 }
 
 pub(super) fn time_value(time: Duration) -> TimeVal {
@@ -183,7 +183,7 @@ impl Channel {
         }
         let room = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
         loop {
-            let left = Some(self.deadline.left(&self.thing)?);
+            let left = Some(self.deadline.left(&self.subject)?);
             let result = match &mut self.stream {
                 Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
                 Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
@@ -197,7 +197,7 @@ impl Channel {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            return Err(Error::io(&self.thing, &error));
+            return Err(Error::io(&self.subject, &error));
         }
     }
 
@@ -206,7 +206,7 @@ impl Channel {
     /// A receive timeout would come an eighth too late: the kernel rounds long ones up.
     pub fn wait(&self, deadline: Deadline) -> Result<bool, Error> {
         while self.unread.is_empty() {
-            let Ok(left) = deadline.left(&self.thing) else { return Ok(false) };
+            let Ok(left) = deadline.left(&self.subject) else { return Ok(false) };
             let fd = match &self.stream {
                 Stream::Unix(stream) => stream.as_fd(),
                 Stream::Tcp(stream) => stream.as_fd(),
@@ -215,7 +215,7 @@ impl Channel {
             match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], left) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
-                Err(error) => return Err(Error::io(&self.thing, &error.into())),
+                Err(error) => return Err(Error::io(&self.subject, &error.into())),
             }
         }
         Ok(true)
@@ -237,12 +237,12 @@ impl Channel {
 
     /// Sends all of `bytes`.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let left = Some(self.deadline.left(&self.thing)?);
+        let left = Some(self.deadline.left(&self.subject)?);
         let result = match &mut self.stream {
             Stream::Unix(stream) => stream.set_write_timeout(left).and_then(|()| stream.write_all(bytes)),
             Stream::Tcp(stream) => stream.set_write_timeout(left).and_then(|()| stream.write_all(bytes)),
         };
-        result.map_err(|error| Error::io(&self.thing, &error))
+        result.map_err(|error| Error::io(&self.subject, &error))
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error, Error::TimedOut { thing: path.display().to_string() });
+        assert_eq!(error, Error::TimedOut { subject: path.display().to_string() });
         std::fs::remove_file(&path).expect("the socket goes");
     }
 }

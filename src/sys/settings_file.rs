@@ -31,14 +31,14 @@ pub enum Search {
 
 /// Reads a file that the operator named. Whoever owns it, it is read; that others may write it is a warning.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     let here = nix::fcntl::AT_FDCWD;
-    let file = openat(here, path, flags(), Mode::empty()).map_err(|error| Error::io(&thing, &error.into()))?;
-    let (file, meta) = regular(file, &thing)?;
+    let file = openat(here, path, flags(), Mode::empty()).map_err(|error| Error::io(&subject, &error.into()))?;
+    let (file, meta) = regular(file, &subject)?;
     if meta.mode() & WRITABLE_BY_OTHERS != 0 {
-        log::warn!("{thing}: can be written by others; chmod go-w {thing}");
+        log::warn!("{subject}: can be written by others; chmod go-w {subject}");
     }
-    whole(&file, &thing)
+    whole(&file, &subject)
 }
 
 /// Looks for a file in the current folder, where anybody may have put one: what is read belongs to root or to this user,
@@ -48,7 +48,7 @@ pub fn search(path: &Path) -> Result<Search, Error> {
 }
 
 fn search_in(mut folder: OwnedFd, path: &Path) -> Result<Search, Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     let judge = |folder: &OwnedFd| distrust(&fstat(folder)).map(|why| format!("lies in a folder that {why}"));
     let mut distrusted = judge(&folder);
     let mut parts = path.components().peekable();
@@ -58,12 +58,12 @@ fn search_in(mut folder: OwnedFd, path: &Path) -> Result<Search, Error> {
         if parts.peek().is_none() {
             let why = distrusted.or(is_link.then(|| "is a symbolic link".to_owned()));
             return match why {
-                Some(why) => Ok(refused(&thing, &why)),
-                None => found_in(&folder, Path::new(part), &thing),
+                Some(why) => Ok(refused(&subject, &why)),
+                None => found_in(&folder, Path::new(part), &subject),
             };
         }
         if is_link {
-            return Ok(refused(&thing, "lies behind a symbolic link"));
+            return Ok(refused(&subject, "lies behind a symbolic link"));
         }
         match self::folder(&folder, Path::new(part)) {
             Ok(inner) => folder = inner,
@@ -75,18 +75,18 @@ fn search_in(mut folder: OwnedFd, path: &Path) -> Result<Search, Error> {
 }
 
 /// The file in a folder that nobody else can write; it is judged once it is open.
-fn found_in(folder: &OwnedFd, name: &Path, thing: &str) -> Result<Search, Error> {
+fn found_in(folder: &OwnedFd, name: &Path, subject: &str) -> Result<Search, Error> {
     let flags = flags() | OFlag::O_NOFOLLOW;
-    let file = openat(folder, name, flags, Mode::empty()).map_err(|error| Error::io(thing, &error.into()))?;
+    let file = openat(folder, name, flags, Mode::empty()).map_err(|error| Error::io(subject, &error.into()))?;
     if let Some(why) = distrust(&fstat(&file)) {
-        return Ok(refused(thing, &why));
+        return Ok(refused(subject, &why));
     }
-    let (file, _) = regular(file, thing)?;
-    Ok(Search::Found(whole(&file, thing)?))
+    let (file, _) = regular(file, subject)?;
+    Ok(Search::Found(whole(&file, subject)?))
 }
 
-fn refused(thing: &str, why: &str) -> Search {
-    Search::Refused(format!("{thing} {why}: not read; --config.file={thing} if you mean it"))
+fn refused(subject: &str, why: &str) -> Search {
+    Search::Refused(format!("{subject} {why}: not read; --config.file={subject} if you mean it"))
 }
 
 /// Why somebody else may have made it, or may change it.
@@ -109,21 +109,21 @@ fn flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
 }
 
-fn regular(file: OwnedFd, thing: &str) -> Result<(File, Metadata), Error> {
+fn regular(file: OwnedFd, subject: &str) -> Result<(File, Metadata), Error> {
     let file = File::from(file);
-    let meta = file.metadata().map_err(|error| Error::io(thing, &error))?;
+    let meta = file.metadata().map_err(|error| Error::io(subject, &error))?;
     if meta.is_file() {
         return Ok((file, meta));
     }
-    Err(Error::Io { thing: thing.into(), why: "not a regular file".into() })
+    Err(Error::Io { subject: subject.into(), why: "not a regular file".into() })
 }
 
-fn whole(file: &File, thing: &str) -> Result<Vec<u8>, Error> {
+fn whole(file: &File, subject: &str) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let most = (LONGEST as u64).saturating_add(1);
-    file.take(most).read_to_end(&mut bytes).map_err(|error: io::Error| Error::io(thing, &error))?;
+    file.take(most).read_to_end(&mut bytes).map_err(|error: io::Error| Error::io(subject, &error))?;
     if bytes.len() > LONGEST {
-        return Err(Error::TooLong { thing: thing.into(), limit: LONGEST });
+        return Err(Error::TooLong { subject: subject.into(), limit: LONGEST });
     }
     Ok(bytes)
 }
@@ -252,8 +252,8 @@ mod tests {
         fs::write(&path, vec![b'#'; 4 * 1024 * 1024]).unwrap();
         assert_eq!(read(&path).map(|bytes| bytes.len()), Ok(4 * 1024 * 1024));
         fs::write(&path, vec![b'#'; 4 * 1024 * 1024 + 1]).unwrap();
-        let thing = path.display().to_string();
-        assert_eq!(read(&path), Err(Error::TooLong { thing, limit: LONGEST }));
+        let subject = path.display().to_string();
+        assert_eq!(read(&path), Err(Error::TooLong { subject, limit: LONGEST }));
         assert!(matches!(folder.search("exporter.yaml"), Err(Error::TooLong { .. })));
     }
 

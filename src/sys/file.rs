@@ -23,32 +23,32 @@ const LINE_LIMIT: usize = 64 * 1024;
 ///
 /// A folder, a FIFO or a device is refused without waiting for it.
 pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     // A path may be on a file system that hangs: with no time left it is not touched.
-    deadline.left(&thing)?;
-    let file = open(path).map_err(|error| Error::io(&thing, &error))?;
+    deadline.left(&subject)?;
+    let file = open(path).map_err(|error| Error::io(&subject, &error))?;
     let size = file
         .metadata()
-        .map_err(|error| Error::io(&thing, &error))
-        .and_then(|meta| if meta.is_file() { Ok(meta.len()) } else { Err(not_a_file(&thing)) })?;
+        .map_err(|error| Error::io(&subject, &error))
+        .and_then(|meta| if meta.is_file() { Ok(meta.len()) } else { Err(not_a_file(&subject)) })?;
     // Files under /proc say 0; a longer file than it said is still read up to the limit.
     let expected = usize::try_from(size).unwrap_or(usize::MAX);
     if expected > limit {
-        return Err(Error::TooLong { thing, limit });
+        return Err(Error::TooLong { subject, limit });
     }
-    read_all(&file, expected, limit, deadline, &thing)
+    read_all(&file, expected, limit, deadline, &subject)
 }
 
 /// Reads a regular file of lines and hands it out in blocks of whole lines, at most `limit`
 /// bytes in all; only the last line may lack its end. What was handed out before an error stands.
 pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl FnMut(&[u8])) -> Result<(), Error> {
-    let thing = path.display().to_string();
-    deadline.left(&thing)?;
-    let file = open_regular(path, &thing)?;
+    let subject = path.display().to_string();
+    deadline.left(&subject)?;
+    let file = open_regular(path, &subject)?;
     let (mut buffer, mut filled, mut total) = (vec![0; LINE_LIMIT], 0, 0usize);
     loop {
-        deadline.left(&thing)?;
-        let read = read_some(&file, buffer.get_mut(filled..).unwrap_or_default(), &thing)?;
+        deadline.left(&subject)?;
+        let read = read_some(&file, buffer.get_mut(filled..).unwrap_or_default(), &subject)?;
         (filled, total) = (filled.saturating_add(read), total.saturating_add(read));
         let bytes = buffer.get(..filled).unwrap_or_default();
         if read == 0 {
@@ -58,7 +58,7 @@ pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end.saturating_add(1));
         let limit = if whole == 0 && filled == LINE_LIMIT { LINE_LIMIT.saturating_sub(1) } else { limit };
         if total > limit {
-            return Err(Error::TooLong { thing, limit });
+            return Err(Error::TooLong { subject, limit });
         }
         block(bytes.get(..whole).unwrap_or_default());
         buffer.copy_within(whole..filled, 0);
@@ -68,19 +68,19 @@ pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl
 
 /// Reads the beginning of a file: at most `limit` bytes, fewer where it is shorter.
 pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     let mut bytes = Vec::new();
-    let file = open_regular(path, &thing)?;
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(|error| Error::io(&thing, &error))?;
+    let file = open_regular(path, &subject)?;
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(|error| Error::io(&subject, &error))?;
     Ok(bytes)
 }
 
 /// Puts a file in the place of another in one step: whoever reads it sees the old one or the new one, never a part.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     // A device or a link in the same place is not ours to remove.
     if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        return Err(not_a_file(&thing));
+        return Err(not_a_file(&subject));
     }
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -90,14 +90,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let written = written.and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&beside);
-        Error::io(&thing, &error)
+        Error::io(&subject, &error)
     })
 }
 
 /// Reads a secret of 128 bits, written as 32 hex digits; where there is no such file it is made, readable for
 /// this user only.
 pub fn secret(path: &Path) -> Result<[u8; 16], Error> {
-    let thing = path.display().to_string();
+    let subject = path.display().to_string();
     let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match new {
         Ok(mut file) => {
@@ -105,17 +105,17 @@ pub fn secret(path: &Path) -> Result<[u8; 16], Error> {
             // Half a secret must not be taken for one at the next start.
             made.map_err(|error| {
                 let _ = fs::remove_file(path);
-                Error::io(&thing, &error)
+                Error::io(&subject, &error)
             })
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let text = head(path, 4096)?;
             if fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0) {
-                log::warn!("{thing}: others can read the secret; its mode should be 0600");
+                log::warn!("{subject}: others can read the secret; its mode should be 0600");
             }
-            parse_secret(text.trim_ascii()).ok_or(Error::Malformed { thing, expected: "32 hex digits", offset: 0 })
+            parse_secret(text.trim_ascii()).ok_or(Error::Malformed { subject, expected: "32 hex digits", offset: 0 })
         }
-        Err(error) => Err(Error::io(&thing, &error)),
+        Err(error) => Err(Error::io(&subject, &error)),
     }
 }
 
@@ -145,18 +145,18 @@ fn parse_secret(text: &[u8]) -> Option<[u8; 16]> {
     Some(secret)
 }
 
-fn open_regular(path: &Path, thing: &str) -> Result<File, Error> {
-    let file = open(path).map_err(|error| Error::io(thing, &error))?;
-    let meta = file.metadata().map_err(|error| Error::io(thing, &error))?;
-    if meta.is_file() { Ok(file) } else { Err(not_a_file(thing)) }
+fn open_regular(path: &Path, subject: &str) -> Result<File, Error> {
+    let file = open(path).map_err(|error| Error::io(subject, &error))?;
+    let meta = file.metadata().map_err(|error| Error::io(subject, &error))?;
+    if meta.is_file() { Ok(file) } else { Err(not_a_file(subject)) }
 }
 
 /// Reads what one call gives; 0 at the end.
-fn read_some(mut file: &File, buffer: &mut [u8], thing: &str) -> Result<usize, Error> {
+fn read_some(mut file: &File, buffer: &mut [u8], subject: &str) -> Result<usize, Error> {
     loop {
         match file.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map_err(|error| Error::io(thing, &error)),
+            result => return result.map_err(|error| Error::io(subject, &error)),
         }
     }
 }
@@ -165,17 +165,17 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits()).open(path)
 }
 
-fn not_a_file(thing: &str) -> Error {
-    Error::Io { thing: thing.into(), why: "not a regular file".into() }
+fn not_a_file(subject: &str) -> Error {
+    Error::Io { subject: subject.into(), why: "not a regular file".into() }
 }
 
-fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, thing: &str) -> Result<Vec<u8>, Error> {
+fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, subject: &str) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::with_capacity(expected.saturating_add(1));
     loop {
-        deadline.left(thing)?;
-        let read = file.take(STEP as u64).read_to_end(&mut bytes).map_err(|error| Error::io(thing, &error))?;
+        deadline.left(subject)?;
+        let read = file.take(STEP as u64).read_to_end(&mut bytes).map_err(|error| Error::io(subject, &error))?;
         if bytes.len() > limit {
-            return Err(Error::TooLong { thing: thing.into(), limit });
+            return Err(Error::TooLong { subject: subject.into(), limit });
         }
         if read < STEP {
             return Ok(bytes);
@@ -258,7 +258,7 @@ pub fn command(name: &str) -> Option<PathBuf> {
 /// A pattern without any of these is its own match where such a path exists. As in a shell,
 /// a leading dot must be written out.
 pub fn glob(pattern: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
-    let thing = pattern.display().to_string();
+    let subject = pattern.display().to_string();
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str();
@@ -268,7 +268,7 @@ pub fn glob(pattern: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
         };
         let mut below = Vec::new();
         for folder in &found {
-            deadline.left(&thing)?;
+            deadline.left(&subject)?;
             below.extend(matching(folder, wild));
             if below.len() >= GLOB_LIMIT {
                 below.truncate(GLOB_LIMIT);
@@ -279,7 +279,7 @@ pub fn glob(pattern: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
     }
     let mut there = Vec::new();
     for path in found {
-        deadline.left(&thing)?;
+        deadline.left(&subject)?;
         if path.exists() {
             there.push(path);
         }
@@ -388,7 +388,7 @@ mod tests {
     fn a_glob_walks_folders() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let found = |pattern: &str| glob(&root.join(pattern), soon());
-        assert_eq!(found("src/*/fil?.rs"), Ok(vec![root.join("src/source/file.rs")]));
+        assert_eq!(found("src/*/fil?.rs"), Ok(vec![root.join("src/sys/file.rs")]));
         assert_eq!(found("Cargo.toml"), Ok(vec![root.join("Cargo.toml")]));
         assert_eq!(found("no/such/*"), Ok(Vec::new()));
     }
@@ -397,7 +397,7 @@ mod tests {
     fn with_no_time_left_nothing_is_touched() {
         let over = Deadline::within(Duration::ZERO);
         let path = Path::new("/no/such/*");
-        let error = Error::TimedOut { thing: "/no/such/*".into() };
+        let error = Error::TimedOut { subject: "/no/such/*".into() };
         assert_eq!(glob(path, over), Err(error.clone()));
         assert_eq!(read(path, 10, over), Err(error.clone()));
         assert_eq!(read_lines(path, 10, over, |_| ()), Err(error));
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(last, b"no end");
 
         let (result, _) = blocks_of(text.as_bytes(), 100_000);
-        assert_eq!(result, Err(Error::TooLong { thing: path.display().to_string(), limit: 100_000 }));
+        assert_eq!(result, Err(Error::TooLong { subject: path.display().to_string(), limit: 100_000 }));
         let (result, blocks) = blocks_of(&[b"short\n".as_slice(), &[b'x'; LINE_LIMIT]].concat(), 1 << 20);
         assert!(matches!(result, Err(Error::TooLong { .. })), "{result:?}");
         assert_eq!(blocks.concat(), b"short\n");

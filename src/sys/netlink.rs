@@ -23,13 +23,13 @@ pub fn sock_diag(
     deadline: Deadline,
     mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let thing = "sock_diag";
-    let failed = |errno: Errno| Error::io(thing, &io::Error::from(errno));
+    let subject = "sock_diag";
+    let failed = |errno: Errno| Error::io(subject, &io::Error::from(errno));
     let socket = open().map_err(failed)?;
     send(socket.as_raw_fd(), request, MsgFlags::empty()).map_err(failed)?;
     let (mut buffer, mut total) = (vec![0; DATAGRAM], 0usize);
     loop {
-        let left = deadline.left(thing)?;
+        let left = deadline.left(subject)?;
         setsockopt(&socket.as_fd(), sockopt::ReceiveTimeout, &time_value(left)).map_err(failed)?;
         // With this flag the length is that of the whole datagram, also where the buffer is shorter.
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
@@ -38,9 +38,9 @@ pub fn sock_diag(
         };
         total = total.saturating_add(length);
         let datagram = buffer.get(..length).filter(|_| total <= limit);
-        let Some(datagram) = datagram else { return Err(Error::TooLong { thing: thing.into(), limit }) };
+        let Some(datagram) = datagram else { return Err(Error::TooLong { subject: subject.into(), limit }) };
         if length == 0 {
-            return Err(Error::io(thing, &io::ErrorKind::UnexpectedEof.into()));
+            return Err(Error::io(subject, &io::ErrorKind::UnexpectedEof.into()));
         }
         if !each(datagram)? {
             return Ok(());

@@ -3,17 +3,17 @@
 use std::any::TypeId;
 use std::hash::{BuildHasher, RandomState};
 
-use super::label::{Look, openings, write_labels};
-use super::table::{Desc, Line, Shape, Twin, Value};
+use super::label::{Look, label_prefixes, write_labels};
+use super::table::{Desc, Line, Merge, TableInfo, Value};
 use super::values::Values;
 use crate::hash_index::HashIndex;
-use crate::identities::Identities;
+use crate::privacy::Identities;
 
 /// The rows of one table.
 pub(super) struct Rows {
     pub(super) table: TypeId,
     pub(super) descs: Vec<&'static Desc>,
-    pub(super) openings: Vec<String>,
+    pub(super) label_prefixes: Vec<String>,
     pub(super) labels: Vec<u8>,
     ends: Vec<usize>,
     values: Values,
@@ -29,7 +29,7 @@ pub(super) struct Rows {
 /// A row that can't be like another is not looked for until one comes that can: that saves a cache miss or
 /// two for each of a hundred thousand rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Likeness {
+pub(super) enum DuplicateCheck {
     /// No other: its label values are its own and stand there as they were given.
     None,
     /// One that had to be changed as well.
@@ -48,11 +48,11 @@ pub(super) enum Place {
 
 impl Rows {
     /// None yet, for a table.
-    pub(super) fn of(table: TypeId, shape: &dyn Shape) -> Self {
+    pub(super) fn of(table: TypeId, shape: &dyn TableInfo) -> Self {
         Self {
             table,
             descs: (0..).map_while(|number| shape.desc(number)).collect(),
-            openings: openings(shape),
+            label_prefixes: label_prefixes(shape),
             labels: Vec::new(),
             ends: Vec::new(),
             values: Values::default(),
@@ -65,16 +65,16 @@ impl Rows {
     /// Writes a row behind the last one, where it is until it is kept, merged or discarded.
     pub(super) fn write(&mut self, row: &dyn Line, identities: Identities) -> Look {
         row.write_values(&mut self.values);
-        write_labels(row, &self.openings, identities, &mut self.labels)
+        write_labels(row, &self.label_prefixes, identities, &mut self.labels)
     }
 
     /// The row that has the labels of the written one.
-    pub(super) fn find(&mut self, likeness: Likeness, hasher: &RandomState) -> Place {
-        if likeness == Likeness::Any && !self.must_find {
+    pub(super) fn find(&mut self, likeness: DuplicateCheck, hasher: &RandomState) -> Place {
+        if likeness == DuplicateCheck::Any && !self.must_find {
             self.must_find = true;
             self.index_all(hasher);
         }
-        if likeness == Likeness::None && !self.must_find {
+        if likeness == DuplicateCheck::None && !self.must_find {
             return Place::Free(None);
         }
         let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
@@ -162,13 +162,13 @@ impl Rows {
 }
 
 /// What becomes of two values for one series; one alone stands.
-pub(super) fn merge(twin: Twin, old: Option<Value>, new: Option<Value>) -> Option<Value> {
+pub(super) fn merge(twin: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
     let (Some(a), Some(b)) = (old, new) else { return old.or(new) };
     Some(match twin {
-        Twin::First => a,
-        Twin::Sum => a.plus(b),
-        Twin::Lowest if b.billionths() < a.billionths() => b,
-        Twin::Highest if b.billionths() > a.billionths() => b,
-        Twin::Lowest | Twin::Highest => a,
+        Merge::First => a,
+        Merge::Sum => a.plus(b),
+        Merge::Lowest if b.billionths() < a.billionths() => b,
+        Merge::Highest if b.billionths() > a.billionths() => b,
+        Merge::Lowest | Merge::Highest => a,
     })
 }

@@ -24,13 +24,13 @@ const LIMIT: usize = 256 * 1024;
 
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scene {
+pub struct Environment {
     /// Who we are.
     pub user: String,
     /// Our group.
     pub group: String,
     /// What keeps us out, where access was denied and it shows.
-    pub barrier: Option<Barrier>,
+    pub access_problem: Option<AccessProblem>,
     /// Whether a charon runs, as far as we can see processes.
     pub charon: bool,
     /// Where else charon's socket is, if not where it was looked for.
@@ -41,7 +41,7 @@ pub struct Scene {
 
 /// The first part of a path that does not let us pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Barrier {
+pub struct AccessProblem {
     /// The folder, or the file itself.
     pub path: String,
     /// Whose it is.
@@ -54,22 +54,22 @@ pub struct Barrier {
     pub needed: u32,
 }
 
-impl Scene {
+impl Environment {
     /// Looks around after `target` of `source` could not be read.
-    pub fn around(source: &str, target: &str, error: &Error) -> Self {
+    pub fn inspect(source: &str, target: &str, error: &Error) -> Self {
         let asks_charon = source == "strongswan";
         let is_denied = matches!(error, Error::Denied { .. });
         Self {
-            barrier: is_denied.then(|| barrier(Path::new(target))).flatten(),
+            access_problem: is_denied.then(|| access_problem(Path::new(target))).flatten(),
             charon: asks_charon && runs(&CHARON),
             elsewhere: asks_charon.then(|| elsewhere(target)).flatten(),
             path: std::env::var("PATH").unwrap_or_default(),
-            ..Self::here()
+            ..Self::current()
         }
     }
 
     /// Who we are, and nothing more.
-    pub fn here() -> Self {
+    pub fn current() -> Self {
         let user = named("/etc/passwd", geteuid().as_raw());
         Self { user, group: named("/etc/group", getegid().as_raw()), ..Self::default() }
     }
@@ -89,7 +89,7 @@ fn elsewhere(target: &str) -> Option<String> {
 }
 
 /// The first folder on the way that can't be searched, or the file itself where it can't be opened.
-fn barrier(path: &Path) -> Option<Barrier> {
+fn access_problem(path: &Path) -> Option<AccessProblem> {
     let closed = path.ancestors().skip(1).filter(|folder| access(*folder, AccessFlags::X_OK).is_err()).last();
     let (place, needed) = match closed {
         Some(folder) => (folder, 1),
@@ -97,7 +97,7 @@ fn barrier(path: &Path) -> Option<Barrier> {
         None => (path, 4),
     };
     let meta = fs::metadata(place).ok()?;
-    Some(Barrier {
+    Some(AccessProblem {
         path: place.display().to_string(),
         owner: named("/etc/passwd", meta.uid()),
         group: named("/etc/group", meta.gid()),

@@ -6,19 +6,19 @@ use std::collections::HashMap;
 use super::configured::{Configured, Volume};
 use super::ike_sas::{IkeSas, Missing, Unlisted};
 use super::sa::{ChildSa, Identity, IkeSa};
-use crate::ledger::{Ledger, Source, Traffic};
 use crate::text::{Text, clip};
+use crate::totals::{Source, Totals, Traffic};
 
 /// Stands between the names of a connection and its child; no configured name can hold it.
 const BETWEEN: char = '\0';
 
 /// The totals of every client and every tunnel, and the IKE_SAs that they come from.
 #[derive(Debug, Default)]
-pub struct Books {
+pub struct SaTotals {
     /// Those that were listed, or may be there all the same.
     pub ikes: IkeSas,
-    clients: Ledger,
-    tunnels: Ledger,
+    clients: Totals,
+    tunnels: Totals,
     identity: Identity,
     /// How much the CHILD_SAs of those tunnels carry that are rekeyed by volume.
     volumes: HashMap<String, Volume>,
@@ -48,10 +48,10 @@ const MOST_EXPECTED: u64 = 100_000;
 /// The most that it may have where it does not count them, which each charon does.
 const EXPECTED: u64 = 5_000;
 
-impl Books {
-    /// Books that keep at most `most` clients, and as many tunnels, that are there no more.
+impl SaTotals {
+    /// SaTotals that keep at most `most` clients, and as many tunnels, that are there no more.
     pub fn new(identity: Identity, most: usize) -> Self {
-        let (clients, tunnels) = (Ledger::new(most), Ledger::new(most));
+        let (clients, tunnels) = (Totals::new(most), Totals::new(most));
         Self { clients, tunnels, identity, limit: MOST_HEARD, most, ..Self::default() }
     }
 
@@ -94,13 +94,13 @@ impl Books {
         }
     }
 
-    /// Books what a listed CHILD_SA of an IKE_SA counts at the moment `now`.
+    /// SaTotals what a listed CHILD_SA of an IKE_SA counts at the moment `now`.
     pub fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
         self.listed = self.listed.saturating_add(1);
         self.hear(ike, child, now);
     }
 
-    /// Books the same where an event tells it.
+    /// SaTotals the same where an event tells it.
     pub fn hear(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
         if self.tunnels.sessions() >= self.limit {
             return;
@@ -160,7 +160,7 @@ fn limit(listed: usize) -> usize {
 }
 
 /// Whether one more name can be kept, beside those of `most` that are there no more.
-fn has_room(names: &Ledger, limit: usize, most: usize) -> bool {
+fn has_room(names: &Totals, limit: usize, most: usize) -> bool {
     names.accounts().len() < limit.saturating_add(most)
 }
 
@@ -194,7 +194,7 @@ mod tests {
         ChildSa { name, unique_id: number.into(), spi_in: number.into(), bytes_in, ..ChildSa::default() }
     }
 
-    fn received(books: &Books) -> Vec<u64> {
+    fn received(books: &SaTotals) -> Vec<u64> {
         books.clients().map(|(_, total)| total.bytes_in).chain(books.tunnels().map(|row| row.2.bytes_in)).collect()
     }
 
@@ -203,7 +203,7 @@ mod tests {
         for (state, clients) in
             [("CONNECTING", 0), ("DELETING", 0), ("REKEYED", 0), ("", 0), ("ESTABLISHED", 1), ("REKEYING", 1)]
         {
-            let mut books = Books::new(Identity::Remote, 10);
+            let mut books = SaTotals::new(Identity::Remote, 10);
             books.begin(Some(1), &Configured::default());
             books.greet(&ike("1", state));
             assert_eq!(books.clients().count(), clients, "{state}");
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_events_tell_between_two_lists_is_bounded() {
-        let mut books = Books::new(Identity::Remote, 10);
+        let mut books = SaTotals::new(Identity::Remote, 10);
         let numbers: Vec<String> = (0..3 * MOST_HEARD).map(|number| number.to_string()).collect();
         for round in 0..3 {
             for number in &numbers {
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_list_that_charon_says_is_long_is_booked_whole() {
-        let mut books = Books::new(Identity::Remote, 10);
+        let mut books = SaTotals::new(Identity::Remote, 10);
         books.begin(Some(3 * MOST_HEARD as u64), &Configured::default());
         for number in 0..3 * MOST_HEARD {
             let number = number.to_string();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_after_all_have_gone_is_counted() {
-        let mut books = Books::new(Identity::Remote, 10);
+        let mut books = SaTotals::new(Identity::Remote, 10);
         let mut list = |numbers: std::ops::Range<usize>, now| {
             books.begin(Some(numbers.len() as u64), &Configured::default());
             for number in numbers {
@@ -258,9 +258,9 @@ mod tests {
 
     #[test]
     fn what_an_ike_sa_had_that_hangs_for_long_is_not_counted_twice() {
-        let mut books = Books::new(Identity::Remote, 10);
+        let mut books = SaTotals::new(Identity::Remote, 10);
         let (hangs, mut look) = (ike("1", "ESTABLISHED"), 0);
-        let mut list = |books: &mut Books, is_listed: bool, bytes: u64| {
+        let mut list = |books: &mut SaTotals, is_listed: bool, bytes: u64| {
             look += 300;
             books.begin(Some(1), &Configured::default());
             books.ikes.begin();
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_child_sa_goes_on_under_the_ike_sa_that_replaces_its_own() {
-        let mut books = Books::new(Identity::Remote, 10);
+        let mut books = SaTotals::new(Identity::Remote, 10);
         for (look, number, bytes, unlisted) in
             [(0, "1", 100, 0), (300, "2", 150, 0), (900, "", 0, 1), (1600, "2", 160, 0)]
         {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::expo::{Exposition, Family, Label, Shape, Table, Twin, Value, counter, gauge, label, table};
-use crate::source::usage::Usage;
+use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table};
+use crate::sys::usage::Usage;
 
 /// The version that was built.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -27,7 +27,7 @@ impl Table for Build {
         label("version", |(), out| out.text(VERSION.into())),
     ];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("gateway_exporter_build_info", "What was built.", Twin::First, |()| Some(1u64.into()))];
+        &[gauge("gateway_exporter_build_info", "What was built.", Merge::First, |()| Some(1u64.into()))];
 }
 
 struct Target;
@@ -39,7 +39,7 @@ impl Table for Target {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_target_up",
         "Whether a socket, file, command or table could be read.",
-        Twin::Lowest,
+        Merge::Lowest,
         |row| Some(row.2.into()),
     )];
 }
@@ -52,7 +52,7 @@ impl Table for Collector {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_collector_duration_seconds",
         "How long the collector took for this scrape.",
-        Twin::First,
+        Merge::First,
         |row| Some(row.1.into()),
     )];
 }
@@ -65,7 +65,7 @@ impl Table for Dropped {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_series_dropped",
         "Series that were left out of this scrape because of max_series.",
-        Twin::First,
+        Merge::First,
         |row| Some(row.1.into()),
     )];
 }
@@ -101,7 +101,7 @@ impl Table for InFlight {
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "promhttp_metric_handler_requests_in_flight",
         "Current number of scrapes being served.",
-        Twin::First,
+        Merge::First,
         |count| Some((*count).into()),
     )];
 }
@@ -115,30 +115,30 @@ impl Table for Process {
         counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", |usage| {
             usage.cpu_time.map(Value::from)
         }),
-        gauge("process_max_fds", "Maximum number of open file descriptors.", Twin::First, |usage| {
+        gauge("process_max_fds", "Maximum number of open file descriptors.", Merge::First, |usage| {
             usage.max_fds.map(Value::from)
         }),
-        gauge("process_open_fds", "Number of open file descriptors.", Twin::First, |usage| {
+        gauge("process_open_fds", "Number of open file descriptors.", Merge::First, |usage| {
             usage.open_fds.map(Value::from)
         }),
-        gauge("process_resident_memory_bytes", "Resident memory size in bytes.", Twin::First, |usage| {
+        gauge("process_resident_memory_bytes", "Resident memory size in bytes.", Merge::First, |usage| {
             usage.resident_bytes.map(Value::from)
         }),
         gauge(
             "process_start_time_seconds",
             "Start time of the process since unix epoch in seconds.",
-            Twin::First,
+            Merge::First,
             |usage| usage.started.map(Value::from),
         ),
-        gauge("process_threads", "Number of threads.", Twin::First, |usage| usage.threads.map(Value::from)),
-        gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", Twin::First, |usage| {
+        gauge("process_threads", "Number of threads.", Merge::First, |usage| usage.threads.map(Value::from)),
+        gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", Merge::First, |usage| {
             usage.virtual_bytes.map(Value::from)
         }),
     ];
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn Shape] = &[
+pub const TABLES: &[&dyn TableInfo] = &[
     table::<Build>(),
     table::<Target>(),
     table::<Collector>(),

@@ -1,7 +1,7 @@
 //! The one writer of Prometheus text, built so that a wrong exposition can't be said.
 //!
 //! A [`Table`] names a label set once and, beside each family that carries it, where its
-//! value comes from. A house adds rows; a row's labels are escaped and kept once for all
+//! value comes from. A source adds rows; a row's labels are escaped and kept once for all
 //! its families, and a row whose labels were seen before is merged into the first instead
 //! of becoming a second series. The text itself is written while it is sent ([`Encoder`]),
 //! so a scrape never holds it whole.
@@ -15,13 +15,14 @@ use std::sync::Arc;
 pub use self::encoder::Encoder;
 pub use self::label::LabelValue;
 pub use self::table::{
-    Desc, Family, Group, Groups, Kind, Label, Listed, Shape, Table, Twin, Value, counter, gauge, label, list, table,
+    Desc, Family, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label, list,
+    table,
 };
 
 use self::label::{Look, Whose};
-use self::rows::{Likeness, Place, Rows};
+use self::rows::{DuplicateCheck, Place, Rows};
 use self::table::{Line, RowOf};
-use crate::identities::Identities;
+use crate::privacy::Identities;
 
 mod encoder;
 mod label;
@@ -34,7 +35,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What an operator asks of all metrics.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Terms {
+pub struct Options {
     /// The groups that are left out.
     pub without: Groups,
     /// The most series of one source; no limit where absent.
@@ -51,27 +52,27 @@ pub struct Terms {
 pub struct Exposition {
     tables: Vec<Rows>,
     hasher: RandomState,
-    terms: Terms,
+    terms: Options,
     series: usize,
     dropped: usize,
 }
 
 impl Exposition {
     /// An exposition on these terms.
-    pub fn on(terms: Terms) -> Self {
+    pub fn on(terms: Options) -> Self {
         Self { terms, ..Self::default() }
     }
 
     /// An exposition that leaves groups out.
     pub fn without(groups: Groups) -> Self {
-        Self::on(Terms { without: groups, ..Terms::default() })
+        Self::on(Options { without: groups, ..Options::default() })
     }
 
     /// An exposition on the same terms, with nothing in it yet.
     #[must_use]
     pub fn like(&self) -> Self {
         let most_series = self.terms.most_series.map(|most| most.saturating_sub(self.series));
-        Self::on(Terms { most_series, ..self.terms })
+        Self::on(Options { most_series, ..self.terms })
     }
 
     /// Whether a group is exposed; if not, nobody needs to ask for it.
@@ -104,9 +105,9 @@ impl Exposition {
         let is_full = self.terms.most_series.is_some_and(|most| self.series.saturating_add(rows.descs.len()) > most);
         let may_go = group.is_some_and(Group::is_peers) || whose == Whose::Client;
         let likeness = match (is_distinct, is_verbatim) {
-            (true, true) => Likeness::None,
-            (true, false) => Likeness::Changed,
-            (false, _) => Likeness::Any,
+            (true, true) => DuplicateCheck::None,
+            (true, false) => DuplicateCheck::Changed,
+            (false, _) => DuplicateCheck::Any,
         };
         match rows.find(likeness, &self.hasher) {
             _ if whose == Whose::Hidden => rows.discard(),
@@ -168,7 +169,7 @@ mod tests {
         const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(Text::new(row.0)))];
         const FAMILIES: &'static [Family<Self>] = &[
             counter("bytes_total", "Bytes.", |row| Some(row.1.into())),
-            gauge("up", "Up.", Twin::Lowest, |row| row.2.map(Value::from)),
+            gauge("up", "Up.", Merge::Lowest, |row| row.2.map(Value::from)),
         ];
     }
 
@@ -196,7 +197,7 @@ mod tests {
         type Row<'a> = (&'static str, bool);
         const LABELS: &'static [Label<Self>] =
             &[label("client", |row, out| out.maybe(Some(row.0.into()).filter(|name: &Text<'_>| !name.is_empty())))];
-        const FAMILIES: &'static [Family<Self>] = &[gauge("up", "Up.", Twin::Lowest, |row| Some(row.1.into()))];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("up", "Up.", Merge::Lowest, |row| Some(row.1.into()))];
     }
 
     fn text(exposition: Exposition) -> String {
@@ -251,7 +252,7 @@ mod tests {
     impl Table for Detail {
         type Row<'a> = ();
         const LABELS: &'static [Label<Self>] = &[];
-        const FAMILIES: &'static [Family<Self>] = &[gauge("detail", "Detail.", Twin::First, |()| Some(1u64.into()))];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("detail", "Detail.", Merge::First, |()| Some(1u64.into()))];
         const GROUP: Option<Group> = Some(Group::Sas);
     }
 
@@ -292,7 +293,7 @@ mod tests {
         const FAMILIES: &'static [Family<Self>] = &[counter("client_bytes_total", "Bytes.", |row| Some(row.1.into()))];
     }
 
-    fn clients(terms: Terms, rows: &[(&[u8], u64)]) -> (Vec<String>, usize) {
+    fn clients(terms: Options, rows: &[(&[u8], u64)]) -> (Vec<String>, usize) {
         let mut exposition = Exposition::on(terms);
         for (name, bytes) in rows {
             exposition.add::<Person>(&(Text::new(name), *bytes));
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn a_client_is_shown_hashed_or_not_at_all() {
         let rows: [(&[u8], u64); 3] = [(b"carol", 1), (b"dave", 2), (b"carol", 4)];
-        let on = |identities| clients(Terms { identities, ..Terms::default() }, &rows);
+        let on = |identities| clients(Options { identities, ..Options::default() }, &rows);
         let plain = ["client_bytes_total{client=\"carol_udp\"} 5", "client_bytes_total{client=\"dave_udp\"} 2"];
         assert_eq!(on(Identities::Plain).0, plain);
         let (hashed, _) = on(Identities::Hashed(crate::siphash::Key::new([1; 16])));
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn more_clients_than_there_may_be_are_left_out_and_counted() {
-        let terms = Terms { most_series: Some(2), ..Terms::default() };
+        let terms = Options { most_series: Some(2), ..Options::default() };
         let mut exposition = Exposition::on(terms);
         exposition.add::<Person>(&("a".into(), 1));
         let mut all = exposition.like();
@@ -335,14 +336,14 @@ mod tests {
     impl<const GROUP: usize> Table for In<GROUP> {
         type Row<'a> = ();
         const LABELS: &'static [Label<Self>] = &[];
-        const FAMILIES: &'static [Family<Self>] = &[gauge("row", "Row.", Twin::First, |()| Some(1u64.into()))];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("row", "Row.", Merge::First, |()| Some(1u64.into()))];
         const GROUP: Option<Group> = Some(Group::ALL[GROUP]);
     }
 
     #[test]
     fn what_the_configuration_decides_stays_where_there_are_too_many() {
         fn is_dropped<const GROUP: usize>() -> Option<&'static str> {
-            let mut exposition = Exposition::on(Terms { most_series: Some(0), ..Terms::default() });
+            let mut exposition = Exposition::on(Options { most_series: Some(0), ..Options::default() });
             exposition.add::<In<GROUP>>(&());
             assert_eq!(exposition.series() + exposition.dropped(), 1);
             (exposition.dropped() > 0).then_some(Group::ALL[GROUP].word())
@@ -362,7 +363,7 @@ mod tests {
     #[test]
     fn no_name_breaks_a_line_or_a_terminal() {
         let evil = "\u{1b}[2J\u{202e}\r\u{9b}\"\\\n\tü".as_bytes();
-        let (lines, _) = clients(Terms::default(), &[(evil, 1), (b"\xff\"", 2)]);
+        let (lines, _) = clients(Options::default(), &[(evil, 1), (b"\xff\"", 2)]);
         let bad = '\u{fffd}';
         assert_eq!(
             lines[0],
@@ -376,7 +377,7 @@ mod tests {
         for filler in ["a", "\"", "\\", "ü", "\n"] {
             let long = filler.repeat(65_536);
             let (one, other) = (format!("{long}1"), format!("{long}2"));
-            let (lines, _) = clients(Terms::default(), &[(one.as_bytes(), 1), (other.as_bytes(), 2)]);
+            let (lines, _) = clients(Options::default(), &[(one.as_bytes(), 1), (other.as_bytes(), 2)]);
             assert_eq!(lines.len(), 2, "{filler:?}");
             assert!(lines.iter().all(|line| line.len() < 1100), "{filler:?}: {}", lines[0].len());
             let (start, _) = lines[0].rsplit_once('…').expect("its mark");

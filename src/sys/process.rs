@@ -62,11 +62,12 @@ impl Process {
     /// twice comes twice. Denied if one of its descriptors is.
     pub fn sockets(&self, deadline: Deadline, mut each: impl FnMut(u64)) -> Result<(), Error> {
         let folder = self.folder.join("fd");
-        let thing = folder.display().to_string();
+        let subject = folder.display().to_string();
         let mut denied = None;
-        for (number, entry) in fs::read_dir(&folder).map_err(|error| Error::io(&thing, &error))?.flatten().enumerate() {
+        for (number, entry) in fs::read_dir(&folder).map_err(|error| Error::io(&subject, &error))?.flatten().enumerate()
+        {
             if number.is_multiple_of(STEP) {
-                deadline.left(&thing)?;
+                deadline.left(&subject)?;
             }
             match fs::read_link(entry.path()) {
                 Ok(target) => socket_of(target.as_os_str().as_encoded_bytes()).into_iter().for_each(&mut each),
@@ -75,7 +76,7 @@ impl Process {
                 Err(_) => {}
             }
         }
-        denied.map_or(Ok(()), |error| Err(Error::io(&thing, &error)))
+        denied.map_or(Ok(()), |error| Err(Error::io(&subject, &error)))
     }
 }
 

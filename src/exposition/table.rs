@@ -27,7 +27,7 @@ impl Kind {
 
 /// What becomes of two values for one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twin {
+pub enum Merge {
     /// Both count.
     Sum,
     /// The smaller stands: the worse of two states where 1 is good.
@@ -59,7 +59,7 @@ pub struct Desc {
     /// Counter or gauge.
     pub kind: Kind,
     /// What becomes of two values for one series.
-    pub twin: Twin,
+    pub twin: Merge,
 }
 
 /// A part of the catalogue that an operator may leave out, by the word that the configuration has for it.
@@ -154,14 +154,14 @@ pub const fn counter<T: Table + ?Sized>(
     help: &'static str,
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 ) -> Family<T> {
-    Family { desc: Desc { name, help, kind: Kind::Counter, twin: Twin::Sum }, value }
+    Family { desc: Desc { name, help, kind: Kind::Counter, twin: Merge::Sum }, value }
 }
 
 /// A gauge; two values for one series are settled by `twin`.
 pub const fn gauge<T: Table + ?Sized>(
     name: &'static str,
     help: &'static str,
-    twin: Twin,
+    twin: Merge,
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 ) -> Family<T> {
     Family { desc: Desc { name, help, kind: Kind::Gauge, twin }, value }
@@ -191,7 +191,7 @@ pub struct Listed {
 }
 
 /// A table by the names in it alone, whatever its rows are made from.
-pub trait Shape {
+pub trait TableInfo {
     /// The name of its label `number`.
     fn label(&self, number: usize) -> Option<&'static str>;
     /// Its family `number`.
@@ -202,7 +202,7 @@ pub trait Shape {
 
 /// A row of any table: the code that handles rows is there once and not for each table.
 pub(super) trait Line {
-    fn shape(&self) -> &'static dyn Shape;
+    fn shape(&self) -> &'static dyn TableInfo;
     fn write_labels(&self, out: &mut LabelValue<'_>);
     /// One for each family, absent ones too.
     fn write_values(&self, out: &mut Values);
@@ -213,9 +213,9 @@ pub(super) struct RowOf<'r, 'a, T: Table>(pub(super) &'r T::Row<'a>)
 where
     T::Row<'a>: 'r;
 
-struct ShapeOf<T>(PhantomData<T>);
+struct TableInfoOf<T>(PhantomData<T>);
 
-impl<T: Table> Shape for ShapeOf<T> {
+impl<T: Table> TableInfo for TableInfoOf<T> {
     fn label(&self, number: usize) -> Option<&'static str> {
         T::LABELS.get(number).map(|label| label.name)
     }
@@ -230,7 +230,7 @@ impl<T: Table> Shape for ShapeOf<T> {
 }
 
 impl<T: Table> Line for RowOf<'_, '_, T> {
-    fn shape(&self) -> &'static dyn Shape {
+    fn shape(&self) -> &'static dyn TableInfo {
         table::<T>()
     }
 
@@ -248,13 +248,13 @@ impl<T: Table> Line for RowOf<'_, '_, T> {
 }
 
 /// The names in a table.
-pub const fn table<T: Table>() -> &'static dyn Shape {
+pub const fn table<T: Table>() -> &'static dyn TableInfo {
     const { T::CHECKED };
-    const { &ShapeOf::<T>(PhantomData) }
+    const { &TableInfoOf::<T>(PhantomData) }
 }
 
 /// What the catalogue says of a table.
-pub fn list(table: &dyn Shape) -> impl Iterator<Item = Listed> {
+pub fn list(table: &dyn TableInfo) -> impl Iterator<Item = Listed> {
     let labels: Vec<_> = (0..).map_while(|number| table.label(number)).collect();
     (0..).map_while(|number| table.desc(number)).map(move |desc| Listed {
         name: desc.name,

@@ -21,13 +21,13 @@ use super::Protocol;
 use super::metrics::Now;
 use super::staleness::{Times, Writings};
 use super::status::{Client, Moment};
-use crate::ledger::{Account, Ledger, REMEMBERED, Source, Traffic};
 use crate::text::{Text, clip};
+use crate::totals::{Account, REMEMBERED, Source, Totals, Traffic};
 
 /// The memory of one collector.
 #[derive(Debug, Default)]
 pub struct Memory {
-    clients: Ledger,
+    clients: Totals,
     files: HashMap<PathBuf, File>,
     /// How many sessions without ids there have been.
     serial: u64,
@@ -100,7 +100,7 @@ struct Whereabouts {
 impl Memory {
     /// A memory that keeps at most `most` clients that are there no more.
     pub fn new(most: usize) -> Self {
-        Self { clients: Ledger::new(most), ..Self::default() }
+        Self { clients: Totals::new(most), ..Self::default() }
     }
 
     /// Begins a look at all files.
@@ -132,7 +132,7 @@ impl Memory {
         self.files.iter().filter_map(limit).collect()
     }
 
-    /// Books what a session in the file at `source` counts at the moment `now`; one without ids is handed back, to be
+    /// SaTotals what a session in the file at `source` counts at the moment `now`; one without ids is handed back, to be
     /// booked by [`Memory::settle`] with all others of its file.
     pub fn see<'a>(&mut self, source: Source, session: &Seen<'_, 'a>, now: i64) -> Option<Row<'a>> {
         let Seen { client, identity, protocol, since } = *session;
@@ -154,7 +154,7 @@ impl Memory {
         None
     }
 
-    /// Books the sessions without ids of the file at `path`.
+    /// SaTotals the sessions without ids of the file at `path`.
     pub fn settle(&mut self, path: &Path, mut rows: Vec<Row<'_>>, now: i64) {
         let mut sessions = self.files.get_mut(path).map(|file| std::mem::take(&mut file.sessions)).unwrap_or_default();
         if rows.is_empty() && sessions.is_empty() {
@@ -210,7 +210,7 @@ impl Memory {
         self.clients.key(self.serial)
     }
 
-    /// Books a session's bytes for its client, and the session itself where it is one of now.
+    /// SaTotals a session's bytes for its client, and the session itself where it is one of now.
     fn book(
         &mut self,
         source: Source,

@@ -2,13 +2,13 @@
 //! look at the clock. Every read has a cap and a deadline; [`blocking`] lists what may wait, and for how long.
 
 pub mod blocking;
-pub mod c;
 pub mod clock;
 pub mod command;
+pub mod environment;
 pub mod file;
+pub mod libc;
 pub mod netlink;
 pub mod process;
-pub mod scene;
 pub mod settings_file;
 pub mod socket;
 pub mod stderr;

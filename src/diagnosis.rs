@@ -1,4 +1,4 @@
-//! The doctor: what is right with what is watched, what is wrong, and what to do about it, in plain words.
+//! The doctor: what is right with what is watched, what is wrong, and what to do about it, in plain message.
 //!
 //! Pure. The errors and notices of a round of the collectors come in, with what the machine says around them, and
 //! findings go out; `--doctor` prints them and the landing page shows them.
@@ -8,52 +8,52 @@ use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::collector::{Error, Notice};
-use crate::source::scene::{Barrier, Scene};
+use crate::sys::environment::{AccessProblem, Environment};
 use crate::text::printable;
 
 /// The source's word for where it listens itself: the section of the configuration.
-pub const DOOR: &str = "web";
+pub const LISTENER: &str = "web";
 
 /// How something is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Severity {
     /// As it should be.
     #[default]
-    Good,
+    Ok,
     /// Not on this machine, and nobody asked for it.
     Absent,
     /// It works; somebody should look at it all the same.
-    Care,
+    Warning,
     /// It does not work.
-    Bad,
+    Error,
 }
 
-/// Words that are mostly written here.
-pub type Words = Cow<'static, str>;
+/// Phrase that are mostly written here.
+pub type Phrase = Cow<'static, str>;
 
-/// What was found out about one thing.
+/// What was found out about one subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
     /// How it is.
-    pub verdict: Verdict,
+    pub verdict: Severity,
     /// The source that it belongs to.
     pub source: &'static str,
     /// The socket, file, command, rule or address.
-    pub thing: String,
+    pub subject: String,
     /// What was found.
-    pub words: Words,
+    pub message: Phrase,
     /// What to do; empty where there is nothing to do.
-    pub remedy: Words,
+    pub fix: Phrase,
 }
 
-impl Verdict {
+impl Severity {
     /// One word for it.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Good => "ok",
+            Self::Ok => "ok",
             Self::Absent => "none",
-            Self::Care => "check",
-            Self::Bad => "down",
+            Self::Warning => "check",
+            Self::Error => "down",
         }
     }
 }
@@ -61,153 +61,153 @@ impl Verdict {
 impl Finding {
     /// What was found and what to do, without the source.
     pub fn in_one_line(self) -> String {
-        let Self { thing, words, remedy, .. } = self;
-        format!("{thing}: {words}{}{remedy}", if remedy.is_empty() { "" } else { "; " })
+        let Self { subject, message, fix, .. } = self;
+        format!("{subject}: {message}{}{fix}", if fix.is_empty() { "" } else { "; " })
     }
 }
 
 impl fmt::Display for Finding {
     /// A line, and one below it for what to do; nothing that a peer chose leaves its line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { verdict, source, thing, words, remedy } = self;
-        writeln!(out, "{:<5}  {source:<10}  {}: {}", verdict.word(), line(thing), line(words))?;
-        if remedy.is_empty() { Ok(()) } else { writeln!(out, "       to do: {}", line(remedy)) }
+        let Self { verdict, source, subject, message, fix } = self;
+        writeln!(out, "{:<5}  {source:<10}  {}: {}", verdict.word(), line(subject), line(message))?;
+        if fix.is_empty() { Ok(()) } else { writeln!(out, "       to do: {}", line(fix)) }
     }
 }
 
-/// How many things are down and how many want a look, in words.
-pub fn summary(findings: &[Finding]) -> (Verdict, String) {
+/// How many things are down and how many want a look, in message.
+pub fn summary(findings: &[Finding]) -> (Severity, String) {
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let (down, care) = (count(Verdict::Bad), count(Verdict::Care));
-    let all = findings.len().saturating_sub(count(Verdict::Absent));
-    if findings.iter().all(|finding| finding.verdict == Verdict::Absent || finding.source == DOOR) {
-        return (Verdict::Bad, "Nothing is watched".into());
+    let (down, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let all = findings.len().saturating_sub(count(Severity::Absent));
+    if findings.iter().all(|finding| finding.verdict == Severity::Absent || finding.source == LISTENER) {
+        return (Severity::Error, "Nothing is watched".into());
     }
-    match (down, care) {
-        (0, 0) => (Verdict::Good, "All is well".into()),
-        (0, care) => (Verdict::Care, format!("All is up, {care} to check")),
-        _ => (Verdict::Bad, format!("{down} of {all} down")),
+    match (down, warnings) {
+        (0, 0) => (Severity::Ok, "All is well".into()),
+        (0, warnings) => (Severity::Warning, format!("All is up, {warnings} to check")),
+        _ => (Severity::Error, format!("{down} of {all} down")),
     }
 }
 
 /// What was found out about a target of a source.
-pub fn target(source: &'static str, thing: &str, error: Option<&Error>, scene: &Scene) -> Finding {
-    let (verdict, words, remedy) = match error {
-        None => (Verdict::Good, "answers".into(), "".into()),
+pub fn target(source: &'static str, subject: &str, error: Option<&Error>, environment: &Environment) -> Finding {
+    let (verdict, message, fix) = match error {
+        None => (Severity::Ok, "answers".into(), "".into()),
         Some(error) => {
-            let (words, remedy) = explain(source, thing, error, scene);
-            (Verdict::Bad, words, remedy)
+            let (message, fix) = explain(source, subject, error, environment);
+            (Severity::Error, message, fix)
         }
     };
-    Finding { verdict, source, thing: thing.into(), words, remedy }
+    Finding { verdict, source, subject: subject.into(), message, fix }
 }
 
 /// What was found out about what a source noticed.
 pub fn notice(source: &'static str, notice: &Notice) -> Finding {
-    let (verdict, thing, words, remedy) = match notice {
-        Notice::Stale { thing, age } => (
-            Verdict::Bad,
-            thing,
+    let (verdict, subject, message, fix) = match notice {
+        Notice::Stale { subject, age } => (
+            Severity::Error,
+            subject,
             format!("stale, not written for {}: OpenVPN has ended, or it hangs", span(*age)).into(),
             "systemctl status 'openvpn*'; where it is written seldom, stale_after says how old it may be".into(),
         ),
-        Notice::Rotated { thing, file } => (
-            Verdict::Care,
-            thing,
+        Notice::Rotated { subject, file } => (
+            Severity::Warning,
+            subject,
             format!("moved away while OpenVPN had it open: it writes to {file} now").into(),
             "restart OpenVPN, and leave the status file out of log rotation or have it rotated with copytruncate"
                 .into(),
         ),
-        Notice::NoMatch { thing } => {
-            (Verdict::Bad, thing, "no file matches this pattern".into(), start_openvpn("a file that matches"))
+        Notice::NoMatch { subject } => {
+            (Severity::Error, subject, "no file matches this pattern".into(), start_openvpn("a file that matches"))
         }
-        Notice::Unknown { thing, command } => (
-            Verdict::Care,
-            thing,
+        Notice::Unknown { subject, command } => (
+            Severity::Warning,
+            subject,
             format!("charon answers, but not to {command}").into(),
             "load its plugin counters, or leave them out: metrics: {without: [events]}".into(),
         ),
-        Notice::Never { thing, flaw } => {
-            (Verdict::Bad, thing, format!("this rule can never match: {}", flaw.why).into(), flaw.remedy.into())
+        Notice::UnmatchableRule { subject, error } => {
+            (Severity::Error, subject, format!("this rule can never match: {}", error.why).into(), error.fix.into())
         }
     };
-    Finding { verdict, source, thing: thing.clone(), words, remedy }
+    Finding { verdict, source, subject: subject.clone(), message, fix }
 }
 
 /// What was found out about a source that is not on this machine, where nothing is configured; `tried` says where it
 /// was looked for. A charon without the socket may be meant for the `ipsec` command, so that it is no trouble either.
-pub fn absent(source: &'static str, tried: &str, scene: &Scene) -> Finding {
-    let mut finding = Finding { verdict: Verdict::Absent, source, thing: tried.into(), ..Finding::default() };
-    finding.words = "not on this machine".into();
-    if source == "strongswan" && (scene.charon || scene.elsewhere.is_some()) {
-        (finding.words, finding.remedy) = no_socket(scene);
+pub fn absent(source: &'static str, tried: &str, environment: &Environment) -> Finding {
+    let mut finding = Finding { verdict: Severity::Absent, source, subject: tried.into(), ..Finding::default() };
+    finding.message = "not on this machine".into();
+    if source == "strongswan" && (environment.charon || environment.elsewhere.is_some()) {
+        (finding.message, finding.fix) = no_socket(environment);
     }
     finding
 }
 
 /// What was found out about an address that can be listened on; `is_guarded` says that not everybody may ask there.
-pub fn open_door(address: SocketAddr, is_guarded: bool) -> Finding {
-    let (verdict, words, remedy) = match reach(address.ip()) {
-        _ if is_guarded => (Verdict::Good, "only who is allowed may ask", ""),
-        Reach::Machine => (Verdict::Good, "only this machine may ask", ""),
-        Reach::Network => (Verdict::Good, "everybody in its own network may ask", ""),
+pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
+    let (verdict, message, fix) = match reach(address.ip()) {
+        _ if is_guarded => (Severity::Ok, "only who is allowed may ask", ""),
+        Reach::Machine => (Severity::Ok, "only this machine may ask", ""),
+        Reach::Network => (Severity::Ok, "everybody in its own network may ask", ""),
         Reach::World => (
-            Verdict::Care,
+            Severity::Warning,
             "everybody who reaches this machine may ask",
             "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}",
         ),
     };
-    Finding { verdict, source: DOOR, thing: address.to_string(), words: words.into(), remedy: remedy.into() }
+    Finding { verdict, source: LISTENER, subject: address.to_string(), message: message.into(), fix: fix.into() }
 }
 
 /// What was found out about an address that can't be listened on; `is_ours` says that a gateway-exporter answers there.
-pub fn shut_door(address: &str, error: &Error, is_ours: bool) -> Finding {
-    let (verdict, more, remedy) = match error {
-        Error::Taken { .. } if is_ours => (Verdict::Good, "by a gateway-exporter", ""),
-        Error::Taken { .. } => {
-            (Verdict::Bad, "by something else", "ss -ltnp says what; --web.listen-address=:9235 is another port")
+pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
+    let (verdict, more, fix) = match error {
+        Error::AddressInUse { .. } if is_ours => (Severity::Ok, "by a gateway-exporter", ""),
+        Error::AddressInUse { .. } => {
+            (Severity::Error, "by something else", "ss -ltnp says what; --web.listen-address=:9235 is another port")
         }
         Error::Denied { .. } => (
-            Verdict::Bad,
+            Severity::Error,
             "a port below 1024 needs a right",
             "choose a port from 1024 on, or give it CAP_NET_BIND_SERVICE",
         ),
-        _ => (Verdict::Bad, "", "ip address lists the interfaces and addresses of this machine"),
+        _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
-    let words = joined(why(error), more);
-    Finding { verdict, source: DOOR, thing: address.into(), words, remedy: remedy.into() }
+    let message = joined(why(error), more);
+    Finding { verdict, source: LISTENER, subject: address.into(), message, fix: fix.into() }
 }
 
 /// Why a target could not be read, and what to do.
-fn explain(source: &str, target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
+fn explain(source: &str, target: &str, error: &Error, environment: &Environment) -> (Phrase, Phrase) {
     let why = why(error);
-    if matches!(error, Error::Denied { .. }) && (source != "ipsec" || error.thing() == target) {
-        return denied(source, target, scene);
+    if matches!(error, Error::Denied { .. }) && (source != "ipsec" || error.subject() == target) {
+        return denied(source, target, environment);
     }
-    let (more, remedy) = match source {
+    let (more, fix) = match source {
         "strongswan" => match error {
-            Error::NotFound { .. } if target.starts_with('/') => return no_socket(scene),
-            _ => charon(error, scene),
+            Error::NotFound { .. } if target.starts_with('/') => return no_socket(environment),
+            _ => charon(error, environment),
         },
-        "ipsec" => ipsec(target, error, scene),
+        "ipsec" => ipsec(target, error, environment),
         "openvpn" => openvpn(target, error),
         "sockets" if !target.starts_with('/') => {
             ("the rules with that host are not known".into(), format!("getent hosts {}", quoted(target)).into())
         }
         _ => Default::default(),
     };
-    (joined(why, &more), remedy)
+    (joined(why, &more), fix)
 }
 
-/// An error without the name of its thing, which stands beside it already.
+/// An error without the name of its subject, which stands beside it already.
 fn why(error: &Error) -> String {
     let text = error.to_string();
-    let rest = text.strip_prefix(error.thing()).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+    let rest = text.strip_prefix(error.subject()).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
     rest.unwrap_or(text)
 }
 
-fn no_socket(scene: &Scene) -> (Words, Words) {
-    match (&scene.elsewhere, scene.charon) {
+fn no_socket(environment: &Environment) -> (Phrase, Phrase) {
+    match (&environment.elsewhere, environment.charon) {
         (Some(path), _) => {
             (format!("not found, but {path} is there").into(), format!("write vici_socket: {path}").into())
         }
@@ -223,9 +223,9 @@ fn no_socket(scene: &Scene) -> (Words, Words) {
 
 const START_CHARON: &str = "systemctl start strongswan (or strongswan-starter; on OpenWrt /etc/init.d/swanctl start)";
 
-fn charon(error: &Error, scene: &Scene) -> (Words, Words) {
+fn charon(error: &Error, environment: &Environment) -> (Phrase, Phrase) {
     match error {
-        Error::Deaf { .. } if !scene.charon => {
+        Error::NotListening { .. } if !environment.charon => {
             ("charon is gone and left its socket behind".into(), START_CHARON.into())
         }
         Error::TimedOut { .. } => {
@@ -243,8 +243,8 @@ fn charon(error: &Error, scene: &Scene) -> (Words, Words) {
     }
 }
 
-fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
-    let command = error.thing();
+fn ipsec(target: &str, error: &Error, environment: &Environment) -> (Phrase, Phrase) {
+    let command = error.subject();
     match error {
         Error::NotFound { .. } if command == target => (
             "".into(),
@@ -253,21 +253,21 @@ fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
         ),
         Error::NotFound { .. } if command.contains('/') => ("there is no such command".into(), IPSEC_COMMAND.into()),
         Error::NotFound { .. } => {
-            (format!("{command} is not in PATH, which is {}", scene.path).into(), IPSEC_COMMAND.into())
+            (format!("{command} is not in PATH, which is {}", environment.path).into(), IPSEC_COMMAND.into())
         }
         // What the command ends with where charon does not run, as init scripts do. One that something else has started
         // would only get a second one beside it.
-        Error::Refused { why, .. } if why == "exit status: 3" && scene.charon => (
+        Error::Refused { why, .. } if why == "exit status: 3" && environment.charon => (
             "charon is running, but ipsec has not started it".into(),
             "leave ipsec_config and ipsec_command out: the source strongswan asks it over VICI".into(),
         ),
         Error::Refused { why, .. } if why == "exit status: 3" => ("charon is not running".into(), "ipsec start".into()),
         Error::Refused { .. } | Error::TimedOut { .. } => {
-            let sudo = match scene.user.as_str() {
+            let sudo = match environment.user.as_str() {
                 "root" => "",
                 _ => "; where only root may, add --enable.sudo and a rule in sudoers",
             };
-            ("".into(), format!("run {target} by hand as {}{sudo}", scene.user).into())
+            ("".into(), format!("run {target} by hand as {}{sudo}", environment.user).into())
         }
         Error::Malformed { .. } if command.contains(' ') => {
             ("neither strongSwan nor libreswan prints that".into(), IPSEC_COMMAND.into())
@@ -279,7 +279,7 @@ fn ipsec(target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
 const IPSEC_COMMAND: &str = "install it (Debian: strongswan-starter or libreswan), or say where it is: \
                              ipsec_command: [/usr/sbin/ipsec, statusall]";
 
-fn openvpn(target: &str, error: &Error) -> (Words, Words) {
+fn openvpn(target: &str, error: &Error) -> (Phrase, Phrase) {
     match error {
         Error::NotFound { .. } => ("OpenVPN has not written it".into(), start_openvpn(target)),
         Error::Malformed { expected: "END", .. } => {
@@ -293,41 +293,42 @@ fn openvpn(target: &str, error: &Error) -> (Words, Words) {
     }
 }
 
-fn start_openvpn(file: &str) -> Words {
+fn start_openvpn(file: &str) -> Phrase {
     format!("start OpenVPN, with status {file} in its configuration").into()
 }
 
 /// Who refuses whom, and the command that helps.
-fn denied(source: &str, target: &str, scene: &Scene) -> (Words, Words) {
-    let Scene { user, group, barrier, .. } = scene;
+fn denied(source: &str, target: &str, environment: &Environment) -> (Phrase, Phrase) {
+    let Environment { user, group, access_problem, .. } = environment;
     if source == "sockets" {
-        let words = format!("permission denied: {user} may not see the processes of others").into();
-        return (words, "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE".into());
+        let message = format!("permission denied: {user} may not see the processes of others").into();
+        return (message, "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE".into());
     }
-    let Some(Barrier { path, owner, group: theirs, mode, needed }) = barrier else {
+    let Some(AccessProblem { path, owner, group: their_group, mode, needed }) = access_problem else {
         return (format!("permission denied to {user}").into(), "".into());
     };
     let place = if path == target { "it" } else { path };
-    let words =
-        format!("permission denied to {user}: {place} belongs to {owner} and group {theirs}, mode {mode:04o}").into();
+    let message =
+        format!("permission denied to {user}: {place} belongs to {owner} and group {their_group}, mode {mode:04o}")
+            .into();
     let letters = match needed {
         1 => "x",
         6 => "rw",
         _ => "r",
     };
-    let remedy = if user == "root" {
+    let fix = if user == "root" {
         "root is kept out by something else: a sandbox, AppArmor or SELinux (dmesg says)".into()
-    } else if theirs != "root" && (mode >> 3) & needed == *needed {
-        format!("usermod -aG {theirs} {user}, and start it again").into()
+    } else if their_group != "root" && (mode >> 3) & needed == *needed {
+        format!("usermod -aG {their_group} {user}, and start it again").into()
     } else {
         let path = quoted(path);
         let lasting = match source {
             "strongswan" => format!("; to last, charon {{ group = {group} }} in strongswan.conf").into(),
-            _ => Words::default(),
+            _ => Phrase::default(),
         };
         format!("chgrp {group} {path} && chmod g+{letters} {path}{lasting}").into()
     };
-    (words, remedy)
+    (message, fix)
 }
 
 /// Who can reach an address.
@@ -350,8 +351,8 @@ fn reach(address: IpAddr) -> Reach {
     }
 }
 
-fn joined(words: String, more: &str) -> Words {
-    if more.is_empty() { words.into() } else { format!("{words}: {more}").into() }
+fn joined(message: String, more: &str) -> Phrase {
+    if more.is_empty() { message.into() } else { format!("{message}: {more}").into() }
 }
 
 /// A word for a shell.
@@ -384,15 +385,21 @@ pub fn print(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collector::Flaw;
+    use crate::collector::RuleError;
 
-    fn scene() -> Scene {
-        Scene { user: "prom".into(), group: "prom".into(), path: "/usr/bin:/bin".into(), ..Scene::default() }
+    fn environment() -> Environment {
+        Environment {
+            user: "prom".into(),
+            group: "prom".into(),
+            path: "/usr/bin:/bin".into(),
+            ..Environment::default()
+        }
     }
 
-    fn blocked(path: &str, group: &str, mode: u32, needed: u32) -> Scene {
-        let barrier = Barrier { path: path.into(), owner: "root".into(), group: group.into(), mode, needed };
-        Scene { barrier: Some(barrier), ..scene() }
+    fn blocked(path: &str, group: &str, mode: u32, needed: u32) -> Environment {
+        let access_problem =
+            AccessProblem { path: path.into(), owner: "root".into(), group: group.into(), mode, needed };
+        Environment { access_problem: Some(access_problem), ..environment() }
     }
 
     const CHARON: &str = "/var/run/charon.vici";
@@ -400,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_is_denied_names_who_whose_and_the_command() {
-        for (source, target, scene, words, remedy) in [
+        for (source, target, environment, message, fix) in [
             (
                 "strongswan",
                 CHARON,
@@ -433,45 +440,45 @@ mod tests {
             (
                 "openvpn",
                 FILE,
-                Scene { user: "root".into(), ..blocked(FILE, "root", 0o600, 4) },
+                Environment { user: "root".into(), ..blocked(FILE, "root", 0o600, 4) },
                 "permission denied to root: it belongs to root and group root, mode 0600",
                 "root is kept out by something else: a sandbox, AppArmor or SELinux (dmesg says)",
             ),
-            ("openvpn", FILE, scene(), "permission denied to prom", ""),
+            ("openvpn", FILE, environment(), "permission denied to prom", ""),
             (
                 "sockets",
                 "/proc/*/fd",
-                scene(),
+                environment(),
                 "permission denied: prom may not see the processes of others",
                 "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
             ),
         ] {
-            let found = super::target(source, target, Some(&Error::Denied { thing: target.into() }), &scene);
-            assert_eq!((&*found.words, &*found.remedy), (words, remedy), "{source} {target}");
-            assert_eq!(found.verdict, Verdict::Bad);
+            let found = super::target(source, target, Some(&Error::Denied { subject: target.into() }), &environment);
+            assert_eq!((&*found.message, &*found.fix), (message, fix), "{source} {target}");
+            assert_eq!(found.verdict, Severity::Error);
         }
     }
 
     #[test]
     fn every_trouble_has_its_words() {
-        let running = Scene { charon: true, ..scene() };
-        let elsewhere = Scene { elsewhere: Some("/run/strongswan/charon.vici".into()), ..scene() };
-        let root = Scene { user: "root".into(), ..scene() };
-        let thing = String::from;
-        let malformed = |name: &str, expected| Error::Malformed { thing: name.into(), expected, offset: 7 };
-        for (source, target, error, scene, words, remedy) in [
+        let running = Environment { charon: true, ..environment() };
+        let elsewhere = Environment { elsewhere: Some("/run/strongswan/charon.vici".into()), ..environment() };
+        let root = Environment { user: "root".into(), ..environment() };
+        let subject = String::from;
+        let malformed = |name: &str, expected| Error::Malformed { subject: name.into(), expected, offset: 7 };
+        for (source, target, error, environment, message, fix) in [
             (
                 "strongswan",
                 CHARON,
-                Error::NotFound { thing: thing(CHARON) },
-                scene(),
+                Error::NotFound { subject: subject(CHARON) },
+                environment(),
                 "not found: charon is not running",
                 "systemctl start strongswan (",
             ),
             (
                 "strongswan",
                 CHARON,
-                Error::NotFound { thing: thing(CHARON) },
+                Error::NotFound { subject: subject(CHARON) },
                 running.clone(),
                 "not found, though charon is running: its plugin vici is not loaded, or its socket is elsewhere",
                 "install the plugin (",
@@ -479,7 +486,7 @@ mod tests {
             (
                 "strongswan",
                 CHARON,
-                Error::NotFound { thing: thing(CHARON) },
+                Error::NotFound { subject: subject(CHARON) },
                 elsewhere,
                 "not found, but /run/strongswan/charon.vici is there",
                 "write vici_socket: /run/strongswan/charon.vici",
@@ -487,15 +494,15 @@ mod tests {
             (
                 "strongswan",
                 CHARON,
-                Error::Deaf { thing: thing(CHARON) },
-                scene(),
+                Error::NotListening { subject: subject(CHARON) },
+                environment(),
                 "connection refused: charon is gone and left its socket behind",
                 "systemctl start strongswan (",
             ),
             (
                 "strongswan",
                 CHARON,
-                Error::TimedOut { thing: thing(CHARON) },
+                Error::TimedOut { subject: subject(CHARON) },
                 running,
                 "no answer in time: charon hangs",
                 "swanctl --stats ",
@@ -504,62 +511,62 @@ mod tests {
                 "strongswan",
                 CHARON,
                 malformed(CHARON, "a packet type"),
-                scene(),
+                environment(),
                 "expected a packet type at byte 7: what answers there does not speak VICI",
                 "vici_socket must ",
             ),
             (
                 "ipsec",
                 "/etc/ipsec.conf",
-                Error::NotFound { thing: thing("/etc/ipsec.conf") },
-                scene(),
+                Error::NotFound { subject: subject("/etc/ipsec.conf") },
+                environment(),
                 "not found",
                 "write ipsec_config ",
             ),
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::NotFound { thing: thing("ipsec") },
-                scene(),
+                Error::NotFound { subject: subject("ipsec") },
+                environment(),
                 "not found: ipsec is not in PATH, which is /usr/bin:/bin",
                 "install it (",
             ),
             (
                 "ipsec",
                 "/x/ipsec statusall",
-                Error::NotFound { thing: thing("/x/ipsec") },
-                scene(),
+                Error::NotFound { subject: subject("/x/ipsec") },
+                environment(),
                 "not found: there is no such command",
                 "install it (",
             ),
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::Refused { thing: thing("ipsec statusall"), why: "exit status: 3".into() },
-                scene(),
+                Error::Refused { subject: subject("ipsec statusall"), why: "exit status: 3".into() },
+                environment(),
                 "exit status: 3: charon is not running",
                 "ipsec start",
             ),
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::Refused { thing: thing("ipsec statusall"), why: "exit status: 3".into() },
-                Scene { charon: true, ..scene() },
+                Error::Refused { subject: subject("ipsec statusall"), why: "exit status: 3".into() },
+                Environment { charon: true, ..environment() },
                 "exit status: 3: charon is running, but ipsec has not started it",
                 "leave ipsec_config and ipsec_command out",
             ),
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::Refused { thing: thing("ipsec statusall"), why: "no".into() },
-                scene(),
+                Error::Refused { subject: subject("ipsec statusall"), why: "no".into() },
+                environment(),
                 "no",
                 "run ipsec statusall by hand as prom; ",
             ),
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::TimedOut { thing: thing("ipsec statusall") },
+                Error::TimedOut { subject: subject("ipsec statusall") },
                 root,
                 "no answer in time",
                 "run ipsec statusall by hand",
@@ -568,141 +575,152 @@ mod tests {
                 "ipsec",
                 "ipsec statusall",
                 malformed("ipsec statusall", "\"Security Associations\""),
-                scene(),
+                environment(),
                 "expected \"Security Associations\" at byte 7: neither strongSwan nor libreswan prints that",
                 "install it (",
             ),
             (
                 "openvpn",
                 FILE,
-                Error::NotFound { thing: thing(FILE) },
-                scene(),
+                Error::NotFound { subject: subject(FILE) },
+                environment(),
                 "not found: OpenVPN has not written it",
                 "start OpenVPN, with status /run/openvpn/a.status in its configuration",
             ),
-            ("openvpn", FILE, malformed(FILE, "END"), scene(), "expected END at byte 7: half written", "df says "),
+            (
+                "openvpn",
+                FILE,
+                malformed(FILE, "END"),
+                environment(),
+                "expected END at byte 7: half written",
+                "df says ",
+            ),
             (
                 "openvpn",
                 FILE,
                 malformed(FILE, "an OpenVPN status file"),
-                scene(),
+                environment(),
                 "expected an OpenVPN status file at byte 7: neither version 1, 2 nor 3, nor a client's statistics",
                 "name the file ",
             ),
             (
                 "sockets",
                 "db.example.org",
-                Error::Io { thing: thing("db.example.org"), why: "no such name".into() },
-                scene(),
+                Error::Io { subject: subject("db.example.org"), why: "no such name".into() },
+                environment(),
                 "no such name: the rules with that host are not known",
                 "getent hosts db.example.org",
             ),
             (
                 "kernel",
                 "/proc/net/xfrm_stat",
-                Error::TooLong { thing: thing("/proc/net/xfrm_stat"), limit: 9 },
-                scene(),
+                Error::TooLong { subject: subject("/proc/net/xfrm_stat"), limit: 9 },
+                environment(),
                 "more than 9 bytes",
                 "",
             ),
         ] {
-            let found = super::target(source, target, Some(&error), &scene);
-            assert_eq!(found.words, words, "{source} {error:?}");
-            assert!(found.remedy.starts_with(remedy) && remedy.is_empty() == found.remedy.is_empty(), "{found}");
+            let found = super::target(source, target, Some(&error), &environment);
+            assert_eq!(found.message, message, "{source} {error:?}");
+            assert!(found.fix.starts_with(fix) && fix.is_empty() == found.fix.is_empty(), "{found}");
         }
     }
 
     #[test]
     fn what_is_noticed_has_its_words() {
-        let flaw = Flaw { why: "it is never", remedy: "write it well" };
-        let thing = || "x".to_owned();
-        for (notice, verdict, words) in [
+        let error = RuleError { why: "it is never", fix: "write it well" };
+        let subject = || "x".to_owned();
+        for (notice, verdict, message) in [
             (
-                Notice::Stale { thing: thing(), age: 7400 },
-                Verdict::Bad,
+                Notice::Stale { subject: subject(), age: 7400 },
+                Severity::Error,
                 "stale, not written for 2 hours: OpenVPN has ended, or it hangs",
             ),
             (
-                Notice::Rotated { thing: thing(), file: "x.1".into() },
-                Verdict::Care,
+                Notice::Rotated { subject: subject(), file: "x.1".into() },
+                Severity::Warning,
                 "moved away while OpenVPN had it open: it writes to x.1 now",
             ),
-            (Notice::NoMatch { thing: thing() }, Verdict::Bad, "no file matches this pattern"),
+            (Notice::NoMatch { subject: subject() }, Severity::Error, "no file matches this pattern"),
             (
-                Notice::Unknown { thing: thing(), command: "get-counters" },
-                Verdict::Care,
+                Notice::Unknown { subject: subject(), command: "get-counters" },
+                Severity::Warning,
                 "charon answers, but not to get-counters",
             ),
-            (Notice::Never { thing: thing(), flaw }, Verdict::Bad, "this rule can never match: it is never"),
+            (
+                Notice::UnmatchableRule { subject: subject(), error },
+                Severity::Error,
+                "this rule can never match: it is never",
+            ),
         ] {
             let found = super::notice("openvpn", &notice);
-            assert_eq!((found.verdict, &*found.words, found.thing.as_str()), (verdict, words, "x"));
-            assert!(!found.remedy.is_empty());
+            assert_eq!((found.verdict, &*found.message, found.subject.as_str()), (verdict, message, "x"));
+            assert!(!found.fix.is_empty());
         }
-        for (seconds, words) in [(-5, "-5 seconds"), (119, "119 seconds"), (120, "2 minutes"), (200_000, "2 days")] {
-            assert_eq!(span(seconds), words);
+        for (seconds, message) in [(-5, "-5 seconds"), (119, "119 seconds"), (120, "2 minutes"), (200_000, "2 days")] {
+            assert_eq!(span(seconds), message);
         }
     }
 
     #[test]
     fn a_door_is_as_open_as_its_address() {
         for (address, is_guarded, verdict) in [
-            ("0.0.0.0:1", false, Verdict::Care),
-            ("[::]:1", false, Verdict::Care),
-            ("[::]:1", true, Verdict::Good),
-            ("127.0.0.1:1", false, Verdict::Good),
-            ("[::1]:1", false, Verdict::Good),
-            ("192.168.1.1:1", false, Verdict::Good),
-            ("[fd00::1]:1", false, Verdict::Good),
-            ("[fe80::1]:1", false, Verdict::Good),
-            ("[::ffff:10.0.0.1]:1", false, Verdict::Good),
-            ("203.0.113.1:1", false, Verdict::Care),
-            ("[2001:db8::1]:1", false, Verdict::Care),
+            ("0.0.0.0:1", false, Severity::Warning),
+            ("[::]:1", false, Severity::Warning),
+            ("[::]:1", true, Severity::Ok),
+            ("127.0.0.1:1", false, Severity::Ok),
+            ("[::1]:1", false, Severity::Ok),
+            ("192.168.1.1:1", false, Severity::Ok),
+            ("[fd00::1]:1", false, Severity::Ok),
+            ("[fe80::1]:1", false, Severity::Ok),
+            ("[::ffff:10.0.0.1]:1", false, Severity::Ok),
+            ("203.0.113.1:1", false, Severity::Warning),
+            ("[2001:db8::1]:1", false, Severity::Warning),
         ] {
-            let found = open_door(address.parse().expect("an address"), is_guarded);
-            assert_eq!((found.verdict, found.remedy.is_empty()), (verdict, verdict == Verdict::Good), "{address}");
+            let found = open_listener(address.parse().expect("an address"), is_guarded);
+            assert_eq!((found.verdict, found.fix.is_empty()), (verdict, verdict == Severity::Ok), "{address}");
         }
-        let taken = Error::Taken { thing: ":1".into() };
-        assert_eq!(shut_door(":1", &taken, true).verdict, Verdict::Good);
-        assert_eq!(shut_door(":1", &taken, false).words, "address already in use: by something else");
-        let denied = shut_door(":1", &Error::Denied { thing: ":1".into() }, false);
-        assert_eq!(denied.words, "permission denied: a port below 1024 needs a right");
-        let odd = shut_door(":1", &Error::Io { thing: ":1".into(), why: "odd".into() }, false);
-        assert_eq!((&*odd.words, odd.verdict), ("odd", Verdict::Bad));
+        let taken = Error::AddressInUse { subject: ":1".into() };
+        assert_eq!(failed_listener(":1", &taken, true).verdict, Severity::Ok);
+        assert_eq!(failed_listener(":1", &taken, false).message, "address already in use: by something else");
+        let denied = failed_listener(":1", &Error::Denied { subject: ":1".into() }, false);
+        assert_eq!(denied.message, "permission denied: a port below 1024 needs a right");
+        let odd = failed_listener(":1", &Error::Io { subject: ":1".into(), why: "odd".into() }, false);
+        assert_eq!((&*odd.message, odd.verdict), ("odd", Severity::Error));
     }
 
     #[test]
     fn what_is_absent_is_no_trouble_and_says_where_charon_is() {
-        let found = absent("openvpn", "/a, /b", &scene());
-        assert_eq!((found.verdict, &*found.remedy), (Verdict::Absent, ""));
-        assert_eq!(absent("strongswan", CHARON, &scene()).verdict, Verdict::Absent);
-        let found = absent("strongswan", CHARON, &Scene { charon: true, ..scene() });
-        assert!(found.words.contains("vici") && found.remedy.contains("vici_socket"), "{found}");
+        let found = absent("openvpn", "/a, /b", &environment());
+        assert_eq!((found.verdict, &*found.fix), (Severity::Absent, ""));
+        assert_eq!(absent("strongswan", CHARON, &environment()).verdict, Severity::Absent);
+        let found = absent("strongswan", CHARON, &Environment { charon: true, ..environment() });
+        assert!(found.message.contains("vici") && found.fix.contains("vici_socket"), "{found}");
     }
 
     #[test]
     fn the_sum_is_what_is_worst() {
         let finding = |verdict| Finding { verdict, source: "openvpn", ..Finding::default() };
-        let door = Finding { source: DOOR, ..finding(Verdict::Care) };
-        for (findings, verdict, words) in [
-            (vec![], Verdict::Bad, "Nothing is watched"),
-            (vec![finding(Verdict::Absent), door.clone()], Verdict::Bad, "Nothing is watched"),
-            (vec![finding(Verdict::Good), finding(Verdict::Absent)], Verdict::Good, "All is well"),
-            (vec![finding(Verdict::Good), door.clone()], Verdict::Care, "All is up, 1 to check"),
-            (vec![finding(Verdict::Bad), finding(Verdict::Absent), door], Verdict::Bad, "1 of 2 down"),
+        let door = Finding { source: LISTENER, ..finding(Severity::Warning) };
+        for (findings, verdict, message) in [
+            (vec![], Severity::Error, "Nothing is watched"),
+            (vec![finding(Severity::Absent), door.clone()], Severity::Error, "Nothing is watched"),
+            (vec![finding(Severity::Ok), finding(Severity::Absent)], Severity::Ok, "All is well"),
+            (vec![finding(Severity::Ok), door.clone()], Severity::Warning, "All is up, 1 to check"),
+            (vec![finding(Severity::Error), finding(Severity::Absent), door], Severity::Error, "1 of 2 down"),
         ] {
-            assert_eq!(summary(&findings), (verdict, words.to_owned()));
+            assert_eq!(summary(&findings), (verdict, message.to_owned()));
         }
     }
 
     #[test]
     fn a_finding_stays_in_its_lines() {
         let finding = Finding {
-            verdict: Verdict::Bad,
+            verdict: Severity::Error,
             source: "openvpn",
-            thing: "/a\nok b".into(),
-            words: "odd\u{1b}[2J".into(),
-            remedy: "mend it".into(),
+            subject: "/a\nok b".into(),
+            message: "odd\u{1b}[2J".into(),
+            fix: "mend it".into(),
         };
         assert_eq!(
             print(&[finding]),

@@ -28,7 +28,7 @@ pub struct Local {
 /// The local calendar's date and time of a moment given in seconds since 1970; absent where
 /// the C library can't say (on 32-bit targets after 2038).
 pub fn local(seconds: i64) -> Option<Local> {
-    let calendar = super::c::localtime(seconds)?;
+    let calendar = super::libc::localtime(seconds)?;
     Some(Local {
         year: i64::from(calendar.tm_year).checked_add(1900)?,
         month: i64::from(calendar.tm_mon).checked_add(1)?,

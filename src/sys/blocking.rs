@@ -68,7 +68,7 @@ pub fn run<T: Send + 'static>(
         return call();
     }
     if is_stuck(subject) {
-        return Err(Error::TimedOut { thing: subject.into() });
+        return Err(Error::TimedOut { subject: subject.into() });
     }
     let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
     let theirs = Arc::clone(&waiting);
@@ -109,7 +109,7 @@ impl<T> Call<Result<T, Error>> {
             let Ok(left) = deadline.left(subject) else {
                 *stage = Stage::Abandoned;
                 lock(&STUCK).push(subject.into());
-                return Err(Error::TimedOut { thing: subject.into() });
+                return Err(Error::TimedOut { subject: subject.into() });
             };
             (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
         }
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_call_gives_what_it_returns() {
         assert_eq!(run("a call", within(60_000), || Ok(7)), Ok(7));
-        let error = Error::NotFound { thing: "x".into() };
+        let error = Error::NotFound { subject: "x".into() };
         let same = error.clone();
         assert_eq!(run::<()>("a call", within(60_000), move || Err(same)), Err(error));
         let inner = || run("an inner call", within(60_000), || Ok(thread::current().id()));
@@ -167,7 +167,7 @@ mod tests {
             let _ = gate.recv();
             Ok(())
         };
-        let timed_out = || Err(Error::TimedOut { thing: subject.into() });
+        let timed_out = || Err(Error::TimedOut { subject: subject.into() });
         assert_eq!(run(subject, within(100), hang), timed_out());
         begins.recv().expect("it was called");
         for _ in 0..100 {
@@ -185,6 +185,6 @@ mod tests {
     #[test]
     fn with_no_time_left_nothing_is_called() {
         let never = || -> Result<(), Error> { panic!("there is no time") };
-        assert_eq!(run("late", within(0), never), Err(Error::TimedOut { thing: "late".into() }));
+        assert_eq!(run("late", within(0), never), Err(Error::TimedOut { subject: "late".into() }));
     }
 }

@@ -9,10 +9,10 @@ pub use self::error::ConfigError;
 use self::section::{Located, Section};
 pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
-use crate::expo::{Group, Groups, Terms};
-use crate::identities::Identities;
+use crate::exposition::{Group, Groups, Options};
+use crate::privacy::Identities;
 use crate::siphash::Key;
-use crate::source::file;
+use crate::sys::file;
 
 mod document;
 mod error;
@@ -47,7 +47,7 @@ pub struct Config {
     /// Sockets that should be there.
     pub sockets: Option<crate::sockets::Settings>,
     /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
-    pub terms: Terms,
+    pub terms: Options,
     /// Whether the file says in words how clients are shown.
     pub says_identities: bool,
     /// Where the key is that clients' names are hashed with, where they are. Until it is read
@@ -59,7 +59,7 @@ pub struct Config {
 
 /// What the command line and the machine add to a file.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Overrides {
     /// `--config-path`.
     pub ipsec_config: Option<PathBuf>,
     /// `--enable.sudo`.
@@ -88,19 +88,19 @@ struct Input<'a> {
 struct Common {
     gateway: String,
     most_clients: usize,
-    surroundings: Surroundings,
+    overrides: Overrides,
 }
 
 impl Config {
     /// What a file means; the error names the key and the line.
-    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut file = Section::of(document::parse(text)?, "")?;
         file.drop_extensions();
         let mut metrics = file.section("metrics")?;
         let common = Common {
-            gateway: file.text("server_name")?.map_or_else(|| surroundings.hostname.clone(), |name| name.value),
+            gateway: file.text("server_name")?.map_or_else(|| overrides.hostname.clone(), |name| name.value),
             most_clients: metrics.number("max_clients")?.unwrap_or(MOST_CLIENTS),
-            surroundings: surroundings.clone(),
+            overrides: overrides.clone(),
         };
         let without = groups(metrics.texts("without")?)?;
         let mut input = Input { file: &mut file, metrics: &mut metrics, common: &common };
@@ -117,14 +117,14 @@ impl Config {
         let (identities, key_file) = identities(file.text("identities")?, file.text("identities_key_file")?)?;
         let web = web::section(&mut file)?;
         file.end()?;
-        let terms = Terms { without, most_series, identities };
+        let terms = Options { without, most_series, identities };
         Ok(Self { gateway: common.gateway, terms, says_identities, key_file, web, ..config })
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
-    pub fn discover(root: &Path, surroundings: &Surroundings) -> Self {
-        let gateway = surroundings.hostname.clone();
-        let common = Common { gateway, most_clients: MOST_CLIENTS, surroundings: surroundings.clone() };
+    pub fn discover(root: &Path, overrides: &Overrides) -> Self {
+        let gateway = overrides.hostname.clone();
+        let common = Common { gateway, most_clients: MOST_CLIENTS, overrides: overrides.clone() };
         Self {
             strongswan: strongswan::discover(root, &common),
             ipsec: ipsec::discover(root, &common),
@@ -241,10 +241,10 @@ mod tests {
 
     use super::*;
     use crate::openvpn::Protocol;
-    use crate::source::socket::Address;
+    use crate::sys::socket::Address;
 
-    fn here() -> Surroundings {
-        Surroundings { hostname: "gateway".into(), ..Surroundings::default() }
+    fn here() -> Overrides {
+        Overrides { hostname: "gateway".into(), ..Overrides::default() }
     }
 
     fn parse(text: &str) -> Config {
@@ -610,12 +610,12 @@ mod tests {
 
     #[test]
     fn flags_ask_for_ipsec_and_win() {
-        let surroundings = Surroundings { ipsec_config: Some("/flag".into()), sudo: true, ..here() };
-        let config = Config::parse("ipsec_config: /file\n", &surroundings).expect("valid");
+        let overrides = Overrides { ipsec_config: Some("/flag".into()), sudo: true, ..here() };
+        let config = Config::parse("ipsec_config: /file\n", &overrides).expect("valid");
         let ipsec = config.ipsec.expect("ipsec");
         assert_eq!(ipsec.config, PathBuf::from("/flag"));
         assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
-        assert!(Config::parse("", &surroundings).expect("valid").ipsec.is_some());
+        assert!(Config::parse("", &overrides).expect("valid").ipsec.is_some());
     }
 
     #[test]

@@ -44,16 +44,16 @@ pub struct Output {
 /// it prints too much, and when it leaves children behind that keep its output open. One that can't be ended,
 /// because it is another user's as behind sudo, is left alone, and not started again while it runs.
 pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Output, Error> {
-    let thing = command.join(" ");
+    let subject = command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Error::NotFound { thing: "empty command".into() });
+        return Err(Error::NotFound { subject: "empty command".into() });
     };
-    deadline.left(&thing)?;
-    if let Some(process) = left_behind(&thing) {
+    deadline.left(&subject)?;
+    if let Some(process) = left_behind(&subject) {
         let why = format!("process {process}, which an earlier scrape started, still runs and can't be ended");
-        return Err(Error::Refused { thing, why });
+        return Err(Error::Refused { subject, why });
     }
-    let (program, arguments, name) = (program.clone(), arguments.to_vec(), thing.clone());
+    let (program, arguments, name) = (program.clone(), arguments.to_vec(), subject.clone());
     // The program may be on a file system that hangs, and exec(2) is waited for.
     let start = move || {
         let child = Command::new(&program)
@@ -66,17 +66,17 @@ pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Outpu
             .spawn();
         child.map(|child| Running::new(child, name)).map_err(|error| Error::io(&program, &error))
     };
-    blocking::run(&thing, deadline, start)?.read(limit, deadline, &thing)
+    blocking::run(&subject, deadline, start)?.read(limit, deadline, &subject)
 }
 
 /// The commands that did not end when they were killed.
 static LEFT: Mutex<Vec<(String, Child)>> = Mutex::new(Vec::new());
 
 /// The process of that command that did not end when it was killed, if it still runs.
-fn left_behind(thing: &str) -> Option<u32> {
+fn left_behind(subject: &str) -> Option<u32> {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
     left.retain_mut(|(_, child)| is_running(child));
-    left.iter().find(|(command, _)| command == thing).map(|(_, child)| child.id())
+    left.iter().find(|(command, _)| command == subject).map(|(_, child)| child.id())
 }
 
 fn is_running(child: &mut Child) -> bool {
@@ -103,15 +103,15 @@ struct Running {
     /// Absent only while this is dropped.
     child: Option<Child>,
     group: Pid,
-    thing: String,
+    subject: String,
 }
 
 impl Running {
-    fn new(child: Child, thing: String) -> Self {
+    fn new(child: Child, subject: String) -> Self {
         // Process ids are positive and fit; 0 would mean our own group, so what doesn't is nobody's.
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         running().push(group);
-        Self { child: Some(child), group, thing }
+        Self { child: Some(child), group, subject }
     }
 }
 
@@ -124,8 +124,8 @@ impl Drop for Running {
         let killed = Instant::now();
         while is_running(&mut child) {
             if killed.elapsed() >= LAST_PATIENCE {
-                let thing = std::mem::take(&mut self.thing);
-                return LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((thing, child));
+                let subject = std::mem::take(&mut self.subject);
+                return LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((subject, child));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -133,47 +133,47 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn read(&mut self, limit: usize, deadline: Deadline, thing: &str) -> Result<Output, Error> {
-        let Some(child) = &mut self.child else { return Err(no_pipe(thing)) };
+    fn read(&mut self, limit: usize, deadline: Deadline, subject: &str) -> Result<Output, Error> {
+        let Some(child) = &mut self.child else { return Err(no_pipe(subject)) };
         let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(no_pipe(thing));
+            return Err(no_pipe(subject));
         };
-        unblock(&stdout, &stderr).map_err(|error| Error::io(thing, &error))?;
+        unblock(&stdout, &stderr).map_err(|error| Error::io(subject, &error))?;
         let (mut said, mut complained) = (Pipe::default(), Pipe::default());
         let mut status = None;
         // A child that has ended may leave children of its own that hold the pipes: what was
         // written before it ended is all that is waited for.
         while !(said.closed && complained.closed) && status.is_none() {
-            wait(&stdout, &stderr, &said, &complained, deadline, thing)?;
-            status = child.try_wait().map_err(|error| Error::io(thing, &error))?;
-            said.drain(&mut stdout, thing)?;
-            complained.drain(&mut stderr, thing)?;
+            wait(&stdout, &stderr, &said, &complained, deadline, subject)?;
+            status = child.try_wait().map_err(|error| Error::io(subject, &error))?;
+            said.drain(&mut stdout, subject)?;
+            complained.drain(&mut stderr, subject)?;
             complained.bytes.truncate(COMPLAINT_LIMIT);
             if said.bytes.len() > limit {
-                return Err(Error::TooLong { thing: thing.into(), limit });
+                return Err(Error::TooLong { subject: subject.into(), limit });
             }
         }
-        let status = end(child, status, deadline, thing)?;
+        let status = end(child, status, deadline, subject)?;
         let complaint = complaint(&complained.bytes, status);
         Ok(Output { stdout: said.bytes, success: status.success(), code: status.code(), complaint })
     }
 }
 
 /// Waits for the end of a child that has closed its output.
-fn end(child: &mut Child, status: Option<ExitStatus>, deadline: Deadline, thing: &str) -> Result<ExitStatus, Error> {
+fn end(child: &mut Child, status: Option<ExitStatus>, deadline: Deadline, subject: &str) -> Result<ExitStatus, Error> {
     if let Some(status) = status {
         return Ok(status);
     }
     loop {
-        if let Some(status) = child.try_wait().map_err(|error| Error::io(thing, &error))? {
+        if let Some(status) = child.try_wait().map_err(|error| Error::io(subject, &error))? {
             return Ok(status);
         }
-        thread::sleep(deadline.left(thing)?.min(PATIENCE));
+        thread::sleep(deadline.left(subject)?.min(PATIENCE));
     }
 }
 
-fn no_pipe(thing: &str) -> Error {
-    Error::Io { thing: thing.into(), why: "no pipe".into() }
+fn no_pipe(subject: &str) -> Error {
+    Error::Io { subject: subject.into(), why: "no pipe".into() }
 }
 
 #[derive(Default)]
@@ -184,7 +184,7 @@ struct Pipe {
 
 impl Pipe {
     /// Takes what is there now, a bounded amount at a time.
-    fn drain(&mut self, pipe: &mut impl Read, thing: &str) -> Result<(), Error> {
+    fn drain(&mut self, pipe: &mut impl Read, subject: &str) -> Result<(), Error> {
         const STEP: u64 = 256 * 1024;
         if self.closed {
             return Ok(());
@@ -193,7 +193,7 @@ impl Pipe {
         match pipe.take(STEP).read_to_end(&mut self.bytes) {
             Ok(_) => self.closed = (self.bytes.len().saturating_sub(before) as u64) < STEP,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return Err(Error::io(thing, &error)),
+            Err(error) => return Err(Error::io(subject, &error)),
         }
         Ok(())
     }
@@ -214,15 +214,15 @@ fn wait(
     said: &Pipe,
     complained: &Pipe,
     deadline: Deadline,
-    thing: &str,
+    subject: &str,
 ) -> Result<(), Error> {
     let open = [(stdout.as_fd(), said.closed), (stderr.as_fd(), complained.closed)];
     let mut watched: Vec<PollFd<'_>> =
         open.into_iter().filter(|(_, closed)| !closed).map(|(pipe, _)| PollFd::new(pipe, PollFlags::POLLIN)).collect();
-    let left = deadline.left(thing)?.min(Duration::from_millis(50));
+    let left = deadline.left(subject)?.min(Duration::from_millis(50));
     match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-        Err(error) => Err(Error::io(thing, &error.into())),
+        Err(error) => Err(Error::io(subject, &error.into())),
     }
 }
 
