@@ -18,6 +18,7 @@ use self::totals::SaTotals;
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
 use crate::exposition::{Exposition, Group};
+use crate::session::Sessions;
 use crate::sys::clock;
 use crate::sys::socket::{self, Address, Channel};
 use crate::text::clip;
@@ -181,11 +182,11 @@ impl StrongSwan {
         let memory = self.memory.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let (now, stats) = (clock::now(), charon.stats()?);
-        let each = |rows: &mut Vec<_>, ike: &IkeSa<'_>| {
+        let each = |rows: &mut Sessions, ike: &IkeSa<'_>| {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
         };
-        let list = charon.sas(stats.as_ref(), memory.unlisted, Vec::new, each, |unlisted| unlisted.least > 0)?;
-        report.sessions.extend(list.all);
+        let start = || report.sessions.like();
+        report.sessions = charon.sas(stats.as_ref(), memory.unlisted, start, each, |unlisted| unlisted.least > 0)?.all;
         Ok(())
     }
 }
