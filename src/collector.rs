@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::advice::{Advice, Severity};
 use crate::exposition::{Exposition, Options};
 use crate::session::Sessions;
 
@@ -38,64 +39,17 @@ pub struct Report {
     pub notices: Vec<Notice>,
 }
 
-/// What a source noticed that is no failure to read, and that somebody may want to mend.
+/// What a source noticed that is no failure to read, and that a person may want to mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A file that is rewritten all the time was not for so long.
-    Stale {
-        /// The file.
-        subject: String,
-        /// Its age in seconds.
-        age: i64,
-    },
-    /// A file was moved away while a daemon had it open, and is written to under its new name.
-    Rotated {
-        /// The file as the daemon opened it.
-        subject: String,
-        /// What it is called now.
-        file: String,
-    },
-    /// No file matches a pattern.
-    NoMatch {
-        /// The pattern.
-        subject: String,
-    },
-    /// A daemon does not do a command, for want of a plugin.
-    Unknown {
-        /// The daemon's address.
-        subject: String,
-        /// The command.
-        command: &'static str,
-    },
-    /// A rule that nothing can ever match.
-    UnmatchableRule {
-        /// The rule's name.
-        subject: String,
-        /// Why not.
-        error: RuleError,
-    },
-}
-
-impl Notice {
+pub struct Notice {
+    /// How bad it is.
+    pub severity: Severity,
     /// The file, pattern, address or rule.
-    pub fn subject(&self) -> &str {
-        match self {
-            Self::Stale { subject, .. }
-            | Self::Rotated { subject, .. }
-            | Self::NoMatch { subject }
-            | Self::Unknown { subject, .. }
-            | Self::UnmatchableRule { subject, .. } => subject,
-        }
-    }
-}
-
-/// What is wrong with a rule, and what to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuleError {
-    /// Why nothing can match.
-    pub why: &'static str,
-    /// What to write instead.
-    pub fix: &'static str,
+    pub subject: String,
+    /// What was noticed, and what to do.
+    pub advice: Advice,
+    /// Whether the log says it, too, when it is new.
+    pub is_logged: bool,
 }
 
 impl Report {

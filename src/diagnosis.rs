@@ -3,33 +3,18 @@
 //! Pure. The errors and notices of a round of the collectors come in, with what the machine says around them, and
 //! findings go out; `--doctor` prints them and the landing page shows them.
 
-use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
+pub use crate::advice::Severity;
+use crate::advice::{self, Advice, Phrase};
 use crate::collector::{Error, Notice};
-use crate::sys::environment::{AccessProblem, Environment};
+use crate::sources;
+use crate::sys::environment::Environment;
 use crate::text::printable;
 
 /// The source's word for where it listens itself: the section of the configuration.
 pub const LISTENER: &str = "web";
-
-/// How something is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// As it should be.
-    #[default]
-    Ok,
-    /// Not on this machine, and nobody asked for it.
-    Absent,
-    /// It works; somebody should look at it all the same.
-    Warning,
-    /// It does not work.
-    Error,
-}
-
-/// Phrase that are mostly written here.
-pub type Phrase = Cow<'static, str>;
 
 /// What was found out about one subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,19 +31,12 @@ pub struct Finding {
     pub fix: Phrase,
 }
 
-impl Severity {
-    /// One word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Absent => "none",
-            Self::Warning => "check",
-            Self::Error => "down",
-        }
-    }
-}
-
 impl Finding {
+    /// A finding with this advice.
+    fn of(source: &'static str, verdict: Severity, subject: &str, advice: Advice) -> Self {
+        Self { verdict, source, subject: subject.into(), message: advice.message, fix: advice.fix }
+    }
+
     /// What was found and what to do, without the source.
     pub fn in_one_line(self) -> String {
         let Self { subject, message, fix, .. } = self;
@@ -92,57 +70,32 @@ pub fn summary(findings: &[Finding]) -> (Severity, String) {
 
 /// What was found out about a target of a source.
 pub fn target(source: &'static str, subject: &str, error: Option<&Error>, environment: &Environment) -> Finding {
-    let (verdict, message, fix) = match error {
-        None => (Severity::Ok, "answers".into(), "".into()),
-        Some(error) => {
-            let (message, fix) = explain(source, subject, error, environment);
-            (Severity::Error, message, fix)
-        }
+    let (verdict, advice) = match error {
+        None => (Severity::Ok, Advice::new("answers", "")),
+        Some(error) => (Severity::Error, explain(source, subject, error, environment)),
     };
-    Finding { verdict, source, subject: subject.into(), message, fix }
+    Finding::of(source, verdict, subject, advice)
 }
 
 /// What was found out about what a source noticed.
 pub fn notice(source: &'static str, notice: &Notice) -> Finding {
-    let (verdict, subject, message, fix) = match notice {
-        Notice::Stale { subject, age } => (
-            Severity::Error,
-            subject,
-            format!("stale, not written for {}: OpenVPN has ended, or it hangs", span(*age)).into(),
-            "systemctl status 'openvpn*'; where it is written seldom, stale_after says how old it may be".into(),
-        ),
-        Notice::Rotated { subject, file } => (
-            Severity::Warning,
-            subject,
-            format!("moved away while OpenVPN had it open: it writes to {file} now").into(),
-            "restart OpenVPN, and leave the status file out of log rotation or have it rotated with copytruncate"
-                .into(),
-        ),
-        Notice::NoMatch { subject } => {
-            (Severity::Error, subject, "no file matches this pattern".into(), start_openvpn("a file that matches"))
-        }
-        Notice::Unknown { subject, command } => (
-            Severity::Warning,
-            subject,
-            format!("charon answers, but not to {command}").into(),
-            "load its plugin counters, or leave them out: metrics: {without: [events]}".into(),
-        ),
-        Notice::UnmatchableRule { subject, error } => {
-            (Severity::Error, subject, format!("this rule can never match: {}", error.why).into(), error.fix.into())
-        }
-    };
-    Finding { verdict, source, subject: subject.clone(), message, fix }
+    Finding::of(source, notice.severity, &notice.subject, notice.advice.clone())
 }
 
-/// What was found out about a source that is not on this machine, where nothing is configured; `tried` says where it
-/// was looked for. A charon without the socket may be meant for the `ipsec` command, so that it is no trouble either.
+/// What was found out about a source that is not on this machine, where nothing is configured; `tried` says where it was
+/// looked for.
 pub fn absent(source: &'static str, tried: &str, environment: &Environment) -> Finding {
-    let mut finding = Finding { verdict: Severity::Absent, source, subject: tried.into(), ..Finding::default() };
-    finding.message = "not on this machine".into();
-    if source == "strongswan" && (environment.charon || environment.elsewhere.is_some()) {
-        (finding.message, finding.fix) = no_socket(environment);
-    }
-    finding
+    let advice = sources::named(source).and_then(|source| source.explain_absence(environment));
+    Finding::of(source, Severity::Absent, tried, advice.unwrap_or_else(|| Advice::new("not on this machine", "")))
+}
+
+/// Why a target could not be read, and what to do.
+fn explain(source: &str, target: &str, error: &Error, environment: &Environment) -> Advice {
+    let explained = sources::named(source).and_then(|source| source.explain(target, error, environment));
+    explained.unwrap_or_else(|| match error {
+        Error::Denied { .. } => advice::denied(target, environment, ""),
+        _ => Advice::of(error, "", ""),
+    })
 }
 
 /// What was found out about an address that can be listened on; `is_guarded` says that not everybody may ask there.
@@ -174,161 +127,8 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
         ),
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
-    let message = joined(why(error), more);
+    let message = advice::joined(advice::reason(error), more);
     Finding { verdict, source: LISTENER, subject: address.into(), message, fix: fix.into() }
-}
-
-/// Why a target could not be read, and what to do.
-fn explain(source: &str, target: &str, error: &Error, environment: &Environment) -> (Phrase, Phrase) {
-    let why = why(error);
-    if matches!(error, Error::Denied { .. }) && (source != "ipsec" || error.subject() == target) {
-        return denied(source, target, environment);
-    }
-    let (more, fix) = match source {
-        "strongswan" => match error {
-            Error::NotFound { .. } if target.starts_with('/') => return no_socket(environment),
-            _ => charon(error, environment),
-        },
-        "ipsec" => ipsec(target, error, environment),
-        "openvpn" => openvpn(target, error),
-        "sockets" if !target.starts_with('/') => {
-            ("the rules with that host are not known".into(), format!("getent hosts {}", quoted(target)).into())
-        }
-        _ => Default::default(),
-    };
-    (joined(why, &more), fix)
-}
-
-/// An error without the name of its subject, which stands beside it already.
-fn why(error: &Error) -> String {
-    let text = error.to_string();
-    let rest = text.strip_prefix(error.subject()).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
-    rest.unwrap_or(text)
-}
-
-fn no_socket(environment: &Environment) -> (Phrase, Phrase) {
-    match (&environment.elsewhere, environment.charon) {
-        (Some(path), _) => {
-            (format!("not found, but {path} is there").into(), format!("write vici_socket: {path}").into())
-        }
-        (None, true) => (
-            "not found, though charon is running: its plugin vici is not loaded, or its socket is elsewhere".into(),
-            "install the plugin (Debian: strongswan-swanctl, OpenWrt: strongswan-mod-vici) and restart charon, or write \
-             vici_socket as charon.plugins.vici.socket in strongswan.conf has it"
-                .into(),
-        ),
-        (None, false) => ("not found: charon is not running".into(), START_CHARON.into()),
-    }
-}
-
-const START_CHARON: &str = "systemctl start strongswan (or strongswan-starter; on OpenWrt /etc/init.d/swanctl start)";
-
-fn charon(error: &Error, environment: &Environment) -> (Phrase, Phrase) {
-    match error {
-        Error::NotListening { .. } if !environment.charon => {
-            ("charon is gone and left its socket behind".into(), START_CHARON.into())
-        }
-        Error::TimedOut { .. } => {
-            ("charon hangs".into(), "swanctl --stats shows whether it answers others; if not, restart it".into())
-        }
-        Error::TooMany { .. } => (
-            "nothing is said of any, since half of them would be wrong".into(),
-            "swanctl --list-conns, --list-pols, --list-pools, --list-certs and --counters show them".into(),
-        ),
-        Error::Malformed { .. } | Error::TooLong { .. } => (
-            "what answers there does not speak VICI".into(),
-            "vici_socket must name the socket of charon's plugin vici".into(),
-        ),
-        _ => Default::default(),
-    }
-}
-
-fn ipsec(target: &str, error: &Error, environment: &Environment) -> (Phrase, Phrase) {
-    let command = error.subject();
-    match error {
-        Error::NotFound { .. } if command == target => (
-            "".into(),
-            "write ipsec_config as it is called here; with swanctl.conf there is none, and strongswan is the source"
-                .into(),
-        ),
-        Error::NotFound { .. } if command.contains('/') => ("there is no such command".into(), IPSEC_COMMAND.into()),
-        Error::NotFound { .. } => {
-            (format!("{command} is not in PATH, which is {}", environment.path).into(), IPSEC_COMMAND.into())
-        }
-        // What the command ends with where charon does not run, as init scripts do. One that something else has started
-        // would only get a second one beside it.
-        Error::Refused { why, .. } if why == "exit status: 3" && environment.charon => (
-            "charon is running, but ipsec has not started it".into(),
-            "leave ipsec_config and ipsec_command out: the source strongswan asks it over VICI".into(),
-        ),
-        Error::Refused { why, .. } if why == "exit status: 3" => ("charon is not running".into(), "ipsec start".into()),
-        Error::Refused { .. } | Error::TimedOut { .. } => {
-            let sudo = match environment.user.as_str() {
-                "root" => "",
-                _ => "; where only root may, add --enable.sudo and a rule in sudoers",
-            };
-            ("".into(), format!("run {target} by hand as {}{sudo}", environment.user).into())
-        }
-        Error::Malformed { .. } if command.contains(' ') => {
-            ("neither strongSwan nor libreswan prints that".into(), IPSEC_COMMAND.into())
-        }
-        _ => Default::default(),
-    }
-}
-
-const IPSEC_COMMAND: &str = "install it (Debian: strongswan-starter or libreswan), or say where it is: \
-                             ipsec_command: [/usr/sbin/ipsec, statusall]";
-
-fn openvpn(target: &str, error: &Error) -> (Phrase, Phrase) {
-    match error {
-        Error::NotFound { .. } => ("OpenVPN has not written it".into(), start_openvpn(target)),
-        Error::Malformed { expected: "END", .. } => {
-            ("half written".into(), "df says whether the disk is full; is OpenVPN still running?".into())
-        }
-        Error::Malformed { .. } => (
-            "neither version 1, 2 nor 3, nor a client's statistics".into(),
-            "name the file that status in OpenVPN's configuration names; status-version 2 is known here".into(),
-        ),
-        _ => Default::default(),
-    }
-}
-
-fn start_openvpn(file: &str) -> Phrase {
-    format!("start OpenVPN, with status {file} in its configuration").into()
-}
-
-/// Who refuses whom, and the command that helps.
-fn denied(source: &str, target: &str, environment: &Environment) -> (Phrase, Phrase) {
-    let Environment { user, group, access_problem, .. } = environment;
-    if source == "sockets" {
-        let message = format!("permission denied: {user} may not see the processes of others").into();
-        return (message, "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE".into());
-    }
-    let Some(AccessProblem { path, owner, group: their_group, mode, needed }) = access_problem else {
-        return (format!("permission denied to {user}").into(), "".into());
-    };
-    let place = if path == target { "it" } else { path };
-    let message =
-        format!("permission denied to {user}: {place} belongs to {owner} and group {their_group}, mode {mode:04o}")
-            .into();
-    let letters = match needed {
-        1 => "x",
-        6 => "rw",
-        _ => "r",
-    };
-    let fix = if user == "root" {
-        "root is kept out by something else: a sandbox, AppArmor or SELinux (dmesg says)".into()
-    } else if their_group != "root" && (mode >> 3) & needed == *needed {
-        format!("usermod -aG {their_group} {user}, and start it again").into()
-    } else {
-        let path = quoted(path);
-        let lasting = match source {
-            "strongswan" => format!("; to last, charon {{ group = {group} }} in strongswan.conf").into(),
-            _ => Phrase::default(),
-        };
-        format!("chgrp {group} {path} && chmod g+{letters} {path}{lasting}").into()
-    };
-    (message, fix)
 }
 
 /// Who can reach an address.
@@ -351,23 +151,6 @@ fn reach(address: IpAddr) -> Reach {
     }
 }
 
-fn joined(message: String, more: &str) -> Phrase {
-    if more.is_empty() { message.into() } else { format!("{message}: {more}").into() }
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+:@".contains(&byte));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
-/// A time as a person says it.
-fn span(seconds: i64) -> String {
-    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
-    let (unit, length) = units.into_iter().find(|(_, length)| seconds / length > 1).unwrap_or(("seconds", 1));
-    format!("{} {unit}", seconds / length)
-}
-
 fn line(text: &str) -> String {
     printable(&text.replace('\n', " "))
 }
@@ -385,7 +168,7 @@ pub fn print(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collector::RuleError;
+    use crate::sys::environment::AccessProblem;
 
     fn environment() -> Environment {
         Environment {
@@ -461,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_trouble_has_its_words() {
-        let running = Environment { charon: true, ..environment() };
+        let running = Environment { is_running: true, ..environment() };
         let elsewhere = Environment { elsewhere: Some("/run/strongswan/charon.vici".into()), ..environment() };
         let root = Environment { user: "root".into(), ..environment() };
         let subject = String::from;
@@ -551,7 +334,7 @@ mod tests {
                 "ipsec",
                 "ipsec statusall",
                 Error::Refused { subject: subject("ipsec statusall"), why: "exit status: 3".into() },
-                Environment { charon: true, ..environment() },
+                Environment { is_running: true, ..environment() },
                 "exit status: 3: charon is running, but ipsec has not started it",
                 "leave ipsec_config and ipsec_command out",
             ),
@@ -627,43 +410,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noticed_has_its_words() {
-        let error = RuleError { why: "it is never", fix: "write it well" };
-        let subject = || "x".to_owned();
-        for (notice, verdict, message) in [
-            (
-                Notice::Stale { subject: subject(), age: 7400 },
-                Severity::Error,
-                "stale, not written for 2 hours: OpenVPN has ended, or it hangs",
-            ),
-            (
-                Notice::Rotated { subject: subject(), file: "x.1".into() },
-                Severity::Warning,
-                "moved away while OpenVPN had it open: it writes to x.1 now",
-            ),
-            (Notice::NoMatch { subject: subject() }, Severity::Error, "no file matches this pattern"),
-            (
-                Notice::Unknown { subject: subject(), command: "get-counters" },
-                Severity::Warning,
-                "charon answers, but not to get-counters",
-            ),
-            (
-                Notice::UnmatchableRule { subject: subject(), error },
-                Severity::Error,
-                "this rule can never match: it is never",
-            ),
-        ] {
-            let found = super::notice("openvpn", &notice);
-            assert_eq!((found.verdict, &*found.message, found.subject.as_str()), (verdict, message, "x"));
-            assert!(!found.fix.is_empty());
-        }
-        for (seconds, message) in [(-5, "-5 seconds"), (119, "119 seconds"), (120, "2 minutes"), (200_000, "2 days")] {
-            assert_eq!(span(seconds), message);
-        }
+    fn what_is_noticed_is_found() {
+        let advice = Advice::new("odd", "look at it");
+        let notice = Notice { severity: Severity::Warning, subject: "x".into(), advice, is_logged: false };
+        let found = super::notice("openvpn", &notice);
+        assert_eq!(found.to_string(), "check  openvpn     x: odd\n       to do: look at it\n");
     }
 
     #[test]
-    fn a_door_is_as_open_as_its_address() {
+    fn an_address_is_as_open_as_its_network() {
         for (address, is_guarded, verdict) in [
             ("0.0.0.0:1", false, Severity::Warning),
             ("[::]:1", false, Severity::Warning),
@@ -694,7 +449,7 @@ mod tests {
         let found = absent("openvpn", "/a, /b", &environment());
         assert_eq!((found.verdict, &*found.fix), (Severity::Absent, ""));
         assert_eq!(absent("strongswan", CHARON, &environment()).verdict, Severity::Absent);
-        let found = absent("strongswan", CHARON, &Environment { charon: true, ..environment() });
+        let found = absent("strongswan", CHARON, &Environment { is_running: true, ..environment() });
         assert!(found.message.contains("vici") && found.fix.contains("vici_socket"), "{found}");
     }
 

@@ -17,9 +17,11 @@
 //! [`doctor`] has the words for what is wrong, and [`source`] is the only place that knows the
 //! operating system.
 
+pub mod advice;
 pub mod app;
 pub mod auth;
 pub mod bcrypt;
+pub mod calendar;
 pub mod cli;
 pub mod collector;
 pub mod config;
@@ -36,8 +38,10 @@ pub mod pages;
 pub mod privacy;
 pub mod self_metrics;
 pub mod session;
+pub mod settings;
 pub mod siphash;
 pub mod sockets;
+pub mod sources;
 pub mod strongswan;
 pub mod sys;
 pub mod text;

@@ -105,7 +105,7 @@ fn check(flags: &Flags, watched: Loaded) -> App {
 
 /// Reads the key for clients' names, where there is one.
 fn unlocked(mut watched: Loaded) -> Result<Loaded, String> {
-    watched.config.unlock().map_err(|error| format!("identities_key_file: {error}"))?;
+    watched.config.load_key().map_err(|error| format!("identities_key_file: {error}"))?;
     Ok(watched)
 }
 

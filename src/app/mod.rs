@@ -12,10 +12,11 @@ use self::status::Status;
 use crate::auth::Users;
 use crate::config::Config;
 use crate::diagnosis::{self, Finding};
-use crate::exposition::{self, Group, Listed, TableInfo};
+use crate::exposition::{self, Group, Listed};
 use crate::http::{FreeMemory, Reply};
 use crate::memory_budget::MemoryBudget;
-use crate::{ipsec, kernel, openvpn, self_metrics, sockets, strongswan};
+use crate::self_metrics;
+use crate::sources::{self, AnySettings};
 
 mod registry;
 mod routes;
@@ -72,9 +73,11 @@ impl App {
     /// What is wrong with the configuration although it is valid, which shows before any source is asked.
     pub fn flaws(&self) -> Vec<Finding> {
         let watch = lock(&self.registry.watch);
-        let Some(settings) = &watch.config.sockets else { return Vec::new() };
-        let notices = settings.rules.iter().filter_map(|rule| sockets::never(rule, &Vec::new()));
-        notices.map(|notice| diagnosis::notice("sockets", &notice)).collect()
+        let review = |settings: &dyn AnySettings| {
+            let name = settings.source().name();
+            settings.review().into_iter().map(move |notice| diagnosis::notice(name, &notice))
+        };
+        watch.config.sources.iter().flat_map(review).collect()
     }
 
     /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
@@ -101,15 +104,8 @@ impl App {
 /// The catalogue of all families as Markdown: a heading and a table for each source.
 pub fn catalogue() -> String {
     let mut text = String::new();
-    let sources: [(&str, &[&dyn TableInfo]); 6] = [
-        ("strongswan", strongswan::metrics::TABLES),
-        ("ipsec", ipsec::metrics::TABLES),
-        ("openvpn", openvpn::metrics::TABLES),
-        ("sockets", sockets::metrics::TABLES),
-        ("kernel", kernel::metrics::TABLES),
-        ("the exporter", self_metrics::TABLES),
-    ];
-    for (source, tables) in sources {
+    let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
+    for (source, tables) in sources.chain([("the exporter", self_metrics::TABLES)]) {
         let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
         families.sort_by_key(|family| family.name);
         let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
@@ -405,16 +401,22 @@ mod tests {
 
     #[test]
     fn what_turns_up_later_is_watched() {
-        let socket = |name: &str| crate::strongswan::Settings {
-            socket: crate::sys::socket::Address::Unix(name.into()),
-            gateway: "gateway".into(),
-            identity: crate::strongswan::sa::Identity::default(),
-            certificate_interval: Duration::ZERO,
-            most_clients: 1,
+        let socket = |name: &str| {
+            sources::erased::<crate::strongswan::StrongSwan>(crate::strongswan::Settings {
+                socket: crate::sys::socket::Address::Unix(name.into()),
+                gateway: "gateway".into(),
+                identity: crate::strongswan::sa::Identity::default(),
+                certificate_interval: Duration::ZERO,
+                most_clients: 1,
+            })
         };
         let found = Arc::new(Mutex::new(None));
         let look = Arc::clone(&found);
-        let discover = move || Config { strongswan: lock(&look).clone(), ..Config::default() };
+        let discover = move || {
+            let mut config = Config::default();
+            lock(&look).clone().into_iter().for_each(|settings| config.sources.set(settings));
+            config
+        };
         let app = App::new(Config::default(), Some(Box::new(discover)), "/metrics".into());
         assert!(app.watched().is_empty());
         *lock(&found) = Some(socket("/no/such/vici"));

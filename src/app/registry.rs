@@ -1,23 +1,15 @@
 //! Which sources are watched: a configuration becomes collectors, at a reload, too, and what turns up on the machine
 //! later joins them.
 
-use std::any::Any;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lock;
 use super::scrape::{Shared, Source};
 use crate::collector::{Collector, Deadline};
-use crate::config::{Config, LOOKED_FOR};
-use crate::ipsec::Ipsec;
-use crate::kernel::Kernel;
-use crate::openvpn::OpenVpn;
-use crate::sockets::Sockets;
-use crate::strongswan::StrongSwan;
+use crate::config::Config;
+use crate::sources;
 use crate::sys::blocking;
-
-/// Where the kernel's view of itself is mounted.
-const PROC: &str = "/proc";
 
 /// The most time for a look at what there is to watch, half of which it gets.
 const DISCOVERY_TIME: Duration = Duration::from_secs(1);
@@ -80,7 +72,7 @@ impl Registry {
     pub(super) fn absent(&self) -> Vec<(&'static str, &'static str)> {
         let watch = lock(&self.watch);
         let is_missing = |source: &str| watch.discover.is_some() && !watch.has(source);
-        LOOKED_FOR.into_iter().filter(|(source, _)| is_missing(source)).collect()
+        sources::looked_for().into_iter().filter(|(source, _)| is_missing(source)).collect()
     }
 
     /// Watches what is new on this machine. No lock is held while it looks, for a file system may hang.
@@ -96,7 +88,7 @@ impl Registry {
             return;
         }
         let mut config = watch.config.clone();
-        let new = config.absorb(found);
+        let new = config.merge_discovered(&found);
         if new.is_empty() {
             return;
         }
@@ -140,38 +132,17 @@ fn sources(collectors: Vec<Arc<dyn Collector>>, before: &[Arc<Source>], shared: 
     collectors.into_iter().map(source).collect()
 }
 
-/// The collectors of a configuration. One whose settings are as they were before stays, with the
-/// totals that it remembers.
+/// The collectors of a configuration. One whose settings are as they were before stays, with the totals that it
+/// remembers; others take over what they can of the one before them.
 fn collectors(config: &Config, before: Option<(&Config, &Sources)>) -> Vec<Arc<dyn Collector>> {
-    let kept = |name: &str, is_same: fn(&Config, &Config) -> bool| {
-        let (_, sources) = before.filter(|(before, _)| is_same(before, config))?;
-        sources.iter().map(|source| &source.collector).find(|collector| collector.name() == name).cloned()
+    let before = |name: &str| {
+        let (config, sources) = before?;
+        let settings = config.sources.iter().find(|settings| settings.source().name() == name)?;
+        let source = sources.iter().find(|source| source.collector.name() == name)?;
+        Some((settings, &source.collector))
     };
-    let mut all: Vec<Arc<dyn Collector>> = Vec::new();
-    if let Some(settings) = &config.strongswan {
-        let kept = kept("strongswan", |before, now| before.strongswan == now.strongswan);
-        all.push(kept.unwrap_or_else(|| Arc::new(StrongSwan::new(settings.clone()))));
-    }
-    if let Some(settings) = &config.ipsec {
-        all.push(Arc::new(Ipsec::new(settings.clone())));
-    }
-    if let Some(settings) = &config.openvpn {
-        // Servers that were watched before keep what is remembered of them, whatever comes or goes beside them.
-        let renewed = watched_before(before).map(|before: &OpenVpn| before.renewed(settings.clone()));
-        all.push(Arc::new(renewed.unwrap_or_else(|| OpenVpn::new(settings.clone()))));
-    }
-    if let Some(settings) = &config.sockets {
-        let renewed = watched_before(before).map(|before: &Sockets| before.renewed(settings.clone()));
-        all.push(Arc::new(renewed.unwrap_or_else(|| Sockets::new(settings.clone()))));
-    }
-    // Where IPsec is watched, the kernel's half of it is.
-    let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();
-    all.extend(kernel.map(|kernel| Arc::new(kernel) as Arc<dyn Collector>));
-    all
-}
-
-/// The collector of that kind among those that were watched before.
-fn watched_before<'a, T: Collector>(before: Option<(&Config, &'a Sources)>) -> Option<&'a T> {
-    let (_, sources) = before?;
-    sources.iter().map(|source| source.collector.as_ref() as &dyn Any).find_map(<dyn Any>::downcast_ref)
+    let watched: Vec<_> = config.sources.iter().map(|settings| settings.source()).collect();
+    let configured = config.sources.iter().map(|settings| settings.build(before(settings.source().name())));
+    let companions = sources::ALL.iter().filter_map(|source| source.accompany(&watched));
+    configured.chain(companions).collect()
 }

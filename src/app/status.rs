@@ -12,9 +12,10 @@ use super::lock;
 use super::scrape::{Outcome, Query};
 use crate::collector::{Collector, Deadline, Error, Notice};
 use crate::diagnosis::{self, Finding};
+use crate::sources;
 use crate::sys::blocking;
 use crate::sys::clock;
-use crate::sys::environment::Environment;
+use crate::sys::environment::{Environment, Traces};
 
 /// The shortest time between two lines of the log about one target.
 const QUIET: Duration = Duration::from_secs(60);
@@ -101,13 +102,13 @@ impl Status {
         let mut findings = Vec::new();
         for Target { source, name, trouble, since, .. } in targets {
             let environment = if trouble.is_some() { environment() } else { Environment::default() };
-            let has_notice = notices.iter().any(|(noticed, notice)| *noticed == source && notice.subject() == name);
+            let has_notice = notices.iter().any(|(noticed, notice)| *noticed == source && notice.subject == name);
             if trouble.is_some() || !has_notice {
                 findings.push((diagnosis::target(source, &name, trouble.as_ref(), &environment), Some(since)));
             }
         }
         // What was noticed of a target that is down says less.
-        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.subject == notice.subject());
+        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.subject == notice.subject);
         let news = notices.iter().filter(|(_, notice)| !is_down(notice));
         let news: Vec<_> = news.map(|(source, notice)| diagnosis::notice(source, notice)).collect();
         let absent = absent.iter().map(|(source, tried)| diagnosis::absent(source, tried, &environment()));
@@ -125,11 +126,13 @@ fn look_around(targets: Vec<(&'static str, String, Error)>, deadline: Deadline) 
         return Vec::new();
     }
     let look = move || {
-        let environment =
-            |(source, target, error): &(&'static str, String, Error)| Environment::inspect(source, target, error);
+        let environment = |(source, target, error): &(&'static str, String, Error)| {
+            let traces = sources::named(source).map_or(Traces::NONE, |source| source.traces());
+            Environment::inspect(traces, target, error)
+        };
         Ok(targets.iter().map(environment).collect())
     };
-    blocking::run("the overrides of targets", deadline, look).unwrap_or_default()
+    blocking::run("what is around the targets", deadline, look).unwrap_or_default()
 }
 
 impl Known {
@@ -163,11 +166,9 @@ impl Known {
     /// Keeps what a source noticed; what is new and can mean that something is down is worth a line.
     fn note_notices(&mut self, source: &'static str, notices: &[Notice], lines: &mut Vec<Line>) {
         for notice in notices {
-            let is_known =
-                self.notices.iter().any(|(name, known)| *name == source && known.subject() == notice.subject());
-            if let (false, Notice::Stale { .. } | Notice::NoMatch { .. }) = (is_known, notice) {
-                let Finding { subject, message, .. } = diagnosis::notice(source, notice);
-                lines.push((Level::Warn, format!("{subject}: {message}")));
+            let is_known = self.notices.iter().any(|(name, known)| *name == source && known.subject == notice.subject);
+            if notice.is_logged && !is_known {
+                lines.push((Level::Warn, format!("{}: {}", notice.subject, notice.advice.message)));
             }
         }
         self.notices.retain(|(name, _)| *name != source);

@@ -6,7 +6,7 @@ use super::{Config, ConfigError, Overrides, WebFile, anchor};
 use crate::cli::Flags;
 use crate::collector::Error;
 use crate::diagnosis;
-use crate::sys::environment::Environment;
+use crate::sys::environment::{Environment, Traces};
 use crate::sys::settings_file::{self, Search};
 
 /// Where a configuration is looked for in the current folder, as the originals do.
@@ -54,7 +54,7 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     }
     let overrides = Overrides { hostname: config.gateway.clone(), ..overrides };
     let discover = move || Config::discover("/".as_ref(), &overrides);
-    config.absorb(discover());
+    config.merge_discovered(&discover());
     Ok(Loaded { config, discover: Some(Box::new(discover)), origin: "found on this machine".into(), refused })
 }
 
@@ -128,7 +128,7 @@ fn in_file(path: &Path, error: &ConfigError) -> String {
 /// Why a file of ours can't be read, and what to do.
 fn unreadable(path: &Path, error: &Error) -> String {
     let name = path.display().to_string();
-    diagnosis::target("", &name, Some(error), &Environment::inspect("", &name, error)).in_one_line()
+    diagnosis::target("", &name, Some(error), &Environment::inspect(Traces::NONE, &name, error)).in_one_line()
 }
 
 #[cfg(test)]

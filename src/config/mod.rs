@@ -1,27 +1,22 @@
 //! The configuration: a file of any of the five originals is valid, and one file may hold them all.
 //!
-//! `document` reads YAML, `section` hands its values out with their lines, and for each source a file takes what is the
-//! source's: what is written for it, and what of it stands on the machine.
+//! [`crate::settings`] reads YAML, and each source takes what is its own, or finds it on the machine.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-pub use self::error::ConfigError;
-use self::section::{Located, Section};
 pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::exposition::{Group, Groups, Options};
 use crate::privacy::Identities;
+use crate::settings::{self, Common, Input, Located};
+pub use crate::settings::{ConfigError, Overrides};
 use crate::siphash::Key;
+use crate::sources::{self, AnySettings, AnySource, Source};
 use crate::sys::file;
 
-mod document;
-mod error;
-mod ipsec;
 pub mod load;
-mod openvpn;
-mod section;
-mod sockets;
-mod strongswan;
 mod web;
 
 /// The most clients whose totals are kept when they are gone.
@@ -30,43 +25,27 @@ const MOST_CLIENTS: usize = 10_000;
 /// The most series of one source.
 const MOST_SERIES: usize = 200_000;
 
-/// Where sources are looked for while none is configured.
-pub const LOOKED_FOR: [(&str, &str); 3] = [ipsec::LOOKED_FOR, openvpn::LOOKED_FOR, strongswan::LOOKED_FOR];
-
 /// What is meant: the sources that are watched.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The gateway's name, on the pages and in the session list.
     pub gateway: String,
-    /// charon over VICI.
-    pub strongswan: Option<crate::strongswan::Settings>,
-    /// ipsec.conf and the `ipsec` command.
-    pub ipsec: Option<crate::ipsec::Settings>,
-    /// OpenVPN's status files.
-    pub openvpn: Option<crate::openvpn::Settings>,
-    /// Sockets that should be there.
-    pub sockets: Option<crate::sockets::Settings>,
+    /// The sources that are watched, in the order of the list.
+    pub sources: Configured,
     /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
     pub terms: Options,
     /// Whether the file says in words how clients are shown.
     pub says_identities: bool,
     /// Where the key is that clients' names are hashed with, where they are. Until it is read
-    /// ([`Config::unlock`]) they are not shown at all.
+    /// ([`Config::load_key`]) they are not shown at all.
     pub key_file: Option<PathBuf>,
     /// Where to listen, and who may ask.
     pub web: Web,
 }
 
-/// What the command line and the machine add to a file.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// `--config-path`.
-    pub ipsec_config: Option<PathBuf>,
-    /// `--enable.sudo`.
-    pub sudo: bool,
-    /// The machine's name, for the session list.
-    pub hostname: String,
-}
+/// The settings of the sources that are watched.
+#[derive(Clone, Default)]
+pub struct Configured(Vec<Arc<dyn AnySettings>>);
 
 /// What of a configuration keeps others from asking, to be compared with the next one.
 #[derive(Clone, Debug)]
@@ -75,26 +54,46 @@ pub struct Protection {
     web: Web,
 }
 
-/// What a source's settings are read from.
-struct Input<'a> {
-    /// The file's own keys.
-    file: &'a mut Section,
-    /// The section `metrics`.
-    metrics: &'a mut Section,
-    common: &'a Common,
+impl Configured {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn AnySettings> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// Those of the source `S`.
+    pub fn get<S: Source>(&self) -> Option<&S::Settings> {
+        self.iter().find_map(sources::settings_of::<S>)
+    }
+
+    /// Those of a source.
+    pub fn of(&self, source: &dyn AnySource) -> Option<&dyn AnySettings> {
+        self.iter().find(|settings| settings.source().name() == source.name())
+    }
+
+    /// Puts settings in the place of those of the same source.
+    pub fn set(&mut self, settings: Arc<dyn AnySettings>) {
+        let name = settings.source().name();
+        self.0.retain(|known| known.source().name() != name);
+        self.0.push(settings);
+        self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name() == settings.source().name()));
+    }
+
+    /// Whether nothing is watched.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
-/// What several sources go by.
-struct Common {
-    gateway: String,
-    most_clients: usize,
-    overrides: Overrides,
+impl fmt::Debug for Configured {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.iter().map(|settings| settings.source().name())).finish()
+    }
 }
 
 impl Config {
     /// What a file means; the error names the key and the line.
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let mut file = Section::of(document::parse(text)?, "")?;
+        let mut file = settings::parse(text)?;
         file.drop_extensions();
         let mut metrics = file.section("metrics")?;
         let common = Common {
@@ -104,13 +103,10 @@ impl Config {
         };
         let without = groups(metrics.texts("without")?)?;
         let mut input = Input { file: &mut file, metrics: &mut metrics, common: &common };
-        let config = Self {
-            strongswan: strongswan::read(&mut input)?,
-            ipsec: ipsec::read(&mut input)?,
-            openvpn: openvpn::read(&mut input)?,
-            sockets: sockets::read(&mut input)?,
-            ..Self::default()
-        };
+        let mut configured = Configured::default();
+        for source in sources::ALL {
+            configured.0.extend(source.read(&mut input)?);
+        }
         metrics.end()?;
         let most_series = Some(file.number("max_series")?.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
         let says_identities = file.line_of("identities").is_some();
@@ -118,48 +114,45 @@ impl Config {
         let web = web::section(&mut file)?;
         file.end()?;
         let terms = Options { without, most_series, identities };
-        Ok(Self { gateway: common.gateway, terms, says_identities, key_file, web, ..config })
+        Ok(Self { gateway: common.gateway, sources: configured, terms, says_identities, key_file, web })
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
     pub fn discover(root: &Path, overrides: &Overrides) -> Self {
         let gateway = overrides.hostname.clone();
         let common = Common { gateway, most_clients: MOST_CLIENTS, overrides: overrides.clone() };
-        Self {
-            strongswan: strongswan::discover(root, &common),
-            ipsec: ipsec::discover(root, &common),
-            openvpn: openvpn::discover(root, &common),
-            gateway: common.gateway,
-            ..Self::default()
-        }
+        let found = sources::ALL.iter().filter_map(|source| source.discover(root, &common)).collect();
+        Self { gateway: common.gateway, sources: Configured(found), ..Self::default() }
     }
 
     /// Prometheus' web configuration file.
     pub fn web_file(text: &str) -> Result<WebFile, ConfigError> {
-        web::toolkit(Section::of(document::parse(text)?, "")?)
+        web::toolkit(settings::parse(text)?)
     }
 
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
-    pub fn unlock(&mut self) -> Result<(), Error> {
+    pub fn load_key(&mut self) -> Result<(), Error> {
         if let Some(path) = &self.key_file {
             self.terms.identities = Identities::Hashed(Key::new(file::secret(path)?));
         }
         Ok(())
     }
 
-    /// Adds the sources of `found` that are not here yet, and names them.
-    pub fn absorb(&mut self, found: Self) -> Vec<&'static str> {
+    /// Adds what of `found` is not here yet, and names its sources.
+    pub fn merge_discovered(&mut self, found: &Self) -> Vec<&'static str> {
         let mut new = Vec::new();
-        new.extend(absorb(&mut self.strongswan, found.strongswan).then_some("strongswan"));
-        new.extend(absorb(&mut self.ipsec, found.ipsec).then_some("ipsec"));
-        let has_new = found.openvpn.is_some_and(|found| openvpn::absorb(&mut self.openvpn, found));
-        new.extend(has_new.then_some("openvpn"));
+        for settings in found.sources.iter() {
+            if let Some(merged) = settings.added_to(self.sources.of(settings.source())) {
+                self.sources.set(merged);
+                new.push(settings.source().name());
+            }
+        }
         new
     }
 
     /// Whether nothing is watched.
     pub fn is_empty(&self) -> bool {
-        self.strongswan.is_none() && self.ipsec.is_none() && self.openvpn.is_none() && self.sockets.is_none()
+        self.sources.is_empty()
     }
 
     /// What keeps others from asking, and from seeing names.
@@ -178,20 +171,6 @@ impl Protection {
         let (path, message) = lost.or_else(|| after.web.loses(&self.web))?;
         Some(ConfigError { path: path.into(), line: None, message: message.into() })
     }
-}
-
-/// Whether a source is new.
-fn absorb<T>(known: &mut Option<T>, found: Option<T>) -> bool {
-    let is_new = known.is_none() && found.is_some();
-    if is_new {
-        *known = found;
-    }
-    is_new
-}
-
-/// A path of the machine whose files stand under `root`.
-fn under(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
 }
 
 /// How clients are shown, and where the key for it is.
@@ -240,7 +219,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::openvpn::Protocol;
+    use crate::ipsec::Ipsec;
+    use crate::openvpn::{OpenVpn, Protocol};
+    use crate::sockets::Sockets;
+    use crate::strongswan::StrongSwan;
     use crate::sys::socket::Address;
 
     fn here() -> Overrides {
@@ -262,16 +244,16 @@ mod tests {
              status: /c\n    protocol: tcp4-server\n  - status: /d-*.status\nipsec_config: /e\nipsec_command: [ipsec, status]\n\
              sockets:\n  - name: web\n    port: 80\n    status: listen\n  - name: ssh\n    srcPort: \"22\"\n    status: listen\n",
         );
-        let strongswan = config.strongswan.expect("strongSwan");
+        let strongswan = config.sources.get::<StrongSwan>().expect("strongSwan").clone();
         assert_eq!((strongswan.socket, strongswan.gateway), (Address::Unix("/run/vici".into()), "gw".into()));
-        let servers = config.openvpn.expect("OpenVPN").servers;
+        let servers = config.sources.get::<OpenVpn>().expect("OpenVPN").clone().servers;
         assert_eq!(servers[2].name.as_deref(), Some("office"));
         let found: Vec<_> = servers.iter().map(|s| (s.status.to_str().unwrap(), s.protocol)).collect();
         let (tcp, udp) = (Some(Protocol::Tcp), Some(Protocol::Udp));
         assert_eq!(found, [("/a", tcp), ("/b", udp), ("/c", tcp), ("/d-*.status", None)]);
-        let ipsec = config.ipsec.expect("ipsec");
+        let ipsec = config.sources.get::<Ipsec>().expect("ipsec").clone();
         assert_eq!((ipsec.config, ipsec.command), (PathBuf::from("/e"), vec!["ipsec".into(), "status".into()]));
-        assert_eq!(config.sockets.expect("sockets").rules.len(), 2);
+        assert_eq!(config.sources.get::<Sockets>().expect("sockets").clone().rules.len(), 2);
     }
 
     #[test]
@@ -284,7 +266,7 @@ mod tests {
     #[test]
     fn both_spellings_of_the_status_files_are_one_key() {
         let config = parse("ovpn_tcp_status: /a\novpn_udp_status: /b\n");
-        assert_eq!(config.openvpn.expect("OpenVPN").servers.len(), 2);
+        assert_eq!(config.sources.get::<OpenVpn>().expect("OpenVPN").clone().servers.len(), 2);
         assert!(complaint("ovpn_tcp_status: /a\novpntcpstatus: /b\n").contains("duplicate field"));
     }
 
@@ -520,10 +502,10 @@ mod tests {
                 .replace("HASH", HASH)
                 .as_str(),
         );
-        let strongswan = config.strongswan.expect("strongSwan");
+        let strongswan = config.sources.get::<StrongSwan>().expect("strongSwan").clone();
         assert_eq!((strongswan.socket, strongswan.gateway), (Address::Unix("/run/vici".into()), "1194".into()));
-        assert_eq!(config.ipsec.expect("ipsec").command, ["ipsec", "status"]);
-        let rules = config.sockets.expect("sockets").rules;
+        assert_eq!(config.sources.get::<Ipsec>().expect("ipsec").clone().command, ["ipsec", "status"]);
+        let rules = config.sources.get::<Sockets>().expect("sockets").clone().rules;
         assert_eq!(rules.iter().map(|rule| rule.name()).collect::<Vec<_>>(), ["a", "b"]);
         assert!(config.web.hides_sessions && config.web.users.len() == 1);
     }
@@ -582,8 +564,11 @@ mod tests {
     fn a_time_may_have_a_unit() {
         let config =
             parse("openvpn: [{status: /a, stale_after: 3m}]\nvici_socket: /x\nmetrics: {certificate_interval: 2h}\n");
-        assert_eq!(config.openvpn.expect("OpenVPN").servers[0].stale_after, Some(180));
-        assert_eq!(config.strongswan.expect("strongSwan").certificate_interval, Duration::from_secs(7200));
+        assert_eq!(config.sources.get::<OpenVpn>().expect("OpenVPN").clone().servers[0].stale_after, Some(180));
+        assert_eq!(
+            config.sources.get::<StrongSwan>().expect("strongSwan").clone().certificate_interval,
+            Duration::from_secs(7200)
+        );
     }
 
     #[test]
@@ -603,7 +588,10 @@ mod tests {
         for (metrics, expected) in [("{}", 3600), ("{certificate_interval: 60}", 60), ("{certificate_interval: 0}", 0)]
         {
             let config = parse(&format!("vici_socket: /x\nmetrics: {metrics}\n"));
-            assert_eq!(config.strongswan.expect("strongSwan").certificate_interval, Duration::from_secs(expected));
+            assert_eq!(
+                config.sources.get::<StrongSwan>().expect("strongSwan").clone().certificate_interval,
+                Duration::from_secs(expected)
+            );
         }
         assert!(complaint("metrics: {certificate_interval: -1}").contains("certificate_interval"));
     }
@@ -612,10 +600,10 @@ mod tests {
     fn flags_ask_for_ipsec_and_win() {
         let overrides = Overrides { ipsec_config: Some("/flag".into()), sudo: true, ..here() };
         let config = Config::parse("ipsec_config: /file\n", &overrides).expect("valid");
-        let ipsec = config.ipsec.expect("ipsec");
+        let ipsec = config.sources.get::<Ipsec>().expect("ipsec").clone();
         assert_eq!(ipsec.config, PathBuf::from("/flag"));
         assert_eq!(ipsec.command, ["sudo", "ipsec", "statusall"]);
-        assert!(Config::parse("", &overrides).expect("valid").ipsec.is_some());
+        assert!(Config::parse("", &overrides).expect("valid").sources.get::<Ipsec>().is_some());
     }
 
     #[test]
@@ -630,8 +618,11 @@ mod tests {
         let _charon = std::os::unix::net::UnixListener::bind(root.join("var/run/charon.vici")).unwrap();
         let config = Config::discover(&root, &here());
         std::fs::remove_dir_all(&root).unwrap();
-        assert_eq!(config.strongswan.unwrap().socket, Address::Unix(root.join("var/run/charon.vici")));
-        let servers = config.openvpn.unwrap().servers;
+        assert_eq!(
+            config.sources.get::<StrongSwan>().unwrap().clone().socket,
+            Address::Unix(root.join("var/run/charon.vici"))
+        );
+        let servers = config.sources.get::<OpenVpn>().unwrap().clone().servers;
         let found: Vec<_> = servers.into_iter().map(|server| server.status).collect();
         assert_eq!(found, [root.join("var/run/openvpn*.status"), root.join("run/openvpn*/*status*")]);
     }

@@ -5,11 +5,10 @@
 
 use std::path::Path;
 
-use super::error::ConfigError;
-use super::section::{Located, Section};
 use crate::auth::Hosts;
 use crate::bcrypt::Hash;
 use crate::http::{self, ClientAuth, Networks, TlsFiles};
+use crate::settings::{ConfigError, Located, Section};
 
 /// What is meant: where to listen, and who may ask for what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,9 +132,8 @@ pub(super) fn toolkit(mut file: Section) -> Result<WebFile, ConfigError> {
     let mut server = file.section("http_server_config")?;
     // Not spoken without TLS, so there is nothing to switch.
     server.switch("http2")?;
-    let line = server.line_of("headers");
-    if server.take("headers").is_some() {
-        return Err(server.error_at("headers", line.unwrap_or_default(), "no headers can be added"));
+    if let Some(line) = server.line_of("headers") {
+        return Err(server.error_at("headers", line, "no headers can be added"));
     }
     server.end()?;
     file.end()?;

@@ -13,7 +13,12 @@ use std::time::Duration;
 
 use log::warn;
 
+use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::exposition::TableInfo;
+use crate::settings::{Common, ConfigError, Input};
+use crate::sources::Source;
+use crate::sys::environment::{Environment, Traces};
 use crate::sys::file::{self, Stamp};
 use crate::sys::{blocking, command};
 use crate::text::Text;
@@ -22,10 +27,12 @@ use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
 use self::kind::Dialect;
 use self::status::{LineKind, Skipped, Status};
 
+mod advice;
 pub mod conf;
 pub mod kind;
 pub mod libreswan;
 pub mod metrics;
+mod settings;
 pub mod status;
 
 /// The most that ipsec.conf and all files it includes may hold.
@@ -212,9 +219,34 @@ impl Ipsec {
     }
 }
 
+impl Source for Ipsec {
+    type Settings = Settings;
+    const NAME: &'static str = "ipsec";
+    const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
+    const TRACES: Traces = advice::TRACES;
+    const USES_KERNEL_IPSEC: bool = true;
+
+    fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
+        settings::read(input)
+    }
+
+    fn discover(root: &Path, common: &Common) -> Option<Settings> {
+        settings::discover(root, common)
+    }
+
+    fn build(settings: Settings, _before: Option<&Self>) -> Self {
+        Self::new(settings)
+    }
+
+    fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
+        advice::explain(target, error, environment)
+    }
+}
+
 impl Collector for Ipsec {
     fn name(&self) -> &'static str {
-        "ipsec"
+        Self::NAME
     }
 
     fn targets(&self) -> Vec<String> {
@@ -355,11 +387,11 @@ pub fn is_without_conns(config: &Path) -> bool {
 /// What remains to be done: an included file stands in the place of its `include`.
 enum Step {
     Enter(PathBuf),
-    Within(Source),
+    Within(IncludedFile),
 }
 
 /// A file that was read, and how far its statements were taken.
-struct Source {
+struct IncludedFile {
     number: usize,
     bytes: Vec<u8>,
     cursor: Cursor,
@@ -378,7 +410,7 @@ struct Reading {
 
 impl Reading {
     /// Reads a file; nothing where it was read before, so that files which include each other end.
-    fn open(&mut self, path: &Path, deadline: Deadline) -> Result<Option<Source>, Error> {
+    fn open(&mut self, path: &Path, deadline: Deadline) -> Result<Option<IncludedFile>, Error> {
         let stamp = file::stamp(path);
         if stamp.is_some() && self.files.iter().any(|(_, seen)| *seen == stamp) {
             return Ok(None);
@@ -395,11 +427,11 @@ impl Reading {
                 error => error,
             })?;
         self.size = self.size.saturating_add(bytes.len());
-        Ok(Some(Source { number, bytes, cursor: Cursor::default() }))
+        Ok(Some(IncludedFile { number, bytes, cursor: Cursor::default() }))
     }
 
     /// Takes a file's statements up to the next `include`: what is left of it, and the files found.
-    fn go_on(&mut self, mut source: Source, deadline: Deadline) -> (Option<Source>, Vec<PathBuf>) {
+    fn go_on(&mut self, mut source: IncludedFile, deadline: Deadline) -> (Option<IncludedFile>, Vec<PathBuf>) {
         while let Some(statement) = conf::parse(Text::new(&source.bytes), &mut source.cursor, self.dialect) {
             if let Statement::Include(pattern) = statement {
                 let found = self.matching(source.number, &Text::new(&pattern).to_string(), deadline);

@@ -6,8 +6,14 @@ pub mod xfrm;
 use std::path::PathBuf;
 
 use crate::collector::{Collector, Deadline, Error, Report};
+use crate::exposition::TableInfo;
+use crate::settings::{ConfigError, Input};
+use crate::sources::{AnySource, Source};
 use crate::sys::file;
 use crate::text::Text;
+
+/// Where the kernel's view of itself is mounted.
+const PROC: &str = "/proc";
 
 /// The most that is read: some thirty short lines are there.
 const LIMIT: usize = 64 * 1024;
@@ -29,9 +35,29 @@ impl Kernel {
     }
 }
 
+/// The kernel's counters are not configured: they are read wherever its half of IPsec works for another source.
+impl Source for Kernel {
+    type Settings = PathBuf;
+    const NAME: &'static str = "kernel";
+    const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+
+    fn read(_input: &mut Input<'_>) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(None)
+    }
+
+    fn build(settings: PathBuf, _before: Option<&Self>) -> Self {
+        Self { path: settings }
+    }
+
+    fn accompany(watched: &[&'static dyn AnySource]) -> Option<Self> {
+        let is_used = watched.iter().any(|source| source.uses_kernel_ipsec());
+        if is_used { Self::find(PROC.into()) } else { None }
+    }
+}
+
 impl Collector for Kernel {
     fn name(&self) -> &'static str {
-        "kernel"
+        Self::NAME
     }
 
     fn targets(&self) -> Vec<String> {

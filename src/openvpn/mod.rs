@@ -14,13 +14,20 @@ use self::files::StatusPath;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
 use self::totals::Memory;
+use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
+use crate::exposition::TableInfo;
+use crate::settings::{Common, ConfigError, Input};
+use crate::sources::Source;
+use crate::sys::environment::Environment;
 use crate::sys::{blocking, clock, file};
 
+mod advice;
 pub mod copies;
 pub mod files;
 pub mod metrics;
 pub mod sessions;
+mod settings;
 pub mod staleness;
 pub mod status;
 pub mod totals;
@@ -119,7 +126,7 @@ impl StatusFile<'_> {
 
     /// What is noticed where OpenVPN writes to a file that was moved away under it.
     fn rotated(&self) -> Option<Notice> {
-        let rotated = || Notice::Rotated { subject: self.target(), file: self.path.current.display().to_string() };
+        let rotated = || advice::rotated(self.target(), &self.path.current.display().to_string());
         (self.path.is_moved && !self.torn).then(rotated)
     }
 }
@@ -129,14 +136,6 @@ impl OpenVpn {
     pub fn new(settings: Settings) -> Self {
         let memory = Arc::new(DeadlineMutex::new(Memory::new(settings.most_clients)));
         Self { settings, memory }
-    }
-
-    /// A collector for these servers that remembers what this one does, unless it may remember more or less.
-    pub fn renewed(&self, settings: Settings) -> Self {
-        if settings.most_clients != self.settings.most_clients {
-            return Self::new(settings);
-        }
-        Self { settings, memory: Arc::clone(&self.memory) }
     }
 
     /// Reads every file and notes how each answered.
@@ -174,7 +173,7 @@ impl OpenVpn {
                 }
                 match found {
                     Ok(found) if found.is_empty() => {
-                        report.notices.push(Notice::NoMatch { subject: server.status.display().to_string() });
+                        report.notices.push(advice::no_match(server.status.display().to_string()));
                     }
                     Ok(_) => {}
                     Err(error) if by_pattern => {
@@ -228,9 +227,41 @@ fn now() -> Now {
     }
 }
 
+impl Source for OpenVpn {
+    type Settings = Settings;
+    const NAME: &'static str = "openvpn";
+    const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
+
+    fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
+        settings::read(input)
+    }
+
+    fn discover(root: &Path, common: &Common) -> Option<Settings> {
+        settings::discover(root, common)
+    }
+
+    fn with_discovered(known: Option<&Settings>, found: &Settings) -> Option<Settings> {
+        settings::with_discovered(known, found)
+    }
+
+    /// Servers that were watched before keep what is remembered of them, whatever comes or goes beside them, unless more or
+    /// fewer clients are remembered now.
+    fn build(settings: Settings, before: Option<&Self>) -> Self {
+        match before.filter(|before| before.settings.most_clients == settings.most_clients) {
+            Some(before) => Self { settings, memory: Arc::clone(&before.memory) },
+            None => Self::new(settings),
+        }
+    }
+
+    fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
+        advice::explain(target, error, environment)
+    }
+}
+
 impl Collector for OpenVpn {
     fn name(&self) -> &'static str {
-        "openvpn"
+        Self::NAME
     }
 
     fn targets(&self) -> Vec<String> {
@@ -247,8 +278,7 @@ impl Collector for OpenVpn {
         let files = self.read(&memory, deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
         let stale = metrics::expose(&readings, &mut memory, now(), &mut report.exposition);
-        let notice =
-            |(place, age): (usize, i64)| files.get(place).map(|file| Notice::Stale { subject: file.target(), age });
+        let notice = |(place, age): (usize, i64)| files.get(place).map(|file| advice::stale(file.target(), age));
         report.notices.extend(stale.into_iter().filter_map(notice));
         report.notices.extend(files.iter().filter_map(StatusFile::rotated));
     }

@@ -18,7 +18,7 @@
 
 use super::metrics::Now;
 use super::status::{Moment, parts};
-use crate::sys::clock;
+use crate::calendar::utc;
 
 /// How often OpenVPN writes its status where nothing else is asked of it, in seconds.
 const USUAL_INTERVAL: i64 = 60;
@@ -86,7 +86,7 @@ impl Zone {
         if (now.unix)(date).is_some_and(fits) {
             return Some(Self::Local);
         }
-        let wall = clock::utc(date)?;
+        let wall = utc(date)?;
         let ahead = wall.checked_sub(written)?.checked_add(*DELAY.end())?;
         let zone = Self::East(ahead.div_euclid(QUARTER).checked_mul(QUARTER)?);
         let Self::East(east) = zone else { return None };
@@ -97,7 +97,7 @@ impl Zone {
     pub fn moment(self, moment: Moment<'_>, now: Now) -> Option<i64> {
         moment.seconds.or_else(|| match self {
             Self::Local => (now.unix)(parts(moment.text)?),
-            Self::East(east) => clock::utc(parts(moment.text)?)?.checked_sub(east),
+            Self::East(east) => utc(parts(moment.text)?)?.checked_sub(east),
         })
     }
 }
@@ -112,7 +112,7 @@ impl Writings {
         let stated = if updated.seconds.is_some() { moment } else { moment.into_iter().chain(modified).min() };
         let written = stated.filter(past).or(modified).unwrap_or(now.seconds);
         Self {
-            stated: updated.seconds.or_else(|| clock::utc(parts(updated.text)?)).or(modified).unwrap_or(now.seconds),
+            stated: updated.seconds.or_else(|| utc(parts(updated.text)?)).or(modified).unwrap_or(now.seconds),
             updated: moment,
             written,
             looked: now.seconds,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn cet(parts: [i64; 6]) -> Option<i64> {
-        clock::utc(parts)?.checked_sub(3600)
+        utc(parts)?.checked_sub(3600)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! rules name; where it may not ask it reads `/proc/net`, a block of lines at a time. Processes
 //! are asked only where a rule names one. What could not be seen is not known: it has no sample.
 
+mod advice;
 pub mod diag;
 mod hosts;
 pub mod matcher;
@@ -11,13 +12,19 @@ pub mod metrics;
 pub mod owner;
 pub mod procnet;
 pub mod rule;
+mod settings;
 pub mod state_counts;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::exposition::TableInfo;
+use crate::settings::{ConfigError, Input};
+use crate::sources::Source;
+use crate::sys::environment::Environment;
 use crate::sys::{file, netlink, socket};
 
 use diag::Message;
@@ -34,7 +41,7 @@ const TABLE_LIMIT: usize = 256 * 1024 * 1024;
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where the kernel's view of processes and sockets is mounted: `/proc`.
     pub proc: PathBuf,
@@ -52,12 +59,6 @@ impl Sockets {
     /// Looks up the host names that the rules use, which may take a few seconds.
     pub fn new(settings: Settings) -> Self {
         Self::knowing(&Answers::new(), settings)
-    }
-
-    /// The same for other settings; names that can't be looked up now keep the addresses that they had.
-    #[must_use]
-    pub fn renewed(&self, settings: Settings) -> Self {
-        Self::knowing(&self.hosts.answers(), settings)
     }
 
     fn knowing(before: &Answers, settings: Settings) -> Self {
@@ -126,9 +127,33 @@ impl Sockets {
     }
 }
 
+impl Source for Sockets {
+    type Settings = Settings;
+    const NAME: &'static str = "sockets";
+    const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+
+    fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
+        settings::read(input)
+    }
+
+    /// Host names that can't be looked up now keep the addresses that they had.
+    fn build(settings: Settings, before: Option<&Self>) -> Self {
+        let known = before.map(|before| before.hosts.answers()).unwrap_or_default();
+        Self::knowing(&known, settings)
+    }
+
+    fn review(settings: &Settings) -> Vec<Notice> {
+        settings.rules.iter().filter_map(|rule| never(rule, &Names::new())).collect()
+    }
+
+    fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
+        advice::explain(target, error, environment)
+    }
+}
+
 impl Collector for Sockets {
     fn name(&self) -> &'static str {
-        "sockets"
+        Self::NAME
     }
 
     fn targets(&self) -> Vec<String> {
@@ -163,7 +188,7 @@ impl Collector for Sockets {
 
 /// The notice that a rule can't match, where it can't.
 pub fn never(rule: &Rule, names: &Names) -> Option<Notice> {
-    rule.error(names).map(|error| Notice::UnmatchableRule { subject: rule.name().into(), error })
+    rule.error(names).map(|error| advice::unmatchable(rule.name().into(), error))
 }
 
 /// Counts the sockets that the kernel lists; after an error some may have been counted.

@@ -69,7 +69,7 @@ fn ask(
     if rules.is_empty() {
         return Ok(());
     }
-    match process.sockets(deadline, |inode| pending_owners.resolve(inode, &rules)) {
+    match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
         Err(Error::Denied { .. }) => mark_unknown(rules, doubted),
         Err(error @ Error::TimedOut { .. }) => return Err(error),
         _ => {}

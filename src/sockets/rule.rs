@@ -6,8 +6,6 @@ use std::net::IpAddr;
 
 use regex_lite::Regex;
 
-use crate::collector::RuleError;
-
 use super::procnet::{ESTABLISHED, Endpoint, States, Table};
 
 /// What a label says where a rule asks for nothing.
@@ -30,6 +28,15 @@ const NO_FOLDER: RuleError = RuleError {
     why: "processes are known by their names, without folders",
     fix: "write in process only what stands behind the last slash",
 };
+
+/// What keeps every socket from matching a rule, and what to write instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// Why nothing can match.
+    pub why: &'static str,
+    /// What to write instead.
+    pub fix: &'static str,
+}
 
 /// What was written for one rule. Nothing, `*` and `any` all match anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,6 +135,13 @@ enum Host {
     Any,
     Address(IpAddr),
     Name(String),
+}
+
+/// Two rules are the same where the same was written.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.labels == other.labels
+    }
 }
 
 impl Rule {

@@ -4,6 +4,7 @@
 //! not the next; the first is kept for charon's events. SAs are exposed while they stream in, one segment in memory at a time.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,19 +17,26 @@ use self::sa::{Connection, Identity, IkeSa, Policy};
 use self::stats::Stats;
 use self::totals::SaTotals;
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
-use crate::exposition::{Exposition, Group};
+use crate::advice::Advice;
+use crate::calendar::utc;
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::exposition::{Exposition, Group, TableInfo};
 use crate::session::Sessions;
+use crate::settings::{Common, ConfigError, Input};
+use crate::sources::Source;
 use crate::sys::clock;
+use crate::sys::environment::{Environment, Traces};
 use crate::sys::socket::{self, Address, Channel};
 use crate::text::clip;
 
+mod advice;
 pub mod configured;
 mod events;
 pub mod ike_sas;
 pub mod metrics;
 pub mod sa;
 pub mod sessions;
+mod settings;
 pub mod stats;
 pub mod totals;
 pub mod vici;
@@ -146,7 +154,7 @@ impl StrongSwan {
         let stats = charon.read_sas(&mut memory, &self.books, out)?;
         let result = self.read_inside(&mut charon, stats, &mut memory, out);
         if charon.lacks_counters {
-            report.notices.push(Notice::Unknown { subject, command: COUNTERS });
+            report.notices.push(advice::lacks_counters(subject));
         }
         result?;
         self.listener.keep(charon, &self.books);
@@ -210,9 +218,38 @@ impl Memory {
     }
 }
 
+impl Source for StrongSwan {
+    type Settings = Settings;
+    const NAME: &'static str = "strongswan";
+    const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const LOOKED_FOR: Option<&'static str> = Some(settings::VICI);
+    const TRACES: Traces = advice::TRACES;
+    const USES_KERNEL_IPSEC: bool = true;
+
+    fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
+        settings::read(input)
+    }
+
+    fn discover(root: &Path, common: &Common) -> Option<Settings> {
+        settings::discover(root, common)
+    }
+
+    fn build(settings: Settings, _before: Option<&Self>) -> Self {
+        Self::new(settings)
+    }
+
+    fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
+        advice::explain(target, error, environment)
+    }
+
+    fn explain_absence(environment: &Environment) -> Option<Advice> {
+        advice::explain_absence(environment)
+    }
+}
+
 impl Collector for StrongSwan {
     fn name(&self) -> &'static str {
-        "strongswan"
+        Self::NAME
     }
 
     fn targets(&self) -> Vec<String> {
@@ -464,8 +501,8 @@ impl Charon {
                 is_peers: known.is_peers,
                 serial: clip(certificate.serial.to_string().into()).into_owned(),
                 subject: clip(certificate.subject.to_string().into()).into_owned(),
-                not_before: clock::utc(certificate.not_before),
-                not_after: clock::utc(certificate.not_after),
+                not_before: utc(certificate.not_before),
+                not_after: utc(certificate.not_after),
             });
             one_more(&mut count, &subject, "certificates")
         });

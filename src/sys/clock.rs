@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// In seconds.
-const DAY: i64 = 86_400;
+use crate::calendar::{DAY, utc};
 
 /// So far ahead, in seconds, is another machine's or daemon's clock taken for right.
 const CLOCK_SKEW: i64 = 60;
@@ -60,24 +59,11 @@ fn reading(wanted: i64, now: i64, offset: impl Fn(i64) -> Option<i64>) -> Option
     after.filter(is_past).or(before).or(after)
 }
 
-/// The moment, in seconds since 1970, of a date and time in UTC, in the same order; absent for what is none.
-pub fn utc(parts: [i64; 6]) -> Option<i64> {
-    let [year, month, day, hour, minute, second] = parts;
-    Local { year, month, day, hour, minute, second }.as_if_utc()
-}
-
 impl Local {
     /// Seconds since 1970 if the calendar were UTC's; absent for what is no date.
     fn as_if_utc(self) -> Option<i64> {
         let Self { year, month, day, hour, minute, second } = self;
-        let is_date = (1900..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-        if !is_date || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
-            return None;
-        }
-        // The year begins in March, so that the leap day is its last.
-        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-        let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
-        Some(days * DAY + hour * 3600 + minute * 60 + second)
+        utc([year, month, day, hour, minute, second])
     }
 }
 
@@ -109,8 +95,6 @@ mod tests {
         assert_eq!(unix([i64::MAX; 6]), None);
         let date = Local { year: 2026, month: 11, day: 20, hour: 13, minute: 20, second: 25 };
         assert_eq!(date.as_if_utc(), Some(1_795_180_825));
-        assert_eq!(utc([9999, 12, 31, 23, 59, 59]), Some(253_402_300_799));
-        assert_eq!(utc([1950, 1, 1, 0, 0, 0]), Some(-631_152_000));
     }
 
     #[test]

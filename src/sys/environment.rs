@@ -1,4 +1,4 @@
-//! What the machine says around a target that can't be read: who we are, what keeps us out, whether charon runs.
+//! What the machine says around a target that can't be read: who we are, what keeps us out, whether its daemon runs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,11 +10,19 @@ use super::{file, process};
 use crate::collector::Error;
 use crate::text::Text;
 
-/// Where charon's VICI socket is, by distribution; the first is strongSwan's own default.
-const VICI: [&str; 3] = ["/var/run/charon.vici", "/run/strongswan/charon.vici", "/run/charon.vici"];
+/// What shows that a source's daemon is on the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Traces {
+    /// What its process may be called.
+    pub processes: &'static [&'static str],
+    /// Where its socket may be.
+    pub socket_paths: &'static [&'static str],
+}
 
-/// What charon's process is called: started by `ipsec` or an init script, or by systemd.
-const CHARON: [&str; 2] = ["charon", "charon-systemd"];
+impl Traces {
+    /// No daemon is looked for.
+    pub const NONE: Self = Self { processes: &[], socket_paths: &[] };
+}
 
 /// The most processes that are looked at.
 const MOST_PROCESSES: usize = 65_536;
@@ -31,9 +39,9 @@ pub struct Environment {
     pub group: String,
     /// What keeps us out, where access was denied and it shows.
     pub access_problem: Option<AccessProblem>,
-    /// Whether a charon runs, as far as we can see processes.
-    pub charon: bool,
-    /// Where else charon's socket is, if not where it was looked for.
+    /// Whether the source's daemon runs, as far as we can see processes.
+    pub is_running: bool,
+    /// Where else its socket is, if not where it was looked for.
     pub elsewhere: Option<String>,
     /// Where commands are looked for: `PATH`.
     pub path: String,
@@ -55,14 +63,13 @@ pub struct AccessProblem {
 }
 
 impl Environment {
-    /// Looks around after `target` of `source` could not be read.
-    pub fn inspect(source: &str, target: &str, error: &Error) -> Self {
-        let asks_charon = source == "strongswan";
+    /// Looks around after `target` of a source that leaves `traces` could not be read.
+    pub fn inspect(traces: Traces, target: &str, error: &Error) -> Self {
         let is_denied = matches!(error, Error::Denied { .. });
         Self {
             access_problem: is_denied.then(|| access_problem(Path::new(target))).flatten(),
-            charon: asks_charon && runs(&CHARON),
-            elsewhere: asks_charon.then(|| elsewhere(target)).flatten(),
+            is_running: !traces.processes.is_empty() && runs(traces.processes),
+            elsewhere: elsewhere(traces.socket_paths, target),
             path: std::env::var("PATH").unwrap_or_default(),
             ..Self::current()
         }
@@ -84,8 +91,8 @@ fn runs(names: &[&str]) -> bool {
     })
 }
 
-fn elsewhere(target: &str) -> Option<String> {
-    VICI.iter().find(|path| **path != target && file::is_socket(Path::new(path))).map(|path| (*path).to_owned())
+fn elsewhere(paths: &[&str], target: &str) -> Option<String> {
+    paths.iter().find(|path| **path != target && file::is_socket(Path::new(path))).map(|path| (*path).to_owned())
 }
 
 /// The first folder on the way that can't be searched, or the file itself where it can't be opened.
@@ -132,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn charon_is_seen_by_its_name() {
+    fn a_process_is_seen_by_its_name() {
         assert!(!runs(&["no-such-process"]));
         let own = process::list(Path::new("/proc/")).expect("processes").count();
         assert!(own > 0);

@@ -60,7 +60,7 @@ impl Process {
 
     /// Calls `each` with the inode of every socket that the process holds; one that it holds
     /// twice comes twice. Denied if one of its descriptors is.
-    pub fn sockets(&self, deadline: Deadline, mut each: impl FnMut(u64)) -> Result<(), Error> {
+    pub fn socket_inodes(&self, deadline: Deadline, mut each: impl FnMut(u64)) -> Result<(), Error> {
         let folder = self.folder.join("fd");
         let subject = folder.display().to_string();
         let mut denied = None;
@@ -112,7 +112,7 @@ mod tests {
         let exe = exe.file_name().and_then(|name| name.to_str()).expect("a name");
         assert_eq!(process.names().unwrap(), [&exe[..exe.len().min(15)], exe]);
         let mut inodes = Vec::new();
-        process.sockets(Deadline::within(Duration::from_secs(5)), |inode| inodes.push(inode)).unwrap();
+        process.socket_inodes(Deadline::within(Duration::from_secs(5)), |inode| inodes.push(inode)).unwrap();
         assert!(inodes.contains(&inode), "{inode} in {inodes:?}");
     }
 
@@ -120,7 +120,7 @@ mod tests {
     fn a_process_that_is_gone_is_an_error() {
         let process = Process { folder: "/proc/no-such-process".into() };
         assert!(matches!(process.names(), Err(Error::NotFound { .. })));
-        let sockets = process.sockets(Deadline::within(Duration::from_secs(5)), |_| {});
+        let sockets = process.socket_inodes(Deadline::within(Duration::from_secs(5)), |_| {});
         assert!(matches!(sockets, Err(Error::NotFound { .. })));
     }
 }

@@ -18,6 +18,8 @@ use gateway_exporter::app::App;
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::http::{self, Limits};
 use gateway_exporter::openvpn::status::{Document, parse};
+use gateway_exporter::sockets::Sockets;
+use gateway_exporter::sources;
 use gateway_exporter::strongswan::vici;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -143,7 +145,9 @@ fn discard(mut source: impl Read) -> io::Result<u64> {
 
 fn serve(listen: &str, config: &str, proc: &str) -> io::Result<()> {
     let mut config = Config::parse(&fs::read_to_string(config)?, &Overrides::default()).expect("a configuration");
-    config.sockets.as_mut().expect("rules").proc = proc.into();
+    let mut settings = config.sources.get::<Sockets>().expect("rules").clone();
+    settings.proc = proc.into();
+    config.sources.set(sources::erased::<Sockets>(settings));
     let app = Arc::new(App::new(config, None, "/metrics".into()));
     let listeners = http::bind(listen).expect("an address");
     http::serve(listeners, Limits::default(), Arc::new(move |request| app.answer(request)))?;

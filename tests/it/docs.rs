@@ -11,6 +11,10 @@ use gateway_exporter::collector::Error;
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::diagnosis;
 use gateway_exporter::exposition::Group;
+use gateway_exporter::ipsec::Ipsec;
+use gateway_exporter::openvpn::OpenVpn;
+use gateway_exporter::sockets::Sockets;
+use gateway_exporter::strongswan::StrongSwan;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::sys::environment::{AccessProblem, Environment};
 
@@ -41,9 +45,9 @@ fn quoted(text: &str) -> Vec<&str> {
 fn the_example_configuration_is_valid_and_uses_every_source() {
     let page = page("configuration");
     let config = Config::parse(yaml(&page), &Overrides::default()).unwrap();
-    assert!(config.strongswan.is_some() && config.ipsec.is_some());
-    assert_eq!(config.openvpn.unwrap().servers.len(), 3);
-    assert_eq!(config.sockets.unwrap().rules.len(), 2);
+    assert!(config.sources.get::<StrongSwan>().is_some() && config.sources.get::<Ipsec>().is_some());
+    assert_eq!(config.sources.get::<OpenVpn>().unwrap().servers.len(), 3);
+    assert_eq!(config.sources.get::<Sockets>().unwrap().rules.len(), 2);
 }
 
 /// The first example in a section.
@@ -54,8 +58,12 @@ fn yaml(section: &str) -> &str {
 #[test]
 fn the_readmes_example_configuration_is_valid_and_uses_every_source() {
     let config = Config::parse(yaml(&file("README.md")), &Overrides::default()).unwrap();
-    assert!(config.strongswan.is_some() && config.ipsec.is_some() && config.openvpn.is_some());
-    assert_eq!((config.sockets.unwrap().rules.len(), config.web.listen.len()), (2, 2));
+    assert!(
+        config.sources.get::<StrongSwan>().is_some()
+            && config.sources.get::<Ipsec>().is_some()
+            && config.sources.get::<OpenVpn>().is_some()
+    );
+    assert_eq!((config.sources.get::<Sockets>().unwrap().rules.len(), config.web.listen.len()), (2, 2));
 }
 
 #[test]
@@ -68,7 +76,7 @@ fn the_example_of_metrics_is_valid() {
     let text = format!("vici_socket: /x\n{}", yaml(&page("metrics")));
     let config = Config::parse(&text, &Overrides::default()).unwrap();
     assert!(config.terms.without.contains(Group::Sas) && !config.terms.without.contains(Group::Clients));
-    assert_eq!(config.strongswan.unwrap().identity, Identity::User);
+    assert_eq!(config.sources.get::<StrongSwan>().unwrap().identity, Identity::User);
 }
 
 #[test]
@@ -144,21 +152,15 @@ fn the_catalogue_in_the_docs_is_the_binarys() {
 
 #[test]
 fn every_table_is_in_the_catalogue() {
-    for source in [
-        "src/strongswan/metrics.rs",
-        "src/ipsec/metrics.rs",
-        "src/openvpn/metrics.rs",
-        "src/sockets/metrics.rs",
-        "src/kernel/metrics.rs",
-        "src/self_metrics.rs",
-    ] {
-        let text = file(source);
+    let of_sources = gateway_exporter::sources::ALL.iter().map(|source| format!("src/{}/metrics.rs", source.name()));
+    for path in of_sources.chain(["src/self_metrics.rs".to_owned()]) {
+        let text = file(&path);
         let code = text.split("#[cfg(test)]").next().unwrap();
         let tables: BTreeSet<&str> =
             code.split("impl Table for ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
-        assert!(!tables.is_empty(), "{source}");
+        assert!(!tables.is_empty(), "{path}");
         for table in tables {
-            assert!(code.contains(&format!("table::<{table}>()")), "{source}: {table}");
+            assert!(code.contains(&format!("table::<{table}>()")), "{path}: {table}");
         }
     }
 }

@@ -23,7 +23,7 @@ const SPOILT: usize = 900;
 
 fn rules_of(case: &Case) -> Vec<Rule> {
     let config = Config::parse(&case.text("rules.yaml"), &Overrides::default()).expect("rules");
-    config.sockets.expect("rules").rules
+    config.sources.get::<Sockets>().expect("rules").rules.clone()
 }
 
 fn table_in(case: &Case, table: Table) -> Option<Vec<u8>> {

@@ -3,38 +3,42 @@
 use std::fmt::Write as _;
 
 use gateway_exporter::cli::{FLAGS, Flag};
-use gateway_exporter::config::LOOKED_FOR;
 use gateway_exporter::self_metrics;
+use gateway_exporter::sources;
 
 const ABOUT: &str = "\
 .SH DESCRIPTION
 It answers HTTP requests of Prometheus with what strongSwan (over VICI), the
 .B ipsec
 command, OpenVPN's status files and the kernel's tables of sockets say.
-Each scrape asks anew; in between it listens to charon's events, asks charon
-around a rekey, and does nothing else.
-A source that can't be read costs only itself and has
+Each scrape reads the sources again; between scrapes it receives charon's events
+and reads charon's counters before a rekey.
+A source that can't be read affects only itself and has
 .B gateway_exporter_target_up
 0.
 .PP
-Where no source is configured it watches what this machine has:
+Where no source is configured it watches what it finds on this machine:
 ";
 
 const REST: &str = "\
 .SH FILES
 .TP
 .IR exporter.yaml ,\\  config/config.yml ,\\  /etc/gateway-exporter.yaml
-The configuration, the first of them that is there, unless
+The configuration: the first of these files that exists, unless
 .B \\-\\-config.file
 names one.
-Its keys are in docs/configuration.md.
+In the current folder a file is read only if it and its folders belong to root
+or to this user, nobody else may write them, and no symbolic link is on the way.
+The keys are in docs/configuration.md.
 .SH SIGNALS
 .TP
 .B SIGHUP
-Read the configuration again; a bad one is refused, and the old one stays.
+Read the configuration again.
+One that is wrong, or that removes a password, allowed networks or TLS without
+saying that this is meant, is refused, and the old one stays in force.
 .TP
 .BR SIGTERM ,\\  SIGINT
-End.
+End within a second.
 .SH EXIT STATUS
 .TP
 .B 0
@@ -51,8 +55,8 @@ an address that can't be listened on; a file that can't be written.
 .B 2
 The configuration or the command line is wrong.
 .SH EXAMPLES
-What is right, what is wrong, and what to do, as the user that the service has,
-with the capability of the systemd unit:
+Check every source as the service's user, with the capability of the systemd
+unit:
 .PP
 .RS
 .EX
@@ -70,7 +74,7 @@ gateway\\-exporter \\-\\-once \\-\\-output=/var/lib/node_exporter/vpn.prom
 .EE
 .RE
 .PP
-For the network of the LAN only:
+Listen on the LAN only:
 .PP
 .RS
 .EX
@@ -92,7 +96,7 @@ pub(crate) fn print() -> String {
          .SH SYNOPSIS\n.B gateway\\-exporter\n.RI [ flags ]\n{ABOUT}",
         self_metrics::VERSION
     );
-    for (source, places) in LOOKED_FOR {
+    for (source, places) in sources::looked_for() {
         let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(source), escaped(places));
     }
     page.push_str(".SH OPTIONS\nOne dash or two, and a value behind \"=\" or a space.\n");

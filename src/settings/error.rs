@@ -23,7 +23,7 @@ impl ConfigError {
     }
 
     /// What is wrong with a key.
-    pub(super) fn of(path: &str, line: usize, message: impl Into<String>) -> Self {
+    pub fn of(path: &str, line: usize, message: impl Into<String>) -> Self {
         Self { path: path.into(), ..Self::at(line, message) }
     }
 }

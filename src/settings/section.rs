@@ -8,7 +8,7 @@ use super::error::{ConfigError, shown};
 
 /// A mapping whose keys are asked for by name.
 #[derive(Debug)]
-pub(crate) struct Section {
+pub struct Section {
     /// Where it stands, as `sockets[0]`; empty for the file itself.
     path: String,
     line: usize,
@@ -18,20 +18,21 @@ pub(crate) struct Section {
 
 /// What was written for a key, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Located<T> {
-    pub(crate) value: T,
+pub struct Located<T> {
+    /// What was written.
+    pub value: T,
     path: String,
     line: usize,
 }
 
 impl<T> Located<T> {
     /// What is wrong with it.
-    pub(crate) fn error(&self, message: impl Into<String>) -> ConfigError {
+    pub fn error(&self, message: impl Into<String>) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
     /// What it means; `read` says why it means nothing.
-    pub(crate) fn read<U, E: Display>(self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
+    pub fn read<U, E: Display>(self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
         read(&self.value).map_err(|why| self.error(why.to_string()))
     }
 }
@@ -49,43 +50,43 @@ impl Section {
     }
 
     /// Whether no key is written in it, or none that was not taken.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
     /// What is wrong with the section as a whole.
-    pub(crate) fn error(&self, message: impl Into<String>) -> ConfigError {
+    pub fn error(&self, message: impl Into<String>) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
     /// What is wrong with one of its keys that is not there.
-    pub(crate) fn error_of(&self, key: &str, message: impl Into<String>) -> ConfigError {
+    pub fn error_of(&self, key: &str, message: impl Into<String>) -> ConfigError {
         ConfigError::of(&self.path_of(key), self.line, message)
     }
 
     /// What is wrong with what was written for one of its keys.
-    pub(crate) fn error_at(&self, key: &str, line: usize, message: impl Into<String>) -> ConfigError {
+    pub fn error_at(&self, key: &str, line: usize, message: impl Into<String>) -> ConfigError {
         ConfigError::of(&self.path_of(key), line, message)
     }
 
     /// The line of a key that was not taken yet and has nothing behind it.
-    pub(crate) fn line_of_nothing(&self, key: &str) -> Option<usize> {
+    pub fn line_of_nothing(&self, key: &str) -> Option<usize> {
         self.nodes.iter().find(|(name, node)| name == key && node.is_nothing()).map(|(_, node)| node.line)
     }
 
     /// The line of a key that was not taken yet.
-    pub(crate) fn line_of(&self, key: &str) -> Option<usize> {
+    pub fn line_of(&self, key: &str) -> Option<usize> {
         self.nodes.iter().find(|(name, _)| name == key).map(|(_, node)| node.line)
     }
 
     /// That a key must be written.
-    pub(crate) fn missing(&self, key: &str) -> ConfigError {
+    pub fn missing(&self, key: &str) -> ConfigError {
         self.error(format!("missing field `{key}`"))
     }
 
     /// A key that says who may do something must not be written with nothing behind it, nor with an empty list: that
     /// would mean everybody.
-    pub(crate) fn must_name(&self, key: &str, whom: &str) -> Result<(), ConfigError> {
+    pub fn must_name(&self, key: &str, whom: &str) -> Result<(), ConfigError> {
         let is_empty = |node: &Node| match &node.value {
             Value::List(nodes) => nodes.is_empty(),
             Value::Map(nodes) => nodes.is_empty(),
@@ -98,13 +99,13 @@ impl Section {
     }
 
     /// A text; numbers are texts too.
-    pub(crate) fn text(&mut self, key: &'static str) -> Result<Option<Located<String>>, ConfigError> {
+    pub fn text(&mut self, key: &'static str) -> Result<Option<Located<String>>, ConfigError> {
         let path = self.path_of(key);
         self.take(key).map(|node| text(node, path)).transpose()
     }
 
     /// A text that has two names, of which only one may be written.
-    pub(crate) fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
+    pub fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
         let [key, alias] = names;
         let mut written = self.nodes.iter().filter(|(name, _)| name == key || name == alias);
         if let (Some(_), Some((_, node))) = (written.next(), written.next()) {
@@ -117,7 +118,7 @@ impl Section {
     }
 
     /// A whole number.
-    pub(crate) fn number<T: TryFrom<u64>>(&mut self, key: &'static str) -> Result<Option<T>, ConfigError> {
+    pub fn number<T: TryFrom<u64>>(&mut self, key: &'static str) -> Result<Option<T>, ConfigError> {
         let read = |text: &String| match text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok()) {
             Some(number) => Ok(number),
             None => Err(format!("{text:?} is not a whole number")),
@@ -126,7 +127,7 @@ impl Section {
     }
 
     /// A time: whole seconds, or a number with its unit (`90s`, `3m`, `2h`, `1d`).
-    pub(crate) fn time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+    pub fn time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         let read =
             |text: &String| seconds(text).ok_or_else(|| format!("{text:?} is not a time as 180, 90s, 3m, 2h or 1d"));
         self.text(key)?
@@ -136,7 +137,7 @@ impl Section {
     }
 
     /// `true` or `false`, or what YAML 1.1 has for these.
-    pub(crate) fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
+    pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         let read = |word: &String| match word.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Ok(true),
             "false" | "no" | "off" => Ok(false),
@@ -146,32 +147,32 @@ impl Section {
     }
 
     /// A section within this one; empty where it is not written.
-    pub(crate) fn section(&mut self, key: &'static str) -> Result<Self, ConfigError> {
+    pub fn section(&mut self, key: &'static str) -> Result<Self, ConfigError> {
         let nothing = Node { line: self.line, value: Value::Map(Vec::new()) };
         let path = self.path_of(key);
         Self::of(self.take(key).unwrap_or(nothing), &path)
     }
 
     /// A section that may be missing.
-    pub(crate) fn optional(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
+    pub fn optional(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
         let path = self.path_of(key);
         self.take(key).map(|node| Self::of(node, &path)).transpose()
     }
 
     /// A list of sections.
-    pub(crate) fn sections(&mut self, key: &'static str) -> Result<Vec<Self>, ConfigError> {
+    pub fn sections(&mut self, key: &'static str) -> Result<Vec<Self>, ConfigError> {
         let list = self.list(key)?.unwrap_or_default();
         list.into_iter().map(|(path, node)| Self::of(node, &path)).collect()
     }
 
     /// A list of texts.
-    pub(crate) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<Located<String>>>, ConfigError> {
+    pub fn texts(&mut self, key: &'static str) -> Result<Option<Vec<Located<String>>>, ConfigError> {
         let texts = |list: Vec<(String, Node)>| list.into_iter().map(|(path, node)| text(node, path)).collect();
         self.list(key)?.map(texts).transpose()
     }
 
     /// Texts by names that are the operator's.
-    pub(crate) fn named(&mut self, key: &'static str) -> Result<Vec<(String, Located<String>)>, ConfigError> {
+    pub fn named(&mut self, key: &'static str) -> Result<Vec<(String, Located<String>)>, ConfigError> {
         let inner = self.section(key)?;
         let path = inner.path;
         let read = |(name, node): (String, Node)| {
@@ -182,24 +183,24 @@ impl Section {
     }
 
     /// Nothing else may be written.
-    pub(crate) fn end(self) -> Result<(), ConfigError> {
+    pub fn end(self) -> Result<(), ConfigError> {
         let Some((key, node)) = self.nodes.first() else { return Ok(()) };
         let message = format!("unknown field `{}` (known: {})", shown(key), self.known.join(", "));
         Err(ConfigError::of(&self.path, node.line, message))
     }
 
     /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file.
-    pub(super) fn drop_extensions(&mut self) {
+    pub fn drop_extensions(&mut self) {
         self.nodes.retain(|(key, _)| !key.starts_with("x-"));
     }
 
     /// How errors name one of its keys.
-    pub(crate) fn path_of(&self, key: &str) -> String {
+    pub fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// What was written for a key, if anything was.
-    pub(crate) fn take(&mut self, key: &'static str) -> Option<Node> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.known.push(key);
         let at = self.nodes.iter().position(|(name, _)| name == key)?;
         Some(self.nodes.remove(at).1).filter(|node| !node.is_nothing())

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Common, ConfigError, Input};
-use crate::ipsec::Settings;
+use super::Settings;
+use crate::settings::{Common, ConfigError, Input, under};
 use crate::sys::file;
 
 /// Where ipsec.conf is unless something else is said.
 const IPSEC_CONF: &str = "/etc/ipsec.conf";
 
 /// Where it is looked for while no source is configured.
-pub(super) const LOOKED_FOR: (&str, &str) = ("ipsec", "/etc/ipsec.conf with a conn, and ipsec in PATH");
+pub(super) const LOOKED_FOR: &str = "/etc/ipsec.conf with a conn, and ipsec in PATH";
 
 /// What is written or asked for by a flag; absent where nothing is.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
@@ -27,9 +27,8 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigErro
 
 /// What stands under `root`, or is asked for by a flag.
 pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
-    let conf = super::under(root, IPSEC_CONF);
-    let is_there =
-        || file::is_file(&conf) && file::command("ipsec").is_some() && !crate::ipsec::is_without_conns(&conf);
+    let conf = under(root, IPSEC_CONF);
+    let is_there = || file::is_file(&conf) && file::command("ipsec").is_some() && !super::is_without_conns(&conf);
     (asks(common) || is_there()).then(|| settings(None, None, common))
 }
 
@@ -53,6 +52,6 @@ mod tests {
 
     #[test]
     fn the_place_that_is_looked_at_is_said() {
-        assert!(LOOKED_FOR.1.starts_with(IPSEC_CONF));
+        assert!(LOOKED_FOR.starts_with(IPSEC_CONF));
     }
 }

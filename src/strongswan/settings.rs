@@ -3,17 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Common, ConfigError, Input};
-use crate::strongswan::Settings;
-use crate::strongswan::sa::Identity;
+use super::Settings;
+use super::sa::Identity;
+use crate::settings::{Common, ConfigError, Input, under};
 use crate::sys::file;
 use crate::sys::socket::Address;
 
 /// Where charon's socket is unless something else is said.
-const VICI: &str = "/var/run/charon.vici";
-
-/// Where it is looked for while no source is configured.
-pub(super) const LOOKED_FOR: (&str, &str) = ("strongswan", VICI);
+pub(super) const VICI: &str = "/var/run/charon.vici";
 
 /// How long charon's certificates are remembered: they change seldom, and there may be many.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -32,7 +29,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigErro
 
 /// What stands under `root`.
 pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
-    let socket = super::under(root, VICI);
+    let socket = under(root, VICI);
     file::is_socket(&socket).then(|| settings(Address::Unix(socket), common))
 }
 

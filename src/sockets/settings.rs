@@ -1,9 +1,8 @@
 //! The rules of the list `sockets`.
 
-use super::section::Section;
-use super::{ConfigError, Input};
-use crate::sockets::Settings;
-use crate::sockets::rule::{Rule, Spec};
+use super::Settings;
+use super::rule::{Rule, Spec};
+use crate::settings::{ConfigError, Input, Section};
 
 /// What is written; absent where no rule is.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {

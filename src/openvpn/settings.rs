@@ -3,17 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::section::{Located, Section};
-use super::{Common, ConfigError, Input};
+use super::{Protocol, Server, Settings, files};
 use crate::collector::Deadline;
-use crate::openvpn::{Protocol, Server, Settings, files};
+use crate::settings::{Common, ConfigError, Input, Located, Section, under};
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
 
 /// Where they are looked for while no source is configured.
-pub(super) const LOOKED_FOR: (&str, &str) =
-    ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*");
+pub(super) const LOOKED_FOR: &str = "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*";
 
 /// The words of OpenVPN's `proto`: <https://openvpn.net/community-docs/openvpn-2-6-manual.html>.
 const PROTOCOLS: [&str; 3] = ["", "-server", "-client"];
@@ -39,19 +37,19 @@ pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
     let soon = Deadline::within(Duration::from_secs(1));
     let servers: Vec<Server> = STATUS_FILES
         .iter()
-        .map(|pattern| Server { name: None, status: super::under(root, pattern), protocol: None, stale_after: None })
+        .map(|pattern| Server { name: None, status: under(root, pattern), protocol: None, stale_after: None })
         .filter(|server| files::find(&server.status, None, |_| None, soon).is_ok_and(|found| !found.is_empty()))
         .collect();
     (!servers.is_empty()).then(|| settings(servers, common))
 }
 
-/// Adds the servers that are not known yet; whether there were any.
-pub(super) fn absorb(known: &mut Option<Settings>, found: Settings) -> bool {
-    let known = known.get_or_insert_with(|| Settings { servers: Vec::new(), ..found.clone() });
-    let new: Vec<Server> = found.servers.into_iter().filter(|server| !known.servers.contains(server)).collect();
-    let has_new = !new.is_empty();
-    known.servers.extend(new);
-    has_new
+/// The settings with the servers that are not known yet; absent where there are none.
+pub(super) fn with_discovered(known: Option<&Settings>, found: &Settings) -> Option<Settings> {
+    let mut merged = known.cloned().unwrap_or_else(|| Settings { servers: Vec::new(), ..found.clone() });
+    let before = merged.servers.len();
+    let is_new = |server: &&Server| known.is_none_or(|known| !known.servers.contains(server));
+    merged.servers.extend(found.servers.iter().filter(is_new).cloned());
+    (merged.servers.len() > before).then_some(merged)
 }
 
 fn settings(servers: Vec<Server>, common: &Common) -> Settings {
@@ -94,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_places_that_are_looked_at_are_said() {
-        assert_eq!(LOOKED_FOR.1, STATUS_FILES.join(", "));
+        assert_eq!(LOOKED_FOR, STATUS_FILES.join(", "));
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! What is wrong and what to do about it, in words for the person who must act.
+//!
+//! Each source has an `advice.rs` that says it for its own errors; here stands what they share.
+
+use std::borrow::Cow;
+
+use crate::collector::Error;
+use crate::sys::environment::{AccessProblem, Environment};
+
+/// How something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// As it should be.
+    #[default]
+    Ok,
+    /// Not on this machine, and nobody asked for it.
+    Absent,
+    /// It works; a person should look at it all the same.
+    Warning,
+    /// It does not work.
+    Error,
+}
+
+impl Severity {
+    /// One word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Absent => "none",
+            Self::Warning => "check",
+            Self::Error => "down",
+        }
+    }
+}
+
+/// A text that is mostly written in the program.
+pub type Phrase = Cow<'static, str>;
+
+/// What happened, and what to do; empty where there is nothing to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// What happened, without the subject.
+    pub message: Phrase,
+    /// What to do.
+    pub fix: Phrase,
+}
+
+impl Advice {
+    /// Advice in these words.
+    pub fn new(message: impl Into<Phrase>, fix: impl Into<Phrase>) -> Self {
+        Self { message: message.into(), fix: fix.into() }
+    }
+
+    /// An error in its own words, with what more is known of it, and what to do.
+    pub fn of(error: &Error, more: &str, fix: impl Into<Phrase>) -> Self {
+        Self { message: joined(reason(error), more), fix: fix.into() }
+    }
+}
+
+/// An error without its subject, which stands beside it already.
+pub fn reason(error: &Error) -> String {
+    let text = error.to_string();
+    let rest = text.strip_prefix(error.subject()).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+    rest.unwrap_or(text)
+}
+
+/// Two parts of a message, of which the second may be empty.
+pub fn joined(message: String, more: &str) -> Phrase {
+    if more.is_empty() { message.into() } else { format!("{message}: {more}").into() }
+}
+
+/// Who refuses access to a path to whom, and the command that helps; `lasting` says what keeps it so.
+pub fn denied(target: &str, environment: &Environment, lasting: &str) -> Advice {
+    let Environment { user, group, access_problem, .. } = environment;
+    let Some(AccessProblem { path, owner, group: path_group, mode, needed }) = access_problem else {
+        return Advice::new(format!("permission denied to {user}"), "");
+    };
+    let what = if path == target { "it" } else { path };
+    let message =
+        format!("permission denied to {user}: {what} belongs to {owner} and group {path_group}, mode {mode:04o}");
+    let letters = match needed {
+        1 => "x",
+        6 => "rw",
+        _ => "r",
+    };
+    let fix = if user == "root" {
+        "root is kept out by something else: a sandbox, AppArmor or SELinux (dmesg says)".to_owned()
+    } else if path_group != "root" && (mode >> 3) & needed == *needed {
+        format!("usermod -aG {path_group} {user}, and start it again")
+    } else {
+        let path = quoted(path);
+        format!("chgrp {group} {path} && chmod g+{letters} {path}{lasting}")
+    };
+    Advice::new(message, fix)
+}
+
+/// A word for a shell.
+pub fn quoted(word: &str) -> String {
+    let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+:@".contains(&byte));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// A time as a person says it.
+pub fn span(seconds: i64) -> String {
+    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
+    let (unit, length) = units.into_iter().find(|(_, length)| seconds / length > 1).unwrap_or(("seconds", 1));
+    format!("{} {unit}", seconds / length)
+}

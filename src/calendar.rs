@@ -1,0 +1,38 @@
+//! Dates of the Gregorian calendar as numbers, without a zone.
+
+/// The length of a day, in seconds.
+pub const DAY: i64 = 86_400;
+
+/// The moment, in seconds since 1970, of a date and time in UTC (year, month, day, hour, minute, second); absent for what
+/// is no date.
+pub fn utc([year, month, day, hour, minute, second]: [i64; 6]) -> Option<i64> {
+    let is_date = (1900..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !is_date || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
+        return None;
+    }
+    // The year begins in March, so that the leap day is its last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+    Some(days * DAY + hour * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_a_number_of_seconds() {
+        for (date, expected) in [
+            ([1970, 1, 1, 0, 0, 0], Some(0)),
+            ([2000, 2, 29, 0, 0, 0], Some(951_782_400)),
+            ([2026, 11, 20, 13, 20, 25], Some(1_795_180_825)),
+            ([9999, 12, 31, 23, 59, 59], Some(253_402_300_799)),
+            ([1950, 1, 1, 0, 0, 0], Some(-631_152_000)),
+            ([2026, 13, 1, 0, 0, 0], None),
+            ([2026, 1, 1, 24, 0, 0], None),
+            ([i64::MAX; 6], None),
+        ] {
+            assert_eq!(utc(date), expected, "{date:?}");
+        }
+    }
+}
