@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::advice::{Advice, Severity};
 use crate::exposition::{Exposition, Options};
-use crate::session::Session;
+use crate::session::Sessions;
 
 /// One watched source.
 pub trait Collector: Any + Send + Sync {
@@ -32,7 +32,7 @@ pub struct Report {
     /// The families.
     pub exposition: Exposition,
     /// The sessions, where they were asked for.
-    pub sessions: Vec<Session>,
+    pub sessions: Sessions,
     /// Every target that was tried, and why it could not be read.
     pub targets: Vec<(String, Result<(), Error>)>,
     /// What was noticed besides.
@@ -55,7 +55,8 @@ pub struct Notice {
 impl Report {
     /// A report whose families stand on these terms.
     pub fn on(terms: Options) -> Self {
-        Self { exposition: Exposition::on(terms), ..Self::default() }
+        let sessions = Sessions::on(terms.identities, terms.most_series);
+        Self { exposition: Exposition::on(terms), sessions, ..Self::default() }
     }
 
     /// Notes how a target answered, and hands back what it gave.

@@ -44,13 +44,8 @@ impl Reservation {
     /// Takes so many bytes more; returns whether they were free, or could be freed. An answer alone gets them however
     /// large it is, also where it comes in pieces.
     pub fn grow(&self, more: usize) -> bool {
-        self.grow_beside(more, 0)
-    }
-
-    /// The same for an answer that is alone with `others`, so many bytes that belong to it.
-    pub fn grow_beside(&self, more: usize, others: usize) -> bool {
         let is_freed = || self.budget.free_memory.get().is_some_and(|free_memory| free_memory());
-        self.fits(more, others) || is_freed() && self.fits(more, others)
+        self.fits(more) || is_freed() && self.fits(more)
     }
 
     /// Takes so many bytes more, also where they are not free; always true.
@@ -58,9 +53,9 @@ impl Reservation {
         self.grow_where(more, |_, _| true)
     }
 
-    fn fits(&self, more: usize, others: usize) -> bool {
+    fn fits(&self, more: usize) -> bool {
         self.grow_where(more, |reserved, own| {
-            more == 0 || reserved == own.saturating_add(others) || reserved.saturating_add(more) <= self.budget.size
+            more == 0 || reserved == own || reserved.saturating_add(more) <= self.budget.size
         })
     }
 
@@ -129,9 +124,6 @@ mod tests {
         let budget = MemoryBudget::new(10);
         let large = reserve(&budget, 1).expect("free");
         assert!(large.grow(1000) && large.grow(1000), "nothing else is held");
-        let text = budget.reserve();
-        assert!(!text.grow(1) && text.grow_beside(1, 2001), "what it is made from is no other");
-        drop(text);
         assert!(reserve(&budget, 1).is_none());
         drop(large);
         assert!(reserve(&budget, 1).is_some());

@@ -1,6 +1,7 @@
-//! Session: one row for `/sessions` and for the session table; the only file that knows serde_json.
+//! Session: one row for `/sessions` and for the session table; and a list of them. The only file that knows serde_json.
 
 use std::borrow::Borrow;
+use std::iter;
 
 use serde::Serialize;
 
@@ -8,6 +9,12 @@ use crate::privacy::Identities;
 
 /// The Content-Type of [`json`].
 pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
+/// How many fields a session has.
+const FIELDS: usize = 16;
+
+/// The length of a field that is absent.
+const ABSENT: u32 = u32::MAX;
 
 /// One session as the originals' JSON has it: all strings, in this order, absent fields left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,16 +70,152 @@ impl Session {
         self
     }
 
-    /// How much memory it holds, in bytes, about.
-    pub fn size(&self) -> usize {
-        let Self { server, protocol, uniqueid, p1uniqueid, p2uniqueid, state, remotehost, remoteport, .. } = self;
-        let Self { remoteid, remotets, localts, established, bytesin, bytesout, packetsin, packetsout, .. } = self;
-        let always = [server, protocol, state, remotehost, remoteport, remoteid, remotets, established];
-        let counters = [bytesin, bytesout, packetsin, packetsout];
-        let others = [uniqueid, p1uniqueid, p2uniqueid, localts];
-        let strings = always.into_iter().chain(counters).chain(others.into_iter().flatten());
-        strings.map(String::capacity).fold(size_of::<Self>(), usize::saturating_add)
+    /// The texts of the fields, in their order.
+    fn fields(&self) -> [Option<&str>; FIELDS] {
+        [
+            Some(&self.server),
+            Some(&self.protocol),
+            self.uniqueid.as_deref(),
+            self.p1uniqueid.as_deref(),
+            self.p2uniqueid.as_deref(),
+            Some(&self.state),
+            Some(&self.remotehost),
+            Some(&self.remoteport),
+            Some(&self.remoteid),
+            Some(&self.remotets),
+            self.localts.as_deref(),
+            Some(&self.established),
+            Some(&self.bytesin),
+            Some(&self.bytesout),
+            Some(&self.packetsin),
+            Some(&self.packetsout),
+        ]
     }
+
+    /// The session whose fields have the texts that `next` gives one after the other.
+    fn from_fields(mut next: impl FnMut() -> Option<String>) -> Self {
+        Self {
+            server: next().unwrap_or_default(),
+            protocol: next().unwrap_or_default(),
+            uniqueid: next(),
+            p1uniqueid: next(),
+            p2uniqueid: next(),
+            state: next().unwrap_or_default(),
+            remotehost: next().unwrap_or_default(),
+            remoteport: next().unwrap_or_default(),
+            remoteid: next().unwrap_or_default(),
+            remotets: next().unwrap_or_default(),
+            localts: next(),
+            established: next().unwrap_or_default(),
+            bytesin: next().unwrap_or_default(),
+            bytesout: next().unwrap_or_default(),
+            packetsin: next().unwrap_or_default(),
+            packetsout: next().unwrap_or_default(),
+        }
+    }
+}
+
+/// A list of sessions: each shown as the operator wants, and no more than are allowed. The texts of all fields stand one
+/// behind the other, for a hundred thousand sessions would be more than a million strings.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    identities: Identities,
+    most: Option<usize>,
+    text: String,
+    /// For each session the lengths of its fields, in bytes.
+    lengths: Vec<[u32; FIELDS]>,
+    left_out: usize,
+}
+
+/// Which session of a list is the next one, and where its text begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    row: usize,
+    at: usize,
+}
+
+impl Sessions {
+    /// An empty list that takes no more than `most` sessions, any number where absent.
+    pub fn on(identities: Identities, most: Option<usize>) -> Self {
+        Self { identities, most, ..Self::default() }
+    }
+
+    /// An empty list that takes as many, shown in the same way.
+    #[must_use]
+    pub fn like(&self) -> Self {
+        Self::on(self.identities, self.most)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// How many more there would be if more were allowed.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// How much memory the list holds, in bytes.
+    pub fn size(&self) -> usize {
+        self.text.capacity().saturating_add(self.lengths.capacity().saturating_mul(size_of::<[u32; FIELDS]>()))
+    }
+
+    /// Gives memory back that was meant for more sessions.
+    pub fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.lengths.shrink_to_fit();
+    }
+
+    /// The session at the cursor, which moves on; absent behind the last one.
+    pub fn next(&self, cursor: &mut Cursor) -> Option<Session> {
+        let mut lengths = self.lengths.get(cursor.row)?.iter();
+        cursor.row = cursor.row.saturating_add(1);
+        Some(Session::from_fields(|| {
+            let length = *lengths.next().filter(|length| **length != ABSENT)?;
+            let end = cursor.at.saturating_add(usize::try_from(length).ok()?);
+            let text = self.text.get(cursor.at..end)?.to_owned();
+            cursor.at = end;
+            Some(text)
+        }))
+    }
+
+    /// All of them, one after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Session> {
+        let mut cursor = Cursor::default();
+        iter::from_fn(move || self.next(&mut cursor))
+    }
+
+    fn push(&mut self, session: Session) {
+        if self.most.is_some_and(|most| self.len() >= most) {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        }
+        let session = session.shown(self.identities);
+        let lengths = session.fields().map(|field| {
+            let (field, length) = field.and_then(|field| Some((field, u32::try_from(field.len()).ok()?)))?;
+            self.text.push_str(field);
+            Some(length)
+        });
+        self.lengths.push(lengths.map(|length| length.unwrap_or(ABSENT)));
+    }
+}
+
+impl Extend<Session> for Sessions {
+    fn extend<I: IntoIterator<Item = Session>>(&mut self, sessions: I) {
+        sessions.into_iter().for_each(|session| self.push(session));
+    }
+}
+
+/// Writes a session as JSON.
+pub fn write_json(session: &Session, out: &mut Vec<u8>) {
+    // A session always serializes, and a vector takes everything.
+    let _ = serde_json::to_writer(out, session);
 }
 
 /// The sessions as a JSON array; `[]` where there are none.
@@ -85,6 +228,36 @@ pub fn json(sessions: &[impl Borrow<Session> + Serialize]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::siphash::Key;
+
+    #[test]
+    fn a_list_gives_what_it_took() {
+        let mut number = 0;
+        let whole = Session::from_fields(|| {
+            number += 1;
+            Some(format!("{number}\u{e4}"))
+        });
+        assert_eq!(number, FIELDS);
+        assert_eq!((whole.server.as_str(), whole.packetsout.as_str()), ("1\u{e4}", "16\u{e4}"));
+        let empty = Session { p1uniqueid: Some(String::new()), ..Session::default() };
+        let all = [whole.clone(), empty, Session::default(), whole];
+        let mut sessions = Sessions::default();
+        assert!(sessions.is_empty() && sessions.iter().next().is_none());
+        sessions.extend(all.clone());
+        sessions.shrink();
+        assert_eq!(sessions.iter().collect::<Vec<_>>(), all);
+        assert_eq!((sessions.len(), sessions.left_out()), (4, 0));
+        let lengths = 2 * (9 * 3 + 7 * 4) + 4 * 4 * FIELDS;
+        assert_eq!(sessions.size(), lengths, "texts of 3 and 4 bytes");
+    }
+
+    #[test]
+    fn a_list_takes_no_more_than_it_may_and_shows_names_as_it_shall() {
+        let mut sessions = Sessions::on(Identities::Off, Some(2));
+        sessions.extend(["ann", "bob", "carol"].map(|name| Session { remoteid: name.into(), ..Session::default() }));
+        assert_eq!((sessions.len(), sessions.left_out()), (2, 1));
+        assert_eq!(sessions.iter().collect::<Vec<_>>(), vec![Session::default(); 2]);
+        assert!(sessions.like().is_empty());
+    }
 
     #[test]
     fn no_session_is_an_empty_array() {

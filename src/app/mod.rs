@@ -162,7 +162,7 @@ mod tests {
 
         fn sessions(&self, _: Deadline, report: &mut Report) {
             report.target("/stub", self.error.clone().map_or(Ok(()), Err));
-            report.sessions.push(Session { remoteid: self.name.into(), ..Session::default() });
+            report.sessions.extend([Session { remoteid: self.name.into(), ..Session::default() }]);
         }
     }
 

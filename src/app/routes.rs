@@ -11,7 +11,7 @@ use crate::auth::Auth;
 use crate::exposition::{self, Exposition};
 use crate::http::{Reply, Request};
 use crate::pages::{self, Frame};
-use crate::session::{self, Session};
+use crate::session::{self, Cursor, Session};
 use crate::sys::{clock, usage};
 use crate::{logging, self_metrics};
 
@@ -91,16 +91,11 @@ impl App {
             path if path == self.telemetry_path => self.scrape(request, times, false),
             "/prom" => self.scrape(request, times, true),
             "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
-            "/sessions" | "/sessions_local" => self.with_sources(request, |sources| {
-                self.with_sessions(sources, times, |sessions, _, unlisted| {
-                    let reply = private(Reply::ok(session::CONTENT_TYPE, session::json(sessions)));
-                    if unlisted > 0 { reply.with_count(UNLISTED, unlisted) } else { reply }
-                })
-            }),
+            "/sessions" | "/sessions_local" => self
+                .with_sources(request, |sources| Listing::read(sources, times).map_or_else(full, Listing::into_json)),
             "/static" => self.with_sources(request, |sources| {
-                self.with_sessions(sources, times, |sessions, troubles, unlisted| {
-                    html(pages::sessions(self.frame(&self.gateway()), sessions, troubles, unlisted))
-                })
+                let page = |listing: Listing| listing.into_page(self.frame(&self.gateway()));
+                Listing::read(sources, times).map_or_else(full, page)
             }),
             "/" => self.with_sources(request, |sources| self.landing(sources, times)),
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
@@ -157,32 +152,8 @@ impl App {
         let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
         let findings = self.shared.status.findings(&self.registry.absent(), times.wait).into_iter();
         let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
-        html(pages::landing(self.frame(&self.gateway()), &findings))
-    }
-
-    /// Calls `answer` with the sessions of all sources, why some could not be read, and how many are left out.
-    fn with_sessions(
-        &self,
-        sources: &[Arc<Source>],
-        times: Times,
-        answer: impl FnOnce(&[&Session], &[String], usize) -> Reply,
-    ) -> Reply {
-        let outcomes = gather(sources, Query::Sessions, times);
-        let sessions: Vec<&Session> = outcomes.iter().flat_map(|outcome| &outcome.sessions).collect();
-        // What is written of them stands in memory as a whole.
-        let written = sessions.iter().map(|session| session.size()).fold(0, usize::saturating_add).saturating_mul(2);
-        let read = outcomes.iter().map(|outcome| outcome.size).fold(0, usize::saturating_add);
-        let reservation = self.shared.memory.reserve();
-        if outcomes.iter().any(|outcome| !outcome.fits) || !reservation.grow_beside(written, read) {
-            return full();
-        }
-        let left_out = outcomes.iter().map(|outcome| outcome.unlisted).fold(0, usize::saturating_add);
-        let trouble = |outcome: &Arc<Outcome>| -> Vec<String> {
-            let errors = outcome.targets.iter().filter_map(|(_, result)| result.as_ref().err());
-            errors.map(ToString::to_string).collect()
-        };
-        let troubles: Vec<String> = outcomes.iter().flat_map(trouble).collect();
-        answer(&sessions, &troubles, left_out).keeping(reservation)
+        let page = pages::landing(self.frame(&self.gateway()), &findings);
+        html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes()))
     }
 
     /// Calls `answer` with the sources that the request asks for: all, or those that it names.
@@ -202,6 +173,79 @@ impl App {
     }
 }
 
+/// The sessions of all sources, as they are written out one after the other.
+struct Listing {
+    outcomes: Vec<Arc<Outcome>>,
+    /// The outcome that the next session is of, and its place there.
+    outcome: usize,
+    cursor: Cursor,
+}
+
+impl Listing {
+    /// Reads the sources; nothing where there is no memory for their sessions.
+    fn read(sources: &[Arc<Source>], times: Times) -> Option<Self> {
+        let outcomes = gather(sources, Query::Sessions, times);
+        let fits = outcomes.iter().all(|outcome| outcome.fits);
+        fits.then(|| Self { outcomes, outcome: 0, cursor: Cursor::default() })
+    }
+
+    /// How many sessions are left out because of `max_series`.
+    fn left_out(&self) -> usize {
+        self.outcomes.iter().map(|outcome| outcome.sessions.left_out()).fold(0, usize::saturating_add)
+    }
+
+    fn into_json(mut self) -> Reply {
+        let left_out = self.left_out();
+        let mut before = b"[".as_slice();
+        let write = move |out: &mut Vec<u8>| match self.next() {
+            Some(session) => {
+                out.extend_from_slice(before);
+                session::write_json(&session, out);
+                before = b",";
+                true
+            }
+            None => {
+                out.extend_from_slice(if before == b"[" { b"[]" } else { b"]" });
+                false
+            }
+        };
+        let reply = private(Reply::pieces(session::CONTENT_TYPE, write));
+        if left_out > 0 { reply.with_count(UNLISTED, left_out) } else { reply }
+    }
+
+    fn into_page(mut self, frame: Frame<'_>) -> Reply {
+        let count = self.outcomes.iter().map(|outcome| outcome.sessions.len()).fold(0, usize::saturating_add);
+        let errors =
+            self.outcomes.iter().flat_map(|outcome| &outcome.targets).filter_map(|(_, result)| result.as_ref().err());
+        let troubles: Vec<String> = errors.map(ToString::to_string).collect();
+        let (mut text, end) = pages::around_sessions(frame, count, &troubles, self.left_out());
+        let write = move |out: &mut Vec<u8>| {
+            let next = self.next();
+            match &next {
+                Some(session) => pages::write_session(session, &mut text),
+                None => text.push_str(&end),
+            }
+            out.extend_from_slice(text.as_bytes());
+            text.clear();
+            next.is_some()
+        };
+        html(Reply::pieces(pages::CONTENT_TYPE, write))
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Session;
+
+    fn next(&mut self) -> Option<Session> {
+        loop {
+            if let Some(session) = self.outcomes.get(self.outcome)?.sessions.next(&mut self.cursor) {
+                return Some(session);
+            }
+            (self.outcome, self.cursor) = (self.outcome.saturating_add(1), Cursor::default());
+        }
+    }
+}
+
 /// The answer where too many large ones are under way.
 fn full() -> Reply {
     Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
@@ -215,8 +259,8 @@ fn asset(content_type: &'static str, text: &str) -> Reply {
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.
-fn html(page: String) -> Reply {
-    private(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).with("Content-Security-Policy", pages::POLICY)
+fn html(page: Reply) -> Reply {
+    private(page).with("Content-Security-Policy", pages::POLICY)
 }
 
 /// An answer that says who is connected: nobody keeps it or takes it for something else.

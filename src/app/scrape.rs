@@ -17,7 +17,7 @@ use super::status::Status;
 use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::exposition::{Exposition, Options};
 use crate::memory_budget::{MemoryBudget, Reservation};
-use crate::session::Session;
+use crate::session::Sessions;
 
 /// A read that was given less than this says nothing about a target that it was too slow for: any peer decides how long
 /// its request waits.
@@ -93,10 +93,8 @@ pub(super) struct Outcome {
     pub(super) name: &'static str,
     /// The families.
     pub(super) exposition: Arc<Exposition>,
-    /// The sessions, their clients' identities shown as configured.
-    pub(super) sessions: Vec<Session>,
-    /// Sessions that were left out because of `max_series`.
-    pub(super) unlisted: usize,
+    /// The sessions.
+    pub(super) sessions: Sessions,
     /// Every target that was tried, and why it could not be read.
     pub(super) targets: Vec<(String, Result<(), Error>)>,
     /// What was noticed besides.
@@ -108,8 +106,6 @@ pub(super) struct Outcome {
     ended: Instant,
     /// Whether the read came back long after its deadline, so that it may say what was long ago.
     is_late: bool,
-    /// How much memory it holds, in bytes, about.
-    pub(super) size: usize,
     _reservation: Reservation,
 }
 
@@ -202,30 +198,23 @@ impl Source {
             Query::Metrics => self.collector.collect(deadline, &mut report),
             Query::Sessions => self.collector.sessions(deadline, &mut report),
         }
-        let most = terms.most_series.unwrap_or(usize::MAX);
-        let unlisted = report.sessions.len().saturating_sub(most);
-        report.sessions.truncate(most);
-        let mut sessions: Vec<Session> =
-            report.sessions.into_iter().map(|session| session.shown(terms.identities)).collect();
-        sessions.shrink_to_fit();
-        let size = sessions.iter().map(Session::size).fold(report.exposition.size(), usize::saturating_add);
+        report.sessions.shrink();
+        let size = report.exposition.size().saturating_add(report.sessions.size());
         let fits = reservation.grow(size) || self.is_alone(query) && reservation.grow_anyway(size);
         if !fits {
-            (report.exposition, sessions) = Default::default();
+            (report.exposition, report.sessions) = Default::default();
         }
         let ended = Instant::now();
         Outcome {
             name: self.collector.name(),
             exposition: Arc::new(report.exposition),
-            sessions,
-            unlisted,
+            sessions: report.sessions,
             targets: report.targets,
             notices: report.notices,
             taken: ended.saturating_duration_since(started),
             fits,
             ended,
             is_late: deadline.is_over_by(OVERDUE),
-            size: if fits { size } else { 0 },
             _reservation: reservation,
         }
     }

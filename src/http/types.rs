@@ -75,6 +75,42 @@ pub struct Reply {
     kept: Option<Box<dyn Send>>,
 }
 
+/// How much text [`Pieces`] keeps ready at a time, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// A body that `write` writes piece by piece, as it is sent; it returns whether there is more to come.
+struct Pieces<F> {
+    write: F,
+    is_over: bool,
+    ready: Vec<u8>,
+    taken: usize,
+}
+
+impl<F: FnMut(&mut Vec<u8>) -> bool> BufRead for Pieces<F> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.taken >= self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+            while !self.is_over && self.ready.len() < CHUNK {
+                self.is_over = !(self.write)(&mut self.ready);
+            }
+        }
+        Ok(self.ready.get(self.taken..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken = self.taken.saturating_add(count);
+    }
+}
+
+impl<F: FnMut(&mut Vec<u8>) -> bool> Read for Pieces<F> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
 /// What follows the head of a reply.
 pub enum Body {
     /// Sent with its length.
@@ -92,6 +128,11 @@ impl Reply {
     /// 200 with a body that is made while it is sent.
     pub fn stream(content_type: &'static str, body: impl BufRead + Send + 'static) -> Self {
         Self::new(200, content_type, Body::Stream(Box::new(body)))
+    }
+
+    /// 200 with a body that `write` appends piece by piece while it is sent; it returns whether there is more to come.
+    pub fn pieces(content_type: &'static str, write: impl FnMut(&mut Vec<u8>) -> bool + Send + 'static) -> Self {
+        Self::stream(content_type, Pieces { write, is_over: false, ready: Vec::new(), taken: 0 })
     }
 
     /// Any status with a line of text.

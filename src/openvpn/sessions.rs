@@ -11,7 +11,7 @@ use crate::text::Text;
 
 /// Lists the clients of one file, also those that have not authenticated yet; those of a server that has ended are
 /// none.
-pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &mut Vec<Session>) {
+pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &mut impl Extend<Session>) {
     let Some(Document::Server(entries)) = reading.file.map(parse) else { return };
     if times.late.is_some() {
         return;
@@ -23,7 +23,7 @@ pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &
             && (!reading.torn || seen.insert((client.real_address, client.client_id)))
         {
             let established = established(client.since, times.zone, now);
-            rows.push(session(&client, &routes, reading.protocol, established, server));
+            rows.extend([session(&client, &routes, reading.protocol, established, server)]);
         }
     }
 }

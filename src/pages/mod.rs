@@ -84,8 +84,16 @@ pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
 
 /// The session table; sorts when a head is clicked, where scripts run.
 pub fn sessions(frame: Frame<'_>, sessions: &[impl Borrow<Session>], troubles: &[String], unlisted: usize) -> String {
-    let mut out = String::new();
-    let count = format!("{} session{}", sessions.len(), if sessions.len() == 1 { "" } else { "s" });
+    let (mut out, end) = around_sessions(frame, sessions.len(), troubles, unlisted);
+    sessions.iter().for_each(|session| write_session(session.borrow(), &mut out));
+    out + &end
+}
+
+/// What stands before and behind the rows of the session table.
+pub fn around_sessions(frame: Frame<'_>, count: usize, troubles: &[String], unlisted: usize) -> (String, String) {
+    let (mut out, mut end) = (String::new(), String::new());
+    let has_rows = count > 0;
+    let count = format!("{count} session{}", if count == 1 { "" } else { "s" });
     open(frame, &Head { about: "sessions", width: "", path: "/static", summary: ("chip", &count) }, &mut out);
     out.push_str("<div id=\"news\">");
     if !troubles.is_empty() || unlisted > 0 {
@@ -99,13 +107,14 @@ pub fn sessions(frame: Frame<'_>, sessions: &[impl Borrow<Session>], troubles: &
         out.push_str("</ul>");
     }
     out.push_str("</div>");
-    if sessions.is_empty() {
-        out.push_str("<section><p>No session.</p></section>");
+    if has_rows {
+        open_table(&mut out);
+        end.push_str("</tbody></table>");
     } else {
-        write_table(sessions, &mut out);
+        out.push_str("<section><p>No session.</p></section>");
     }
-    close(frame, "", &mut out);
-    out
+    close(frame, "", &mut end);
+    (out, end)
 }
 
 fn open(frame: Frame<'_>, head: &Head<'_>, out: &mut String) {
@@ -172,7 +181,7 @@ const fn class(verdict: Severity) -> &'static str {
     }
 }
 
-fn write_table(sessions: &[impl Borrow<Session>], out: &mut String) {
+fn open_table(out: &mut String) {
     out.push_str("<table aria-label=\"Sessions\"><colgroup>");
     for (_, width, _) in COLUMNS {
         let _ = write!(out, "<col style=\"width:{width}%\">");
@@ -182,13 +191,10 @@ fn write_table(sessions: &[impl Borrow<Session>], out: &mut String) {
         let _ = write!(out, "<th scope=\"col\" class=\"{class}\">{name}</th>");
     }
     out.push_str("</tr></thead><tbody>");
-    for session in sessions {
-        write_row(session.borrow(), out);
-    }
-    out.push_str("</tbody></table>");
 }
 
-fn write_row(session: &Session, out: &mut String) {
+/// A row of the session table.
+pub fn write_session(session: &Session, out: &mut String) {
     out.push_str("<tr>");
     write_cell("Identity", &session.remoteid, &id(session), out);
     let class = if matches!(session.state.as_str(), "ESTABLISHED" | "REKEYING") { "up" } else { "wait" };

@@ -21,6 +21,7 @@ use crate::advice::Advice;
 use crate::calendar::utc;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
 use crate::exposition::{Exposition, Group, TableInfo};
+use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::clock;
@@ -189,11 +190,11 @@ impl StrongSwan {
         let memory = self.memory.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let (now, stats) = (clock::now(), charon.stats()?);
-        let each = |rows: &mut Vec<_>, ike: &IkeSa<'_>| {
+        let each = |rows: &mut Sessions, ike: &IkeSa<'_>| {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
         };
-        let list = charon.sas(stats.as_ref(), memory.unlisted, Vec::new, each, |unlisted| unlisted.least > 0)?;
-        report.sessions.extend(list.all);
+        let start = || report.sessions.like();
+        report.sessions = charon.sas(stats.as_ref(), memory.unlisted, start, each, |unlisted| unlisted.least > 0)?.all;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::sa::{ChildSa, IkeSa, Items};
 use crate::session::Session;
 
 /// Lists the CHILD_SAs of one IKE_SA. `established` is the moment as it shall be printed.
-pub fn list(ike: &IkeSa<'_>, established: &str, server: &str, rows: &mut Vec<Session>) {
+pub fn list(ike: &IkeSa<'_>, established: &str, server: &str, rows: &mut impl Extend<Session>) {
     rows.extend(ike.children().map(|child| session(ike, &child, established, server)));
 }
 

@@ -168,7 +168,7 @@ fn the_openvpn_exporters_json_sample() {
         r#""remotets":"10.8.0.10","established":"2024-01-15 11:15:22","bytesin":"9876543","bytesout":"3456789","#,
         r#""packetsin":"0","packetsout":"0"}]"#
     );
-    assert_eq!(String::from_utf8(json(&report.sessions)).unwrap(), expected);
+    assert_eq!(String::from_utf8(json(&report.sessions.iter().collect::<Vec<_>>())).unwrap(), expected);
 }
 
 #[test]

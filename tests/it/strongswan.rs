@@ -262,7 +262,7 @@ fn the_session_list_over_the_socket_has_the_same_rows_in_local_time() {
     server.join().unwrap();
     assert_eq!(report.sessions.len(), 3);
     let ages: Vec<i64> = (0..60).collect();
-    for row in &report.sessions {
+    for row in report.sessions.iter() {
         let moment = |age: &i64| clock::local(before - age).unwrap().to_string();
         assert!(ages.iter().any(|age| moment(age) == row.established), "{}", row.established);
     }
