@@ -312,24 +312,24 @@ fn broken_segments_are_refused_or_give_valid_text() {
 
 /// What comes of one message, whatever it is meant for.
 fn exposed(message: Message<'_>) -> Exposition {
-    let (mut configured, mut books, now) = (Configured::default(), SaTotals::new(Identity::User, 10), moment(0));
+    let (mut configured, mut totals, now) = (Configured::default(), SaTotals::new(Identity::User, 10), moment(0));
     let mut listing = Listing::default();
     if let Some(connection) = Connection::parse(message) {
-        configured.load(&connection).unwrap();
+        configured.register(&connection).unwrap();
     }
     if let Some(policy) = Policy::parse(message) {
-        configured.install(&policy);
+        configured.record_policy(&policy);
     }
-    books.begin(Some(1), &configured);
+    totals.begin_pass(Some(1), &configured);
     if let Some(ike) = IkeSa::parse(message) {
-        listing.record(&ike, now, &mut configured, &mut books);
-        ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
+        listing.record(&ike, now, &mut configured, &mut totals);
+        ike.rekeyed().for_each(|child| totals.record_event(&ike, &child, 0));
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
-    books.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
-    let missing = books.end(0, Unlisted::default());
-    configured.settle(&listing.sessions, &missing, &Configured::default(), now.passed);
-    metrics::expose_books(&books, &mut listing.out);
+    totals.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
+    let missing = totals.end_pass(0, Unlisted::default());
+    configured.finish(&listing.sessions, &missing, &Configured::default(), now.passed);
+    metrics::expose_totals(&totals, &mut listing.out);
     metrics::expose_configured(&configured, &mut listing.out);
     listing.out
 }
@@ -355,9 +355,9 @@ fn a_rekey_tells_of_the_old_child_and_of_the_new_one() {
     let ike = IkeSa::parse(message).expect("an IKE_SA");
     let children: Vec<_> = ike.rekeyed().map(|child| (child.unique_id.to_string(), child.bytes_out)).collect();
     assert_eq!(children, [("1".into(), Some(700)), ("2".into(), Some(3))]);
-    let mut books = SaTotals::new(Identity::Remote, 10);
-    ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
-    assert_eq!(books.clients().map(|(name, total)| (name, total.bytes_out)).collect::<Vec<_>>(), [("branch", 703)]);
+    let mut totals = SaTotals::new(Identity::Remote, 10);
+    ike.rekeyed().for_each(|child| totals.record_event(&ike, &child, 0));
+    assert_eq!(totals.clients().map(|(name, total)| (name, total.bytes_out)).collect::<Vec<_>>(), [("branch", 703)]);
 }
 
 #[test]
