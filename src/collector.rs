@@ -53,9 +53,9 @@ pub struct Notice {
 }
 
 impl Report {
-    /// A report whose families stand on these terms.
-    pub fn on(terms: Options) -> Self {
-        Self { exposition: Exposition::on(terms), ..Self::default() }
+    /// A report whose families stand on these options.
+    pub fn with_options(options: Options) -> Self {
+        Self { exposition: Exposition::with_options(options), ..Self::default() }
     }
 
     /// Notes how a target answered, and hands back what it gave.

@@ -51,7 +51,7 @@ pub(super) struct Times {
 pub(super) struct Shared {
     pub(super) status: Status,
     pub(super) memory: Arc<MemoryBudget>,
-    pub(super) terms: Mutex<Options>,
+    pub(super) options: Mutex<Options>,
 }
 
 /// One source, and the reads of it.
@@ -196,17 +196,18 @@ impl Source {
 
     /// Collects, and takes memory for what came of it; where there is none it is let go at once.
     fn collect(&self, query: Query, deadline: Deadline) -> Outcome {
-        let (started, terms, reservation) = (Instant::now(), *lock(&self.shared.terms), self.shared.memory.reserve());
-        let mut report = Report::on(terms);
+        let (started, options, reservation) =
+            (Instant::now(), *lock(&self.shared.options), self.shared.memory.reserve());
+        let mut report = Report::with_options(options);
         match query {
             Query::Metrics => self.collector.collect(deadline, &mut report),
             Query::Sessions => self.collector.sessions(deadline, &mut report),
         }
-        let most = terms.most_series.unwrap_or(usize::MAX);
+        let most = options.most_series.unwrap_or(usize::MAX);
         let unlisted = report.sessions.len().saturating_sub(most);
         report.sessions.truncate(most);
         let mut sessions: Vec<Session> =
-            report.sessions.into_iter().map(|session| session.shown(terms.identities)).collect();
+            report.sessions.into_iter().map(|session| session.shown(options.identities)).collect();
         sessions.shrink_to_fit();
         let size = sessions.iter().map(Session::size).fold(report.exposition.size(), usize::saturating_add);
         let fits = reservation.grow(size) || self.is_alone(query) && reservation.grow_anyway(size);
@@ -401,7 +402,7 @@ mod tests {
             let (end, ends) = mpsc::channel();
             let collector: Arc<dyn Collector> = Arc::new(Stub { begun, end: Mutex::new(ends) });
             let shared =
-                Shared { status: Status::default(), memory: MemoryBudget::new(1 << 20), terms: Mutex::default() };
+                Shared { status: Status::default(), memory: MemoryBudget::new(1 << 20), options: Mutex::default() };
             shared.status.watch(vec![Arc::clone(&collector)]);
             Self { source: Source::new(collector, Arc::new(shared)), begun: begins, end }
         }

@@ -585,7 +585,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// A list that nothing was seen of, with samples on the terms of `out`.
+    /// A list that nothing was seen of, with samples on the options of `out`.
     pub fn like(out: &Exposition) -> Self {
         Self { out: out.like(), ..Self::default() }
     }

@@ -148,7 +148,7 @@ fn certificates(name: &str, identities: Identities) -> Vec<[String; 3]> {
     let listener = socket.listen();
     let replay = Replay::read(&case("strongswan", "inside").path(".")).unwrap();
     let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
-    let mut report = Report::on(Options { identities, ..Options::default() });
+    let mut report = Report::with_options(Options { identities, ..Options::default() });
     socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
     server.join().unwrap();
     let text = text(report.exposition);
@@ -189,7 +189,8 @@ fn what_is_left_out_is_not_asked_for() {
     let listener = socket.listen();
     let replay = Replay::read(&case.path(".")).unwrap();
     let server = thread::spawn(move || Spied::answer(&replay, listener.accept().unwrap().0, b"list-certs"));
-    let mut report = Report::on(Options { without: Groups::default().with(Group::Certificates), ..Options::default() });
+    let mut report =
+        Report::with_options(Options { without: Groups::default().with(Group::Certificates), ..Options::default() });
     socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
     assert!(!server.join().unwrap());
     assert!(!text(report.exposition).contains("strongswan_certificate_"));
