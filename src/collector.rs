@@ -53,10 +53,10 @@ pub struct Notice {
 }
 
 impl Report {
-    /// A report whose families stand on these terms.
-    pub fn on(terms: Options) -> Self {
-        let sessions = Sessions::on(terms.identities, terms.most_series);
-        Self { exposition: Exposition::on(terms), sessions, ..Self::default() }
+    /// A report whose families stand on these options.
+    pub fn with_options(options: Options) -> Self {
+        let sessions = Sessions::on(options.identities, options.most_series);
+        Self { exposition: Exposition::with_options(options), sessions, ..Self::default() }
     }
 
     /// Notes how a target answered, and hands back what it gave.

@@ -1,14 +1,14 @@
-//! Positions by a hash that is keyed already: peers choose the texts that are hashed, but not the key.
+//! A hash map from keyed 64-bit hashes to positions: peers choose the texts that are hashed, but not the key.
 //!
-//! With 64 bits of SipHash two texts with the same hash do not occur, so that the texts themselves are not compared.
+//! Collisions of a keyed 64-bit SipHash are not expected to occur, so the texts themselves are not compared.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Positions by hashes.
+/// Positions in a list, by hash.
 pub type HashIndex = HashMap<u64, usize, BuildHasherDefault<Hashed>>;
 
-/// Takes a number that is a hash already as it is.
+/// A hasher for keys that are hashes already: it returns them unchanged.
 #[derive(Debug, Default)]
 pub struct Hashed(u64);
 

@@ -1,18 +1,19 @@
-//! Totals that survive: what a session had when it was last seen stays in its account.
+//! Counters for each client or tunnel that survive rekeys and reconnects.
 //!
-//! A rekey replaces an SA by one that counts from 0, a client comes back as a new session; a sum
-//! over what is there now would fall each time, and Prometheus would count all of it again. The
-//! ledger adds up only what each session has more than at the last look.
+//! A daemon counts for each session, and a new session counts from 0: after a rekey, or when a client reconnects. A sum
+//! over the present sessions would fall each time, and Prometheus would take that for a counter reset. So each pass adds
+//! only the difference between a session's counters now and at the previous pass to the entry of its client or tunnel.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
-/// How long a session that is not seen is still known, in seconds. charon leaves out an IKE_SA that
-/// is busy, and one that comes back after that must not be counted twice.
+use crate::hash_index::HashIndex;
+
+/// How long a session that is no longer listed is remembered, in seconds: charon leaves out IKE_SAs that it is busy with,
+/// and one that is listed again must not be counted twice.
 pub const REMEMBERED: i64 = 600;
 
-/// Bytes and packets of one session, as counted by the daemon, or of one account.
+/// Bytes and packets of one session as the daemon counts them, or the total of one entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes received from the peer.
@@ -25,265 +26,246 @@ pub struct Traffic {
     pub packets_out: u64,
 }
 
-/// Accounts by their names, and the sessions that were seen lately.
+/// The totals of all clients or tunnels by name, and the sessions listed lately.
 ///
-/// Both are found by a keyed hash of 64 bits: peers choose names, but not the key. Daemons list their
-/// sessions in much the same order each time, so a session is first looked for behind the last one.
+/// Both are indexed by a keyed 64-bit hash: peers choose names, but not the key. Daemons list their sessions in nearly the
+/// same order each time, so the position after the previous session is tried before the index.
 #[derive(Debug, Default)]
 pub struct Totals {
-    accounts: Vec<Account>,
-    accounts_by_name: Places,
+    entries: Vec<Entry>,
+    entries_by_name: HashIndex,
     sessions: Vec<Session>,
-    sessions_by_key: Places,
-    /// Where the next session is likely to be.
+    sessions_by_key: HashIndex,
+    /// The position that the next session probably has.
     next: usize,
     hasher: RandomState,
-    most: usize,
-    round: u32,
+    /// The most entries without a session that are kept.
+    max_idle: usize,
+    /// The number of the current pass.
+    generation: u32,
 }
 
-/// Positions by hashes.
-type Places = HashMap<u64, usize, BuildHasherDefault<Hashed>>;
-
-/// What all sessions of one name came to.
+/// The total of all sessions of one name.
 #[derive(Debug)]
-pub struct Account {
+pub struct Entry {
     /// The name.
     pub name: Box<str>,
-    /// What they count in all, also those that are gone.
+    /// The sum over all of its sessions, past ones included.
     pub total: Traffic,
-    /// How many of them were seen at this look.
+    /// The number of its sessions listed in this pass.
     pub sessions: u64,
-    /// When the oldest of these began, in seconds since 1970; absent where nothing says it.
+    /// When the oldest of these began, in seconds since 1970; absent if the daemon does not say.
     pub since: Option<i64>,
-    round: u32,
+    generation: u32,
 }
 
-/// Where sessions are read from, by a hash; the default where there is one place only.
+/// What a session was read from, such as a status file or an IKE_SA, as a hash; the default where there is only one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Source(u64);
+pub struct OriginId(u64);
 
 #[derive(Debug)]
 struct Session {
     key: u64,
-    source: Source,
+    origin: OriginId,
     last: Traffic,
     seen: i64,
-    /// Absent where the account was forgotten.
-    account: Option<usize>,
-}
-
-/// Takes a number that is a hash already as it is.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
+    /// The position of its entry; absent if the entry was forgotten.
+    entry: Option<usize>,
 }
 
 impl Totals {
-    /// A ledger that keeps at most `most` accounts of which no session is left.
-    pub fn new(most: usize) -> Self {
-        Self { most, ..Self::default() }
+    /// A totals that keeps at max_idle `max_idle` entries of which no session is left.
+    pub fn new(max_idle: usize) -> Self {
+        Self { max_idle, ..Self::default() }
     }
 
-    /// Begins a look at all sessions.
-    pub fn begin(&mut self) {
-        self.round = self.round.saturating_add(1);
+    /// Begins a pass over all sessions.
+    pub fn begin_pass(&mut self) {
+        self.generation = self.generation.saturating_add(1);
         self.next = 0;
     }
 
-    /// Makes sure that an account is there, and counts it as in use.
-    pub fn open(&mut self, name: &str) {
-        let place = self.account(name);
-        self.book(place, Traffic::default());
+    /// Adds an entry if it is new, and marks it as used in this pass.
+    pub fn register(&mut self, name: &str) {
+        let index = self.entry(name);
+        self.add_traffic(index, Traffic::default());
     }
 
-    /// A source by its name.
-    pub fn source(&self, name: impl Hash) -> Source {
-        Source(self.hasher.hash_one(name))
+    /// The id of an origin, from whatever names it.
+    pub fn origin(&self, name: impl Hash) -> OriginId {
+        OriginId(self.hasher.hash_one(name))
     }
 
-    /// A session's key, from all that tells it from every other session, also from later ones.
+    /// A session's key, from everything that distinguishes it from all other sessions, past and future.
     pub fn key(&self, session: impl Hash) -> u64 {
         self.hasher.hash_one(session)
     }
 
-    /// SaTotals what a session of `source` counts at the moment `now`: one session's counters don't fall, so what is below the
-    /// last look adds nothing. Its key is [`Totals::key`]'s, of this ledger or always of the same other one.
+    /// Records the counters of a session of `origin` at the time `now`. A session's counters don't fall: a lower value than
+    /// in the previous pass adds nothing. `key` comes from [`Totals::key`], of these totals or always of the same others.
     ///
-    /// Its account is asked for where the session is new; one session's account does not change.
-    pub fn see<'n>(
+    /// `name` is called only for a new session; the entry of a session never changes.
+    pub fn record<'n>(
         &mut self,
-        source: Source,
+        origin: OriginId,
         key: u64,
         counted: Traffic,
         since: Option<i64>,
         now: i64,
         name: impl FnOnce() -> Cow<'n, str>,
     ) {
-        if let Some(account) = self.record(source, key, counted, now, name) {
-            account.sessions = account.sessions.saturating_add(1);
-            account.since = account.since.into_iter().chain(since).min();
+        if let Some(entry) = self.update(origin, key, counted, now, name) {
+            entry.sessions = entry.sessions.saturating_add(1);
+            entry.since = entry.since.into_iter().chain(since).min();
         }
     }
 
-    /// SaTotals what a session had that is there no more, though its source still tells of it: its account counts it
-    /// for the total only.
-    pub fn see_ended<'n>(
+    /// Records the counters of a session that has ended although its origin still lists it: they are added to the total,
+    /// and the session is not counted.
+    pub fn record_ended<'n>(
         &mut self,
-        source: Source,
+        origin: OriginId,
         key: u64,
         counted: Traffic,
         now: i64,
         name: impl FnOnce() -> Cow<'n, str>,
     ) {
-        self.record(source, key, counted, now, name);
+        self.update(origin, key, counted, now, name);
     }
 
-    /// Keeps the sessions of a source that could not be read at this look, at the moment `now`, and their accounts:
-    /// nobody looked whether they are gone, and forgotten ones would be counted again from 0.
-    pub fn keep(&mut self, source: Source, now: i64) {
-        for session in self.sessions.iter_mut().filter(|session| session.source == source) {
+    /// Keeps the sessions of an origin that could not be read in this pass, and their entries, at the time `now`: it is not
+    /// known whether they have ended, and forgotten sessions would be counted again from 0.
+    pub fn keep(&mut self, origin: OriginId, now: i64) {
+        for session in self.sessions.iter_mut().filter(|session| session.origin == origin) {
             session.seen = now;
-            let account = session.account.and_then(|place| self.accounts.get_mut(place));
-            if let Some(account) = account {
-                account.turn(self.round);
+            let entry = session.entry.and_then(|index| self.entries.get_mut(index));
+            if let Some(entry) = entry {
+                entry.mark_used(self.generation);
             }
         }
     }
 
-    /// Ends the look: forgets sessions that are gone for long, and the oldest of the accounts
-    /// without a session where there are too many of them.
-    pub fn end(&mut self, now: i64) {
+    /// Ends the pass: forgets sessions that have not been listed for [`REMEMBERED`] seconds, and the oldest entries without
+    /// a session if there are more than `max_idle`.
+    pub fn end_pass(&mut self, now: i64) {
         let before = self.sessions.len();
         self.sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
         if self.sessions.len() < before {
-            self.sessions_by_key = places(self.sessions.iter().map(|session| session.key));
+            self.sessions_by_key = indexes(self.sessions.iter().map(|session| session.key));
         }
         let mut idle: Vec<u32> = Vec::new();
-        for account in self.accounts.iter_mut().filter(|account| account.round < self.round) {
-            idle.push(account.round);
-            (account.sessions, account.since) = (0, None);
+        for entry in self.entries.iter_mut().filter(|entry| entry.generation < self.generation) {
+            idle.push(entry.generation);
+            (entry.sessions, entry.since) = (0, None);
         }
-        let Some(excess) = idle.len().checked_sub(self.most).and_then(|excess| excess.checked_sub(1)) else { return };
+        let Some(excess) = idle.len().checked_sub(self.max_idle).and_then(|excess| excess.checked_sub(1)) else {
+            return;
+        };
         idle.sort_unstable();
         let limit = idle.get(excess).copied().unwrap_or_default();
-        // Of those that ended together at the limit only as many go as must.
+        // Of the entries last used in the pass `limit`, only as many are removed as necessary.
         let ties = idle.iter().take(excess.saturating_add(1)).filter(|seen| **seen == limit).count();
         self.forget(limit, ties);
     }
 
-    /// How many sessions are known.
+    /// The number of remembered sessions.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Every account, in the order in which they were first seen.
-    pub fn accounts(&self) -> &[Account] {
-        &self.accounts
+    /// All entries, in the order in which they were first recorded.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
-    /// Forgets the accounts that were last in use before the look `limit`, and `ties` of those of that look.
+    /// Forgets the entries last used before the pass `limit`, and `ties` of those last used in it.
     fn forget(&mut self, limit: u32, mut ties: usize) {
         let mut kept = 0usize;
-        let mut moved = Vec::with_capacity(self.accounts.len());
-        self.accounts.retain(|account| {
-            let tie = account.round == limit && ties > 0;
+        let mut moved = Vec::with_capacity(self.entries.len());
+        self.entries.retain(|entry| {
+            let tie = entry.generation == limit && ties > 0;
             ties = ties.saturating_sub(usize::from(tie));
-            let stays = account.round >= limit && !tie;
+            let stays = entry.generation >= limit && !tie;
             moved.push(stays.then_some(kept));
             kept = kept.saturating_add(usize::from(stays));
             stays
         });
         for session in &mut self.sessions {
-            session.account = session.account.and_then(|place| moved.get(place).copied().flatten());
+            session.entry = session.entry.and_then(|index| moved.get(index).copied().flatten());
         }
-        self.accounts_by_name = places(self.accounts.iter().map(|account| self.hasher.hash_one(&*account.name)));
+        self.entries_by_name = indexes(self.entries.iter().map(|entry| self.hasher.hash_one(&*entry.name)));
     }
 
-    /// SaTotals a session's counters in its account.
-    fn record<'n>(
+    /// Adds to a session's entry what its counters gained.
+    fn update<'n>(
         &mut self,
-        source: Source,
+        origin: OriginId,
         key: u64,
         counted: Traffic,
         now: i64,
         name: impl FnOnce() -> Cow<'n, str>,
-    ) -> Option<&mut Account> {
-        let place = self.session(source, key);
-        let session = self.sessions.get_mut(place)?;
+    ) -> Option<&mut Entry> {
+        let index = self.session(origin, key);
+        let session = self.sessions.get_mut(index)?;
         let more = counted.with(session.last, u64::saturating_sub);
-        // A CHILD_SA goes on under the IKE_SA that replaces its own.
-        session.source = source;
+        // A CHILD_SA moves to the IKE_SA that replaces its own.
+        session.origin = origin;
         (session.last, session.seen) = (session.last.with(counted, u64::max), now);
-        let known = session.account;
-        let account = known.unwrap_or_else(|| self.account(&name()));
-        if let (None, Some(session)) = (known, self.sessions.get_mut(place)) {
-            session.account = Some(account);
+        let known = session.entry;
+        let entry = known.unwrap_or_else(|| self.entry(&name()));
+        if let (None, Some(session)) = (known, self.sessions.get_mut(index)) {
+            session.entry = Some(entry);
         }
-        self.book(account, more)
+        self.add_traffic(entry, more)
     }
 
-    /// The place of a session, entered where it is new.
-    fn session(&mut self, source: Source, key: u64) -> usize {
-        let place = match self.sessions.get(self.next) {
+    /// The position of a session, which is added if it is new.
+    fn session(&mut self, origin: OriginId, key: u64) -> usize {
+        let index = match self.sessions.get(self.next) {
             Some(session) if session.key == key => self.next,
             _ => *self.sessions_by_key.entry(key).or_insert(self.sessions.len()),
         };
-        if place == self.sessions.len() {
-            self.sessions.push(Session { key, source, last: Traffic::default(), seen: 0, account: None });
+        if index == self.sessions.len() {
+            self.sessions.push(Session { key, origin, last: Traffic::default(), seen: 0, entry: None });
         }
-        self.next = place.saturating_add(1);
-        place
+        self.next = index.saturating_add(1);
+        index
     }
 
-    /// The place of an account, opened where it is new.
-    fn account(&mut self, name: &str) -> usize {
-        let place = *self.accounts_by_name.entry(self.hasher.hash_one(name)).or_insert(self.accounts.len());
-        if place == self.accounts.len() {
-            self.accounts.push(Account {
+    /// The position of an entry, which is added if it is new.
+    fn entry(&mut self, name: &str) -> usize {
+        let index = *self.entries_by_name.entry(self.hasher.hash_one(name)).or_insert(self.entries.len());
+        if index == self.entries.len() {
+            self.entries.push(Entry {
                 name: name.into(),
                 total: Traffic::default(),
                 sessions: 0,
                 since: None,
-                round: self.round,
+                generation: self.generation,
             });
         }
-        place
+        index
     }
 
-    fn book(&mut self, place: usize, more: Traffic) -> Option<&mut Account> {
-        let account = self.accounts.get_mut(place)?;
-        account.turn(self.round);
-        account.total = account.total.with(more, u64::saturating_add);
-        Some(account)
+    fn add_traffic(&mut self, index: usize, more: Traffic) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(index)?;
+        entry.mark_used(self.generation);
+        entry.total = entry.total.with(more, u64::saturating_add);
+        Some(entry)
     }
 }
 
-impl Account {
-    /// In use at the look `round`.
-    fn turn(&mut self, round: u32) {
-        if self.round != round {
-            (self.round, self.sessions, self.since) = (round, 0, None);
+impl Entry {
+    /// Marks it as used in the pass `generation`.
+    fn mark_used(&mut self, generation: u32) {
+        if self.generation != generation {
+            (self.generation, self.sessions, self.since) = (generation, 0, None);
         }
     }
 }
 
-fn places(hashes: impl Iterator<Item = u64>) -> Places {
-    hashes.enumerate().map(|(place, hash)| (hash, place)).collect()
+fn indexes(hashes: impl Iterator<Item = u64>) -> HashIndex {
+    hashes.enumerate().map(|(index, hash)| (hash, index)).collect()
 }
 
 impl Traffic {
@@ -305,151 +287,151 @@ mod tests {
         Traffic { bytes_in, bytes_out, ..Traffic::default() }
     }
 
-    /// One look: the sessions that are there, each with its account, key and counters.
-    fn look(ledger: &mut Totals, now: i64, sessions: &[(&str, &str, Traffic)]) {
-        ledger.begin();
-        for (account, key, counted) in sessions {
-            ledger.see(Source::default(), ledger.key(key), *counted, None, now, || (*account).into());
+    /// One pass: the sessions that are there, each with its entry, key and counters.
+    fn pass(totals: &mut Totals, now: i64, sessions: &[(&str, &str, Traffic)]) {
+        totals.begin_pass();
+        for (entry, key, counted) in sessions {
+            totals.record(OriginId::default(), totals.key(key), *counted, None, now, || (*entry).into());
         }
-        ledger.end(now);
+        totals.end_pass(now);
     }
 
-    fn total(ledger: &Totals, name: &str) -> Option<Traffic> {
-        ledger.accounts().iter().find(|account| *account.name == *name).map(|account| account.total)
+    fn total(totals: &Totals, name: &str) -> Option<Traffic> {
+        totals.entries().iter().find(|entry| *entry.name == *name).map(|entry| entry.total)
     }
 
     #[test]
     fn a_rekey_does_not_lower_the_total() {
-        let mut ledger = Totals::new(10);
-        look(&mut ledger, 0, &[("ann", "old", bytes(100, 10))]);
-        look(&mut ledger, 1, &[("ann", "old", bytes(150, 15)), ("ann", "new", bytes(5, 1))]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(155, 16)));
-        look(&mut ledger, 2, &[("ann", "new", bytes(25, 2))]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(175, 17)));
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "old", bytes(100, 10))]);
+        pass(&mut totals, 1, &[("ann", "old", bytes(150, 15)), ("ann", "new", bytes(5, 1))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(155, 16)));
+        pass(&mut totals, 2, &[("ann", "new", bytes(25, 2))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(175, 17)));
     }
 
     #[test]
     fn one_direction_may_end_before_the_other() {
-        let mut ledger = Totals::new(10);
-        look(&mut ledger, 0, &[("ann", "old", bytes(100, 10))]);
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "old", bytes(100, 10))]);
         // charon takes the outbound SA down first: its counter is 0 while the inbound one goes on.
-        look(&mut ledger, 1, &[("ann", "old", bytes(120, 0))]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(120, 10)));
-        look(&mut ledger, 2, &[("ann", "old", bytes(125, 11))]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(125, 11)));
+        pass(&mut totals, 1, &[("ann", "old", bytes(120, 0))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(120, 10)));
+        pass(&mut totals, 2, &[("ann", "old", bytes(125, 11))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(125, 11)));
     }
 
     #[test]
     fn a_session_that_was_left_out_once_is_not_counted_twice() {
-        let mut ledger = Totals::new(10);
-        look(&mut ledger, 0, &[("ann", "a", bytes(100, 0))]);
-        look(&mut ledger, 30, &[]);
-        look(&mut ledger, 60, &[("ann", "a", bytes(130, 0))]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(130, 0)));
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "a", bytes(100, 0))]);
+        pass(&mut totals, 30, &[]);
+        pass(&mut totals, 60, &[("ann", "a", bytes(130, 0))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(130, 0)));
     }
 
     #[test]
     fn the_sessions_of_a_source_that_was_not_read_stay_and_so_do_their_accounts() {
-        let mut ledger = Totals::new(0);
-        let (read, unread) = (ledger.source("read"), ledger.source("unread"));
-        ledger.begin();
-        ledger.see(read, ledger.key(1), bytes(10, 0), Some(5), 0, || "ann".into());
-        ledger.see(unread, ledger.key(2), bytes(100, 0), Some(5), 0, || "bob".into());
-        ledger.end(0);
+        let mut totals = Totals::new(0);
+        let (read, unread) = (totals.origin("read"), totals.origin("unread"));
+        totals.begin_pass();
+        totals.record(read, totals.key(1), bytes(10, 0), Some(5), 0, || "ann".into());
+        totals.record(unread, totals.key(2), bytes(100, 0), Some(5), 0, || "bob".into());
+        totals.end_pass(0);
         for now in [300, 601, 5000] {
-            ledger.begin();
-            ledger.keep(unread, now);
-            ledger.end(now);
+            totals.begin_pass();
+            totals.keep(unread, now);
+            totals.end_pass(now);
         }
-        assert_eq!((total(&ledger, "ann"), total(&ledger, "bob")), (None, Some(bytes(100, 0))));
-        let [bob] = ledger.accounts() else { panic!("one account") };
-        assert_eq!((bob.sessions, bob.since, ledger.sessions()), (0, None, 1), "nobody saw one at this look");
-        ledger.begin();
-        ledger.see(unread, ledger.key(2), bytes(120, 0), Some(5), 5600, || "bob".into());
-        ledger.end(5600);
-        assert_eq!(total(&ledger, "bob"), Some(bytes(120, 0)));
-        look(&mut ledger, 6201, &[]);
-        assert_eq!((ledger.sessions(), ledger.accounts().len()), (0, 0), "read again, and gone for long");
+        assert_eq!((total(&totals, "ann"), total(&totals, "bob")), (None, Some(bytes(100, 0))));
+        let [bob] = totals.entries() else { panic!("one entry") };
+        assert_eq!((bob.sessions, bob.since, totals.sessions()), (0, None, 1), "nobody saw one at this pass");
+        totals.begin_pass();
+        totals.record(unread, totals.key(2), bytes(120, 0), Some(5), 5600, || "bob".into());
+        totals.end_pass(5600);
+        assert_eq!(total(&totals, "bob"), Some(bytes(120, 0)));
+        pass(&mut totals, 6201, &[]);
+        assert_eq!((totals.sessions(), totals.entries().len()), (0, 0), "read again, and gone for long");
     }
 
     #[test]
     fn what_a_client_had_stays_when_it_leaves() {
-        let mut ledger = Totals::new(10);
-        look(&mut ledger, 0, &[("ann", "a", bytes(100, 0))]);
-        look(&mut ledger, 10_000, &[]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(100, 0)));
-        assert!(ledger.sessions.is_empty(), "the session itself is forgotten");
-        look(&mut ledger, 10_001, &[("ann", "b", bytes(7, 0))]);
-        assert_eq!(total(&ledger, "ann"), Some(bytes(107, 0)));
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "a", bytes(100, 0))]);
+        pass(&mut totals, 10_000, &[]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(100, 0)));
+        assert!(totals.sessions.is_empty(), "the session itself is forgotten");
+        pass(&mut totals, 10_001, &[("ann", "b", bytes(7, 0))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(107, 0)));
     }
 
     #[test]
     fn the_oldest_finished_accounts_are_forgotten_first_and_live_ones_never() {
-        let mut ledger = Totals::new(2);
+        let mut totals = Totals::new(2);
         for (now, name) in (0..).zip(["a", "b", "c", "d"]) {
-            look(&mut ledger, now, &[(name, name, bytes(1, 0)), ("live", "live", bytes(1, 0))]);
+            pass(&mut totals, now, &[(name, name, bytes(1, 0)), ("live", "live", bytes(1, 0))]);
         }
-        let names: Vec<_> = ledger.accounts().iter().map(|account| &*account.name).collect();
+        let names: Vec<_> = totals.entries().iter().map(|entry| &*entry.name).collect();
         assert_eq!(names, ["live", "b", "c", "d"], "d is not finished yet");
-        look(&mut ledger, 5, &[]);
-        assert_eq!(ledger.accounts().len(), 2);
+        pass(&mut totals, 5, &[]);
+        assert_eq!(totals.entries().len(), 2);
     }
 
     #[test]
     fn of_many_that_end_together_only_as_many_go_as_must() {
-        let mut ledger = Totals::new(3);
-        look(&mut ledger, 0, &[("z", "z", bytes(1, 0))]);
-        look(
-            &mut ledger,
+        let mut totals = Totals::new(3);
+        pass(&mut totals, 0, &[("z", "z", bytes(1, 0))]);
+        pass(
+            &mut totals,
             1,
             &[("a", "a", bytes(1, 0)), ("b", "b", bytes(1, 0)), ("c", "c", bytes(1, 0)), ("d", "d", bytes(1, 0))],
         );
-        look(&mut ledger, 2, &[]);
-        let names: Vec<_> = ledger.accounts().iter().map(|account| &*account.name).collect();
+        pass(&mut totals, 2, &[]);
+        let names: Vec<_> = totals.entries().iter().map(|entry| &*entry.name).collect();
         assert_eq!(names, ["b", "c", "d"]);
     }
 
     #[test]
     fn an_account_without_a_session_is_0() {
-        let mut ledger = Totals::new(10);
-        ledger.begin();
-        ledger.open("ann");
-        ledger.end(0);
-        assert_eq!(total(&ledger, "ann"), Some(Traffic::default()));
+        let mut totals = Totals::new(10);
+        totals.begin_pass();
+        totals.register("ann");
+        totals.end_pass(0);
+        assert_eq!(total(&totals, "ann"), Some(Traffic::default()));
     }
     #[test]
     fn sessions_may_change_places() {
-        let mut ledger = Totals::new(10);
+        let mut totals = Totals::new(10);
         let (a, b, c) = (("a", "a", bytes(1, 0)), ("b", "b", bytes(2, 0)), ("c", "c", bytes(4, 0)));
         for (now, order) in (0..).zip([vec![a, b, c], vec![c, a, b], vec![b], vec![a, c, b], vec![c, b, a]]) {
-            look(&mut ledger, now, &order);
+            pass(&mut totals, now, &order);
         }
-        let totals: Vec<_> = ledger.accounts().iter().map(|account| (&*account.name, account.total.bytes_in)).collect();
+        let totals: Vec<_> = totals.entries().iter().map(|entry| (&*entry.name, entry.total.bytes_in)).collect();
         assert_eq!(totals, [("a", 1), ("b", 2), ("c", 4)]);
     }
 
     #[test]
     fn a_session_outlives_its_forgotten_account() {
-        let mut ledger = Totals::new(1);
-        look(&mut ledger, 0, &[("a", "a", bytes(5, 0)), ("b", "b", bytes(1, 0)), ("c", "c", bytes(1, 0))]);
-        look(&mut ledger, 1, &[]);
-        assert_eq!(ledger.accounts().len(), 1);
-        look(&mut ledger, 2, &[("a", "a", bytes(7, 0)), ("c", "c", bytes(2, 0))]);
-        assert_eq!(total(&ledger, "a"), Some(bytes(2, 0)), "what it had was forgotten with the account");
-        assert_eq!(total(&ledger, "c"), Some(bytes(2, 0)));
+        let mut totals = Totals::new(1);
+        pass(&mut totals, 0, &[("a", "a", bytes(5, 0)), ("b", "b", bytes(1, 0)), ("c", "c", bytes(1, 0))]);
+        pass(&mut totals, 1, &[]);
+        assert_eq!(totals.entries().len(), 1);
+        pass(&mut totals, 2, &[("a", "a", bytes(7, 0)), ("c", "c", bytes(2, 0))]);
+        assert_eq!(total(&totals, "a"), Some(bytes(2, 0)), "what it had was forgotten with the entry");
+        assert_eq!(total(&totals, "c"), Some(bytes(2, 0)));
     }
 
     #[test]
     fn an_account_knows_its_sessions_of_this_look() {
-        let mut ledger = Totals::new(10);
-        let live = |ledger: &Totals| ledger.accounts().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
-        ledger.begin();
+        let mut totals = Totals::new(10);
+        let live = |totals: &Totals| totals.entries().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
+        totals.begin_pass();
         for (key, since) in [(1, Some(40)), (2, None), (3, Some(30))] {
-            ledger.see(Source::default(), ledger.key(key), bytes(1, 1), since, 0, || "ann".into());
+            totals.record(OriginId::default(), totals.key(key), bytes(1, 1), since, 0, || "ann".into());
         }
-        ledger.end(0);
-        assert_eq!(live(&ledger), [(3, Some(30))]);
-        look(&mut ledger, 1, &[]);
-        assert_eq!(live(&ledger), [(0, None)]);
+        totals.end_pass(0);
+        assert_eq!(live(&totals), [(3, Some(30))]);
+        pass(&mut totals, 1, &[]);
+        assert_eq!(live(&totals), [(0, None)]);
     }
 }

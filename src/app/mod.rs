@@ -39,8 +39,8 @@ impl App {
     /// Watches what is configured. With `discover` it also watches what turns up later; what was
     /// found once stays watched.
     pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
-        let terms = Mutex::new(config.terms);
-        let shared = Arc::new(Shared { status: Status::default(), memory: MemoryBudget::new(ANSWER_BUDGET), terms });
+        let options = Mutex::new(config.options);
+        let shared = Arc::new(Shared { status: Status::default(), memory: MemoryBudget::new(ANSWER_BUDGET), options });
         Self {
             users: Mutex::new(Arc::new(Users::new(config.web.users.clone()))),
             registry: Registry::new(config, discover, Arc::clone(&shared)),
@@ -302,7 +302,7 @@ mod tests {
     fn identities_are_shown_as_configured() {
         let app = app(vec![stub("carol", None)]);
         assert!(get(&app, "/sessions").1.contains("\"remoteid\":\"carol\""));
-        app.registry.put(vec![stub("carol", None)], |config| config.terms.identities = Identities::Off);
+        app.registry.put(vec![stub("carol", None)], |config| config.options.identities = Identities::Off);
         for path in ["/sessions", "/static"] {
             assert!(!get(&app, path).1.contains("carol"), "{path}");
         }
@@ -369,7 +369,7 @@ mod tests {
             reply.headers().find(|(name, _)| *name == UNLISTED).map(|(_, count)| count.to_owned())
         };
         assert_eq!(left_out(), None);
-        app.registry.put(vec![stub("a", None), stub("b", None)], |config| config.terms.most_series = Some(0));
+        app.registry.put(vec![stub("a", None), stub("b", None)], |config| config.options.most_series = Some(0));
         assert_eq!(left_out().as_deref(), Some("2"));
         assert_eq!(get(&app, "/sessions").1, "[]");
         assert!(get(&app, "/static").1.contains("<li>2 more are left out: max_series</li>"));

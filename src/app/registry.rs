@@ -102,7 +102,7 @@ impl Registry {
 
     /// Tells those who read what is watched and how it is shown.
     fn tell(&self, watch: &Watch) {
-        *lock(&self.shared.terms) = watch.config.terms;
+        *lock(&self.shared.options) = watch.config.options;
         self.shared.status.watch(watch.sources.iter().map(|source| Arc::clone(&source.collector)).collect());
     }
 

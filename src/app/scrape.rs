@@ -51,7 +51,7 @@ pub(super) struct Times {
 pub(super) struct Shared {
     pub(super) status: Status,
     pub(super) memory: Arc<MemoryBudget>,
-    pub(super) terms: Mutex<Options>,
+    pub(super) options: Mutex<Options>,
 }
 
 /// One source, and the reads of it.
@@ -192,8 +192,9 @@ impl Source {
 
     /// Collects, and takes memory for what came of it; where there is none it is let go at once.
     fn collect(&self, query: Query, deadline: Deadline) -> Outcome {
-        let (started, terms, reservation) = (Instant::now(), *lock(&self.shared.terms), self.shared.memory.reserve());
-        let mut report = Report::on(terms);
+        let (started, options, reservation) =
+            (Instant::now(), *lock(&self.shared.options), self.shared.memory.reserve());
+        let mut report = Report::with_options(options);
         match query {
             Query::Metrics => self.collector.collect(deadline, &mut report),
             Query::Sessions => self.collector.sessions(deadline, &mut report),
@@ -390,7 +391,7 @@ mod tests {
             let (end, ends) = mpsc::channel();
             let collector: Arc<dyn Collector> = Arc::new(Stub { begun, end: Mutex::new(ends) });
             let shared =
-                Shared { status: Status::default(), memory: MemoryBudget::new(1 << 20), terms: Mutex::default() };
+                Shared { status: Status::default(), memory: MemoryBudget::new(1 << 20), options: Mutex::default() };
             shared.status.watch(vec![Arc::clone(&collector)]);
             Self { source: Source::new(collector, Arc::new(shared)), begun: begins, end }
         }

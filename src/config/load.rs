@@ -140,6 +140,6 @@ mod tests {
         let overrides = Overrides { ipsec_config: Some("/flag".into()), sudo: true, hostname: "gateway".into() };
         let config = nothing_written(&overrides).expect("nothing is valid");
         assert!(config.is_empty() && config.gateway == "gateway");
-        assert_eq!(config.terms.most_series, Some(200_000));
+        assert_eq!(config.options.most_series, Some(200_000));
     }
 }

@@ -33,7 +33,7 @@ pub struct Config {
     /// The sources that are watched, in the order of the list.
     pub sources: Configured,
     /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
-    pub terms: Options,
+    pub options: Options,
     /// Whether the file says in words how clients are shown.
     pub says_identities: bool,
     /// Where the key is that clients' names are hashed with, where they are. Until it is read
@@ -113,8 +113,8 @@ impl Config {
         let (identities, key_file) = identities(file.text("identities")?, file.text("identities_key_file")?)?;
         let web = web::section(&mut file)?;
         file.end()?;
-        let terms = Options { without, most_series, identities };
-        Ok(Self { gateway: common.gateway, sources: configured, terms, says_identities, key_file, web })
+        let options = Options { without, most_series, identities };
+        Ok(Self { gateway: common.gateway, sources: configured, options, says_identities, key_file, web })
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -133,7 +133,7 @@ impl Config {
     /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
     pub fn load_key(&mut self) -> Result<(), Error> {
         if let Some(path) = &self.key_file {
-            self.terms.identities = Identities::Hashed(Key::new(file::secret(path)?));
+            self.options.identities = Identities::Hashed(Key::new(file::secret(path)?));
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Config {
 
     /// What keeps others from asking, and from seeing names.
     pub fn protection(&self) -> Protection {
-        Protection { shows_names: self.terms.identities == Identities::Plain, web: self.web.clone() }
+        Protection { shows_names: self.options.identities == Identities::Plain, web: self.web.clone() }
     }
 }
 
@@ -165,7 +165,7 @@ impl Protection {
     /// What protected and would not any more, though nothing in the new configuration says that this is meant: a file
     /// that was cut in the middle is valid, too.
     pub fn lost_by(&self, after: &Config) -> Option<ConfigError> {
-        let shows_names = after.terms.identities == Identities::Plain && after.key_file.is_none();
+        let shows_names = after.options.identities == Identities::Plain && after.key_file.is_none();
         let names = "clients' names were not shown, and now they are; identities: plain says that this is meant";
         let lost = (!self.shows_names && shows_names && !after.says_identities).then_some(("identities", names));
         let (path, message) = lost.or_else(|| after.web.loses(&self.web))?;
@@ -573,14 +573,14 @@ mod tests {
 
     #[test]
     fn clients_are_shown_unless_something_else_is_said() {
-        let terms = |text: &str| parse(text).terms;
-        assert_eq!((terms("").identities, terms("").most_series), (Identities::Plain, Some(MOST_SERIES)));
-        assert_eq!(terms("max_series: 0").most_series, None);
-        assert_eq!(terms("max_series: 7").most_series, Some(7));
-        assert_eq!(terms("identities: off").identities, Identities::Off);
-        assert_eq!(terms("identities: plain").identities, Identities::Plain);
+        let options = |text: &str| parse(text).options;
+        assert_eq!((options("").identities, options("").most_series), (Identities::Plain, Some(MOST_SERIES)));
+        assert_eq!(options("max_series: 0").most_series, None);
+        assert_eq!(options("max_series: 7").most_series, Some(7));
+        assert_eq!(options("identities: off").identities, Identities::Off);
+        assert_eq!(options("identities: plain").identities, Identities::Plain);
         let locked = parse("identities: hashed\nidentities_key_file: /k\n");
-        assert_eq!((locked.terms.identities, locked.key_file), (Identities::Off, Some("/k".into())));
+        assert_eq!((locked.options.identities, locked.key_file), (Identities::Off, Some("/k".into())));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The text of an exposition, written while it is sent.
+//! Writes the text of an exposition piece by piece, while it is sent.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write as _};
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::Exposition;
 use super::rows::{Rows, merge};
-use super::table::{Desc, Value};
+use super::table::{FamilyInfo, Value};
 
-/// How much text an [`Encoder`] keeps ready at a time.
+/// How much text an [`Encoder`] buffers, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Writes the text of expositions piece by piece, as [`Read`] asks for it.
+/// A reader that produces the text of expositions.
 pub struct Encoder {
     tables: Tables,
     blocks: Vec<Block>,
@@ -21,13 +21,13 @@ pub struct Encoder {
     taken: usize,
 }
 
-/// One family in the text: a column of one table, or what several tables said of one name.
+/// One family in the text: a column of one table, or the merged columns of several tables.
 enum Block {
-    Column { desc: &'static Desc, table: usize, column: usize },
-    Merged { desc: &'static Desc, samples: Vec<(Vec<u8>, Value)> },
+    Column { info: &'static FamilyInfo, table: usize, column: usize },
+    Merged { info: &'static FamilyInfo, samples: Vec<(Vec<u8>, Value)> },
 }
 
-/// The tables of all parts, one after the other. Others may be writing the same parts.
+/// The tables of all parts, one after the other. Other encoders may read the same parts.
 struct Tables(Vec<Arc<Exposition>>);
 
 impl Tables {
@@ -46,7 +46,7 @@ impl Encoder {
         Self { blocks: blocks(&tables), tables, block: 0, row: 0, ready: Vec::new(), taken: 0 }
     }
 
-    /// Writes until a chunk is ready or nothing is left.
+    /// Fills the buffer with the next chunk.
     fn refill(&mut self) {
         self.ready.clear();
         self.taken = 0;
@@ -81,13 +81,13 @@ impl Read for Encoder {
     }
 }
 
-/// The families sorted by name; a name that stands in several tables becomes one merged block.
+/// The families sorted by name; a name that occurs in several tables becomes one merged block.
 fn blocks(tables: &Tables) -> Vec<Block> {
     let mut families: BTreeMap<&'static str, Vec<Block>> = BTreeMap::new();
     for (table, rows) in tables.iter().enumerate() {
-        for (column, desc) in rows.descs.iter().enumerate() {
+        for (column, info) in rows.families.iter().enumerate() {
             if rows.column(column, 0).any(|(_, value)| value.is_some()) {
-                families.entry(desc.name).or_default().push(Block::Column { desc, table, column });
+                families.entry(info.name).or_default().push(Block::Column { info, table, column });
             }
         }
     }
@@ -101,31 +101,31 @@ fn merge_columns(tables: &Tables, mut columns: Vec<Block>) -> Option<Block> {
     let mut first = None;
     let mut samples: Vec<(Vec<u8>, Value)> = Vec::new();
     for block in &columns {
-        let Block::Column { desc, table, column } = block else { continue };
-        let desc = *first.get_or_insert(*desc);
+        let Block::Column { info, table, column } = block else { continue };
+        let info = *first.get_or_insert(*info);
         let Some(rows) = tables.get(*table) else { continue };
         for (labels, value) in rows.column(*column, 0) {
             let Some(value) = value else { continue };
             match samples.iter_mut().find(|(seen, _)| seen == labels) {
-                Some((_, old)) => *old = merge(desc.twin, Some(*old), Some(value)).unwrap_or(value),
+                Some((_, old)) => *old = merge(info.merge, Some(*old), Some(value)).unwrap_or(value),
                 None => samples.push((labels.to_vec(), value)),
             }
         }
     }
-    Some(Block::Merged { desc: first?, samples })
+    Some(Block::Merged { info: first?, samples })
 }
 
-/// Writes a block from row `from` on, the family's header before the first, until a chunk is
-/// full; gives the row to go on with, if there is one.
+/// Writes a block from row `from` on, with the family's header before the first row, until a chunk is full; returns the
+/// row to continue with, if any.
 fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -> Option<usize> {
-    let (Block::Column { desc, .. } | Block::Merged { desc, .. }) = block;
+    let (Block::Column { info, .. } | Block::Merged { info, .. }) = block;
     if from == 0 {
-        write_header(desc, out);
+        write_header(info, out);
     }
     let mut next = from;
     let mut write = |labels: &[u8], value: Option<Value>| {
         if let Some(value) = value {
-            write_sample(desc.name, labels, value, out);
+            write_sample(info.name, labels, value, out);
         }
         next = next.saturating_add(1);
         out.len() >= CHUNK
@@ -154,7 +154,7 @@ fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// `write!` would take four times as many instructions, for each of most samples.
+/// `write!` would take four times as many instructions for each sample.
 fn write_digits(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
@@ -176,11 +176,11 @@ fn write_decimal(billionths: i64, out: &mut Vec<u8>) {
     }
 }
 
-fn write_header(desc: &Desc, out: &mut Vec<u8>) {
-    let kind = desc.kind.word();
-    let help = desc.help.replace('\\', "\\\\").replace('\n', "\\n");
+fn write_header(info: &FamilyInfo, out: &mut Vec<u8>) {
+    let kind = info.kind.word();
+    let help = info.help.replace('\\', "\\\\").replace('\n', "\\n");
     // Writing to a Vec can't fail.
-    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = desc.name);
+    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = info.name);
 }
 
 #[cfg(test)]

@@ -1,41 +1,43 @@
-//! Label values: escaped, never disturbing a terminal, never longer than a name may be.
+//! Label values: escaped for the text format, without terminal control characters, and cut to a maximum length.
 
 use std::fmt::{self, Write as _};
 use std::slice;
 
-use super::table::{Line, TableInfo};
+use super::table::{DynRow, TableInfo};
 use crate::privacy::Identities;
 use crate::text::{LONGEST, Text, clipped, is_disruptive};
 
-/// Where a row writes one label's value; escapes as the format asks.
+/// The writer that a row writes one label's value to; it escapes as the text format demands.
 ///
-/// No value disturbs the terminal that it is printed on ([`is_disruptive`]), and none is longer than
-/// [`crate::text::LONGEST`].
+/// Characters that would disturb a terminal ([`is_disruptive`]) are replaced, and values longer than
+/// [`crate::text::LONGEST`] are cut.
 pub struct LabelValue<'w> {
     out: &'w mut Vec<u8>,
     label_prefixes: slice::Iter<'w, String>,
-    /// Where the label's opening begins, and where its value does.
+    /// Where in `out` the current label begins.
     start: usize,
+    /// Where in `out` its value begins.
     begin: usize,
     written: bool,
     identities: Identities,
-    look: Look,
+    flags: RowFlags,
 }
 
-/// What was seen of a row while its labels were written.
+/// What became known of a row while its labels were written.
 #[derive(Clone, Copy)]
-pub(super) struct Look {
-    pub(super) whose: Whose,
-    /// Whether every value stands there as it was given: then other values would have made another text.
+pub(super) struct RowFlags {
+    pub(super) subject: Subject,
+    /// Whether every value was written unchanged, so that different values give different texts.
     pub(super) is_verbatim: bool,
 }
 
-/// Whom a row is about.
+/// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    Nobody,
+pub(super) enum Subject {
+    /// Not a client.
+    None,
     Client,
-    /// A client that is not to be shown.
+    /// A client whose name must not be shown: the row is left out.
     Hidden,
 }
 
@@ -43,16 +45,16 @@ impl LabelValue<'_> {
     /// Begins the next label.
     pub(super) fn open(&mut self) {
         self.start = self.out.len();
-        self.out.extend_from_slice(self.label_prefixes.next().map_or(b"", |opening| opening.as_bytes()));
+        self.out.extend_from_slice(self.label_prefixes.next().map_or(b"", |prefix| prefix.as_bytes()));
         self.begin = self.out.len();
         self.written = false;
     }
 
-    /// Ends it; one without a value is left out.
+    /// Ends the label; a label without a value is left out.
     pub(super) fn close(&mut self) {
         if self.written {
             if self.out.len().saturating_sub(self.begin) > LONGEST {
-                self.look.is_verbatim &= !shorten(self.begin, self.out);
+                self.flags.is_verbatim &= !shorten(self.begin, self.out);
             }
             self.out.push(b'"');
         } else {
@@ -60,48 +62,48 @@ impl LabelValue<'_> {
         }
     }
 
-    /// Writes the name of a client as the operator wants it; where it is not to be shown there will be no row.
+    /// Writes a client's name as the configuration wants it shown; if it must not be shown, the row is left out.
     pub fn identity(&mut self, identity: Text<'_>) {
-        self.look.whose = Whose::Client;
-        // No copy where none is needed: what disturbs or is too long is seen to for every text.
+        self.flags.subject = Subject::Client;
+        // No copy needed: every text is escaped and cut anyway.
         if self.identities == Identities::Plain {
             return self.text(identity);
         }
-        self.look.is_verbatim = false;
+        self.flags.is_verbatim = false;
         match self.identities.show(identity) {
             Some(name) => self.text(name.as_str().into()),
-            None => self.look.whose = Whose::Hidden,
+            None => self.flags.subject = Subject::Hidden,
         }
     }
 
-    /// Writes the addresses of a peer with a separator between them, unless they are not to be shown.
+    /// Writes a peer's addresses, separated by `separator`, unless they must not be shown.
     pub fn addresses<'a>(&mut self, addresses: impl IntoIterator<Item = Text<'a>>, separator: &str) {
         if self.identities.shows_addresses() {
             self.joined(addresses, separator);
         }
     }
 
-    /// Writes a piece of input.
+    /// Writes a text.
     pub fn text(&mut self, text: Text<'_>) {
         self.written = true;
-        self.look.is_verbatim &= escape(text, self.out);
+        self.flags.is_verbatim &= escape(text, self.out);
     }
 
-    /// Writes a piece of input, if there is one.
+    /// Writes a text, if there is one.
     pub fn maybe(&mut self, text: Option<Text<'_>>) {
         if let Some(text) = text {
             self.text(text);
         }
     }
 
-    /// Writes what prints.
+    /// Writes a value by its `Display`.
     pub fn display(&mut self, value: impl fmt::Display) {
         self.written = true;
         // Writing to a LabelValue can't fail; a failing Display only ends early.
         let _ = write!(self, "{value}");
     }
 
-    /// Writes pieces with a separator between them.
+    /// Writes several texts, separated by `separator`.
     pub fn joined<'a>(&mut self, parts: impl IntoIterator<Item = Text<'a>>, separator: &str) {
         for (index, part) in parts.into_iter().enumerate() {
             if index > 0 {
@@ -119,32 +121,32 @@ impl fmt::Write for LabelValue<'_> {
     }
 }
 
-/// What stands before each label's value: `,name="`.
-pub(super) fn label_prefixes(shape: &dyn TableInfo) -> Vec<String> {
-    (0..).map_while(|number| shape.label(number)).map(|name| [",", name, "=\""].concat()).collect()
+/// The text before each label's value: `,name="`.
+pub(super) fn label_prefixes(table_info: &dyn TableInfo) -> Vec<String> {
+    (0..).map_while(|number| table_info.label(number)).map(|name| [",", name, "=\""].concat()).collect()
 }
 
-/// Writes `{a="x",b="y"}`, or nothing where no label has a value; says whom the row is about.
+/// Writes `{a="x",b="y"}`, or nothing if no label has a value.
 pub(super) fn write_labels(
-    row: &dyn Line,
+    row: &dyn DynRow,
     label_prefixes: &[String],
     identities: Identities,
     out: &mut Vec<u8>,
-) -> Look {
-    let look = Look { whose: Whose::Nobody, is_verbatim: true };
+) -> RowFlags {
+    let flags = RowFlags { subject: Subject::None, is_verbatim: true };
     let begin = out.len();
     let label_prefixes = label_prefixes.iter();
-    let mut value = LabelValue { out, label_prefixes, start: begin, begin, written: false, identities, look };
+    let mut value = LabelValue { out, label_prefixes, start: begin, begin, written: false, identities, flags };
     row.write_labels(&mut value);
-    let LabelValue { out, look, .. } = value;
+    let LabelValue { out, flags, .. } = value;
     if let Some(first) = out.get_mut(begin) {
         *first = b'{';
         out.push(b'}');
     }
-    look
+    flags
 }
 
-/// Cuts the escaped text at `begin..` where it is too long, but not within an escape; says whether it did.
+/// Cuts the escaped text at `begin..` if it is too long, but not within an escape sequence; returns whether it did.
 fn shorten(begin: usize, out: &mut Vec<u8>) -> bool {
     let written = out.get(begin..).unwrap_or_default();
     let Some((kept, mark)) = clipped(written) else { return false };
@@ -154,7 +156,7 @@ fn shorten(begin: usize, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Writes a text so that it disturbs nobody; says whether it did not have to be changed for that.
+/// Writes a text with escapes and replacements; returns whether it was written unchanged.
 fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
     let bytes = text.bytes();
     if is_plain(bytes) {
@@ -170,10 +172,10 @@ fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
     false
 }
 
-/// Whether all of it is printable ASCII without quotes and backslashes: eight bytes at a time, since most values are
-/// short, and this is asked of each label of each row.
+/// Whether a text is printable ASCII without quotes and backslashes, tested eight bytes at a time: this runs for each label
+/// of each row.
 fn is_plain(bytes: &[u8]) -> bool {
-    // The last word may begin within the one before it; the last four bytes within the first four.
+    // The last eight bytes may overlap the eight before, as the last four may overlap the first four.
     if let Some(last) = bytes.last_chunk::<8>() {
         let (words, _) = bytes.as_chunks::<8>();
         words.iter().fold(odd_bytes(u64::from_ne_bytes(*last)), |odd, word| odd | odd_bytes(u64::from_ne_bytes(*word)))
@@ -185,7 +187,7 @@ fn is_plain(bytes: &[u8]) -> bool {
     }
 }
 
-/// Not 0 where one of eight bytes is no printable ASCII, a quote or a backslash.
+/// Not 0 if one of eight bytes is not printable ASCII, or is a quote or a backslash.
 fn odd_bytes(word: u64) -> u64 {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = EACH << 7;

@@ -1,10 +1,9 @@
-//! The one writer of Prometheus text, built so that a wrong exposition can't be said.
+//! The Prometheus text exposition: metric families, their rows, and the writer of the text.
 //!
-//! A [`Table`] names a label set once and, beside each family that carries it, where its
-//! value comes from. A source adds rows; a row's labels are escaped and kept once for all
-//! its families, and a row whose labels were seen before is merged into the first instead
-//! of becoming a second series. The text itself is written while it is sent ([`Encoder`]),
-//! so a scrape never holds it whole.
+//! A [`Table`] defines a set of labels once, and the metric families that have these labels, each with the function that
+//! takes its value out of a row. Bad names and unsorted labels do not compile. A source adds rows; a row's labels are
+//! escaped and stored once for all its families, and a row with the labels of an earlier one is merged into it, so that
+//! no series occurs twice. The text is written while it is sent ([`Encoder`]), so it is never in memory as a whole.
 //!
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4.
 
@@ -15,13 +14,13 @@ use std::sync::Arc;
 pub use self::encoder::Encoder;
 pub use self::label::LabelValue;
 pub use self::table::{
-    Desc, Family, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label, list,
-    table,
+    Family, FamilyInfo, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label,
+    list, table,
 };
 
-use self::label::{Look, Whose};
-use self::rows::{DuplicateCheck, Place, Rows};
-use self::table::{Line, RowOf};
+use self::label::{RowFlags, Subject};
+use self::rows::{DuplicateCheck, Lookup, Rows};
+use self::table::{DynRow, RowOf};
 use crate::privacy::Identities;
 
 mod encoder;
@@ -33,17 +32,17 @@ mod values;
 /// The Content-Type of what [`Encoder`] writes; Prometheus 3 refuses others.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What an operator asks of all metrics.
+/// What the configuration says about all metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// The groups that are left out.
+    /// The groups of metrics that are left out.
     pub without: Groups,
     /// The most series of one source; no limit where absent.
     ///
-    /// Rows that would be more are left out: those of a client and those of which peers decide how many there are
-    /// ([`Group::is_peers`]). All others stay, also where there are more of them than that.
+    /// Beyond the limit, rows about a client and rows of groups whose size peers decide ([`Group::is_peers`]) are left out.
+    /// All other rows are always exposed.
     pub most_series: Option<usize>,
-    /// What becomes of the names of clients. Where they are not shown, no family has a row of a client.
+    /// How clients' names are shown. If they are not, rows about a client are left out.
     pub identities: Identities,
 }
 
@@ -52,71 +51,72 @@ pub struct Options {
 pub struct Exposition {
     tables: Vec<Rows>,
     hasher: RandomState,
-    terms: Options,
+    options: Options,
     series: usize,
     dropped: usize,
 }
 
 impl Exposition {
-    /// An exposition on these terms.
-    pub fn on(terms: Options) -> Self {
-        Self { terms, ..Self::default() }
+    /// An empty exposition with these options.
+    pub fn with_options(options: Options) -> Self {
+        Self { options, ..Self::default() }
     }
 
-    /// An exposition that leaves groups out.
+    /// An empty exposition that leaves groups out.
     pub fn without(groups: Groups) -> Self {
-        Self::on(Options { without: groups, ..Options::default() })
+        Self::with_options(Options { without: groups, ..Options::default() })
     }
 
-    /// An exposition on the same terms, with nothing in it yet.
+    /// An empty exposition with the same options, limited to the series that are left of `most_series`.
     #[must_use]
     pub fn like(&self) -> Self {
-        let most_series = self.terms.most_series.map(|most| most.saturating_sub(self.series));
-        Self::on(Options { most_series, ..self.terms })
+        let most_series = self.options.most_series.map(|most| most.saturating_sub(self.series));
+        Self::with_options(Options { most_series, ..self.options })
     }
 
-    /// Whether a group is exposed; if not, nobody needs to ask for it.
+    /// Whether a group is exposed; if not, its data need not be read.
     pub fn wants(&self, group: Group) -> bool {
-        !self.terms.without.contains(group)
+        !self.options.without.contains(group)
     }
 
-    /// Adds a row. Where its labels were seen before, each family's twin rule settles the value.
+    /// Adds a row. If a row has the same labels already, each family's merge rule combines the two values.
     pub fn add<T: Table>(&mut self, row: &T::Row<'_>) {
         self.add_row::<T>(row, false);
     }
 
-    /// The same, where the caller may know that no other row of the table was given the same label values:
-    /// then it need not be looked for, which saves a tenth of the time of ten thousand SAs.
+    /// Adds a row; with `is_distinct` the caller guarantees that no other row of the table gets the same label values.
+    /// Then the row is not looked up, which saves a tenth of the time of ten thousand SAs.
     pub fn add_row<T: Table>(&mut self, row: &T::Row<'_>, is_distinct: bool) {
-        self.enter(TypeId::of::<T>(), &RowOf::<T>(row), is_distinct);
+        self.add_dyn(TypeId::of::<T>(), &RowOf::<T>(row), is_distinct);
     }
 
-    fn enter(&mut self, table: TypeId, row: &dyn Line, is_distinct: bool) {
-        let group = row.shape().group();
+    fn add_dyn(&mut self, table: TypeId, row: &dyn DynRow, is_distinct: bool) {
+        let group = row.table_info().group();
         if group.is_some_and(|group| !self.wants(group)) {
             return;
         }
         let at = self.tables.iter().position(|rows| rows.table == table).unwrap_or(self.tables.len());
         if at == self.tables.len() {
-            self.tables.push(Rows::of(table, row.shape()));
+            self.tables.push(Rows::of(table, row.table_info()));
         }
         let Some(rows) = self.tables.get_mut(at) else { return };
-        let Look { whose, is_verbatim } = rows.write(row, self.terms.identities);
-        let is_full = self.terms.most_series.is_some_and(|most| self.series.saturating_add(rows.descs.len()) > most);
-        let may_go = group.is_some_and(Group::is_peers) || whose == Whose::Client;
-        let likeness = match (is_distinct, is_verbatim) {
+        let RowFlags { subject, is_verbatim } = rows.write(row, self.options.identities);
+        let is_full =
+            self.options.most_series.is_some_and(|most| self.series.saturating_add(rows.families.len()) > most);
+        let may_go = group.is_some_and(Group::is_peers) || subject == Subject::Client;
+        let check = match (is_distinct, is_verbatim) {
             (true, true) => DuplicateCheck::None,
             (true, false) => DuplicateCheck::Changed,
             (false, _) => DuplicateCheck::Any,
         };
-        match rows.find(likeness, &self.hasher) {
-            _ if whose == Whose::Hidden => rows.discard(),
-            Place::Free(_) if is_full && may_go => {
+        match rows.find(check, &self.hasher) {
+            _ if subject == Subject::Hidden => rows.discard(),
+            Lookup::New(_) if is_full && may_go => {
                 self.dropped = self.dropped.saturating_add(rows.written_series());
                 rows.discard();
             }
-            Place::Free(hash) => self.series = self.series.saturating_add(rows.keep(hash)),
-            Place::Taken(number) => self.series = self.series.saturating_add(rows.merge(number)),
+            Lookup::New(hash) => self.series = self.series.saturating_add(rows.keep(hash)),
+            Lookup::Found(number) => self.series = self.series.saturating_add(rows.merge(number)),
         }
     }
 
@@ -127,17 +127,17 @@ impl Exposition {
         self.dropped = self.dropped.saturating_add(other.dropped);
     }
 
-    /// How many series stand so far.
+    /// The number of series so far.
     pub fn series(&self) -> usize {
         self.series
     }
 
-    /// How many were left out because there would have been too many.
+    /// The number of series that were left out because of `most_series`.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 
-    /// How much memory it holds, in bytes, about.
+    /// The approximate memory use in bytes.
     pub fn size(&self) -> usize {
         self.tables.iter().map(Rows::size).fold(0, usize::saturating_add)
     }
@@ -293,8 +293,8 @@ mod tests {
         const FAMILIES: &'static [Family<Self>] = &[counter("client_bytes_total", "Bytes.", |row| Some(row.1.into()))];
     }
 
-    fn clients(terms: Options, rows: &[(&[u8], u64)]) -> (Vec<String>, usize) {
-        let mut exposition = Exposition::on(terms);
+    fn clients(options: Options, rows: &[(&[u8], u64)]) -> (Vec<String>, usize) {
+        let mut exposition = Exposition::with_options(options);
         for (name, bytes) in rows {
             exposition.add::<Person>(&(Text::new(name), *bytes));
         }
@@ -318,8 +318,8 @@ mod tests {
 
     #[test]
     fn more_clients_than_there_may_be_are_left_out_and_counted() {
-        let terms = Options { most_series: Some(2), ..Options::default() };
-        let mut exposition = Exposition::on(terms);
+        let options = Options { most_series: Some(2), ..Options::default() };
+        let mut exposition = Exposition::with_options(options);
         exposition.add::<Person>(&("a".into(), 1));
         let mut all = exposition.like();
         for (name, bytes) in [("b", 2), ("c", 3), ("d", 4), ("b", 10)] {
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn what_the_configuration_decides_stays_where_there_are_too_many() {
         fn is_dropped<const GROUP: usize>() -> Option<&'static str> {
-            let mut exposition = Exposition::on(Options { most_series: Some(0), ..Options::default() });
+            let mut exposition = Exposition::with_options(Options { most_series: Some(0), ..Options::default() });
             exposition.add::<In<GROUP>>(&());
             assert_eq!(exposition.series() + exposition.dropped(), 1);
             (exposition.dropped() > 0).then_some(Group::ALL[GROUP].word())

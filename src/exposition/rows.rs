@@ -1,10 +1,10 @@
-//! The rows of one table: each row's labels as text, and its values, one for each family.
+//! The rows of one table in memory: each row's labels as text, and its values, one for each family.
 
 use std::any::TypeId;
 use std::hash::{BuildHasher, RandomState};
 
-use super::label::{Look, label_prefixes, write_labels};
-use super::table::{Desc, Line, Merge, TableInfo, Value};
+use super::label::{RowFlags, label_prefixes, write_labels};
+use super::table::{DynRow, FamilyInfo, Merge, TableInfo, Value};
 use super::values::Values;
 use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
@@ -12,47 +12,47 @@ use crate::privacy::Identities;
 /// The rows of one table.
 pub(super) struct Rows {
     pub(super) table: TypeId,
-    pub(super) descs: Vec<&'static Desc>,
+    pub(super) families: Vec<&'static FamilyInfo>,
     pub(super) label_prefixes: Vec<String>,
     pub(super) labels: Vec<u8>,
     ends: Vec<usize>,
     values: Values,
     index: HashIndex,
-    /// Whether some rows are not in the index.
+    /// Whether some rows are missing in the index.
     has_gaps: bool,
-    /// Whether every row has to be in it.
+    /// Whether the index has to hold every row.
     must_find: bool,
 }
 
-/// Which rows may have the labels of a new one.
+/// Which of the existing rows may have the same labels as a new one.
 ///
-/// A row that can't be like another is not looked for until one comes that can: that saves a cache miss or
-/// two for each of a hundred thousand rows.
+/// A row that can't have a duplicate is not looked up, and not indexed until one comes that can: that saves a cache miss
+/// or two for each of a hundred thousand rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DuplicateCheck {
-    /// No other: its label values are its own and stand there as they were given.
+    /// None: its label values are unique and were written unchanged.
     None,
-    /// One that had to be changed as well.
+    /// Only rows with a value that was changed when it was written (escaped, cut or hashed).
     Changed,
-    /// Any.
+    /// All rows.
     Any,
 }
 
-/// Where a row's labels are looked for.
-pub(super) enum Place {
-    /// This row has them.
-    Taken(usize),
-    /// None has; this is the hash of a new one, where it has to be found again.
-    Free(Option<u64>),
+/// Whether a row with the same labels exists.
+pub(super) enum Lookup {
+    /// It does, at this position.
+    Found(usize),
+    /// It does not; the hash of the labels, if the new row has to go into the index.
+    New(Option<u64>),
 }
 
 impl Rows {
-    /// None yet, for a table.
-    pub(super) fn of(table: TypeId, shape: &dyn TableInfo) -> Self {
+    /// No rows, for a table.
+    pub(super) fn of(table: TypeId, table_info: &dyn TableInfo) -> Self {
         Self {
             table,
-            descs: (0..).map_while(|number| shape.desc(number)).collect(),
-            label_prefixes: label_prefixes(shape),
+            families: (0..).map_while(|number| table_info.family(number)).collect(),
+            label_prefixes: label_prefixes(table_info),
             labels: Vec::new(),
             ends: Vec::new(),
             values: Values::default(),
@@ -62,34 +62,34 @@ impl Rows {
         }
     }
 
-    /// Writes a row behind the last one, where it is until it is kept, merged or discarded.
-    pub(super) fn write(&mut self, row: &dyn Line, identities: Identities) -> Look {
+    /// Writes a row after the last one; call `keep`, `merge` or `discard` next.
+    pub(super) fn write(&mut self, row: &dyn DynRow, identities: Identities) -> RowFlags {
         row.write_values(&mut self.values);
         write_labels(row, &self.label_prefixes, identities, &mut self.labels)
     }
 
-    /// The row that has the labels of the written one.
-    pub(super) fn find(&mut self, likeness: DuplicateCheck, hasher: &RandomState) -> Place {
-        if likeness == DuplicateCheck::Any && !self.must_find {
+    /// Looks for a row with the labels of the written one.
+    pub(super) fn find(&mut self, check: DuplicateCheck, hasher: &RandomState) -> Lookup {
+        if check == DuplicateCheck::Any && !self.must_find {
             self.must_find = true;
             self.index_all(hasher);
         }
-        if likeness == DuplicateCheck::None && !self.must_find {
-            return Place::Free(None);
+        if check == DuplicateCheck::None && !self.must_find {
+            return Lookup::New(None);
         }
         let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
         let hash = hasher.hash_one(written);
-        self.index.get(&hash).map_or(Place::Free(Some(hash)), |number| Place::Taken(*number))
+        self.index.get(&hash).map_or(Lookup::New(Some(hash)), |number| Lookup::Found(*number))
     }
 
-    /// Makes the index anew where it has gaps.
+    /// Rebuilds the index if rows are missing in it.
     fn index_all(&mut self, hasher: &RandomState) {
         if std::mem::take(&mut self.has_gaps) {
             self.index = (0..self.ends.len()).map(|number| (hasher.hash_one(self.labels_of(number)), number)).collect();
         }
     }
 
-    /// Makes the written row one of them, and says how many series it has.
+    /// Keeps the written row; returns its number of series.
     pub(super) fn keep(&mut self, hash: Option<u64>) -> usize {
         let series = self.written_series();
         match hash {
@@ -100,28 +100,28 @@ impl Rows {
         series
     }
 
-    /// Merges the written row into another, and says how many series are new.
+    /// Merges the written row into an earlier one; returns how many series that adds.
     pub(super) fn merge(&mut self, number: usize) -> usize {
-        let (first, written) = (number.saturating_mul(self.descs.len()), self.kept_values());
+        let (first, written) = (number.saturating_mul(self.families.len()), self.kept_values());
         let mut new_series = 0usize;
-        for (column, desc) in self.descs.iter().enumerate() {
-            let place = first.saturating_add(column);
-            let (old, new) = (self.values.at(place), self.values.at(written.saturating_add(column)));
+        for (column, info) in self.families.iter().enumerate() {
+            let index = first.saturating_add(column);
+            let (old, new) = (self.values.at(index), self.values.at(written.saturating_add(column)));
             new_series = new_series.saturating_add(usize::from(old.is_none() && new.is_some()));
-            self.values.set(place, merge(desc.twin, old, new));
+            self.values.set(index, merge(info.merge, old, new));
         }
         self.labels.truncate(self.kept_labels());
         self.values.forget(written);
         new_series
     }
 
-    /// Forgets the written row.
+    /// Removes the written row.
     pub(super) fn discard(&mut self) {
         self.labels.truncate(self.kept_labels());
         self.values.discard(self.kept_values());
     }
 
-    /// How many series the written row has.
+    /// The number of series of the written row.
     pub(super) fn written_series(&self) -> usize {
         self.values.count(self.kept_values())
     }
@@ -131,10 +131,10 @@ impl Rows {
     }
 
     fn kept_values(&self) -> usize {
-        self.ends.len().saturating_mul(self.descs.len())
+        self.ends.len().saturating_mul(self.families.len())
     }
 
-    /// How much memory they hold, in bytes, about.
+    /// The approximate memory use in bytes.
     pub(super) fn size(&self) -> usize {
         let each = |count: usize, size: usize| count.saturating_mul(size);
         let index = each(self.index.capacity(), size_of::<(u64, usize)>());
@@ -147,24 +147,24 @@ impl Rows {
         self.ends.get(number).and_then(|end| self.labels.get(start..*end)).unwrap_or_default()
     }
 
-    /// The samples of one family from row `from` on: the labels, and the value if there is one.
+    /// The samples of one family from row `from` on: the labels, and the value if the row has one.
     pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (&[u8], Option<Value>)> {
         let mut start = from.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         let ends = self.ends.get(from..).unwrap_or_default();
-        let mut place = from.saturating_mul(self.descs.len()).saturating_add(column);
+        let mut index = from.saturating_mul(self.families.len()).saturating_add(column);
         ends.iter().map(move |end| {
             let labels = self.labels.get(start..*end).unwrap_or_default();
-            let value = self.values.at(place);
-            (start, place) = (*end, place.saturating_add(self.descs.len()));
+            let value = self.values.at(index);
+            (start, index) = (*end, index.saturating_add(self.families.len()));
             (labels, value)
         })
     }
 }
 
-/// What becomes of two values for one series; one alone stands.
-pub(super) fn merge(twin: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
+/// Combines two values of one series by the family's rule; a single value stays as it is.
+pub(super) fn merge(rule: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
     let (Some(a), Some(b)) = (old, new) else { return old.or(new) };
-    Some(match twin {
+    Some(match rule {
         Merge::First => a,
         Merge::Sum => a.plus(b),
         Merge::Lowest if b.billionths() < a.billionths() => b,

@@ -1,4 +1,4 @@
-//! Tables: a label set, the families that carry it, and where a row keeps their values.
+//! Tables: a set of labels, the metric families that have these labels, and how a row gives their values.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::label::LabelValue;
 use super::values::Values;
 
-/// What a sample means to Prometheus.
+/// The metric type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only rises; a fall is a restart.
+    /// Only rises; a decrease means a restart.
     Counter,
     /// Goes up and down.
     Gauge,
 }
 
 impl Kind {
-    /// The word for it.
+    /// Its name in the text format.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -25,16 +25,16 @@ impl Kind {
     }
 }
 
-/// What becomes of two values for one series.
+/// How two values of one series are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// Both count.
+    /// They are added.
     Sum,
-    /// The smaller stands: the worse of two states where 1 is good.
+    /// The smaller one: the worse of two states if 1 is good.
     Lowest,
-    /// The larger stands: the worse of two states where 0 is good.
+    /// The larger one: the worse of two states if 0 is good.
     Highest,
-    /// The first stands.
+    /// The first one.
     First,
 }
 
@@ -45,24 +45,24 @@ pub enum Value {
     Whole(u64),
     /// A whole number below zero.
     Below(i64),
-    /// Billionths; printed with as many decimals as it takes.
+    /// A decimal number in billionths; printed with as many decimals as needed.
     Billionths(i64),
 }
 
-/// The name, help, kind and twin rule of one family.
+/// The name, help, kind and merge rule of one family.
 #[derive(Debug)]
-pub struct Desc {
+pub struct FamilyInfo {
     /// The family's name.
     pub name: &'static str,
-    /// One line for a person.
+    /// The help text, one line.
     pub help: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
-    /// What becomes of two values for one series.
-    pub twin: Merge,
+    /// How two values of one series are combined.
+    pub merge: Merge,
 }
 
-/// A part of the catalogue that an operator may leave out, by the word that the configuration has for it.
+/// A group of metrics that the configuration can leave out (`metrics: {without: […]}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Each client's totals.
@@ -82,16 +82,16 @@ pub enum Group {
 }
 
 impl Group {
-    /// All of them.
+    /// All groups.
     pub const ALL: [Self; 7] =
         [Self::Clients, Self::Tunnels, Self::Sas, Self::Pools, Self::Certificates, Self::Events, Self::Daemons];
 
-    /// Whether peers decide how many rows it has, and not the configuration.
+    /// Whether the number of its rows is decided by peers, not by the configuration.
     pub const fn is_peers(self) -> bool {
         matches!(self, Self::Clients | Self::Sas | Self::Certificates)
     }
 
-    /// The word for it.
+    /// Its name in the configuration.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Clients => "clients",
@@ -122,49 +122,49 @@ impl Groups {
     }
 }
 
-/// A family of a table: its description, and where a row keeps the value (`None`: no sample).
+/// A metric family of a table: its description, and the function that takes its value out of a row (`None`: no sample).
 pub struct Family<T: Table + ?Sized> {
-    desc: Desc,
+    info: FamilyInfo,
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 }
 
-/// A label of a table: its name, and how a row writes the value.
+/// A label of a table: its name, and the function that writes a row's value of it.
 pub struct Label<T: Table + ?Sized> {
     name: &'static str,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 }
 
-/// One label set and the families that carry it.
+/// A set of labels and the metric families that have them.
 pub trait Table: 'static {
-    /// What one row is made from.
+    /// The data of one row.
     type Row<'a>;
     /// The labels, sorted by name.
     const LABELS: &'static [Label<Self>];
     /// The families, sorted by name.
     const FAMILIES: &'static [Family<Self>];
-    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    /// The group that it belongs to; `None` can't be left out.
     const GROUP: Option<Group> = None;
-    /// Refuses bad or unsorted names at compile time.
+    /// Rejects bad and unsorted names at compile time.
     const CHECKED: () = check::<Self>();
 }
 
-/// A counter; two values for one series are added.
+/// A counter; two values of one series are added.
 pub const fn counter<T: Table + ?Sized>(
     name: &'static str,
     help: &'static str,
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 ) -> Family<T> {
-    Family { desc: Desc { name, help, kind: Kind::Counter, twin: Merge::Sum }, value }
+    Family { info: FamilyInfo { name, help, kind: Kind::Counter, merge: Merge::Sum }, value }
 }
 
-/// A gauge; two values for one series are settled by `twin`.
+/// A gauge; two values of one series are combined by `merge`.
 pub const fn gauge<T: Table + ?Sized>(
     name: &'static str,
     help: &'static str,
-    twin: Merge,
+    merge: Merge,
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 ) -> Family<T> {
-    Family { desc: Desc { name, help, kind: Kind::Gauge, twin }, value }
+    Family { info: FamilyInfo { name, help, kind: Kind::Gauge, merge }, value }
 }
 
 /// A label; a value function that writes nothing leaves the label out.
@@ -175,7 +175,7 @@ pub const fn label<T: Table + ?Sized>(
     Label { name, value }
 }
 
-/// What the catalogue says of one family.
+/// The description of one family for the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The family's name.
@@ -184,27 +184,27 @@ pub struct Listed {
     pub kind: Kind,
     /// Its labels, sorted.
     pub labels: Vec<&'static str>,
-    /// One line for a person.
+    /// The help text, one line.
     pub help: &'static str,
-    /// The part of the catalogue that it belongs to; `None` can't be left out.
+    /// The group that it belongs to; `None` can't be left out.
     pub group: Option<Group>,
 }
 
-/// A table by the names in it alone, whatever its rows are made from.
+/// A table's names, without the type of its rows.
 pub trait TableInfo {
     /// The name of its label `number`.
     fn label(&self, number: usize) -> Option<&'static str>;
     /// Its family `number`.
-    fn desc(&self, number: usize) -> Option<&'static Desc>;
-    /// The part of the catalogue that it belongs to.
+    fn family(&self, number: usize) -> Option<&'static FamilyInfo>;
+    /// The group that it belongs to.
     fn group(&self) -> Option<Group>;
 }
 
-/// A row of any table: the code that handles rows is there once and not for each table.
-pub(super) trait Line {
-    fn shape(&self) -> &'static dyn TableInfo;
+/// A row of any table: the code that handles rows is compiled once and not for each table.
+pub(super) trait DynRow {
+    fn table_info(&self) -> &'static dyn TableInfo;
     fn write_labels(&self, out: &mut LabelValue<'_>);
-    /// One for each family, absent ones too.
+    /// Writes one value for each family; it may be absent.
     fn write_values(&self, out: &mut Values);
 }
 
@@ -220,8 +220,8 @@ impl<T: Table> TableInfo for TableInfoOf<T> {
         T::LABELS.get(number).map(|label| label.name)
     }
 
-    fn desc(&self, number: usize) -> Option<&'static Desc> {
-        T::FAMILIES.get(number).map(|family| &family.desc)
+    fn family(&self, number: usize) -> Option<&'static FamilyInfo> {
+        T::FAMILIES.get(number).map(|family| &family.info)
     }
 
     fn group(&self) -> Option<Group> {
@@ -229,8 +229,8 @@ impl<T: Table> TableInfo for TableInfoOf<T> {
     }
 }
 
-impl<T: Table> Line for RowOf<'_, '_, T> {
-    fn shape(&self) -> &'static dyn TableInfo {
+impl<T: Table> DynRow for RowOf<'_, '_, T> {
+    fn table_info(&self) -> &'static dyn TableInfo {
         table::<T>()
     }
 
@@ -247,26 +247,26 @@ impl<T: Table> Line for RowOf<'_, '_, T> {
     }
 }
 
-/// The names in a table.
+/// The names of a table.
 pub const fn table<T: Table>() -> &'static dyn TableInfo {
     const { T::CHECKED };
     const { &TableInfoOf::<T>(PhantomData) }
 }
 
-/// What the catalogue says of a table.
+/// The families of a table for the catalogue.
 pub fn list(table: &dyn TableInfo) -> impl Iterator<Item = Listed> {
     let labels: Vec<_> = (0..).map_while(|number| table.label(number)).collect();
-    (0..).map_while(|number| table.desc(number)).map(move |desc| Listed {
-        name: desc.name,
-        kind: desc.kind,
+    (0..).map_while(|number| table.family(number)).map(move |info| Listed {
+        name: info.name,
+        kind: info.kind,
         labels: labels.clone(),
-        help: desc.help,
+        help: info.help,
         group: table.group(),
     })
 }
 
 impl Value {
-    /// What it is in billionths, to be compared.
+    /// The value in billionths, for comparisons.
     pub(super) fn billionths(self) -> i128 {
         const EACH: i128 = 1_000_000_000;
         match self {
@@ -276,7 +276,7 @@ impl Value {
         }
     }
 
-    /// The sum; whole numbers and others are not both in one family, and the first of two such stands.
+    /// The sum. A family has either whole or decimal numbers; of a whole and a decimal number the first is returned.
     pub(super) fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => Self::Whole(a.saturating_add(b)),
@@ -326,9 +326,9 @@ impl From<Duration> for Value {
 const fn check<T: Table + ?Sized>() {
     let mut i = 0;
     while i < T::FAMILIES.len() {
-        assert!(valid_name(T::FAMILIES[i].desc.name), "a family's name is not a metric name");
+        assert!(valid_name(T::FAMILIES[i].info.name), "a family's name is not a metric name");
         if i > 0 {
-            assert!(before(T::FAMILIES[i - 1].desc.name, T::FAMILIES[i].desc.name), "families are sorted by name");
+            assert!(before(T::FAMILIES[i - 1].info.name, T::FAMILIES[i].info.name), "families are sorted by name");
         }
         i += 1;
     }

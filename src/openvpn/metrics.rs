@@ -6,12 +6,12 @@ use std::path::Path;
 use super::Protocol;
 use super::staleness::Times;
 use super::status::{Client, Document, Entry, Statistics, parse};
-use super::totals::{Beginning, Memory, Row, Seen};
+use super::totals::{Beginning, ClientRow, ClientTotals, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
 use crate::text::Text;
-use crate::totals::{Account, Source};
+use crate::totals::{Entry as ClientEntry, OriginId};
 
 /// One status file.
 pub struct Reading<'a> {
@@ -76,9 +76,9 @@ impl Table for Sessions {
 struct Person;
 
 impl Table for Person {
-    type Row<'a> = &'a Account;
-    const LABELS: &'static [Label<Self>] = &[label("client", |account, out| {
-        let (identity, protocol) = account.name.rsplit_once('_').unwrap_or((&account.name, ""));
+    type Row<'a> = &'a ClientEntry;
+    const LABELS: &'static [Label<Self>] = &[label("client", |client, out| {
+        let (identity, protocol) = client.name.rsplit_once('_').unwrap_or((&client.name, ""));
         out.identity(identity.into());
         out.text("_".into());
         out.text(protocol.into());
@@ -176,20 +176,25 @@ pub const TABLES: &[&dyn TableInfo] =
 /// A server whose file is stale or gone has no sessions, but what its clients had stays in their totals. Where no file
 /// could be read there is no number of sessions, unless all servers are gone that were there before. Where no server is
 /// alive it is `probe_success 0`. A client that has not authenticated yet is no session and has no series. Gives the
-/// stale ones: the place in `readings`, and the age in seconds.
-pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut Exposition) -> Vec<(usize, i64)> {
+/// stale ones: the index in `readings`, and the age in seconds.
+pub fn expose(
+    readings: &[Reading<'_>],
+    totals: &mut ClientTotals,
+    now: Now,
+    out: &mut Exposition,
+) -> Vec<(usize, i64)> {
     let mut gathered = Gathered::default();
     let mut stale = Vec::new();
-    memory.begin();
-    for (place, reading) in readings.iter().enumerate() {
+    totals.begin_pass();
+    for (index, reading) in readings.iter().enumerate() {
         let document = reading.file.map(parse);
         if reading.torn || matches!(document, Some(Document::Unknown) | None) {
-            memory.keep(reading.path, now.seconds);
+            totals.keep(reading.path, now.seconds);
         }
-        let times = reading.times(memory, now);
+        let times = reading.times(totals, now);
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
-            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, memory, now, out),
+            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, totals, now, out),
             (Some(Document::Statistics(statistics)), Some(times)) => {
                 out.add::<Link>(&(reading.server, statistics));
                 ServerRow { updated: times.updated, ..ServerRow::default() }
@@ -197,30 +202,30 @@ pub fn expose(readings: &[Reading<'_>], memory: &mut Memory, now: Now, out: &mut
             _ => ServerRow::default(),
         };
         gathered.is_alive |= times.is_some() && late.is_none();
-        stale.extend(late.map(|age| (place, age)));
+        stale.extend(late.map(|age| (index, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
-    memory.end(now.seconds);
+    totals.end_pass(now.seconds);
     let version = gathered.living_version.or(gathered.version).unwrap_or_default();
     out.add::<Probe>(&(version, gathered.is_alive));
-    let clients = memory.clients();
+    let clients = totals.clients();
     if gathered.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
         out.add::<Sessions>(&gathered.sessions);
     }
-    clients.iter().for_each(|account| out.add_row::<Person>(&account, true));
+    clients.iter().for_each(|client| out.add_row::<Person>(&client, true));
     stale
 }
 
 impl Reading<'_> {
     /// What the file's times say; absent where it is no status file.
-    pub fn times(&self, memory: &mut Memory, now: Now) -> Option<Times> {
+    pub fn times(&self, totals: &mut ClientTotals, now: Now) -> Option<Times> {
         let updated = match self.file.map(parse)? {
             Document::Server(entries) => entries.updated(),
             Document::Statistics(statistics) => statistics.updated(),
             Document::Unknown => return None,
         };
-        Some(memory.times(self.path, updated, self.modified, self.stale_after, now))
+        Some(totals.times(self.path, updated, self.modified, self.stale_after, now))
     }
 }
 
@@ -236,11 +241,11 @@ struct Gathered<'a> {
 
 /// What is known of a file before its clients are read, and what can be said of them only behind its last row.
 struct Pending<'a> {
-    file: Source,
+    file: OriginId,
     protocol: Protocol,
     times: Times,
     /// Those without ids.
-    rows: Vec<Row<'a>>,
+    rows: Vec<UnidentifiedRow<'a>>,
     /// Those whose row does not say whether they have authenticated.
     nameless: Vec<Client<'a>>,
     /// Where routes lead to, if there are any of those.
@@ -252,7 +257,7 @@ impl<'a> Gathered<'a> {
         &mut self,
         reading: &Reading<'a>,
         times: Times,
-        memory: &mut Memory,
+        totals: &mut ClientTotals,
         now: Now,
         out: &mut Exposition,
     ) -> ServerRow<'a> {
@@ -260,7 +265,7 @@ impl<'a> Gathered<'a> {
         let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         self.has_servers = true;
         let (mut skipped, mut routes) = (0u64, 0u64);
-        let mut pending = Pending::of(memory.file(reading.path), reading.protocol, times);
+        let mut pending = Pending::of(totals.file(reading.path), reading.protocol, times);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
@@ -272,7 +277,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, &mut pending, memory, now);
+                        self.client(&client, &mut pending, totals, now);
                     }
                 }
                 Entry::Route(route) => {
@@ -289,16 +294,16 @@ impl<'a> Gathered<'a> {
         }
         for client in std::mem::take(&mut pending.nameless) {
             if let Some(identity) = client.identity(pending.routed.contains(&client.real_address)) {
-                self.session(&client, identity, &mut pending, memory, now);
+                self.session(&client, identity, &mut pending, totals, now);
             }
         }
-        memory.settle(reading.path, pending.rows, now.seconds);
+        totals.record_unidentified(reading.path, pending.rows, now.seconds);
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, memory: &mut Memory, now: Now) {
+    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, totals: &mut ClientTotals, now: Now) {
         match client.identity(false) {
-            Some(identity) => self.session(client, identity, pending, memory, now),
+            Some(identity) => self.session(client, identity, pending, totals, now),
             None => pending.nameless.push(*client),
         }
     }
@@ -308,7 +313,7 @@ impl<'a> Gathered<'a> {
         client: &Client<'a>,
         identity: Text<'a>,
         pending: &mut Pending<'a>,
-        memory: &mut Memory,
+        totals: &mut ClientTotals,
         now: Now,
     ) {
         let since = match pending.times.late {
@@ -319,14 +324,14 @@ impl<'a> Gathered<'a> {
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);
-        if let Some(row) = memory.see(pending.file, &Seen { client, identity, protocol, since }, now.seconds) {
+        if let Some(row) = totals.record(pending.file, &ClientRow { client, identity, protocol, since }, now.seconds) {
             pending.rows.push(row);
         }
     }
 }
 
 impl Pending<'_> {
-    fn of(file: Source, protocol: Protocol, times: Times) -> Self {
+    fn of(file: OriginId, protocol: Protocol, times: Times) -> Self {
         Self { file, protocol, times, rows: Vec::new(), nameless: Vec::new(), routed: HashSet::new() }
     }
 }
@@ -343,8 +348,8 @@ mod tests {
         format!("TITLE,OpenVPN 2.6.14 x\nTIME,,{updated}\nHEADER,CLIENT_LIST,{header}\n{rows}END\n")
     }
 
-    /// A look at files, each with its label and path: the sample lines, and which files are stale.
-    fn look(memory: &mut Memory, seconds: i64, files: &[(&str, &str, Option<&str>)]) -> (String, Vec<usize>) {
+    /// A scrape at files, each with its label and path: the sample lines, and which files are stale.
+    fn scrape(totals: &mut ClientTotals, seconds: i64, files: &[(&str, &str, Option<&str>)]) -> (String, Vec<usize>) {
         let readings = files.iter().map(|(server, path, file)| Reading {
             server,
             path: Path::new(path),
@@ -357,19 +362,19 @@ mod tests {
         });
         let (mut out, mut text) = (Exposition::default(), String::new());
         let now = Now { seconds, unix: |_| None, local: |_| None };
-        let stale = expose(&readings.collect::<Vec<_>>(), memory, now, &mut out);
+        let stale = expose(&readings.collect::<Vec<_>>(), totals, now, &mut out);
         out.encode().read_to_string(&mut text).expect("the text is UTF-8");
-        (text, stale.into_iter().map(|(place, _)| place).collect())
+        (text, stale.into_iter().map(|(index, _)| index).collect())
     }
 
     #[test]
     fn two_files_of_one_label_have_each_their_own_time() {
-        let mut memory = Memory::new(10);
+        let mut totals = ClientTotals::new(10);
         for round in 0..5 {
             let updated = 1000 + 60 * round;
             let (tcp, udp) = (status(updated, &[]), status(updated + 5, &[]));
             let files = [("status", "/tcp/status", Some(tcp.as_str())), ("status", "/udp/status", Some(udp.as_str()))];
-            let (text, stale) = look(&mut memory, updated + 50, &files);
+            let (text, stale) = scrape(&mut totals, updated + 50, &files);
             assert!(text.contains("\novpn_server_up{server=\"status\"} 1\n"), "{text}");
             assert!(stale.is_empty(), "{stale:?}");
         }
@@ -377,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_server_that_has_ended_has_no_sessions_and_keeps_its_totals() {
-        let mut memory = Memory::new(0);
+        let mut totals = ClientTotals::new(0);
         let file = |bytes| status(1000, &[&format!("ann,192.0.2.1:4000,{bytes},7,900,7,0")]);
         let (alive, last) = (file(100), file(130));
         for (seconds, file, sessions, bytes, why) in [
@@ -387,7 +392,7 @@ mod tests {
             (6000, None, Some(0), 130, "the file is gone"),
             (7000, None, Some(0), 130, "for long"),
         ] {
-            let (text, _) = look(&mut memory, seconds, &[("office", "/office", file)]);
+            let (text, _) = scrape(&mut totals, seconds, &[("office", "/office", file)]);
             let is_alive = sessions == Some(1);
             for line in [
                 sessions.map(|sessions| format!("ovpn_sessions_total {sessions}")),
@@ -401,13 +406,13 @@ mod tests {
             assert!(probe.ends_with(&format!(" {}", u8::from(is_alive))), "{why}: {probe}");
             assert_eq!(text.contains("ovpn_client_sessions{"), is_alive, "{why}: {text}");
         }
-        let (text, _) = look(&mut Memory::new(0), 1000, &[("office", "/office", None)]);
+        let (text, _) = scrape(&mut ClientTotals::new(0), 1000, &[("office", "/office", None)]);
         assert!(!text.contains("ovpn_sessions_total"), "nothing was ever known: {text}");
     }
 
     #[test]
     fn sessions_of_a_file_that_cannot_be_read_are_not_counted_twice() {
-        let mut memory = Memory::new(0);
+        let mut totals = ClientTotals::new(0);
         let (office, branch) =
             (status(1000, &["ann,192.0.2.1:4000,100,0,900,7,0"]), status(1000, &["bob,192.0.2.2:4000,50,0,900,7,0"]));
         for (seconds, office) in [
@@ -418,7 +423,7 @@ mod tests {
             (9500, Some(&*office)),
         ] {
             let files = [("office", "/office", office), ("branch", "/branch", Some(&*branch))];
-            let (text, _) = look(&mut memory, seconds, &files);
+            let (text, _) = scrape(&mut totals, seconds, &files);
             for (client, bytes) in [("ann", 100), ("bob", 50)] {
                 let line = format!("\novpn_bytes_in_total{{client=\"{client}_udp\"}} {bytes}\n");
                 assert!(text.contains(&line), "{seconds}: {line}{text}");
@@ -428,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_session_stays_the_same_when_its_client_floats_or_its_server_is_renamed() {
-        let mut memory = Memory::new(10);
+        let mut totals = ClientTotals::new(10);
         for (server, row, expected) in [
             ("office", "ann,192.0.2.1:4000,100,0,900,7,0", 100),
             ("office", "ann,198.51.100.9:5000,130,0,900,7,0", 130),
@@ -440,7 +445,7 @@ mod tests {
             ("branch", "ann,198.51.100.9:5000,1000,0,900,8,0", 1130),
             ("branch", "ann,198.51.100.9:5000,2000,0,990,8,0", 3130),
         ] {
-            let (text, _) = look(&mut memory, 1000, &[(server, "/status", Some(&status(1000, &[row])))]);
+            let (text, _) = scrape(&mut totals, 1000, &[(server, "/status", Some(&status(1000, &[row])))]);
             let client = &row[..3];
             let line = format!("\novpn_bytes_in_total{{client=\"{client}_udp\"}} {expected}\n");
             assert!(text.contains(&line), "{row}: {line}{text}");

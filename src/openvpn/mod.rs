@@ -1,7 +1,7 @@
 //! OpenVPN, by the status files that its servers rewrite every few seconds.
 //!
 //! The simplest source, and the one to read first: [`files`] finds the files, [`status`] parses them, [`staleness`]
-//! tells whether their servers are alive and [`memory`] which sessions are the same as before, `metrics` and `sessions`
+//! tells whether their servers are alive and [`totals`] which sessions are the same as before, `metrics` and `sessions`
 //! say what it means, and this file reads.
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use self::files::StatusPath;
 use self::metrics::{Now, Reading};
 use self::status::{Document, Entry};
-use self::totals::Memory;
+use self::totals::ClientTotals;
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
 use crate::exposition::TableInfo;
@@ -90,7 +90,7 @@ pub struct Settings {
 /// The collector.
 pub struct OpenVpn {
     settings: Settings,
-    memory: Arc<DeadlineMutex<Memory>>,
+    totals: Arc<DeadlineMutex<ClientTotals>>,
 }
 
 /// A status file, read or not.
@@ -134,14 +134,14 @@ impl StatusFile<'_> {
 impl OpenVpn {
     /// A collector for these servers.
     pub fn new(settings: Settings) -> Self {
-        let memory = Arc::new(DeadlineMutex::new(Memory::new(settings.most_clients)));
-        Self { settings, memory }
+        let totals = Arc::new(DeadlineMutex::new(ClientTotals::new(settings.most_clients)));
+        Self { settings, totals }
     }
 
     /// Reads every file and notes how each answered.
-    fn read(&self, memory: &Memory, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
-        let files = self.find(memory, deadline, report).into_iter().map(|(server, path)| {
-            let (read, state) = match read_aside(&path.current, deadline) {
+    fn read(&self, totals: &ClientTotals, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
+        let files = self.find(totals, deadline, report).into_iter().map(|(server, path)| {
+            let (read, state) = match read_blocking(&path.current, deadline) {
                 Ok((read, complaint)) => (Some(read), complaint.map_or(Ok(()), Err)),
                 Err(error) => (None, Err(error)),
             };
@@ -158,10 +158,10 @@ impl OpenVpn {
 
     /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
     /// none twice by patterns.
-    fn find(&self, memory: &Memory, deadline: Deadline, report: &mut Report) -> Vec<(&Server, StatusPath)> {
-        let limits = Arc::new(memory.limits());
+    fn find(&self, totals: &ClientTotals, deadline: Deadline, report: &mut Report) -> Vec<(&Server, StatusPath)> {
+        let limits = Arc::new(totals.limits());
         let all: Vec<_> =
-            self.settings.servers.iter().map(|server| (server, look(server, &limits, deadline))).collect();
+            self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
         let is_exact = |server: &Server| !files::is_pattern(&server.status);
         let exact = all.iter().filter(|(server, _)| is_exact(server)).filter_map(|(_, found)| found.as_ref().ok());
         let mut taken: HashSet<_> = exact.flatten().filter_map(|found| found.original).collect();
@@ -185,7 +185,7 @@ impl OpenVpn {
                 for Found { path, current, .. } in found.iter().flatten() {
                     let is_new = current.is_none_or(|identity| taken.insert(identity));
                     if is_new || !by_pattern {
-                        // A copy that is named itself is not read in another's place.
+                        // A copy that is named itself is not read instead of the original.
                         let path = path.clone();
                         chosen.push((position, *server, if is_new { path } else { path.unmoved() }));
                     }
@@ -205,7 +205,7 @@ struct Found {
 }
 
 /// The files of one entry of the configuration, which may be on a file system that hangs.
-fn look(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: Deadline) -> Result<Vec<Found>, Error> {
+fn find_files(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: Deadline) -> Result<Vec<Found>, Error> {
     let (status, stale_after, limits) = (server.status.clone(), server.stale_after, Arc::clone(limits));
     blocking::run(&server.status.display().to_string(), deadline, move || {
         let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
@@ -249,7 +249,7 @@ impl Source for OpenVpn {
     /// fewer clients are remembered now.
     fn build(settings: Settings, before: Option<&Self>) -> Self {
         match before.filter(|before| before.settings.most_clients == settings.most_clients) {
-            Some(before) => Self { settings, memory: Arc::clone(&before.memory) },
+            Some(before) => Self { settings, totals: Arc::clone(&before.totals) },
             None => Self::new(settings),
         }
     }
@@ -270,29 +270,29 @@ impl Collector for OpenVpn {
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         // One scrape at a time: what an earlier scrape saw must not be booked after a later one.
-        let Ok(mut memory) = self.memory.take(deadline, self.name()) else {
+        let Ok(mut totals) = self.totals.take(deadline, self.name()) else {
             // The time is over, and each file says so.
-            self.read(&Memory::default(), deadline, report);
+            self.read(&ClientTotals::default(), deadline, report);
             return;
         };
-        let files = self.read(&memory, deadline, report);
+        let files = self.read(&totals, deadline, report);
         let readings: Vec<_> = files.iter().map(StatusFile::reading).collect();
-        let stale = metrics::expose(&readings, &mut memory, now(), &mut report.exposition);
-        let notice = |(place, age): (usize, i64)| files.get(place).map(|file| advice::stale(file.target(), age));
+        let stale = metrics::expose(&readings, &mut totals, now(), &mut report.exposition);
+        let notice = |(index, age): (usize, i64)| files.get(index).map(|file| advice::stale(file.target(), age));
         report.notices.extend(stale.into_iter().filter_map(notice));
         report.notices.extend(files.iter().filter_map(StatusFile::rotated));
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
-        // One at a time here, too: a crowd must not hold every file in memory for each of it.
-        let Ok(mut memory) = self.memory.take(deadline, self.name()) else {
-            self.read(&Memory::default(), deadline, report);
+        // One at a time here, too: a crowd must not hold every file in memory for each request.
+        let Ok(mut totals) = self.totals.take(deadline, self.name()) else {
+            self.read(&ClientTotals::default(), deadline, report);
             return;
         };
-        for file in self.read(&memory, deadline, report) {
+        for file in self.read(&totals, deadline, report) {
             let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
             let (reading, now) = (file.reading(), now());
-            if let Some(times) = reading.times(&mut memory, now) {
+            if let Some(times) = reading.times(&mut totals, now) {
                 sessions::list(&reading, times, now, name, &mut report.sessions);
             }
         }
@@ -315,7 +315,7 @@ fn name(path: &Path) -> String {
 }
 
 /// Reads a status file, which may be on a file system that hangs.
-fn read_aside(path: &Path, deadline: Deadline) -> Result<(Content, Option<Error>), Error> {
+fn read_blocking(path: &Path, deadline: Deadline) -> Result<(Content, Option<Error>), Error> {
     let theirs = path.to_owned();
     blocking::run(&path.display().to_string(), deadline, move || read_status(&theirs, deadline))
 }

@@ -115,7 +115,7 @@ pub type TooMany = &'static str;
 
 impl Configured {
     /// Notes a loaded connection. Several may have one name, of which charon's backends do not know from each other.
-    pub fn load(&mut self, connection: &Connection<'_>) -> Result<(), TooMany> {
+    pub fn register(&mut self, connection: &Connection<'_>) -> Result<(), TooMany> {
         if self.known >= MOST as u64 {
             return Err("connections");
         }
@@ -133,12 +133,12 @@ impl Configured {
                 (false, true) => Kind::ForAnyone,
                 (false, false) => Kind::Tunnel,
             };
-            let place = *names.children.entry(child.name.bytes().into()).or_insert(self.children.len());
-            match self.children.get_mut(place) {
+            let index = *names.children.entry(child.name.bytes().into()).or_insert(self.children.len());
+            match self.children.get_mut(index) {
                 // Of twins that one counts which should be up.
                 Some(twin) if kind == Kind::Tunnel => twin.kind = kind,
                 Some(_) => {}
-                None if place >= MOST => return Err("children"),
+                None if index >= MOST => return Err("children"),
                 None => self.children.push(Child {
                     connection: names.connection,
                     name: child.name.bytes().into(),
@@ -153,14 +153,14 @@ impl Configured {
     }
 
     /// Notes an installed policy. Where it does not tell its connection, it is that of every child of its name.
-    pub fn install(&mut self, policy: &Policy<'_>) {
+    pub fn record_policy(&mut self, policy: &Policy<'_>) {
         let child = policy.child.bytes();
         let found = match policy.connection {
             Some(connection) => self.by_name.get(connection.bytes()).map(|names| vec![names]).unwrap_or_default(),
             None => self.by_name.values().collect(),
         };
-        for place in found.into_iter().filter_map(|names| names.children.get(child)) {
-            let child = self.children.get_mut(*place).filter(|child| (child.kind == Kind::Shunt) == policy.is_shunt);
+        for index in found.into_iter().filter_map(|names| names.children.get(child)) {
+            let child = self.children.get_mut(*index).filter(|child| (child.kind == Kind::Shunt) == policy.is_shunt);
             if let Some(child) = child {
                 child.is_installed = true;
             }
@@ -173,21 +173,21 @@ impl Configured {
     }
 
     /// Notes a listed child of an IKE_SA, if it carries traffic.
-    pub fn see(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: Instant) {
+    pub fn record(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: Instant) {
         if !child.is_up() {
             return;
         }
-        let place = self.by_name.get(ike.name.bytes()).and_then(|names| names.children.get(child.name.bytes()));
-        if let Some(child) = place.and_then(|place| self.children.get_mut(*place)) {
+        let index = self.by_name.get(ike.name.bytes()).and_then(|names| names.children.get(child.name.bytes()));
+        if let Some(child) = index.and_then(|index| self.children.get_mut(*index)) {
             child.state = State::Up(now);
         }
     }
 
     /// Ends a list: settles what it did not show by what was known `before`. `sessions` are the established IKE_SAs that
     /// were listed, by the position of their connection.
-    pub fn settle(&mut self, sessions: &[u64], missing: &Missing, before: &Self, now: Instant) {
-        for (place, connection) in self.connections.iter_mut().enumerate() {
-            let listed = sessions.get(place).copied().unwrap_or(0);
+    pub fn finish(&mut self, sessions: &[u64], missing: &Missing, before: &Self, now: Instant) {
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            let listed = sessions.get(index).copied().unwrap_or(0);
             let counted = listed.saturating_add(missing.held_of(&connection.name));
             let names = before.by_name.get(&connection.name);
             let known =
@@ -211,8 +211,8 @@ impl Configured {
 
     /// The state of a tunnel.
     fn state(&self, connection: &[u8], child: &[u8]) -> State {
-        let place = self.by_name.get(connection).and_then(|names| names.children.get(child));
-        place.and_then(|place| self.children.get(*place)).map_or(State::Unknown, |child| child.state)
+        let index = self.by_name.get(connection).and_then(|names| names.children.get(child));
+        index.and_then(|index| self.children.get(*index)).map_or(State::Unknown, |child| child.state)
     }
 
     /// The loaded connections, in charon's order.
@@ -282,16 +282,21 @@ mod tests {
         message
     }
 
-    fn load(into: &mut Configured, name: &str, addresses: &[&str], children: &[(&str, &str)]) -> Result<(), TooMany> {
+    fn register(
+        into: &mut Configured,
+        name: &str,
+        addresses: &[&str],
+        children: &[(&str, &str)],
+    ) -> Result<(), TooMany> {
         let segment = segment(name, addresses, children);
-        into.load(&Connection::parse(message(&segment)).expect("a connection"))
+        into.register(&Connection::parse(message(&segment)).expect("a connection"))
     }
 
     /// `mill` with one child, `weir` with one, and `laptops` for anyone.
     fn configured() -> Configured {
         let mut configured = Configured::default();
         for (name, address) in [("mill", "192.0.2.1"), ("weir", "192.0.2.2"), ("laptops", "%any")] {
-            load(&mut configured, name, &[address], &[("lan", "TUNNEL")]).expect("room");
+            register(&mut configured, name, &[address], &[("lan", "TUNNEL")]).expect("room");
         }
         configured
     }
@@ -311,10 +316,10 @@ mod tests {
         for name in shown {
             let mut ike = IkeSa::default();
             ike.name = (*name).into();
-            after.see(&ike, &ChildSa { name: "lan".into(), state: "INSTALLED".into(), ..ChildSa::default() }, now);
+            after.record(&ike, &ChildSa { name: "lan".into(), state: "INSTALLED".into(), ..ChildSa::default() }, now);
             counts[after.connection_of(&ike).expect("a connection")] += 1;
         }
-        after.settle(&counts, missing, before, now);
+        after.finish(&counts, missing, before, now);
         after
     }
 
@@ -384,21 +389,21 @@ mod tests {
     #[test]
     fn policies_are_installed_where_they_are_configured() {
         let mut configured = Configured::default();
-        load(&mut configured, "mill", &["192.0.2.1"], &[("lan", "TUNNEL"), ("dns", "PASS"), ("smb", "DROP")])
+        register(&mut configured, "mill", &["192.0.2.1"], &[("lan", "TUNNEL"), ("dns", "PASS"), ("smb", "DROP")])
             .expect("room");
-        load(&mut configured, "weir", &["192.0.2.2"], &[("lan", "TRANSPORT"), ("dns", "PASS")]).expect("room");
-        load(&mut configured, "any", &["%any"], &[("lan", "TRANSPORT"), ("smb", "DROP")]).expect("room");
+        register(&mut configured, "weir", &["192.0.2.2"], &[("lan", "TRANSPORT"), ("dns", "PASS")]).expect("room");
+        register(&mut configured, "any", &["%any"], &[("lan", "TRANSPORT"), ("smb", "DROP")]).expect("room");
         let policy = |child: &'static str, connection: Option<&'static str>, is_shunt| Policy {
             child: child.into(),
             connection: connection.map(Into::into),
             is_shunt,
         };
-        configured.install(&policy("lan", Some("mill"), false));
-        configured.install(&policy("dns", Some("mill"), true));
-        configured.install(&policy("lan", Some("any"), false));
-        configured.install(&policy("Bypass LAN 192.0.2.0/24", Some("bypass-lan"), true));
-        configured.install(&policy("smb", None, true));
-        configured.settle(&[], &Missing::default(), &Configured::default(), Instant::now());
+        configured.record_policy(&policy("lan", Some("mill"), false));
+        configured.record_policy(&policy("dns", Some("mill"), true));
+        configured.record_policy(&policy("lan", Some("any"), false));
+        configured.record_policy(&policy("Bypass LAN 192.0.2.0/24", Some("bypass-lan"), true));
+        configured.record_policy(&policy("smb", None, true));
+        configured.finish(&[], &Missing::default(), &Configured::default(), Instant::now());
         let rows: Vec<_> = configured.children().map(|(_, child)| (child.is_up(), child.is_trapped())).collect();
         let shunt = (UP, false);
         assert_eq!(rows, [(DOWN, true), shunt, shunt, (DOWN, false), (None, false), (None, true), shunt]);
@@ -407,9 +412,9 @@ mod tests {
     #[test]
     fn one_name_twice_is_one_connection() {
         let mut configured = Configured::default();
-        load(&mut configured, "mill", &["%any"], &[("lan", "TUNNEL"), ("voice", "TUNNEL")]).expect("room");
-        load(&mut configured, "mill", &["192.0.2.1"], &[("lan", "TUNNEL")]).expect("room");
-        configured.settle(&[2], &Missing::default(), &Configured::default(), Instant::now());
+        register(&mut configured, "mill", &["%any"], &[("lan", "TUNNEL"), ("voice", "TUNNEL")]).expect("room");
+        register(&mut configured, "mill", &["192.0.2.1"], &[("lan", "TUNNEL")]).expect("room");
+        configured.finish(&[2], &Missing::default(), &Configured::default(), Instant::now());
         assert_eq!((configured.known, sessions(&configured), up(&configured)), (2, vec![Some(2)], vec![DOWN, None]));
     }
 
@@ -417,12 +422,12 @@ mod tests {
     fn connections_and_children_have_a_limit() {
         let mut configured = Configured::default();
         for number in 0..MOST {
-            load(&mut configured, &number.to_string(), &[], &[]).expect("room");
+            register(&mut configured, &number.to_string(), &[], &[]).expect("room");
         }
-        assert_eq!(load(&mut configured, "0", &[], &[]), Err("connections"));
+        assert_eq!(register(&mut configured, "0", &[], &[]), Err("connections"));
         let names: Vec<String> = (0..=MOST).map(|number| number.to_string()).collect();
         let children: Vec<_> = names.iter().map(|name| (name.as_str(), "TUNNEL")).collect();
-        assert_eq!(load(&mut Configured::default(), "mill", &[], &children[..MOST]), Ok(()));
-        assert_eq!(load(&mut Configured::default(), "mill", &[], &children), Err("children"));
+        assert_eq!(register(&mut Configured::default(), "mill", &[], &children[..MOST]), Ok(()));
+        assert_eq!(register(&mut Configured::default(), "mill", &[], &children), Err("children"));
     }
 }

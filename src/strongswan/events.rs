@@ -2,13 +2,13 @@
 //! replaces.
 //!
 //! The events are in strongSwan's VICI README. They carry a CHILD_SA's last counters, with one exception:
-//! where this side began a rekey, charon takes the old outbound SA away before it looks at its
-//! counter. So, shortly before such a rekey is due, this looks at the SAs until it is done.
+//! where this side began a rekey, charon takes the old outbound SA away before it schedule at its
+//! counter. So, shortly before such a rekey is due, this schedule at the SAs until it is done.
 //!
-//! | a rekey by | is foreseen | looks |
+//! | a rekey by | is foreseen | schedule |
 //! |---|---|---|
 //! | time | `rekey-time` of the CHILD_SA | every 0.1 s from a second before it is due |
-//! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between looks | after half the time that is left, then, from 88 % on, every 200th part of the CHILD_SA's age |
+//! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between schedule | after half the time that is left, then, from 88 % on, every 200th part of the CHILD_SA's age |
 //! | hand (`swanctl --rekey`), or the peer's limit | not | none: what went out since the last scrape or look is lost, but where the peer begins nothing is |
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,12 +35,12 @@ const NEEDED: [&str; 2] = ["child-updown", "list-sa"];
 const STACK: usize = 128 * 1024;
 
 /// How long charon may take for an answer that it has begun, or for a look.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The pause where no rekey is expected.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// The pause between looks while a rekey is due.
+/// The pause between schedule while a rekey is due.
 const SHORT: Duration = Duration::from_millis(100);
 
 /// When to look after an event: there may be a new SA.
@@ -59,26 +59,26 @@ const STEPS: u32 = 200;
 /// The longest pause where a CHILD_SA is rekeyed by volume: traffic may begin at any moment.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// With more CHILD_SAs than this that are up, looks that follow each other would cost charon too much.
+/// With more CHILD_SAs than this that are up, schedule that follow each other would cost charon too much.
 const MOST_CHILDREN: usize = 256;
 
 /// The pause after a look that saw more.
 const CROWDED: Duration = Duration::from_secs(300);
 
-/// The part of the time, as 1 in so many, that looks may take while a rekey is due.
+/// The part of the time, as 1 in so many, that schedule may take while a rekey is due.
 const SHARE: u32 = 10;
 
 /// Listens as long as there is a charon to listen to.
 #[derive(Default)]
-pub(super) struct Listener(Mutex<Option<Line>>);
+pub(super) struct Listener(Mutex<Option<Connection>>);
 
-struct Line {
+struct Connection {
     closer: Arc<Closer>,
     thread: JoinHandle<()>,
 }
 
 /// When to look at all SAs.
-struct Looks {
+struct Schedule {
     due: Instant,
     /// Nothing that happens makes it due before.
     rest: Instant,
@@ -98,34 +98,34 @@ struct Looks {
 impl Listener {
     /// Keeps the connection of a scrape that is done, unless one is listened to already. What it tells is booked when
     /// it is read; where it breaks, the next scrape brings another.
-    pub(super) fn keep(&self, charon: Charon, books: &Arc<Mutex<SaTotals>>) {
-        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.as_ref().is_some_and(|line| !line.thread.is_finished()) {
+    pub(super) fn keep(&self, charon: Charon, totals: &Arc<Mutex<SaTotals>>) {
+        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if connection.as_ref().is_some_and(|connection| !connection.thread.is_finished()) {
             return;
         }
-        let books = Arc::clone(books);
-        *line = charon.channel.closer().ok().map(Arc::new).and_then(|closer| {
+        let totals = Arc::clone(totals);
+        *connection = charon.channel.closer().ok().map(Arc::new).and_then(|closer| {
             let closing = Arc::clone(&closer);
             let listen = move || {
-                if let Err(error) = listen(charon, &books) {
+                if let Err(error) = listen(charon, &totals) {
                     log::debug!("strongswan: no more events: {error}");
                 }
                 // charon keeps what nobody reads, without bound.
                 closing.close();
             };
             let thread = thread::Builder::new().name("events".into()).stack_size(STACK).spawn(listen).ok()?;
-            Some(Line { closer, thread })
+            Some(Connection { closer, thread })
         });
     }
 }
 
-impl Drop for Line {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.closer.close();
     }
 }
 
-impl Looks {
+impl Schedule {
     fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -144,10 +144,10 @@ impl Looks {
     fn begin(&mut self) {
         let (used_before, began_before) = (std::mem::take(&mut self.used), self.began_before);
         *self = Self { began: Some(Instant::now()), used_before, began_before, ..Self::new() };
-        self.due = after(PATIENCE);
+        self.due = after(ANSWER_TIME);
     }
 
-    fn see(&mut self, child: &ChildSa<'_>, volume: Volume) {
+    fn record(&mut self, child: &ChildSa<'_>, volume: Volume) {
         // One that is over is only kept for late packets.
         if !child.is_up() {
             return;
@@ -198,7 +198,7 @@ impl Looks {
     }
 
     /// Something happened, so that there may be SAs that no look has seen.
-    fn hurry(&mut self) {
+    fn expedite(&mut self) {
         if self.began.is_none() {
             self.due = after(SOON).max(self.rest).min(self.due);
         }
@@ -215,36 +215,36 @@ fn after(pause: Duration) -> Instant {
 }
 
 /// SaTotals what charon tells until the connection breaks.
-fn listen(mut charon: Charon, books: &Mutex<SaTotals>) -> Result<(), Error> {
-    charon.channel.extend(Deadline::within(PATIENCE));
+fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
+    charon.channel.extend(Deadline::within(ANSWER_TIME));
     for event in EVENTS {
         charon.channel.send(&vici::register(event))?;
         let answer = charon.confirmed(event);
         if NEEDED.contains(&event) { answer? } else { known(answer)? }
     }
-    let mut looks = Looks::new();
+    let mut schedule = Schedule::new();
     loop {
-        let has_more = charon.channel.wait(looks.deadline())?;
-        charon.channel.extend(Deadline::within(PATIENCE));
+        let has_more = charon.channel.wait(schedule.deadline())?;
+        charon.channel.extend(Deadline::within(ANSWER_TIME));
         if !has_more {
-            if looks.began.is_some() {
+            if schedule.began.is_some() {
                 return Err(Error::TimedOut { subject: charon.subject.clone() });
             }
-            looks.begin();
+            schedule.begin();
             charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
             continue;
         }
         match charon.packet("events")? {
             Packet::Event(name, message) if name == "list-sa" => {
-                book(message, books, |child, volume| looks.see(child, volume))
+                record_event(message, totals, |child, volume| schedule.record(child, volume))
             }
-            Packet::Event(name, message) if name == "ike-updown" => note_end(ended(message), books),
-            Packet::Event(name, message) if name == "ike-rekey" => note_end(sa::replaced_ike_sa(message), books),
+            Packet::Event(name, message) if name == "ike-updown" => record_end(ended(message), totals),
+            Packet::Event(name, message) if name == "ike-rekey" => record_end(sa::replaced_ike_sa(message), totals),
             Packet::Event(_, message) => {
-                book(message, books, |_, _| ());
-                looks.hurry();
+                record_event(message, totals, |_, _| ());
+                schedule.expedite();
             }
-            Packet::Response(_) => looks.end(),
+            Packet::Response(_) => schedule.end(),
             _ => {}
         }
     }
@@ -255,18 +255,18 @@ fn ended(message: Message<'_>) -> Option<Text<'_>> {
     IkeSa::parse(message).map(|ike| ike.unique_id)
 }
 
-fn note_end(number: Option<Text<'_>>, books: &Mutex<SaTotals>) {
-    super::lock(books).ikes.forget(number.and_then(Text::number));
+fn record_end(number: Option<Text<'_>>, totals: &Mutex<SaTotals>) {
+    super::lock(totals).ikes.forget(number.and_then(Text::number));
 }
 
 /// SaTotals every CHILD_SA that an event tells of.
-fn book(message: Message<'_>, books: &Mutex<SaTotals>, mut each: impl FnMut(&ChildSa<'_>, Volume)) {
+fn record_event(message: Message<'_>, totals: &Mutex<SaTotals>, mut each: impl FnMut(&ChildSa<'_>, Volume)) {
     let Some(ike) = IkeSa::parse(message) else { return };
     let now = clock::now();
     for child in ike.children().chain(ike.rekeyed()).filter(|child| !child.name.is_empty()) {
-        let mut books = super::lock(books);
-        each(&child, books.volume(&ike, &child));
-        books.hear(&ike, &child, now);
+        let mut totals = super::lock(totals);
+        each(&child, totals.volume(&ike, &child));
+        totals.record_event(&ike, &child, now);
     }
 }
 
@@ -280,11 +280,11 @@ mod tests {
 
     /// The seconds until the next look, after one that saw these.
     fn pause(children: &[ChildSa<'_>]) -> f64 {
-        let mut looks = Looks::new();
-        looks.begin();
-        children.iter().for_each(|child| looks.see(child, Volume::default()));
-        looks.end();
-        looks.due.saturating_duration_since(Instant::now()).as_secs_f64()
+        let mut schedule = Schedule::new();
+        schedule.begin();
+        children.iter().for_each(|child| schedule.record(child, Volume::default()));
+        schedule.end();
+        schedule.due.saturating_duration_since(Instant::now()).as_secs_f64()
     }
 
     fn assert_about(seconds: f64, expected: f64) {
@@ -313,13 +313,13 @@ mod tests {
 
     /// The seconds until the next look, after one that saw so many and took so long, and then an event.
     fn pause_after_event(children: usize, took: Duration) -> f64 {
-        let mut looks = Looks::new();
-        looks.begin();
-        looks.began = Instant::now().checked_sub(took);
-        vec![child("INSTALLED", 3000); children].iter().for_each(|child| looks.see(child, Volume::default()));
-        looks.end();
-        looks.hurry();
-        looks.due.saturating_duration_since(Instant::now()).as_secs_f64()
+        let mut schedule = Schedule::new();
+        schedule.begin();
+        schedule.began = Instant::now().checked_sub(took);
+        vec![child("INSTALLED", 3000); children].iter().for_each(|child| schedule.record(child, Volume::default()));
+        schedule.end();
+        schedule.expedite();
+        schedule.due.saturating_duration_since(Instant::now()).as_secs_f64()
     }
 
     #[test]
@@ -332,12 +332,12 @@ mod tests {
 
     #[test]
     fn slow_looks_are_seldom() {
-        let mut looks = Looks::new();
-        looks.begin();
-        looks.began = Instant::now().checked_sub(Duration::from_millis(500));
-        looks.see(&child("INSTALLED", 1), Volume::default());
-        looks.end();
-        assert_about(looks.due.saturating_duration_since(Instant::now()).as_secs_f64(), 5.05);
+        let mut schedule = Schedule::new();
+        schedule.begin();
+        schedule.began = Instant::now().checked_sub(Duration::from_millis(500));
+        schedule.record(&child("INSTALLED", 1), Volume::default());
+        schedule.end();
+        assert_about(schedule.due.saturating_duration_since(Instant::now()).as_secs_f64(), 5.05);
     }
 
     /// A CHILD_SA that was installed so many seconds ago and has carried so many bytes.
@@ -350,11 +350,11 @@ mod tests {
 
     /// The seconds until the next look after one that saw this.
     fn pause_by_volume(child: &ChildSa<'_>, volume: Volume) -> f64 {
-        let mut looks = Looks::new();
-        looks.begin();
-        looks.see(child, volume);
-        looks.end();
-        looks.due.saturating_duration_since(Instant::now()).as_secs_f64()
+        let mut schedule = Schedule::new();
+        schedule.begin();
+        schedule.record(child, volume);
+        schedule.end();
+        schedule.due.saturating_duration_since(Instant::now()).as_secs_f64()
     }
 
     #[test]
@@ -375,14 +375,14 @@ mod tests {
 
     #[test]
     fn a_rate_that_rises_is_seen_by_the_next_look() {
-        let mut looks = Looks::new();
+        let mut schedule = Schedule::new();
         for bytes in [100_000, 200_000] {
-            looks.began_before = Instant::now().checked_sub(Duration::from_secs(1));
-            looks.begin();
-            looks.see(&carrier(1000, bytes), MEGABYTE);
-            looks.end();
+            schedule.began_before = Instant::now().checked_sub(Duration::from_secs(1));
+            schedule.begin();
+            schedule.record(&carrier(1000, bytes), MEGABYTE);
+            schedule.end();
         }
         // 10 % in the last second: 68 % take 6.8 s more.
-        assert_about(looks.due.saturating_duration_since(Instant::now()).as_secs_f64(), 3.4);
+        assert_about(schedule.due.saturating_duration_since(Instant::now()).as_secs_f64(), 3.4);
     }
 }

@@ -77,7 +77,7 @@ impl IkeSas {
     }
 
     /// Notes one that is listed; whether it is known that no other in this list had its number.
-    pub fn see(&mut self, ike: &IkeSa<'_>) -> bool {
+    pub fn record(&mut self, ike: &IkeSa<'_>) -> bool {
         let Some(number) = ike.unique_id.number() else { return false };
         let (list, is_up, is_full) = (self.list, ike.is_up(), self.known.len() >= MOST_KNOWN);
         match self.known.get_mut(&number) {
@@ -108,7 +108,7 @@ impl IkeSas {
     ///
     /// Where more are absent than charon counts, some have ended. One that is missing for long goes on missing, so those
     /// are held that have been for longest; of those that are missing since the same list none can be told from another.
-    pub fn settle(&mut self, unlisted: Unlisted) -> Missing {
+    pub fn finish(&mut self, unlisted: Unlisted) -> Missing {
         let mut lists: Vec<u32> = self.absent().map(|known| known.list).collect();
         lists.sort_unstable();
         let most = usize::try_from(unlisted.most).unwrap_or(usize::MAX);
@@ -149,9 +149,9 @@ mod tests {
     fn list(sas: &mut IkeSas, listed: &[(&'static str, &'static str)], least: u64, most: u64) -> (Vec<u64>, u64, u64) {
         sas.begin();
         for (name, number) in listed {
-            assert!(sas.see(&ike(name, number)), "{number} twice");
+            assert!(sas.record(&ike(name, number)), "{number} twice");
         }
-        let mut missing = sas.settle(Unlisted { least, most });
+        let mut missing = sas.finish(Unlisted { least, most });
         missing.numbers.sort_unstable();
         assert_eq!(missing.held.values().sum::<u64>(), missing.numbers.len() as u64);
         (missing.numbers, missing.unknown, missing.count)
@@ -193,11 +193,11 @@ mod tests {
         sas.begin();
         let mut replaced = ike("a", "1");
         replaced.state = "REKEYED".into();
-        sas.see(&replaced);
-        sas.see(&ike("a", "2"));
-        assert!(!sas.see(&ike("b", "2")), "a number twice");
-        assert!(!sas.see(&ike("b", "")), "no number");
-        assert_eq!(sas.settle(Unlisted::default()), Missing::default());
+        sas.record(&replaced);
+        sas.record(&ike("a", "2"));
+        assert!(!sas.record(&ike("b", "2")), "a number twice");
+        assert!(!sas.record(&ike("b", "")), "no number");
+        assert_eq!(sas.finish(Unlisted::default()), Missing::default());
         assert_eq!(list(&mut sas, &[], 2, 2), (vec![2], 1, 2));
     }
 
@@ -209,7 +209,7 @@ mod tests {
         list(&mut sas, &[("a", "1")], 0, 0);
         sas.begin();
         assert!(sas.lacks_any(one));
-        sas.see(&ike("a", "1"));
+        sas.record(&ike("a", "1"));
         assert!(!sas.lacks_any(one), "it is a new one, whose child no list had");
         sas.clear();
         sas.begin();
@@ -222,12 +222,12 @@ mod tests {
         let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
         let list = |sas: &mut IkeSas, numbers: &[String]| {
             sas.begin();
-            numbers.iter().filter(|number| sas.see(&ike("a", number))).count()
+            numbers.iter().filter(|number| sas.record(&ike("a", number))).count()
         };
         assert_eq!(list(&mut sas, &numbers[..20_000]), 20_000);
-        sas.settle(Unlisted { least: u64::MAX, most: u64::MAX });
+        sas.finish(Unlisted { least: u64::MAX, most: u64::MAX });
         list(&mut sas, &[]);
-        let missing = sas.settle(Unlisted { least: u64::MAX, most: u64::MAX });
+        let missing = sas.finish(Unlisted { least: u64::MAX, most: u64::MAX });
         assert_eq!(missing.numbers.len(), 20_000);
         // Lists that have no end are never settled.
         list(&mut sas, &numbers);

@@ -503,11 +503,11 @@ pub const TABLES: &[&dyn TableInfo] = &[
 ];
 
 /// Exposes the totals of clients and tunnels.
-pub fn expose_books(books: &SaTotals, out: &mut Exposition) {
-    for row in books.clients() {
+pub fn expose_totals(totals: &SaTotals, out: &mut Exposition) {
+    for row in totals.clients() {
         out.add_row::<Client>(&row, true);
     }
-    for row in books.tunnels() {
+    for row in totals.tunnels() {
         out.add_row::<TunnelTraffic>(&row, true);
     }
 }
@@ -585,14 +585,14 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// A list that nothing was seen of, with samples on the terms of `out`.
+    /// A list that nothing was seen of, with samples on the options of `out`.
     pub fn like(out: &Exposition) -> Self {
         Self { out: out.like(), ..Self::default() }
     }
 
-    /// Counts, books and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them. One that a
+    /// Counts, totals and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them. One that a
     /// stranger began is neither booked nor exposed: `strongswan_half_open_ike_sas` counts it.
-    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, books: &mut SaTotals) {
+    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, totals: &mut SaTotals) {
         if ike.is_unauthenticated() {
             return;
         }
@@ -602,25 +602,25 @@ impl Listing {
         let mut children: u64 = 0;
         for child in ike.children() {
             children = children.saturating_add(1);
-            configured.see(ike, &child, moment.passed);
-            books.see(ike, &child, moment.unix);
+            configured.record(ike, &child, moment.passed);
+            totals.record(ike, &child, moment.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
             expose_child(&ChildRow { ike, child }, is_new, &mut self.out);
         }
         if children == 0 {
-            books.greet(ike);
+            totals.register_client(ike);
         }
-        let is_new = books.ikes.see(ike);
+        let is_new = totals.ikes.record(ike);
         expose_ike(ike, children, is_new, &mut self.out);
     }
 
     fn count(&mut self, connection: Option<usize>) {
         self.up = self.up.saturating_add(1);
-        let Some(place) = connection else { return };
-        if self.sessions.len() <= place {
-            self.sessions.resize(place.saturating_add(1), 0);
+        let Some(index) = connection else { return };
+        if self.sessions.len() <= index {
+            self.sessions.resize(index.saturating_add(1), 0);
         }
-        if let Some(count) = self.sessions.get_mut(place) {
+        if let Some(count) = self.sessions.get_mut(index) {
             *count = count.saturating_add(1);
         }
     }

@@ -87,14 +87,14 @@ pub struct Settings {
 /// The collector.
 pub struct StrongSwan {
     settings: Settings,
-    memory: DeadlineMutex<Memory>,
-    books: Arc<Mutex<SaTotals>>,
+    cache: DeadlineMutex<Cache>,
+    totals: Arc<Mutex<SaTotals>>,
     listener: Listener,
 }
 
 /// What is remembered between scrapes.
 #[derive(Default)]
-struct Memory {
+struct Cache {
     certificates: Vec<Certified>,
     /// When charon was asked for them.
     asked: Option<Instant>,
@@ -135,9 +135,9 @@ struct List<T> {
 impl StrongSwan {
     /// A collector for one charon.
     pub fn new(settings: Settings) -> Self {
-        let books = SaTotals::new(settings.identity, settings.most_clients);
-        let (books, memory) = (Arc::new(Mutex::new(books)), DeadlineMutex::new(Memory::default()));
-        Self { settings, memory, books, listener: Listener::default() }
+        let totals = SaTotals::new(settings.identity, settings.most_clients);
+        let (totals, cache) = (Arc::new(Mutex::new(totals)), DeadlineMutex::new(Cache::default()));
+        Self { settings, cache, totals, listener: Listener::default() }
     }
 
     fn read_metrics(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
@@ -148,58 +148,58 @@ impl StrongSwan {
         };
         // One scrape at a time: what an earlier look saw must not be booked after a later one.
         let subject = self.settings.socket.to_string();
-        let mut memory = self.memory.take(deadline, &subject).map_err(|error| down(error, out))?;
+        let mut cache = self.cache.take(deadline, &subject).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
-        let stats = charon.read_sas(&mut memory, &self.books, out)?;
-        let result = self.read_inside(&mut charon, stats, &mut memory, out);
+        let stats = charon.read_sas(&mut cache, &self.totals, out)?;
+        let result = self.read_stats(&mut charon, stats, &mut cache, out);
         if charon.lacks_counters {
             report.notices.push(advice::lacks_counters(subject));
         }
         result?;
-        self.listener.keep(charon, &self.books);
+        self.listener.keep(charon, &self.totals);
         Ok(())
     }
 
     /// What charon says of itself. Each answer stands, also where a later one is missing.
-    fn read_inside(
+    fn read_stats(
         &self,
         charon: &mut Charon,
         stats: Option<Stats>,
-        memory: &mut Memory,
+        cache: &mut Cache,
         out: &mut Exposition,
     ) -> Result<(), Error> {
         if let Some(stats) = stats {
-            metrics::expose_stats(&stats, memory.started, out);
+            metrics::expose_stats(&stats, cache.started, out);
         }
         charon.expose_pools(out)?;
         charon.expose_events(out)?;
         if out.wants(Group::Certificates) {
-            memory.note_credentials(charon.credentials(memory)?);
-            if memory.asked.is_none_or(|asked| asked.elapsed() >= self.settings.certificate_interval) {
-                memory.certificates = charon.certificates()?;
-                memory.asked = Some(Instant::now());
+            cache.note_credentials(charon.credentials(cache)?);
+            if cache.asked.is_none_or(|asked| asked.elapsed() >= self.settings.certificate_interval) {
+                cache.certificates = charon.certificates()?;
+                cache.asked = Some(Instant::now());
             }
-            memory.certificates.iter().for_each(|certificate| metrics::expose_certificate(certificate, out));
+            cache.certificates.iter().for_each(|certificate| metrics::expose_certificate(certificate, out));
         }
         Ok(())
     }
 
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         // One at a time here, too: a crowd must not have each a list of its own in memory.
-        let memory = self.memory.take(deadline, &self.settings.socket.to_string())?;
+        let cache = self.cache.take(deadline, &self.settings.socket.to_string())?;
         let mut charon = Charon::open(&self.settings.socket, deadline)?;
         let (now, stats) = (clock::now(), charon.stats()?);
         let each = |rows: &mut Sessions, ike: &IkeSa<'_>| {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
         };
         let start = || report.sessions.like();
-        report.sessions = charon.sas(stats.as_ref(), memory.unlisted, start, each, |unlisted| unlisted.least > 0)?.all;
+        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, |unlisted| unlisted.least > 0)?.all;
         Ok(())
     }
 }
 
-impl Memory {
+impl Cache {
     /// Notes when charon says that it started, and whether that is another start than the one before. It says the
     /// difference of two clocks that it reads in whole seconds, so the same start is now and then another second.
     fn start(&mut self, told: Option<i64>) -> bool {
@@ -296,53 +296,53 @@ impl Charon {
     /// Exposes the connections, their tunnels and the SAs, all of them or none: half a list makes wrong sums.
     fn read_sas(
         &mut self,
-        memory: &mut Memory,
-        books: &Mutex<SaTotals>,
+        cache: &mut Cache,
+        totals: &Mutex<SaTotals>,
         out: &mut Exposition,
     ) -> Result<Option<Stats>, Error> {
-        let mut configured = self.configured(memory)?;
+        let mut configured = self.configured(cache)?;
         self.installed(&mut configured)?;
         let stats = self.stats()?;
-        if memory.start(stats.as_ref().and_then(|stats| stats.since).and_then(clock::unix)) {
-            (memory.configured, memory.unlisted, memory.asked) = (Configured::default(), 0, None);
-            lock(books).ikes.clear();
+        if cache.start(stats.as_ref().and_then(|stats| stats.since).and_then(clock::unix)) {
+            (cache.configured, cache.unlisted, cache.asked) = (Configured::default(), 0, None);
+            lock(totals).ikes.clear();
         }
         let moment = Moment { unix: clock::now(), passed: Instant::now() };
         // Held for a moment only: charon's events are booked meanwhile.
-        lock(books).begin(stats.as_ref().and_then(|stats| stats.ikes), &configured);
+        lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
         let start = || {
-            lock(books).ikes.begin();
+            lock(totals).ikes.begin();
             Listing::like(out)
         };
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
-            listing.record(ike, moment, &mut configured, &mut lock(books));
+            listing.record(ike, moment, &mut configured, &mut lock(totals));
         };
-        let lacks_any = |unlisted| lock(books).ikes.lacks_any(unlisted);
+        let lacks_any = |unlisted| lock(totals).ikes.lacks_any(unlisted);
         let List { all: mut listing, total, unlisted, stats } =
-            self.sas(stats.as_ref(), memory.unlisted, start, each, lacks_any)?;
-        let missing = lock(books).end(moment.unix, unlisted);
-        configured.settle(&listing.sessions, &missing, &memory.configured, moment.passed);
+            self.sas(stats.as_ref(), cache.unlisted, start, each, lacks_any)?;
+        let missing = lock(totals).end_pass(moment.unix, unlisted);
+        configured.finish(&listing.sessions, &missing, &cache.configured, moment.passed);
         let sessions = listing.up.saturating_add(missing.count);
         let busy = stats.as_ref().and_then(|stats| stats.ikes).map(|_| unlisted.least);
         metrics::expose_count(&Count { total, sessions, busy }, &mut listing.out);
         metrics::expose_configured(&configured, &mut listing.out);
-        metrics::expose_books(&lock(books), &mut listing.out);
+        metrics::expose_totals(&lock(totals), &mut listing.out);
         out.absorb(listing.out);
-        (memory.configured, memory.unlisted) = (configured, unlisted.least);
+        (cache.configured, cache.unlisted) = (configured, unlisted.least);
         Ok(stats)
     }
 
     /// The connections that charon has loaded.
-    fn configured(&mut self, memory: &mut Memory) -> Result<Configured, Error> {
-        let (mut configured, mut hash) = (Configured::default(), memory.hasher.build_hasher());
+    fn configured(&mut self, cache: &mut Cache) -> Result<Configured, Error> {
+        let (mut configured, mut hash) = (Configured::default(), cache.hasher.build_hasher());
         let subject = self.subject.clone();
         self.stream("list-conns", "list-conn", &[], usize::MAX, &mut |message| {
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
-            let loaded = configured.load(&connection);
+            let loaded = configured.register(&connection);
             loaded.map_err(|what| Error::TooMany { subject: subject.clone(), limit: configured::MOST, what })
         })?;
-        memory.connections = hash.finish();
+        cache.connections = hash.finish();
         Ok(configured)
     }
 
@@ -352,7 +352,7 @@ impl Charon {
         let all = [("drop", "yes"), ("pass", "yes"), ("trap", "yes")];
         let listed = self.stream("list-policies", "list-policy", &all, usize::MAX, &mut |message| {
             if let Some(policy) = Policy::parse(message) {
-                configured.install(&policy);
+                configured.record_policy(&policy);
             }
             one_more(&mut count, &subject, "policies")
         });
@@ -482,9 +482,9 @@ impl Charon {
 
     /// A hash of the private keys that were loaded over VICI, and of the connections: swanctl loads them with the
     /// certificates. Where charon does not tell its keys, of the connections alone.
-    fn credentials(&mut self, memory: &Memory) -> Result<u64, Error> {
-        let mut hash = memory.hasher.build_hasher();
-        hash.write_u64(memory.connections);
+    fn credentials(&mut self, cache: &Cache) -> Result<u64, Error> {
+        let mut hash = cache.hasher.build_hasher();
+        hash.write_u64(cache.connections);
         self.ask("get-keys", &[], &mut |message| hash.write(message.bytes()))?;
         Ok(hash.finish())
     }
@@ -593,8 +593,8 @@ fn refused(subject: &str, request: &str, why: &str) -> Error {
 }
 
 /// What was booked before a panic still stands: every entry is a single step.
-fn lock(books: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
-    books.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(totals: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
+    totals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a command failed, if it did.
@@ -620,9 +620,9 @@ mod tests {
 
     #[test]
     fn another_start_is_told_from_the_same_one() {
-        let mut memory = Memory::default();
+        let mut cache = Cache::default();
         let starts =
-            [Some(100), Some(101), Some(98), Some(103), None, Some(103), Some(500)].map(|told| memory.start(told));
+            [Some(100), Some(101), Some(98), Some(103), None, Some(103), Some(500)].map(|told| cache.start(told));
         assert_eq!(starts, [false, false, false, true, false, false, true]);
     }
 }

@@ -67,7 +67,7 @@ impl Stats {
         let mut stats = Self::default();
         for (path, key, value) in Walk::of(message) {
             let names: Vec<&[u8]> = path.names().iter().map(|name| name.bytes()).collect();
-            let place = match (names.as_slice(), key.bytes()) {
+            let slot = match (names.as_slice(), key.bytes()) {
                 ([], b"scheduled") => Some(&mut stats.scheduled),
                 ([b"ikesas"], b"total") => Some(&mut stats.ikes),
                 ([b"ikesas"], b"half-open") => Some(&mut stats.half_open),
@@ -81,8 +81,8 @@ impl Stats {
                 }
                 _ => None,
             };
-            if let Some(place) = place {
-                *place = value.number();
+            if let Some(slot) = slot {
+                *slot = value.number();
             }
         }
         stats
@@ -172,8 +172,8 @@ impl<'a> Iterator for Walk<'a> {
         loop {
             match self.elements.next()? {
                 Element::Section(name) => {
-                    if let Some(place) = self.path.get_mut(self.depth) {
-                        *place = name;
+                    if let Some(slot) = self.path.get_mut(self.depth) {
+                        *slot = name;
                     }
                     self.depth = self.depth.saturating_add(1);
                 }

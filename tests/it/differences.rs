@@ -152,7 +152,7 @@ fn packets_are_counted_from_packets() {
 fn known_connections_are_counted() {
     let mut configured = Configured::default();
     for _ in 0..2 {
-        configured.load(&Connection::default()).unwrap();
+        configured.register(&Connection::default()).unwrap();
     }
     let mut out = Exposition::default();
     metrics::expose_configured(&configured, &mut out);

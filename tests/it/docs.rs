@@ -75,7 +75,7 @@ fn the_readme_has_the_help() {
 fn the_example_of_metrics_is_valid() {
     let text = format!("vici_socket: /x\n{}", yaml(&page("metrics")));
     let config = Config::parse(&text, &Overrides::default()).unwrap();
-    assert!(config.terms.without.contains(Group::Sas) && !config.terms.without.contains(Group::Clients));
+    assert!(config.options.without.contains(Group::Sas) && !config.options.without.contains(Group::Clients));
     assert_eq!(config.sources.get::<StrongSwan>().unwrap().identity, Identity::User);
 }
 

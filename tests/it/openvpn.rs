@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Notice, Report};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
-use gateway_exporter::openvpn::totals::Memory;
+use gateway_exporter::openvpn::totals::ClientTotals;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings, sessions};
 use gateway_exporter::session::Session;
 use gateway_exporter::text::Text;
@@ -80,14 +80,14 @@ pub(crate) fn exposed(readings: &[Reading<'_>]) -> Exposition {
 
 fn exposed_at(readings: &[Reading<'_>], now: Now) -> Exposition {
     let mut out = Exposition::default();
-    expose(readings, &mut Memory::new(100), now, &mut out);
+    expose(readings, &mut ClientTotals::new(100), now, &mut out);
     out
 }
 
 /// The rows of a reading in the session list.
 pub(crate) fn listed(reading: &Reading<'_>, now: Now) -> Vec<Session> {
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut Memory::new(100), now) {
+    if let Some(times) = reading.times(&mut ClientTotals::new(100), now) {
         sessions::list(reading, times, now, "gateway", &mut rows);
     }
     rows
@@ -110,10 +110,10 @@ fn captures_become_the_expected_text_and_json() {
 fn the_next_writing_becomes_the_expected_text() {
     let mut count = 0;
     for case in cases("openvpn").iter().filter(|case| case.path("status-2").exists()) {
-        let mut memory = Memory::new(100);
+        let mut totals = ClientTotals::new(100);
         for (file, expected) in [("status", "expected.prom"), ("status-2", "expected-2.prom")] {
             let (file, mut out) = (case.bytes(file), Exposition::default());
-            expose(&[reading_of(case, &file)], &mut memory, moment(case), &mut out);
+            expose(&[reading_of(case, &file)], &mut totals, moment(case), &mut out);
             case.expect(expected, &samples(out));
         }
         count += 1;

@@ -64,12 +64,12 @@ fn soon() -> Deadline {
 fn the_strongswan_exporters_metrics_sample() {
     let mut out = Exposition::default();
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
-    let mut books = SaTotals::new(Identity::Remote, 10);
+    let mut totals = SaTotals::new(Identity::Remote, 10);
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
     let now = Moment { unix: NOW, passed: Instant::now() };
-    strongswan(|ike| listing.record(&ike, now, &mut configured, &mut books));
+    strongswan(|ike| listing.record(&ike, now, &mut configured, &mut totals));
     metrics::expose_count(&Count { total: 3, sessions: listing.up, busy: None }, &mut out);
-    metrics::expose_books(&books, &mut out);
+    metrics::expose_totals(&totals, &mut out);
     assert_lines(
         &text(out),
         &[

@@ -148,7 +148,7 @@ fn certificates(name: &str, identities: Identities) -> Vec<[String; 3]> {
     let listener = socket.listen();
     let replay = Replay::read(&case("strongswan", "inside").path(".")).unwrap();
     let server = thread::spawn(move || replay.answer(listener.accept().unwrap().0).unwrap());
-    let mut report = Report::on(Options { identities, ..Options::default() });
+    let mut report = Report::with_options(Options { identities, ..Options::default() });
     socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
     server.join().unwrap();
     let text = text(report.exposition);
@@ -189,7 +189,8 @@ fn what_is_left_out_is_not_asked_for() {
     let listener = socket.listen();
     let replay = Replay::read(&case.path(".")).unwrap();
     let server = thread::spawn(move || Spied::answer(&replay, listener.accept().unwrap().0, b"list-certs"));
-    let mut report = Report::on(Options { without: Groups::default().with(Group::Certificates), ..Options::default() });
+    let mut report =
+        Report::with_options(Options { without: Groups::default().with(Group::Certificates), ..Options::default() });
     socket.collector().collect(Deadline::within(Duration::from_secs(5)), &mut report);
     assert!(!server.join().unwrap());
     assert!(!text(report.exposition).contains("strongswan_certificate_"));
@@ -312,24 +313,24 @@ fn broken_segments_are_refused_or_give_valid_text() {
 
 /// What comes of one message, whatever it is meant for.
 fn exposed(message: Message<'_>) -> Exposition {
-    let (mut configured, mut books, now) = (Configured::default(), SaTotals::new(Identity::User, 10), moment(0));
+    let (mut configured, mut totals, now) = (Configured::default(), SaTotals::new(Identity::User, 10), moment(0));
     let mut listing = Listing::default();
     if let Some(connection) = Connection::parse(message) {
-        configured.load(&connection).unwrap();
+        configured.register(&connection).unwrap();
     }
     if let Some(policy) = Policy::parse(message) {
-        configured.install(&policy);
+        configured.record_policy(&policy);
     }
-    books.begin(Some(1), &configured);
+    totals.begin_pass(Some(1), &configured);
     if let Some(ike) = IkeSa::parse(message) {
-        listing.record(&ike, now, &mut configured, &mut books);
-        ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
+        listing.record(&ike, now, &mut configured, &mut totals);
+        ike.rekeyed().for_each(|child| totals.record_event(&ike, &child, 0));
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
-    books.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
-    let missing = books.end(0, Unlisted::default());
-    configured.settle(&listing.sessions, &missing, &Configured::default(), now.passed);
-    metrics::expose_books(&books, &mut listing.out);
+    totals.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
+    let missing = totals.end_pass(0, Unlisted::default());
+    configured.finish(&listing.sessions, &missing, &Configured::default(), now.passed);
+    metrics::expose_totals(&totals, &mut listing.out);
     metrics::expose_configured(&configured, &mut listing.out);
     listing.out
 }
@@ -355,9 +356,9 @@ fn a_rekey_tells_of_the_old_child_and_of_the_new_one() {
     let ike = IkeSa::parse(message).expect("an IKE_SA");
     let children: Vec<_> = ike.rekeyed().map(|child| (child.unique_id.to_string(), child.bytes_out)).collect();
     assert_eq!(children, [("1".into(), Some(700)), ("2".into(), Some(3))]);
-    let mut books = SaTotals::new(Identity::Remote, 10);
-    ike.rekeyed().for_each(|child| books.hear(&ike, &child, 0));
-    assert_eq!(books.clients().map(|(name, total)| (name, total.bytes_out)).collect::<Vec<_>>(), [("branch", 703)]);
+    let mut totals = SaTotals::new(Identity::Remote, 10);
+    ike.rekeyed().for_each(|child| totals.record_event(&ike, &child, 0));
+    assert_eq!(totals.clients().map(|(name, total)| (name, total.bytes_out)).collect::<Vec<_>>(), [("branch", 703)]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::openvpn::totals::Memory;
+use gateway_exporter::openvpn::totals::ClientTotals;
 use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::pages::{self, Frame};
@@ -24,15 +24,15 @@ fuzz_target!(|file: &[u8]| {
     let file = Some(file);
     let reading =
         Reading { server: "office", path, modified, is_gone: false, file, protocol, torn, stale_after: None };
-    let mut memory = Memory::new(10);
+    let mut totals = ClientTotals::new(10);
     // What is made of the file is read from its length: one subject at a time, so that more files are tried.
     if length / 2 % 2 == 0 {
         let mut out = Exposition::default();
-        expose(&[reading], &mut memory, now, &mut out);
+        expose(&[reading], &mut totals, now, &mut out);
         return judge::check(out);
     }
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut memory, now) {
+    if let Some(times) = reading.times(&mut totals, now) {
         sessions::list(&reading, times, now, "gateway", &mut rows);
     }
     if length / 4 % 2 == 0 {

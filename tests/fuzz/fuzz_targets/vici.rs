@@ -19,29 +19,29 @@ mod judge;
 fuzz_target!(|segment: &[u8]| {
     let Ok(vici::Packet::Event(_, message) | vici::Packet::Response(message)) = vici::parse(segment) else { return };
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
-    let mut books = SaTotals::new(Identity::User, 10);
+    let mut totals = SaTotals::new(Identity::User, 10);
     let now = Moment { unix: 1, passed: Instant::now() };
     if let Some(connection) = Connection::parse(message) {
-        let _ = configured.load(&connection);
+        let _ = configured.register(&connection);
     }
     if let Some(policy) = Policy::parse(message) {
-        configured.install(&policy);
+        configured.record_policy(&policy);
     }
-    books.begin(Some(1), &configured);
+    totals.begin_pass(Some(1), &configured);
     if let Some(ike) = IkeSa::parse(message) {
-        listing.record(&ike, now, &mut configured, &mut books);
-        ike.rekeyed().for_each(|child| books.hear(&ike, &child, 1));
+        listing.record(&ike, now, &mut configured, &mut totals);
+        ike.rekeyed().for_each(|child| totals.record_event(&ike, &child, 1));
         ike.children().for_each(|child| {
-            let _ = books.volume(&ike, &child).used(&child);
+            let _ = totals.volume(&ike, &child).used(&child);
         });
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
-    books.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
+    totals.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
     let stats = Stats::parse(message);
-    let missing = books.end(1, Unlisted::of(stats.established(), stats.ikes, 0));
-    configured.settle(&listing.sessions, &missing, &Configured::default(), now.passed);
+    let missing = totals.end_pass(1, Unlisted::of(stats.established(), stats.ikes, 0));
+    configured.finish(&listing.sessions, &missing, &Configured::default(), now.passed);
     let mut out = listing.out;
-    metrics::expose_books(&books, &mut out);
+    metrics::expose_totals(&totals, &mut out);
     metrics::expose_configured(&configured, &mut out);
     metrics::expose_stats(&stats, None, &mut out);
     stats::pools(message).for_each(|pool| metrics::expose_pool(&pool, &mut out));
