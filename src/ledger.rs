@@ -137,16 +137,47 @@ impl Ledger {
         let place = self.session(source, key);
         let Some(session) = self.sessions.get_mut(place) else { return };
         let more = counted.with(session.last, u64::saturating_sub);
-        (session.last, session.seen) = (session.last.with(counted, u64::max), now);
+        let last = session.last.with(counted, u64::max);
+        self.count(place, last, more, since, now, name);
+    }
+
+    /// The same for a session whose counters may begin anew at 0: what is below the last look is more by all of it. Gives
+    /// what its account comes to.
+    pub fn see_counter<'n>(
+        &mut self,
+        source: Source,
+        key: u64,
+        counted: Traffic,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) -> Traffic {
+        let place = self.session(source, key);
+        let last = self.sessions.get(place).map(|session| session.last).unwrap_or_default();
+        let is_anew = last.with(counted, u64::max) != counted;
+        let more = if is_anew { counted } else { counted.with(last, u64::saturating_sub) };
+        self.count(place, counted, more, None, now, name).unwrap_or_default()
+    }
+
+    fn count<'n>(
+        &mut self,
+        place: usize,
+        last: Traffic,
+        more: Traffic,
+        since: Option<i64>,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) -> Option<Traffic> {
+        let session = self.sessions.get_mut(place)?;
+        (session.last, session.seen) = (last, now);
         let known = session.account;
         let account = known.unwrap_or_else(|| self.account(&name()));
         if let (None, Some(session)) = (known, self.sessions.get_mut(place)) {
             session.account = Some(account);
         }
-        if let Some(account) = self.book(account, more) {
-            account.sessions = account.sessions.saturating_add(1);
-            account.since = account.since.into_iter().chain(since).min();
-        }
+        let account = self.book(account, more)?;
+        account.sessions = account.sessions.saturating_add(1);
+        account.since = account.since.into_iter().chain(since).min();
+        Some(account.total)
     }
 
     /// Keeps the sessions of a source that could not be read at this look, at the moment `now`, and their accounts:

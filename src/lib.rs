@@ -40,3 +40,4 @@ pub mod source;
 pub mod strongswan;
 pub mod text;
 pub mod users;
+pub mod wireguard;

@@ -46,6 +46,9 @@ pub struct Session {
     pub packetsin: String,
     /// Packets sent to the peer.
     pub packetsout: String,
+    /// Whether its addresses tell who the peer is, so that they are shown as its identity is.
+    #[serde(skip)]
+    pub hides_addresses: bool,
 }
 
 impl Session {
@@ -53,6 +56,11 @@ impl Session {
     #[must_use]
     pub fn shown(mut self, identities: Identities) -> Self {
         self.remoteid = identities.show(self.remoteid.as_str().into()).unwrap_or_default();
+        if self.hides_addresses {
+            for address in [&mut self.remotehost, &mut self.remotets] {
+                *address = identities.show(address.as_str().into()).unwrap_or_default();
+            }
+        }
         if !identities.shows_addresses() {
             for address in [&mut self.remotehost, &mut self.remoteport, &mut self.remotets] {
                 address.clear();

@@ -4,6 +4,7 @@
 pub mod c;
 pub mod clock;
 pub mod command;
+mod erased;
 pub mod file;
 pub mod netlink;
 pub mod process;

@@ -1,0 +1,376 @@
+//! WireGuard, by what its interfaces say: the kernel's over netlink, those of user space (wireguard-go, boringtun) over
+//! their sockets. No process is started, and no private or preshared key is kept.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::device::Device;
+use self::metrics::Reading;
+use self::names::{Format, Names, Reader};
+use self::netlink::{ByteOrder, Content, Data, Malformed};
+use self::sessions::Listing;
+use self::settings::Settings;
+use self::totals::Totals;
+use self::uapi::{Answer, Progress};
+use crate::collector::{Collector, Deadline, Error, Report, Turn};
+use crate::source::clock;
+use crate::source::file::{self, Stamp};
+use crate::source::netlink::{Protocol, ask};
+use crate::source::socket::{self, Address};
+use crate::text::Text;
+
+pub mod advice;
+pub mod device;
+pub mod key;
+pub mod metrics;
+pub mod names;
+pub mod netlink;
+pub mod sessions;
+pub mod settings;
+pub mod totals;
+pub mod uapi;
+
+/// The most that is read of one interface: room for a hundred thousand peers.
+const LIMIT: usize = 32 * 1024 * 1024;
+
+/// The largest file with names that is read.
+const NAME_FILE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How often an interface is read whose peers change meanwhile.
+const TRIES: u32 = 8;
+
+/// The most time that it takes to find out whether there is anything.
+const DISCOVERY_TIME: Duration = Duration::from_secs(1);
+
+/// Why an interface of the configuration is not there: the kernel does not speak of WireGuard at all.
+pub const NO_MODULE: &str = "the kernel has no WireGuard";
+
+/// The collector.
+pub struct WireGuard {
+    settings: Settings,
+    memory: Arc<Turn<Memory>>,
+}
+
+/// What is remembered between scrapes.
+#[derive(Debug, Default)]
+struct Memory {
+    totals: Totals,
+    names: Names,
+    /// The files with names, as they were when they were read.
+    name_files: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// Where an interface is asked.
+enum Interface {
+    Kernel(String),
+    User { name: String, socket: PathBuf },
+}
+
+/// What tells an interface from others of its name, before and after it.
+type Id = (Option<u32>, Option<Stamp>);
+
+impl Interface {
+    fn name(&self) -> &str {
+        match self {
+            Self::Kernel(name) | Self::User { name, .. } => name,
+        }
+    }
+
+    /// What it is called where it is said how it answers.
+    fn target(&self) -> String {
+        match self {
+            Self::Kernel(name) => name.clone(),
+            Self::User { socket, .. } => socket.display().to_string(),
+        }
+    }
+}
+
+impl WireGuard {
+    /// A collector for these interfaces.
+    pub fn new(settings: Settings) -> Self {
+        let memory = Memory { totals: Totals::new(settings.most_clients), ..Memory::default() };
+        Self { settings, memory: Arc::new(Turn::new(memory)) }
+    }
+
+    /// A collector for these interfaces that remembers what this one does, unless it may remember more or less.
+    pub fn renewed(&self, settings: Settings) -> Self {
+        if settings.most_clients != self.settings.most_clients {
+            return Self::new(settings);
+        }
+        Self { settings, memory: Arc::clone(&self.memory) }
+    }
+
+    /// What there is to watch below `root`. The kernel's own interfaces are not below any folder.
+    pub fn discover(root: &Path, gateway: String, most_clients: usize) -> Option<Settings> {
+        let settings = Settings::usual(root, gateway, most_clients);
+        let deadline = Deadline::within(DISCOVERY_TIME);
+        let has_socket = || sockets(&settings.socket_folder).is_ok_and(|sockets| !sockets.is_empty());
+        let has_link = || root == Path::new("/") && links(deadline).is_ok_and(|links| !links.is_empty());
+        (has_socket() || has_link()).then_some(settings)
+    }
+
+    /// Reads every interface and notes how each answered. One that went away since it was listed is no error; one that
+    /// can't be read has no device.
+    fn read(
+        &self,
+        deadline: Deadline,
+        report: &mut Report,
+        mut each: impl FnMut(&str, Id, Option<&Device>, &mut Report),
+    ) {
+        let interfaces = self.interfaces(deadline, report);
+        let mut family = None;
+        for interface in &interfaces {
+            let result = match interface {
+                Interface::Kernel(name) => read_kernel(name, &mut family, deadline),
+                Interface::User { socket, .. } => read_socket(socket, deadline).map(Some),
+            };
+            let stamp = match interface {
+                Interface::Kernel(_) => None,
+                Interface::User { socket, .. } => file::stamp(socket),
+            };
+            let device = match result {
+                Ok(None) => continue,
+                Ok(Some(device)) => report.target(interface.target(), Ok(device)),
+                Err(error) => report.target(interface.target(), Err(error)),
+            };
+            let index = device.as_ref().and_then(|device| device.index);
+            each(interface.name(), (index, stamp), device.as_ref(), report);
+        }
+        for name in self.settings.required() {
+            if !interfaces.iter().any(|interface| interface.name() == name) {
+                report.target(name.clone(), Err::<(), _>(missing(name, deadline)));
+                each(name, (None, None), None, report);
+            }
+        }
+    }
+
+    /// The interfaces that are there and are watched. The kernel's one goes before another of the same name.
+    fn interfaces(&self, deadline: Deadline, report: &mut Report) -> Vec<Interface> {
+        let mut found: Vec<Interface> = match links(deadline) {
+            Ok(names) => names.into_iter().map(Interface::Kernel).collect(),
+            Err(error) => {
+                report.target(error.thing().to_owned(), Err::<(), _>(error.clone()));
+                Vec::new()
+            }
+        };
+        match sockets(&self.settings.socket_folder) {
+            Ok(sockets) => {
+                for (name, socket) in sockets {
+                    if !found.iter().any(|interface| interface.name() == name) {
+                        found.push(Interface::User { name, socket });
+                    }
+                }
+            }
+            Err(error) => {
+                report.target(error.thing().to_owned(), Err::<(), _>(error.clone()));
+            }
+        }
+        found.retain(|interface| self.settings.watches(interface.name()));
+        found
+    }
+}
+
+impl Collector for WireGuard {
+    fn name(&self) -> &'static str {
+        "wireguard"
+    }
+
+    fn targets(&self) -> Vec<String> {
+        let interfaces = &self.settings.interfaces;
+        if interfaces.is_empty() { vec!["all interfaces".into()] } else { interfaces.clone() }
+    }
+
+    fn collect(&self, deadline: Deadline, report: &mut Report) {
+        // One scrape at a time: what an earlier look saw must not be counted after a later one.
+        let mut memory = match self.memory.take(deadline, self.name()) {
+            Ok(memory) => memory,
+            Err(error) => {
+                report.target(self.name(), Err::<(), _>(error));
+                return;
+            }
+        };
+        let now = clock::now();
+        memory.read_names(&self.settings.name_files, deadline);
+        let Memory { totals, names, .. } = &mut *memory;
+        totals.begin();
+        self.read(deadline, report, |interface, id, device, report| match device {
+            Some(device) => {
+                let configured = &self.settings.peers;
+                let reading = Reading { interface, id, device, names, configured };
+                metrics::expose(reading, totals, now, &mut report.exposition);
+            }
+            None => totals.keep(interface, now),
+        });
+        totals.end(now);
+    }
+
+    fn sessions(&self, deadline: Deadline, report: &mut Report) {
+        // One at a time here, too: many at once must not hold every peer in memory for each of them.
+        let Ok(mut memory) = self.memory.take(deadline, self.name()) else { return };
+        memory.read_names(&self.settings.name_files, deadline);
+        let names = &memory.names;
+        let Settings { gateway, peers, .. } = &self.settings;
+        let now = clock::now();
+        let name = |key| peers.name(key).or_else(|| names.get(&key).map(|name| &**name));
+        let date = |moment| clock::local(moment).map(|moment| moment.to_string());
+        self.read(deadline, report, |interface, _, device, report| {
+            if let Some(device) = device {
+                sessions::list(device, &Listing { gateway, interface, now }, name, date, &mut report.sessions);
+            }
+        });
+    }
+}
+
+impl Memory {
+    /// Reads the files with names where any of them changed. One that can't be read names nobody.
+    fn read_names(&mut self, patterns: &[PathBuf], deadline: Deadline) {
+        let paths = patterns.iter().flat_map(|pattern| file::glob(pattern));
+        let files: Vec<_> = paths.map(|path| (file::stamp(&path), path)).map(|(stamp, path)| (path, stamp)).collect();
+        if files == self.name_files {
+            return;
+        }
+        (self.names, self.name_files) = (Names::new(), files);
+        for (path, stamp) in &mut self.name_files {
+            match read_names(path, deadline) {
+                // The names of files that come first stay.
+                Ok(names) => names.into_iter().for_each(|(key, name)| {
+                    self.names.entry(key).or_insert(name);
+                }),
+                Err(error) => {
+                    log::debug!("wireguard: {error}");
+                    // So that it is tried again.
+                    *stamp = None;
+                }
+            }
+        }
+    }
+}
+
+fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
+    let is_quick = path.extension().is_some_and(|extension| extension == "conf");
+    let mut reader = Reader::new(if is_quick { Format::Quick } else { Format::Uci });
+    file::read_lines(path, NAME_FILE_LIMIT, deadline, |block| {
+        Text::new(block).lines().for_each(|line| reader.read(line));
+    })?;
+    Ok(reader.end())
+}
+
+/// The sockets in a folder, each with the name of its interface; none where there is no such folder.
+fn sockets(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let files = match file::list(folder) {
+        Err(Error::NotFound { .. }) => return Ok(Vec::new()),
+        files => files?,
+    };
+    let names = files.iter().filter_map(|file| file.strip_suffix(".sock"));
+    Ok(names.map(|name| (name.to_owned(), folder.join(format!("{name}.sock")))).collect())
+}
+
+/// The kernel's interfaces of WireGuard, sorted.
+fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    dump(Protocol::Route, "rtnetlink", &netlink::links_request(ByteOrder::NATIVE), deadline, |data| {
+        names.extend(netlink::link(data)?);
+        Ok(())
+    })?;
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+/// The number under which the kernel speaks of WireGuard; absent where it does not.
+fn family(deadline: Deadline) -> Result<Option<u16>, Error> {
+    let mut number = None;
+    dump(Protocol::Generic, "generic netlink", &netlink::families_request(ByteOrder::NATIVE), deadline, |data| {
+        number = netlink::family(data)?.or(number);
+        Ok(())
+    })?;
+    Ok(number)
+}
+
+/// An interface of the kernel; absent where it went away since it was listed.
+fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Result<Option<Device>, Error> {
+    let number = match *known {
+        Some(number) => number,
+        None => family(deadline)?.ok_or_else(|| Error::Refused { thing: name.into(), why: NO_MODULE.into() })?,
+    };
+    *known = Some(number);
+    let request = netlink::device_request(number, name, ByteOrder::NATIVE);
+    for _ in 0..TRIES {
+        let mut device = Device::default();
+        match dump(Protocol::Generic, name, &request, deadline, |data| netlink::read_device(data, &mut device)) {
+            Ok(false) => return Ok(Some(device)),
+            Ok(true) => {}
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Io { thing: name.into(), why: "changed faster than it can be read".into() })
+}
+
+/// Reads all messages of an answer; says whether what it lists changed meanwhile.
+fn dump(
+    protocol: Protocol,
+    target: &str,
+    request: &[u8],
+    deadline: Deadline,
+    mut each: impl FnMut(Data<'_>) -> Result<(), Malformed>,
+) -> Result<bool, Error> {
+    let mut is_interrupted = false;
+    let malformed = |Malformed { expected, offset }| Error::Malformed { thing: target.into(), expected, offset };
+    ask(protocol, target, request, LIMIT, deadline, |datagram| {
+        for message in netlink::messages(datagram, ByteOrder::NATIVE) {
+            let message = message.map_err(malformed)?;
+            is_interrupted |= message.is_interrupted;
+            match message.content {
+                Content::Data(data) => each(data).map_err(malformed)?,
+                Content::End => return Ok(false),
+                Content::Refused(number) => return Err(refused(target, number)),
+            }
+        }
+        Ok(true)
+    })?;
+    Ok(is_interrupted)
+}
+
+/// What the kernel's error number means. An interface that is gone, or whose name is another kind's now, is not found.
+fn refused(target: &str, number: i32) -> Error {
+    // ENODEV, EOPNOTSUPP; MIPS has another number for the second.
+    const GONE: [i32; 2] = [19, if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 122 } else { 95 }];
+    if GONE.contains(&number) {
+        return Error::NotFound { thing: target.into() };
+    }
+    Error::io(target, &io::Error::from_raw_os_error(number))
+}
+
+/// An interface in user space.
+fn read_socket(path: &Path, deadline: Deadline) -> Result<Device, Error> {
+    let mut channel = socket::open(&Address::Unix(path.to_owned()), deadline)?;
+    channel.send(uapi::REQUEST)?;
+    let thing = || path.display().to_string();
+    let (mut answer, mut offset) = (Answer::default(), 0usize);
+    channel.read_lines(LIMIT, |lines| {
+        for line in Text::new(lines).lines() {
+            let progress = answer.read(line);
+            match progress.map_err(|expected| Error::Malformed { thing: thing(), expected, offset })? {
+                Progress::More => {}
+                Progress::Whole => return Ok(false),
+                Progress::Refused(number) => {
+                    return Err(Error::Refused { thing: thing(), why: format!("error {number}") });
+                }
+            }
+            offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
+        }
+        Ok(true)
+    })?;
+    Ok(answer.device)
+}
+
+/// Why an interface that should be there is not.
+fn missing(name: &str, deadline: Deadline) -> Error {
+    match family(deadline) {
+        Ok(None) => Error::Refused { thing: name.into(), why: NO_MODULE.into() },
+        _ => Error::NotFound { thing: name.into() },
+    }
+}

@@ -1,0 +1,110 @@
+//! WireGuard's settings: the section `wireguard` of the configuration, and what is found without one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::key::Key;
+use crate::source::file;
+
+/// Where sockets of WireGuard in user space are: <https://www.wireguard.com/xplatform/>.
+const SOCKETS: &str = "/var/run/wireguard";
+
+/// The files that name peers: wg-quick's, and OpenWrt's.
+const NAME_FILES: [&str; 2] = ["/etc/wireguard/*.conf", "/etc/config/network"];
+
+/// Where interfaces are looked for while no source is configured.
+pub const LOOKED_FOR: &str = "the kernel's interfaces, /var/run/wireguard/*.sock";
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The interfaces, or patterns of their names; all where there is none.
+    pub interfaces: Vec<String>,
+    /// What is said of peers.
+    pub peers: Configured,
+    /// Files, or patterns of files, with names of peers; one that ends in `.conf` is wg-quick's, others are UCI's.
+    pub name_files: Vec<PathBuf>,
+    /// The folder of the sockets of WireGuard in user space.
+    pub socket_folder: PathBuf,
+    /// The gateway's name in the session list.
+    pub gateway: String,
+    /// The most peers whose totals are kept when they are gone.
+    pub most_clients: usize,
+}
+
+/// What the configuration says of peers, by their public keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured(HashMap<Key, ConfiguredPeer>);
+
+/// What it says of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfiguredPeer {
+    /// Its friendly name.
+    pub name: Option<String>,
+    /// Whether it should be connected whatever its keepalive.
+    pub is_expected: bool,
+}
+
+impl Configured {
+    /// Adds a peer; whether it was not there yet.
+    pub fn add(&mut self, key: Key, peer: ConfiguredPeer) -> bool {
+        self.0.insert(key, peer).is_none()
+    }
+
+    /// The name that the configuration gives a peer.
+    pub fn name(&self, key: Key) -> Option<&str> {
+        self.0.get(&key)?.name.as_deref()
+    }
+
+    /// Whether a peer should be connected whatever its keepalive.
+    pub fn is_expected(&self, key: Key) -> bool {
+        self.0.get(&key).is_some_and(|peer| peer.is_expected)
+    }
+}
+
+impl Settings {
+    /// All interfaces that there are, under the usual paths below `root`.
+    pub fn usual(root: &Path, gateway: String, most_clients: usize) -> Self {
+        let under = |path: &str| root.join(path.trim_start_matches('/'));
+        Self {
+            interfaces: Vec::new(),
+            peers: Configured::default(),
+            name_files: NAME_FILES.iter().map(|path| under(path)).collect(),
+            socket_folder: under(SOCKETS),
+            gateway,
+            most_clients,
+        }
+    }
+
+    /// Whether an interface of that name is watched.
+    pub fn watches(&self, interface: &str) -> bool {
+        let is_match = |pattern: &String| file::matches(pattern.as_bytes(), interface.as_bytes());
+        self.interfaces.is_empty() || self.interfaces.iter().any(is_match)
+    }
+
+    /// The interfaces that are named without a pattern, and so should be there.
+    pub fn required(&self) -> impl Iterator<Item = &String> {
+        self.interfaces.iter().filter(|name| !name.contains(['*', '?', '[']))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_that_are_looked_at_are_said() {
+        assert!(LOOKED_FOR.contains(SOCKETS));
+    }
+
+    #[test]
+    fn an_interface_is_watched_by_its_name_or_by_a_pattern() {
+        let mut settings = Settings::usual(Path::new("/"), "gw".into(), 10);
+        assert_eq!(settings.socket_folder, Path::new(SOCKETS));
+        assert!(settings.watches("wg0") && settings.required().next().is_none());
+        settings.interfaces = vec!["wg0".into(), "office-*".into()];
+        let watched = ["wg0", "wg1", "office-", "office-1", "wg00"].map(|name| settings.watches(name));
+        assert_eq!(watched, [true, false, true, true, false]);
+        assert_eq!(settings.required().collect::<Vec<_>>(), ["wg0"]);
+    }
+}
