@@ -24,6 +24,7 @@ use crate::source::scene::Scene;
 use crate::source::{clock, usage};
 use crate::strongswan::{self, StrongSwan};
 use crate::users::{Users, Verdict};
+use crate::wireguard::{self, WireGuard};
 
 /// The longest that a scrape may take, whatever it is given.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -488,12 +489,13 @@ impl Scrapes {
 /// The catalogue of all families as Markdown: a heading and a table for each source.
 pub fn catalogue() -> String {
     let mut text = String::new();
-    let sources: [(&str, &[&dyn Shape]); 6] = [
+    let sources: [(&str, &[&dyn Shape]); 7] = [
         ("strongswan", strongswan::metrics::TABLES),
         ("ipsec", ipsec::metrics::TABLES),
         ("openvpn", openvpn::metrics::TABLES),
         ("sockets", sockets::metrics::TABLES),
         ("kernel", kernel::metrics::TABLES),
+        ("wireguard", wireguard::metrics::TABLES),
         ("the exporter", own::TABLES),
     ];
     for (source, tables) in sources {
@@ -532,6 +534,10 @@ fn collectors(config: &Config, before: Option<(&Config, &Collectors)>) -> Collec
     if let Some(settings) = &config.sockets {
         let renewed = watched_before(before).map(|before: &Sockets| before.renewed(settings.clone()));
         all.push(Arc::new(renewed.unwrap_or_else(|| Sockets::new(settings.clone()))));
+    }
+    if let Some(settings) = &config.wireguard {
+        let renewed = watched_before(before).map(|before: &WireGuard| before.renewed(settings.clone()));
+        all.push(Arc::new(renewed.unwrap_or_else(|| WireGuard::new(settings.clone()))));
     }
     // Where IPsec is watched, the kernel's half of it is.
     let kernel = (config.strongswan.is_some() || config.ipsec.is_some()).then(|| Kernel::find(PROC.into())).flatten();

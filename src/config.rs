@@ -17,10 +17,11 @@ use crate::sockets::rule::{Rule, Spec};
 use crate::source::file;
 use crate::source::socket::Address;
 use crate::strongswan::sa::Identity;
+use crate::wireguard::{self, WireGuard};
 use crate::{ipsec, openvpn, sockets, strongswan};
 
 mod place;
-mod section;
+pub(crate) mod section;
 mod web;
 mod yaml;
 
@@ -43,10 +44,11 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
 
 /// Where sources are looked for while none is configured.
-pub const LOOKED_FOR: [(&str, &str); 3] = [
+pub const LOOKED_FOR: [(&str, &str); 4] = [
     ("ipsec", "/etc/ipsec.conf and ipsec in PATH"),
     ("openvpn", "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*"),
     ("strongswan", VICI),
+    ("wireguard", wireguard::settings::LOOKED_FOR),
 ];
 
 /// What is meant: the sources that are watched.
@@ -62,6 +64,8 @@ pub struct Config {
     pub openvpn: Option<openvpn::Settings>,
     /// Sockets that should be there.
     pub sockets: Option<sockets::Settings>,
+    /// WireGuard's interfaces.
+    pub wireguard: Option<wireguard::settings::Settings>,
     /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
     pub terms: Terms,
     /// Where the key is that clients' names are hashed with, where they are. Until it is read
@@ -93,6 +97,7 @@ struct File {
     ipsec_config: Option<PathBuf>,
     ipsec_command: Option<Vec<String>>,
     sockets: Vec<Spec>,
+    wireguard: Option<wireguard::settings::Written>,
     metrics: FileMetrics,
     max_series: Option<usize>,
     identities: Option<String>,
@@ -150,6 +155,7 @@ impl Config {
                 most_clients: MOST_CLIENTS,
             }),
             sockets: None,
+            wireguard: WireGuard::discover(root, gateway.clone(), MOST_CLIENTS),
             gateway,
             ..Self::default()
         }
@@ -179,6 +185,10 @@ impl Config {
             self.ipsec = found.ipsec;
             new.push("ipsec");
         }
+        if self.wireguard.is_none() && found.wireguard.is_some() {
+            self.wireguard = found.wireguard;
+            new.push("wireguard");
+        }
         if let Some(found) = found.openvpn {
             let known = self.openvpn.get_or_insert_with(|| openvpn::Settings { servers: Vec::new(), ..found.clone() });
             let before = known.servers.len();
@@ -194,7 +204,8 @@ impl Config {
 
     /// Whether nothing is watched.
     pub fn is_empty(&self) -> bool {
-        self.strongswan.is_none() && self.ipsec.is_none() && self.openvpn.is_none() && self.sockets.is_none()
+        let is_ipsec = self.strongswan.is_some() || self.ipsec.is_some();
+        !is_ipsec && self.openvpn.is_none() && self.sockets.is_none() && self.wireguard.is_none()
     }
 }
 
@@ -216,6 +227,7 @@ impl File {
             ipsec_config: file.text("ipsec_config")?.map(PathBuf::from),
             ipsec_command: file.texts("ipsec_command")?,
             sockets: file.sections("sockets", spec)?,
+            wireguard: file.optional("wireguard", wireguard::settings::Written::read)?,
             metrics: file.section("metrics", FileMetrics::read)?,
             max_series: file.number("max_series")?,
             identities: file.text("identities")?,
@@ -254,6 +266,7 @@ impl File {
                 most_clients,
             }),
             sockets: (!rules.is_empty()).then_some(sockets::Settings { proc: "/proc".into(), rules }),
+            wireguard: self.wireguard.map(|written| written.meaning(gateway.clone(), most_clients)),
             terms: Terms { without: groups(&metrics.without)?, most_series, identities },
             key_file,
             web: self.web.meaning()?,

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::collector::{Error, Notice};
 use crate::source::scene::{Barrier, Scene};
 use crate::text::printable;
+use crate::wireguard;
 
 /// The source's word for where it listens itself: the section of the configuration.
 pub const DOOR: &str = "web";
@@ -165,6 +166,9 @@ pub fn shut_door(address: &str, error: &Error, is_ours: bool) -> Finding {
 
 /// Why a target could not be read, and what to do.
 fn explain(source: &str, target: &str, error: &Error, scene: &Scene) -> (Words, Words) {
+    if let ("wireguard", Some(advice)) = (source, wireguard::advice::explain(target, error)) {
+        return advice;
+    }
     let why = why(error);
     if matches!(error, Error::Denied { .. }) && (source != "ipsec" || error.thing() == target) {
         return denied(source, target, scene);

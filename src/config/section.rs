@@ -3,7 +3,7 @@
 use super::yaml::{Node, Value};
 
 /// A mapping whose keys are asked for by name.
-pub(super) struct Section {
+pub(crate) struct Section {
     /// Where it stands, as `sockets[0]`; empty for the file itself.
     at: String,
     nodes: Vec<(String, Node)>,
@@ -28,7 +28,7 @@ impl Section {
     }
 
     /// How complaints name a key of this section.
-    pub(super) fn path(&self, key: &str) -> String {
+    pub(crate) fn path(&self, key: &str) -> String {
         if self.at.is_empty() { key.to_owned() } else { format!("{}.{key}", self.at) }
     }
 
@@ -59,7 +59,7 @@ impl Section {
     }
 
     /// A text; numbers are texts too.
-    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<String>, String> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Result<Option<String>, String> {
         self.take(key).map(|node| text(node, &self.path(key))).transpose()
     }
 
@@ -73,7 +73,7 @@ impl Section {
     }
 
     /// `true` or `false`.
-    pub(super) fn switch(&mut self, key: &'static str) -> Result<Option<bool>, String> {
+    pub(crate) fn switch(&mut self, key: &'static str) -> Result<Option<bool>, String> {
         let Some(node) = self.take(key) else { return Ok(None) };
         match node.value {
             Value::Plain(word) | Value::Quoted(word) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -109,13 +109,13 @@ impl Section {
     }
 
     /// A list of sections.
-    pub(super) fn sections<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Vec<T>, String> {
+    pub(crate) fn sections<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Vec<T>, String> {
         let list = self.list(key)?.unwrap_or_default();
         list.into_iter().map(|(path, node)| whole(Self::of(node, &path)?, read)).collect()
     }
 
     /// A list of texts.
-    pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, String> {
+    pub(crate) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, String> {
         let texts = |list: Vec<(String, Node)>| list.into_iter().map(|(path, node)| text(node, &path)).collect();
         self.list(key)?.map(texts).transpose()
     }
@@ -129,7 +129,7 @@ impl Section {
     }
 
     /// The complaint that a key must be written.
-    pub(super) fn missing(&self, key: &str) -> String {
+    pub(crate) fn missing(&self, key: &str) -> String {
         format!("{}: missing field `{key}`", self.at)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::key::Key;
+use crate::config::section::Section;
 use crate::source::file;
 
 /// Where sockets of WireGuard in user space are: <https://www.wireguard.com/xplatform/>.
@@ -43,6 +44,56 @@ pub struct ConfiguredPeer {
     pub name: Option<String>,
     /// Whether it should be connected whatever its keepalive.
     pub is_expected: bool,
+}
+
+/// The section `wireguard`, as it is written.
+#[derive(Debug)]
+pub struct Written {
+    interfaces: Vec<String>,
+    peers: Configured,
+    name_files: Option<Vec<String>>,
+    socket_folder: Option<String>,
+}
+
+impl Written {
+    /// Reads the section.
+    pub(crate) fn read(section: &mut Section) -> Result<Self, String> {
+        let interfaces = section.texts("interfaces")?.unwrap_or_default();
+        if let Some(at) = interfaces.iter().position(String::is_empty) {
+            return Err(format!("{}[{at}]: an interface without a name", section.path("interfaces")));
+        }
+        let mut peers = Configured::default();
+        for (at, (key, peer)) in section.sections("peers", peer)?.into_iter().enumerate() {
+            if !peers.add(key, peer) {
+                return Err(format!("{}[{at}].public_key: this peer is named twice", section.path("peers")));
+            }
+        }
+        let name_files = section.texts("name_files")?;
+        Ok(Self { interfaces, peers, name_files, socket_folder: section.text("socket_folder")? })
+    }
+
+    /// What it means.
+    pub fn meaning(self, gateway: String, most_clients: usize) -> Settings {
+        let Self { interfaces, peers, name_files, socket_folder } = self;
+        let usual = Settings::usual(Path::new("/"), gateway, most_clients);
+        Settings {
+            interfaces,
+            peers,
+            name_files: name_files.map_or(usual.name_files, |files| files.into_iter().map(PathBuf::from).collect()),
+            socket_folder: socket_folder.map_or(usual.socket_folder, PathBuf::from),
+            ..usual
+        }
+    }
+}
+
+/// One entry of `peers`.
+fn peer(section: &mut Section) -> Result<(Key, ConfiguredPeer), String> {
+    let text = section.text("public_key")?.ok_or_else(|| section.missing("public_key"))?;
+    // Whatever stands there may be a private key: it is not repeated.
+    let key = Key::parse(text.as_bytes());
+    let key = key.ok_or_else(|| format!("{}: this is no public key as `wg` prints it", section.path("public_key")))?;
+    let name = section.text("name")?.filter(|name| !name.is_empty());
+    Ok((key, ConfiguredPeer { name, is_expected: section.switch("expected")?.unwrap_or(false) }))
 }
 
 impl Configured {

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const HOUSES: [&str; 5] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel"];
+const HOUSES: [&str; 6] = ["strongswan", "ipsec", "openvpn", "sockets", "kernel", "wireguard"];
 
 /// The pure parsers: no file, no socket, no clock, no log.
-const PARSERS: [&str; 14] = [
+const PARSERS: [&str; 19] = [
     "config/yaml.rs",
     "strongswan/vici.rs",
     "strongswan/inside.rs",
@@ -21,6 +21,11 @@ const PARSERS: [&str; 14] = [
     "sockets/rule.rs",
     "sockets/matcher.rs",
     "kernel/xfrm.rs",
+    "wireguard/key.rs",
+    "wireguard/device.rs",
+    "wireguard/netlink.rs",
+    "wireguard/uapi.rs",
+    "wireguard/names.rs",
 ];
 
 struct Source {
@@ -139,6 +144,7 @@ fn families_are_named_in_the_catalogue_only() {
         "ovpn_",
         "connection_",
         "xfrm_",
+        "wireguard_",
         "gateway_exporter_",
         "probe_",
         "process_",
