@@ -41,6 +41,10 @@ pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Er
 /// Reads a regular file of lines and hands it out in blocks of whole lines, at most `limit`
 /// bytes in all; only the last line may lack its end. What was handed out before an error stands.
 pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl FnMut(&[u8])) -> Result<(), Error> {
+    read_blocks(path, limit, deadline, &mut block)
+}
+
+fn read_blocks(path: &Path, limit: usize, deadline: Deadline, block: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
     let thing = path.display().to_string();
     let file = open_regular(path, &thing)?;
     let (mut buffer, mut filled, mut total) = (ErasedBuffer::new(LINE_LIMIT), 0, 0usize);

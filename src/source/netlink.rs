@@ -33,9 +33,9 @@ pub fn sock_diag(
     request: &[u8],
     limit: usize,
     deadline: Deadline,
-    each: impl FnMut(&[u8]) -> Result<bool, Error>,
+    mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    ask(Protocol::SockDiag, "sock_diag", request, limit, deadline, each)
+    ask(Protocol::SockDiag, "sock_diag", request, limit, deadline, &mut each)
 }
 
 /// The same for any protocol; `thing` is what is asked about. The answer is overwritten afterwards, for it may hold keys.
@@ -45,7 +45,7 @@ pub fn ask(
     request: &[u8],
     limit: usize,
     deadline: Deadline,
-    mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
+    each: &mut dyn FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let failed = |errno: Errno| Error::io(thing, &io::Error::from(errno));
     let socket = open(protocol).map_err(failed)?;

@@ -213,7 +213,7 @@ impl Channel {
     pub fn read_lines(
         &mut self,
         limit: usize,
-        mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
+        each: &mut dyn FnMut(&[u8]) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let (mut buffer, mut filled, mut total) = (ErasedBuffer::new(AHEAD), 0usize, 0usize);
         loop {

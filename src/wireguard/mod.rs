@@ -117,7 +117,7 @@ impl WireGuard {
         &self,
         deadline: Deadline,
         report: &mut Report,
-        mut each: impl FnMut(&str, Id, Option<&Device>, &mut Report),
+        each: &mut dyn FnMut(&str, Id, Option<&Device>, &mut Report),
     ) {
         let interfaces = self.interfaces(deadline, report);
         let mut family = None;
@@ -195,7 +195,7 @@ impl Collector for WireGuard {
         memory.read_names(&self.settings.name_files, deadline);
         let Memory { totals, names, .. } = &mut *memory;
         totals.begin();
-        self.read(deadline, report, |interface, id, device, report| match device {
+        self.read(deadline, report, &mut |interface, id, device, report| match device {
             Some(device) => {
                 let configured = &self.settings.peers;
                 let reading = Reading { interface, id, device, names, configured };
@@ -215,7 +215,7 @@ impl Collector for WireGuard {
         let now = clock::now();
         let name = |key| peers.name(key).or_else(|| names.get(&key).map(|name| &**name));
         let date = |moment| clock::local(moment).map(|moment| moment.to_string());
-        self.read(deadline, report, |interface, _, device, report| {
+        self.read(deadline, report, &mut |interface, _, device, report| {
             if let Some(device) = device {
                 sessions::list(device, &Listing { gateway, interface, now }, name, date, &mut report.sessions);
             }
@@ -270,7 +270,7 @@ fn sockets(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
 /// The kernel's interfaces of WireGuard, sorted.
 fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    dump(Protocol::Route, "rtnetlink", &netlink::links_request(ByteOrder::NATIVE), deadline, |data| {
+    dump(Protocol::Route, "rtnetlink", &netlink::links_request(ByteOrder::NATIVE), deadline, &mut |data| {
         names.extend(netlink::link(data)?);
         Ok(())
     })?;
@@ -282,7 +282,7 @@ fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
 /// The number under which the kernel speaks of WireGuard; absent where it does not.
 fn family(deadline: Deadline) -> Result<Option<u16>, Error> {
     let mut number = None;
-    dump(Protocol::Generic, "generic netlink", &netlink::families_request(ByteOrder::NATIVE), deadline, |data| {
+    dump(Protocol::Generic, "generic netlink", &netlink::families_request(ByteOrder::NATIVE), deadline, &mut |data| {
         number = netlink::family(data)?.or(number);
         Ok(())
     })?;
@@ -299,7 +299,7 @@ fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Resul
     let request = netlink::device_request(number, name, ByteOrder::NATIVE);
     for _ in 0..TRIES {
         let mut device = Device::default();
-        match dump(Protocol::Generic, name, &request, deadline, |data| netlink::read_device(data, &mut device)) {
+        match dump(Protocol::Generic, name, &request, deadline, &mut |data| netlink::read_device(data, &mut device)) {
             Ok(false) => return Ok(Some(device)),
             Ok(true) => {}
             Err(Error::NotFound { .. }) => return Ok(None),
@@ -315,11 +315,11 @@ fn dump(
     target: &str,
     request: &[u8],
     deadline: Deadline,
-    mut each: impl FnMut(Data<'_>) -> Result<(), Malformed>,
+    each: &mut dyn FnMut(Data<'_>) -> Result<(), Malformed>,
 ) -> Result<bool, Error> {
     let mut is_interrupted = false;
     let malformed = |Malformed { expected, offset }| Error::Malformed { thing: target.into(), expected, offset };
-    ask(protocol, target, request, LIMIT, deadline, |datagram| {
+    ask(protocol, target, request, LIMIT, deadline, &mut |datagram| {
         for message in netlink::messages(datagram, ByteOrder::NATIVE) {
             let message = message.map_err(malformed)?;
             is_interrupted |= message.is_interrupted;
@@ -350,7 +350,7 @@ fn read_socket(path: &Path, deadline: Deadline) -> Result<Device, Error> {
     channel.send(uapi::REQUEST)?;
     let thing = || path.display().to_string();
     let (mut answer, mut offset) = (Answer::default(), 0usize);
-    channel.read_lines(LIMIT, |lines| {
+    channel.read_lines(LIMIT, &mut |lines| {
         for line in Text::new(lines).lines() {
             let progress = answer.read(line);
             match progress.map_err(|expected| Error::Malformed { thing: thing(), expected, offset })? {

@@ -1,9 +1,9 @@
 //! WireGuard's settings: the section `wireguard` of the configuration, and what is found without one.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::key::Key;
+use super::names::Names;
 use crate::config::section::Section;
 use crate::source::file;
 
@@ -35,15 +35,10 @@ pub struct Settings {
 
 /// What the configuration says of peers, by their public keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Configured(HashMap<Key, ConfiguredPeer>);
-
-/// What it says of one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConfiguredPeer {
-    /// Its friendly name.
-    pub name: Option<String>,
-    /// Whether it should be connected whatever its keepalive.
-    pub is_expected: bool,
+pub struct Configured {
+    names: Names,
+    /// Those that should be connected whatever their keepalive, sorted.
+    expected: Vec<Key>,
 }
 
 /// The section `wireguard`, as it is written.
@@ -63,8 +58,9 @@ impl Written {
             return Err(format!("{}[{at}]: an interface without a name", section.path("interfaces")));
         }
         let mut peers = Configured::default();
-        for (at, (key, peer)) in section.sections("peers", peer)?.into_iter().enumerate() {
-            if !peers.add(key, peer) {
+        for (at, peer) in section.sections("peers", Entry::read)?.into_iter().enumerate() {
+            let is_new_name = peer.name.is_none_or(|name| peers.name_it(peer.key, &name));
+            if !is_new_name || peer.is_expected && !peers.expect(peer.key) {
                 return Err(format!("{}[{at}].public_key: this peer is named twice", section.path("peers")));
             }
         }
@@ -87,29 +83,47 @@ impl Written {
 }
 
 /// One entry of `peers`.
-fn peer(section: &mut Section) -> Result<(Key, ConfiguredPeer), String> {
-    let text = section.text("public_key")?.ok_or_else(|| section.missing("public_key"))?;
-    // Whatever stands there may be a private key: it is not repeated.
-    let key = Key::parse(text.as_bytes());
-    let key = key.ok_or_else(|| format!("{}: this is no public key as `wg` prints it", section.path("public_key")))?;
-    let name = section.text("name")?.filter(|name| !name.is_empty());
-    Ok((key, ConfiguredPeer { name, is_expected: section.switch("expected")?.unwrap_or(false) }))
+struct Entry {
+    key: Key,
+    name: Option<String>,
+    is_expected: bool,
+}
+
+impl Entry {
+    fn read(section: &mut Section) -> Result<Self, String> {
+        let text = section.text("public_key")?.ok_or_else(|| section.missing("public_key"))?;
+        // Whatever stands there may be a private key: it is not repeated.
+        let key = Key::parse(text.as_bytes());
+        let key =
+            key.ok_or_else(|| format!("{}: this is no public key as `wg` prints it", section.path("public_key")))?;
+        let name = section.text("name")?.filter(|name| !name.is_empty());
+        Ok(Self { key, name, is_expected: section.switch("expected")?.unwrap_or(false) })
+    }
 }
 
 impl Configured {
-    /// Adds a peer; whether it was not there yet.
-    pub fn add(&mut self, key: Key, peer: ConfiguredPeer) -> bool {
-        self.0.insert(key, peer).is_none()
+    /// Gives a peer a name; whether it had none before.
+    pub fn name_it(&mut self, key: Key, name: &str) -> bool {
+        self.names.insert(key, name.into()).is_none()
+    }
+
+    /// Says that a peer should be connected whatever its keepalive; whether nothing had said so before.
+    pub fn expect(&mut self, key: Key) -> bool {
+        let place = self.expected.binary_search(&key);
+        if let Err(place) = place {
+            self.expected.insert(place, key);
+        }
+        place.is_err()
     }
 
     /// The name that the configuration gives a peer.
     pub fn name(&self, key: Key) -> Option<&str> {
-        self.0.get(&key)?.name.as_deref()
+        self.names.get(&key).map(|name| &**name)
     }
 
     /// Whether a peer should be connected whatever its keepalive.
     pub fn is_expected(&self, key: Key) -> bool {
-        self.0.get(&key).is_some_and(|peer| peer.is_expected)
+        self.expected.binary_search(&key).is_ok()
     }
 }
 

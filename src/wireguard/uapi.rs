@@ -79,16 +79,19 @@ fn number<T: TryFrom<u64>>(value: Text<'_>) -> Result<T, &'static str> {
 
 /// An address with a port; absent where it is none. The interface behind `%` is no part of it.
 fn endpoint(value: Text<'_>) -> Option<SocketAddr> {
-    let text = std::str::from_utf8(value.bytes()).ok()?;
-    match text.split_once('%').zip(text.rsplit_once("]:")) {
-        Some(((address, _), (_, port))) => format!("{address}]:{port}").parse().ok(),
-        None => text.parse().ok(),
-    }
+    let (host, port) = value.cut_last(b':')?;
+    let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
+    let host = host.cut(b'%').map_or(host, |(host, _)| host);
+    Some(SocketAddr::new(address(host)?, number(port).ok()?))
+}
+
+fn address(value: Text<'_>) -> Option<IpAddr> {
+    std::str::from_utf8(value.bytes()).ok()?.parse().ok()
 }
 
 fn network(value: Text<'_>) -> Option<AllowedIp> {
-    let (address, prefix) = value.cut(b'/')?;
-    let address: IpAddr = std::str::from_utf8(address.bytes()).ok()?.parse().ok()?;
+    let (host, prefix) = value.cut(b'/')?;
+    let address = address(host)?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let prefix = prefix.number().and_then(|prefix| u8::try_from(prefix).ok()).filter(|prefix| *prefix <= longest)?;
     Some(AllowedIp { address, prefix })

@@ -19,3 +19,4 @@ mod originals;
 mod reader;
 mod sockets;
 mod strongswan;
+mod wireguard;
