@@ -126,7 +126,8 @@ struct FileServer {
 impl Config {
     /// What a file means; the complaint names the key and the line.
     pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, String> {
-        File::read(text)?.meaning(surroundings).map_err(|complaint| located(text, complaint))
+        let meant = File::read(text).and_then(|file| file.meaning(surroundings));
+        meant.map_err(|complaint| located(text, complaint))
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.

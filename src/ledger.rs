@@ -135,10 +135,13 @@ impl Ledger {
         name: impl FnOnce() -> Cow<'n, str>,
     ) {
         let place = self.session(source, key);
-        let Some(session) = self.sessions.get_mut(place) else { return };
-        let more = counted.with(session.last, u64::saturating_sub);
-        let last = session.last.with(counted, u64::max);
-        self.count(place, last, more, since, now, name);
+        let last = self.last(place);
+        let more = counted.with(last, u64::saturating_sub);
+        let account = self.account_of(place, name);
+        self.count(place, last.with(counted, u64::max), account, more, now);
+        if let Some(account) = self.accounts.get_mut(account) {
+            account.since = account.since.into_iter().chain(since).min();
+        }
     }
 
     /// The same for a session whose counters may begin anew at 0: what is below the last look is more by all of it. Gives
@@ -152,32 +155,32 @@ impl Ledger {
         name: impl FnOnce() -> Cow<'n, str>,
     ) -> Traffic {
         let place = self.session(source, key);
-        let last = self.sessions.get(place).map(|session| session.last).unwrap_or_default();
+        let last = self.last(place);
         let is_anew = last.with(counted, u64::max) != counted;
         let more = if is_anew { counted } else { counted.with(last, u64::saturating_sub) };
-        self.count(place, counted, more, None, now, name).unwrap_or_default()
+        let account = self.account_of(place, name);
+        self.count(place, counted, account, more, now)
     }
 
-    fn count<'n>(
-        &mut self,
-        place: usize,
-        last: Traffic,
-        more: Traffic,
-        since: Option<i64>,
-        now: i64,
-        name: impl FnOnce() -> Cow<'n, str>,
-    ) -> Option<Traffic> {
-        let session = self.sessions.get_mut(place)?;
-        (session.last, session.seen) = (last, now);
-        let known = session.account;
-        let account = known.unwrap_or_else(|| self.account(&name()));
-        if let (None, Some(session)) = (known, self.sessions.get_mut(place)) {
-            session.account = Some(account);
+    /// What a session counted at the last look; nothing where it is new.
+    fn last(&self, place: usize) -> Traffic {
+        self.sessions.get(place).map(|session| session.last).unwrap_or_default()
+    }
+
+    /// The place of a session's account.
+    fn account_of<'n>(&mut self, place: usize, name: impl FnOnce() -> Cow<'n, str>) -> usize {
+        let known = self.sessions.get(place).and_then(|session| session.account);
+        known.unwrap_or_else(|| self.account(&name()))
+    }
+
+    /// Counts a session that now stands at `last`, and what is more in its account; gives what that comes to.
+    fn count(&mut self, place: usize, last: Traffic, account: usize, more: Traffic, now: i64) -> Traffic {
+        if let Some(session) = self.sessions.get_mut(place) {
+            (session.last, session.seen, session.account) = (last, now, Some(account));
         }
-        let account = self.book(account, more)?;
+        let Some(account) = self.book(account, more) else { return Traffic::default() };
         account.sessions = account.sessions.saturating_add(1);
-        account.since = account.since.into_iter().chain(since).min();
-        Some(account.total)
+        account.total
     }
 
     /// Keeps the sessions of a source that could not be read at this look, at the moment `now`, and their accounts:

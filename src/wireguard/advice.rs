@@ -14,10 +14,8 @@ pub fn explain(target: &str, error: &Error) -> Option<(Words, Words)> {
     let is_socket = target.starts_with('/');
     match error {
         Error::Denied { .. } if !is_socket => Some((
-            "permission denied: only who has CAP_NET_ADMIN may ask the kernel about WireGuard".into(),
-            "systemd: gateway-exporter.service.d/wireguard.conf among the examples gives it; OpenWrt: option wireguard '1'; \
-             or run it as root"
-                .into(),
+            "permission denied: it takes CAP_NET_ADMIN".into(),
+            "run it as root, or give it CAP_NET_ADMIN (systemd: wireguard.conf among the examples)".into(),
         )),
         Error::Refused { why, .. } if why == NO_MODULE => Some((
             "not found, and the kernel has no WireGuard".into(),

@@ -62,30 +62,15 @@ struct Memory {
     name_files: Vec<(PathBuf, Option<Stamp>)>,
 }
 
-/// Where an interface is asked.
-enum Interface {
-    Kernel(String),
-    User { name: String, socket: PathBuf },
+/// An interface, and where it is asked.
+struct Interface {
+    name: String,
+    /// Its socket; absent where the kernel has it.
+    socket: Option<String>,
 }
 
 /// What tells an interface from others of its name, before and after it.
 type Id = (Option<u32>, Option<Stamp>);
-
-impl Interface {
-    fn name(&self) -> &str {
-        match self {
-            Self::Kernel(name) | Self::User { name, .. } => name,
-        }
-    }
-
-    /// What it is called where it is said how it answers.
-    fn target(&self) -> String {
-        match self {
-            Self::Kernel(name) => name.clone(),
-            Self::User { socket, .. } => socket.display().to_string(),
-        }
-    }
-}
 
 impl WireGuard {
     /// A collector for these interfaces.
@@ -122,25 +107,19 @@ impl WireGuard {
         let interfaces = self.interfaces(deadline, report);
         let mut family = None;
         for interface in &interfaces {
-            let result = match interface {
-                Interface::Kernel(name) => read_kernel(name, &mut family, deadline),
-                Interface::User { socket, .. } => read_socket(socket, deadline).map(Some),
+            let Interface { name, socket } = interface;
+            let (result, stamp) = match socket {
+                None => (read_kernel(name, &mut family, deadline), None),
+                Some(path) => (read_socket(path, deadline).map(Some), file::stamp(Path::new(path))),
             };
-            let stamp = match interface {
-                Interface::Kernel(_) => None,
-                Interface::User { socket, .. } => file::stamp(socket),
-            };
-            let device = match result {
-                Ok(None) => continue,
-                Ok(Some(device)) => report.target(interface.target(), Ok(device)),
-                Err(error) => report.target(interface.target(), Err(error)),
-            };
+            let Some(result) = result.transpose() else { continue };
+            let device = report.target(socket.as_ref().unwrap_or(name).clone(), result);
             let index = device.as_ref().and_then(|device| device.index);
-            each(interface.name(), (index, stamp), device.as_ref(), report);
+            each(name, (index, stamp), device.as_ref(), report);
         }
         for name in self.settings.required() {
-            if !interfaces.iter().any(|interface| interface.name() == name) {
-                report.target(name.clone(), Err::<(), _>(missing(name, deadline)));
+            if !interfaces.iter().any(|interface| interface.name == *name) {
+                note(missing(name, deadline), report);
                 each(name, (None, None), None, report);
             }
         }
@@ -148,26 +127,23 @@ impl WireGuard {
 
     /// The interfaces that are there and are watched. The kernel's one goes before another of the same name.
     fn interfaces(&self, deadline: Deadline, report: &mut Report) -> Vec<Interface> {
-        let mut found: Vec<Interface> = match links(deadline) {
-            Ok(names) => names.into_iter().map(Interface::Kernel).collect(),
-            Err(error) => {
-                report.target(error.thing().to_owned(), Err::<(), _>(error.clone()));
-                Vec::new()
-            }
-        };
+        let mut found: Vec<Interface> = Vec::new();
+        match links(deadline) {
+            Ok(names) => found.extend(names.into_iter().map(|name| Interface { name, socket: None })),
+            Err(error) => note(error, report),
+        }
         match sockets(&self.settings.socket_folder) {
-            Ok(sockets) => {
-                for (name, socket) in sockets {
-                    if !found.iter().any(|interface| interface.name() == name) {
-                        found.push(Interface::User { name, socket });
+            Ok(names) => {
+                for name in names {
+                    if !found.iter().any(|interface| interface.name == name) {
+                        let socket = self.settings.socket_folder.join(format!("{name}.sock")).display().to_string();
+                        found.push(Interface { name, socket: Some(socket) });
                     }
                 }
             }
-            Err(error) => {
-                report.target(error.thing().to_owned(), Err::<(), _>(error.clone()));
-            }
+            Err(error) => note(error, report),
         }
-        found.retain(|interface| self.settings.watches(interface.name()));
+        found.retain(|interface| self.settings.watches(&interface.name));
         found
     }
 }
@@ -186,10 +162,7 @@ impl Collector for WireGuard {
         // One scrape at a time: what an earlier look saw must not be counted after a later one.
         let mut memory = match self.memory.take(deadline, self.name()) {
             Ok(memory) => memory,
-            Err(error) => {
-                report.target(self.name(), Err::<(), _>(error));
-                return;
-            }
+            Err(error) => return note(error, report),
         };
         let now = clock::now();
         memory.read_names(&self.settings.name_files, deadline);
@@ -226,8 +199,11 @@ impl Collector for WireGuard {
 impl Memory {
     /// Reads the files with names where any of them changed. One that can't be read names nobody.
     fn read_names(&mut self, patterns: &[PathBuf], deadline: Deadline) {
-        let paths = patterns.iter().flat_map(|pattern| file::glob(pattern));
-        let files: Vec<_> = paths.map(|path| (file::stamp(&path), path)).map(|(stamp, path)| (path, stamp)).collect();
+        let mut files = Vec::new();
+        for path in patterns.iter().flat_map(|pattern| file::glob(pattern)) {
+            let stamp = file::stamp(&path);
+            files.push((path, stamp));
+        }
         if files == self.name_files {
             return;
         }
@@ -257,25 +233,25 @@ fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
     Ok(reader.end())
 }
 
-/// The sockets in a folder, each with the name of its interface; none where there is no such folder.
-fn sockets(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+/// The names of the interfaces whose sockets are in a folder; none where there is no such folder.
+fn sockets(folder: &Path) -> Result<Vec<String>, Error> {
     let files = match file::list(folder) {
         Err(Error::NotFound { .. }) => return Ok(Vec::new()),
         files => files?,
     };
-    let names = files.iter().filter_map(|file| file.strip_suffix(".sock"));
-    Ok(names.map(|name| (name.to_owned(), folder.join(format!("{name}.sock")))).collect())
+    Ok(files.iter().filter_map(|file| file.strip_suffix(".sock")).map(str::to_owned).collect())
 }
 
 /// The kernel's interfaces of WireGuard, sorted.
 fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     dump(Protocol::Route, "rtnetlink", &netlink::links_request(ByteOrder::NATIVE), deadline, &mut |data| {
-        names.extend(netlink::link(data)?);
+        if let Some(name) = netlink::link(data)? {
+            names.push(name);
+        }
         Ok(())
     })?;
     names.sort_unstable();
-    names.dedup();
     Ok(names)
 }
 
@@ -345,26 +321,30 @@ fn refused(target: &str, number: i32) -> Error {
 }
 
 /// An interface in user space.
-fn read_socket(path: &Path, deadline: Deadline) -> Result<Device, Error> {
-    let mut channel = socket::open(&Address::Unix(path.to_owned()), deadline)?;
+fn read_socket(path: &str, deadline: Deadline) -> Result<Device, Error> {
+    let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
-    let thing = || path.display().to_string();
     let (mut answer, mut offset) = (Answer::default(), 0usize);
     channel.read_lines(LIMIT, &mut |lines| {
         for line in Text::new(lines).lines() {
-            let progress = answer.read(line);
-            match progress.map_err(|expected| Error::Malformed { thing: thing(), expected, offset })? {
-                Progress::More => {}
-                Progress::Whole => return Ok(false),
-                Progress::Refused(number) => {
-                    return Err(Error::Refused { thing: thing(), why: format!("error {number}") });
+            match answer.read(line) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Whole) => return Ok(false),
+                Ok(Progress::Refused(number)) => {
+                    return Err(Error::Refused { thing: path.into(), why: format!("error {number}") });
                 }
+                Err(expected) => return Err(Error::Malformed { thing: path.into(), expected, offset }),
             }
             offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
         }
         Ok(true)
     })?;
     Ok(answer.device)
+}
+
+/// Notes what could not be read, by the name in the error.
+fn note(error: Error, report: &mut Report) {
+    report.targets.push((error.thing().to_owned(), Err(error)));
 }
 
 /// Why an interface that should be there is not.

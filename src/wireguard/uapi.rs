@@ -47,8 +47,10 @@ impl Answer {
         match key.bytes() {
             b"errno" => self.error = Some(value.signed().ok_or("a number")?),
             b"public_key" => self.device.add(Peer::new(Key::from_hex(value.bytes()).ok_or("a key of 64 hex digits")?)),
-            b"listen_port" => self.device.listen_port = Some(number(value)?).filter(|port| *port > 0),
-            b"fwmark" => self.device.fwmark = Some(number(value)?).filter(|mark| *mark > 0),
+            b"listen_port" => self.device.listen_port = short(value)?,
+            b"fwmark" => {
+                self.device.fwmark = u32::try_from(number(value, u32::MAX.into())?).ok().filter(|mark| *mark > 0);
+            }
             b"allowed_ip" => self.device.allow(network(value).ok_or("a network")?),
             _ => self.read_peer(key, value)?,
         }
@@ -59,13 +61,14 @@ impl Answer {
         let Some(peer) = self.device.peers.last_mut() else { return Ok(()) };
         match key.bytes() {
             b"endpoint" => peer.endpoint = endpoint(value),
-            b"persistent_keepalive_interval" => {
-                peer.keepalive = Some(number(value)?).filter(|interval| *interval > 0);
-            }
+            b"persistent_keepalive_interval" => peer.keepalive = short(value)?,
             // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
-            b"last_handshake_time_sec" => peer.handshake = Some(number(value)?).filter(|seconds| *seconds > 0),
-            b"rx_bytes" => peer.received = number(value)?,
-            b"tx_bytes" => peer.sent = number(value)?,
+            b"last_handshake_time_sec" => {
+                let seconds = number(value, i64::MAX.unsigned_abs())?;
+                peer.handshake = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+            }
+            b"rx_bytes" => peer.received = number(value, u64::MAX)?,
+            b"tx_bytes" => peer.sent = number(value, u64::MAX)?,
             // Keys, what later versions add, and protocol_version.
             _ => {}
         }
@@ -73,8 +76,13 @@ impl Answer {
     }
 }
 
-fn number<T: TryFrom<u64>>(value: Text<'_>) -> Result<T, &'static str> {
-    value.number().and_then(|number| T::try_from(number).ok()).ok_or("a number")
+fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
+    value.number().filter(|number| *number <= most).ok_or("a number")
+}
+
+/// A number of 16 bits; absent where it is 0.
+fn short(value: Text<'_>) -> Result<Option<u16>, &'static str> {
+    Ok(u16::try_from(number(value, u16::MAX.into())?).ok().filter(|number| *number > 0))
 }
 
 /// An address with a port; absent where it is none. The interface behind `%` is no part of it.
@@ -82,7 +90,7 @@ fn endpoint(value: Text<'_>) -> Option<SocketAddr> {
     let (host, port) = value.cut_last(b':')?;
     let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
     let host = host.cut(b'%').map_or(host, |(host, _)| host);
-    Some(SocketAddr::new(address(host)?, number(port).ok()?))
+    Some(SocketAddr::new(address(host)?, short(port).ok()??))
 }
 
 fn address(value: Text<'_>) -> Option<IpAddr> {

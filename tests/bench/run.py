@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing
 
@@ -237,6 +238,39 @@ def ipsec(folder, count):
     return taken, peak
 
 
+class UserSpace:
+    """A socket that answers as wireguard-go does, as fast as it can."""
+
+    def __init__(self, path, answer):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self.serve, args=(answer,), daemon=True).start()
+
+    def serve(self, answer):
+        while True:
+            client, _ = self.listener.accept()
+            with client:
+                client.recv(64)
+                client.sendall(answer)
+
+
+def wireguard(folder, count):
+    """Bytes in and out, the times (scrape, drain, pipe), and the peak memory."""
+    sockets_in = folder / f"wireguard-{count}"
+    sockets_in.mkdir()
+    answer = inputs.wireguard(count)
+    UserSpace(sockets_in / "wg0.sock", answer)
+    config = f"wireguard: {{interfaces: [wg0], socket_folder: {sockets_in}, name_files: []}}\nmax_series: 0\n"
+    with daemon(folder / "wireguard.yaml", config) as exporter:
+        peak = exporter.peak(lambda: warm(exporter))
+        out = exporter.scrape()[1]
+        assert f'wireguard_peers{{interface="wg0"}} {count}\n' in exporter.text()
+        times = best(exporter.cost, lambda: limit("uapi", sockets_in / "wg0.sock"), lambda: limit("pipe", out))
+    shutil.rmtree(sockets_in)
+    return len(answer), out, times, peak
+
+
 class Held:
     """Real sockets, held open by processes that each hold fewer than one may."""
 
@@ -313,6 +347,9 @@ def bench(folder):
     table.times(f"100000 OpenVPN clients ({mib(size)}): parsing", parse, slowest, 1)
     table.times("100000 OpenVPN clients: scrape", scrape, read + write, 3)
 
+    size, out, (scrape, drain, pipe), _ = wireguard(folder, 10_000)
+    table.times(f"10000 WireGuard peers ({mib(size)} in, {mib(out)} out): scrape", scrape, drain + pipe, 2.5)
+
     with Held(SOCKETS) as held:
         taken, reading, _ = sockets(folder, held, SOCKETS, through_proc=True)
         table.times(f"{SOCKETS} sockets, 20 rules, /proc: scrape", taken, reading, 1.2)
@@ -324,6 +361,7 @@ def bench(folder):
 
     growth(table, "IKE_SAs", SIZES, lambda count: pick(strongswan(folder, count)))
     growth(table, "OpenVPN clients", SIZES, lambda count: pick(openvpn(folder, count)))
+    growth(table, "WireGuard peers", SIZES[:-1], lambda count: pick(wireguard(folder, count)))
     # Of 100,000 `ipsec statusall` prints more than the exporter reads of a command.
     growth(table, "ipsec tunnels", SIZES[:-1], lambda count: ipsec(folder, count))
     with Held(MOST_SOCKETS) as held:

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Deadline, Error, Report};
 use gateway_exporter::config::{Config, Surroundings};
 use gateway_exporter::expo::{Exposition, Terms};
 use gateway_exporter::identities::Identities;
@@ -202,7 +202,7 @@ fn swap_attributes(bytes: &[u8], out: &mut [u8], mut at: usize, end: usize, leve
 fn a_peer_goes_on_in_the_next_message_with_nothing_but_its_key() {
     let case = fixture::case("wireguard", "several-messages");
     let bytes = case.bytes("many.netlink");
-    assert!(messages(&bytes, ByteOrder::Little).count() > 3, "it is one message");
+    assert!(messages(&bytes, ByteOrder::Little).count() >= 3, "it is one message and the end");
     let (device, _) = device(&bytes, ByteOrder::Little).unwrap();
     let long = device.peers.last().unwrap();
     assert_eq!((device.peers.len(), device.allowed_ips(long).len()), (151, 300));
@@ -280,7 +280,9 @@ fn the_kernels_own_lists_name_wireguard_and_its_interfaces() {
         assert!(ended, "{file} has an end");
         (links, families)
     };
-    assert_eq!(read("links").0, ["wg0", "wg1", "many"]);
+    let mut links = read("links").0;
+    links.sort();
+    assert_eq!(links, ["many", "wg0", "wg1"]);
     assert_eq!(read("families").1.len(), 1);
 }
 
@@ -292,16 +294,13 @@ fn broken_answers_give_an_error_or_valid_text() {
         device(bytes, ByteOrder::Little).into_iter().for_each(|(device, _)| judge(device));
         device(bytes, ByteOrder::Big).into_iter().for_each(|(device, _)| judge(device));
     });
-    for (file, read) in [
-        ("links", netlink::link as fn(_) -> _),
-        ("families", |data| netlink::family(data).map(|number| number.map(|number| number.to_string()))),
-    ] {
+    for file in ["links", "families"] {
         let bytes = case.bytes(file);
         // Cut at every byte of the first kilobyte: the rest is alike.
         for end in 0..bytes.len().min(1024) {
             for message in messages(&bytes[..end], ByteOrder::Little).take_while(Result::is_ok).flatten() {
                 if let Content::Data(data) = message.content {
-                    let _ = read(data);
+                    let _ = (netlink::link(data), netlink::family(data));
                 }
             }
         }
@@ -427,7 +426,7 @@ impl Drop for Scratch {
 fn collect(collector: &WireGuard) -> (String, Vec<String>) {
     let mut report = Report::default();
     collector.collect(soon(), &mut report);
-    let error = |(target, result): (String, Result<(), _>)| match result {
+    let error = |(target, result): (String, Result<(), Error>)| match result {
         Ok(()) => format!("{target} ok"),
         Err(error) => error.to_string(),
     };
