@@ -26,12 +26,10 @@ pub fn explain(target: &str, error: &Error) -> Option<(Words, Words)> {
             format!("wg-quick up {target} (OpenWrt: ifup {target})").into(),
         )),
         Error::Deaf { .. } => Some((
-            "the process that made the interface is gone and left its socket behind".into(),
+            "its process is gone and left its socket behind".into(),
             format!("start it again, or rm {target}").into(),
         )),
-        Error::Malformed { .. } if is_socket => {
-            Some(("what answers there does not speak WireGuard's configuration protocol".into(), "".into()))
-        }
+        Error::Malformed { .. } if is_socket => Some(("what answers there is no WireGuard".into(), "".into())),
         _ => None,
     }
 }

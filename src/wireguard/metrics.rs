@@ -147,8 +147,7 @@ impl Table for PeerUp {
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "wireguard_peer_up",
-        "Whether a peer that should be connected had a handshake in time; only of peers with a persistent keepalive on this \
-         side, or that the configuration expects.",
+        "Whether a peer with a persistent keepalive here, or that is expected, had a handshake in time.",
         Twin::Lowest,
         |row| Some(row.is_up.into()),
     )];

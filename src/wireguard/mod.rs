@@ -72,6 +72,9 @@ struct Interface {
 /// What tells an interface from others of its name, before and after it.
 type Id = (Option<u32>, Option<Stamp>);
 
+/// Takes an interface: its name, what tells it from others, what it says unless it can't be read.
+type Visit<'a> = dyn FnMut(&str, Id, Option<&Device>, &mut Report) + 'a;
+
 impl WireGuard {
     /// A collector for these interfaces.
     pub fn new(settings: Settings) -> Self {
@@ -98,12 +101,7 @@ impl WireGuard {
 
     /// Reads every interface and notes how each answered. One that went away since it was listed is no error; one that
     /// can't be read has no device.
-    fn read(
-        &self,
-        deadline: Deadline,
-        report: &mut Report,
-        each: &mut dyn FnMut(&str, Id, Option<&Device>, &mut Report),
-    ) {
+    fn read(&self, deadline: Deadline, report: &mut Report, each: &mut Visit<'_>) {
         let interfaces = self.interfaces(deadline, report);
         let mut family = None;
         for interface in &interfaces {
@@ -208,12 +206,14 @@ impl Memory {
             return;
         }
         (self.names, self.name_files) = (Names::new(), files);
-        for (path, stamp) in &mut self.name_files {
+        // The names of files that come first stay.
+        for (path, stamp) in self.name_files.iter_mut().rev() {
             match read_names(path, deadline) {
-                // The names of files that come first stay.
-                Ok(names) => names.into_iter().for_each(|(key, name)| {
-                    self.names.entry(key).or_insert(name);
-                }),
+                Ok(names) => {
+                    for (key, name) in names {
+                        self.names.insert(key, name);
+                    }
+                }
                 Err(error) => {
                     log::debug!("wireguard: {error}");
                     // So that it is tried again.

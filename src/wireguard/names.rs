@@ -61,7 +61,7 @@ impl Reader {
         if let (Some(key), Some(name)) = (self.key.take(), self.name.take())
             && self.names.len() < MOST
         {
-            self.names.entry(key).or_insert(name);
+            self.names.insert(key, name);
         }
     }
 
