@@ -90,7 +90,10 @@ impl Reader {
         let Some((command, rest)) = line.cut_word() else { return };
         if command == "config" || command == "package" {
             let kind = word(rest).0;
-            self.begin(command == "config" && kind.starts_with(b"wireguard_"));
+            self.begin(
+                command == "config"
+                    && kind.strip_prefix(b"wireguard").is_some_and(|interface| interface.starts_with(b"_")),
+            );
         } else if command == "option" && self.is_peer {
             let (option, rest) = word(rest);
             let (value, _) = word(rest);
