@@ -1,5 +1,6 @@
 """What the bench feeds the exporter: made, not captured, and as large as asked for."""
 
+import base64
 import struct
 
 # Shapes as the captures under fixtures/ have them; a tenth of an SA's bytes are its own.
@@ -125,6 +126,14 @@ def wireguard(count):
         f"persistent_keepalive_interval=25\nallowed_ip=10.{8 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/32\n"
         for number in range(1, count + 1))
     return f"private_key={1:064x}\nlisten_port=51820\n{peers}errno=0\n\n".encode()
+
+
+def wireguard_peers(count):
+    """The same peers as `wg setconf` takes them."""
+    return f"[Interface]\nPrivateKey = {base64.b64encode(bytes(31) + b'@').decode()}\n" + "".join(
+        f"[Peer]\nPublicKey = {base64.b64encode(number.to_bytes(32, 'big')).decode()}\nPersistentKeepalive = 25\n"
+        f"Endpoint = 198.51.{number >> 8 & 255}.{number & 255}:51820\n"
+        f"AllowedIPs = 10.{8 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/32\n" for number in range(1, count + 1))
 
 
 def rules(status_word=None):
