@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A *house* is the folder of one source: [`strongswan`], [`ipsec`], [`openvpn`], [`sockets`],
-//! [`kernel`].
+//! [`kernel`], [`wireguard`].
 //! Its `mod.rs` reads, its `metrics.rs` has the names of the families and says where each value
 //! comes from, and what stands between them are pure parsers. Houses don't know each other.
 //!

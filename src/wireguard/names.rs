@@ -96,10 +96,10 @@ impl Reader {
             );
         } else if command == "option" && self.is_peer {
             let (option, rest) = word(rest);
-            let (value, _) = word(rest);
+            // No copy is made of other values: they may be private keys.
             match option.as_slice() {
-                b"public_key" => self.key = Key::parse(&value),
-                b"description" => self.name = shown(Text::new(&value)),
+                b"public_key" => self.key = Key::parse(&word(rest).0),
+                b"description" => self.name = shown(Text::new(&word(rest).0)),
                 _ => {}
             }
         }

@@ -105,7 +105,9 @@ class WireguardTest(unittest.TestCase):
         absent = wireguard.public_key(key("absent"))
         self.lab.write("names/wg.conf", f"[Interface]\nPrivateKey = {tunnel.keys[0]}\n\n[Peer]\n# friendly_name = right side\n"
                                         f"PublicKey = {public[1]}\n")
-        self.lab.write("names/network", f"config wireguard_wg0\n\toption description 'left \"side\"'\n"
+        self.lab.write("names/network", f"config interface 'wg0'\n\toption private_key '{tunnel.keys[1]}'\n"
+                                        f"config wireguard_wg0\n\toption description 'left \"side\"'\n"
+                                        f"\toption preshared_key '{key('shared')}'\n\toption private_key '{tunnel.keys[0]}'\n"
                                         f"\toption public_key '{public[0]}'\n")
         exporter = Exporter(self.lab, tunnel.config(
             f"  peers:\n    - public_key: {absent}\n      name: absent\n      expected: true\n"))

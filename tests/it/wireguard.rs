@@ -469,6 +469,16 @@ fn a_socket_is_asked_and_each_trouble_costs_only_itself() {
 }
 
 #[test]
+fn a_socket_that_hangs_costs_only_itself() {
+    let scratch = Scratch::new("hangs");
+    let _silent = UnixListener::bind(scratch.0.join("a.sock")).unwrap();
+    scratch.serve("b", small(7));
+    let (text, targets) = collect(&scratch.collector("  interfaces: [a, b]\n"));
+    assert!(targets.len() == 2 && targets[0].ends_with("a.sock: no answer in time"), "{targets:?}");
+    assert!(targets[1].ends_with("b.sock ok") && text.contains("wireguard_peers{interface=\"b\"} 1\n"), "{targets:?}");
+}
+
+#[test]
 fn a_total_goes_on_where_an_interface_is_made_anew_and_over_a_reload() {
     let scratch = Scratch::new("anew");
     scratch.serve("wg0", small(100));
