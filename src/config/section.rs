@@ -109,9 +109,18 @@ impl Section {
     }
 
     /// A list of sections.
-    pub(crate) fn sections<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Vec<T>, String> {
+    pub(super) fn sections<T>(&mut self, key: &'static str, read: Read<T>) -> Result<Vec<T>, String> {
         let list = self.list(key)?.unwrap_or_default();
         list.into_iter().map(|(path, node)| whole(Self::of(node, &path)?, read)).collect()
+    }
+
+    /// The same, to be read by the caller, who ends each ([`Section::end`]).
+    pub(crate) fn entries(&mut self, key: &'static str) -> Result<Vec<Self>, String> {
+        let mut entries = Vec::new();
+        for (path, node) in self.list(key)?.unwrap_or_default() {
+            entries.push(Self::of(node, &path)?);
+        }
+        Ok(entries)
     }
 
     /// A list of texts.
@@ -134,7 +143,7 @@ impl Section {
     }
 
     /// Nothing else may be written.
-    pub(super) fn end(self) -> Result<(), String> {
+    pub(crate) fn end(self) -> Result<(), String> {
         let Some((key, node)) = self.nodes.first() else { return Ok(()) };
         let colon = if self.at.is_empty() { "" } else { ": " };
         let known = self.known.join(", ");

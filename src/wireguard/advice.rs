@@ -29,7 +29,6 @@ pub fn explain(target: &str, error: &Error) -> Option<(Words, Words)> {
             "its process is gone and left its socket behind".into(),
             format!("start it again, or rm {target}").into(),
         )),
-        Error::Malformed { .. } if is_socket => Some(("what answers there is no WireGuard".into(), "".into())),
         _ => None,
     }
 }

@@ -38,6 +38,9 @@ const LIMIT: usize = 32 * 1024 * 1024;
 /// The largest file with names that is read.
 const NAME_FILE_LIMIT: usize = 16 * 1024 * 1024;
 
+/// What follows the name of an interface in the name of its socket.
+const SOCKET: &str = ".sock";
+
 /// How often an interface is read whose peers change meanwhile.
 const TRIES: u32 = 8;
 
@@ -70,7 +73,7 @@ struct Interface {
 }
 
 /// What tells an interface from others of its name, before and after it.
-type Id = (Option<u32>, Option<Stamp>);
+type Id = (u32, Option<Stamp>);
 
 /// Takes an interface: its name, what tells it from others, what it says unless it can't be read.
 type Visit<'a> = dyn FnMut(&str, Id, Option<&Device>, &mut Report) + 'a;
@@ -94,7 +97,7 @@ impl WireGuard {
     pub fn discover(root: &Path, gateway: String, most_clients: usize) -> Option<Settings> {
         let settings = Settings::usual(root, gateway, most_clients);
         let deadline = Deadline::within(DISCOVERY_TIME);
-        let has_socket = || sockets(&settings.socket_folder).is_ok_and(|sockets| !sockets.is_empty());
+        let has_socket = || file::names(&settings.socket_folder).iter().any(|file| file.ends_with(SOCKET));
         let has_link = || root == Path::new("/") && links(deadline).is_ok_and(|links| !links.is_empty());
         (has_socket() || has_link()).then_some(settings)
     }
@@ -112,13 +115,13 @@ impl WireGuard {
             };
             let Some(result) = result.transpose() else { continue };
             let device = report.target(socket.as_ref().unwrap_or(name).clone(), result);
-            let index = device.as_ref().and_then(|device| device.index);
+            let index = device.as_ref().and_then(|device| device.index).unwrap_or_default();
             each(name, (index, stamp), device.as_ref(), report);
         }
         for name in self.settings.required() {
             if !interfaces.iter().any(|interface| interface.name == *name) {
                 note(missing(name, deadline), report);
-                each(name, (None, None), None, report);
+                each(name, (0, None), None, report);
             }
         }
     }
@@ -130,12 +133,12 @@ impl WireGuard {
             Ok(names) => found.extend(names.into_iter().map(|name| Interface { name, socket: None })),
             Err(error) => note(error, report),
         }
-        match sockets(&self.settings.socket_folder) {
-            Ok(names) => {
-                for name in names {
+        match files(&self.settings.socket_folder) {
+            Ok(files) => {
+                for name in files.iter().filter_map(|file| file.strip_suffix(SOCKET)) {
                     if !found.iter().any(|interface| interface.name == name) {
-                        let socket = self.settings.socket_folder.join(format!("{name}.sock")).display().to_string();
-                        found.push(Interface { name, socket: Some(socket) });
+                        let socket = self.settings.socket_folder.join(format!("{name}{SOCKET}")).display().to_string();
+                        found.push(Interface { name: name.into(), socket: Some(socket) });
                     }
                 }
             }
@@ -196,9 +199,9 @@ impl Collector for WireGuard {
 
 impl Memory {
     /// Reads the files with names where any of them changed. One that can't be read names nobody.
-    fn read_names(&mut self, patterns: &[PathBuf], deadline: Deadline) {
+    fn read_names(&mut self, patterns: &[String], deadline: Deadline) {
         let mut files = Vec::new();
-        for path in patterns.iter().flat_map(|pattern| file::glob(pattern)) {
+        for path in patterns.iter().flat_map(|pattern| file::glob(Path::new(pattern))) {
             let stamp = file::stamp(&path);
             files.push((path, stamp));
         }
@@ -233,13 +236,12 @@ fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
     Ok(reader.end())
 }
 
-/// The names of the interfaces whose sockets are in a folder; none where there is no such folder.
-fn sockets(folder: &Path) -> Result<Vec<String>, Error> {
-    let files = match file::list(folder) {
-        Err(Error::NotFound { .. }) => return Ok(Vec::new()),
-        files => files?,
-    };
-    Ok(files.iter().filter_map(|file| file.strip_suffix(".sock")).map(str::to_owned).collect())
+/// The files in the folder of sockets; none where there is no such folder.
+fn files(folder: &Path) -> Result<Vec<String>, Error> {
+    match file::list(folder) {
+        Err(Error::NotFound { .. }) => Ok(Vec::new()),
+        files => files,
+    }
 }
 
 /// The kernel's interfaces of WireGuard, sorted.
@@ -322,7 +324,7 @@ fn refused(target: &str, number: i32) -> Error {
 
 /// An interface in user space. One that hangs takes half of the time that is left, so that others are read, too.
 fn read_socket(path: &str, deadline: Deadline) -> Result<Device, Error> {
-    let deadline = Deadline::within(deadline.left(path)?.checked_div(2).unwrap_or_default());
+    let deadline = Deadline::within(deadline.left(path)? / 2);
     let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
     let (mut answer, mut offset) = (Answer::default(), 0usize);

@@ -24,7 +24,7 @@ pub struct Settings {
     /// What is said of peers.
     pub peers: Configured,
     /// Files, or patterns of files, with names of peers; one that ends in `.conf` is wg-quick's, others are UCI's.
-    pub name_files: Vec<PathBuf>,
+    pub name_files: Vec<String>,
     /// The folder of the sockets of WireGuard in user space.
     pub socket_folder: PathBuf,
     /// The gateway's name in the session list.
@@ -58,11 +58,8 @@ impl Written {
             return Err(format!("{}[{at}]: an interface without a name", section.path("interfaces")));
         }
         let mut peers = Configured::default();
-        for (at, peer) in section.sections("peers", Entry::read)?.into_iter().enumerate() {
-            let is_new_name = peer.name.is_none_or(|name| peers.name_it(peer.key, &name));
-            if !is_new_name || peer.is_expected && !peers.expect(peer.key) {
-                return Err(format!("{}[{at}].public_key: this peer is named twice", section.path("peers")));
-            }
+        for entry in section.entries("peers")? {
+            peers.read(entry)?;
         }
         let name_files = section.texts("name_files")?;
         Ok(Self { interfaces, peers, name_files, socket_folder: section.text("socket_folder")? })
@@ -75,33 +72,30 @@ impl Written {
         Settings {
             interfaces,
             peers,
-            name_files: name_files.map_or(usual.name_files, |files| files.into_iter().map(PathBuf::from).collect()),
+            name_files: name_files.unwrap_or(usual.name_files),
             socket_folder: socket_folder.map_or(usual.socket_folder, PathBuf::from),
             ..usual
         }
     }
 }
 
-/// One entry of `peers`.
-struct Entry {
-    key: Key,
-    name: Option<String>,
-    is_expected: bool,
-}
-
-impl Entry {
-    fn read(section: &mut Section) -> Result<Self, String> {
-        let text = section.text("public_key")?.ok_or_else(|| section.missing("public_key"))?;
-        // Whatever stands there may be a private key: it is not repeated.
-        let key = Key::parse(text.as_bytes());
-        let key =
-            key.ok_or_else(|| format!("{}: this is no public key as `wg` prints it", section.path("public_key")))?;
-        let name = section.text("name")?.filter(|name| !name.is_empty());
-        Ok(Self { key, name, is_expected: section.switch("expected")?.unwrap_or(false) })
-    }
-}
-
 impl Configured {
+    /// Reads one entry of `peers`.
+    fn read(&mut self, mut entry: Section) -> Result<(), String> {
+        let text = entry.text("public_key")?.ok_or_else(|| entry.missing("public_key"))?;
+        // Whatever stands there may be a private key: it is not repeated.
+        let complaint = |what: &str| format!("{}: {what}", entry.path("public_key"));
+        let key = Key::parse(text.as_bytes()).ok_or_else(|| complaint("this is no public key as `wg` prints it"))?;
+        let twice = complaint("this peer is named twice");
+        let name = entry.text("name")?.filter(|name| !name.is_empty());
+        let is_expected = entry.switch("expected")?.unwrap_or(false);
+        let is_new = name.is_none_or(|name| self.name_it(key, &name));
+        if !is_new || is_expected && !self.expect(key) {
+            return Err(twice);
+        }
+        entry.end()
+    }
+
     /// Gives a peer a name; whether it had none before.
     pub fn name_it(&mut self, key: Key, name: &str) -> bool {
         self.names.insert(key, name.into()).is_none()
@@ -134,7 +128,7 @@ impl Settings {
         Self {
             interfaces: Vec::new(),
             peers: Configured::default(),
-            name_files: NAME_FILES.iter().map(|path| under(path)).collect(),
+            name_files: NAME_FILES.map(|path| under(path).display().to_string()).into(),
             socket_folder: under(SOCKETS),
             gateway,
             most_clients,
