@@ -30,7 +30,7 @@ e2e: ## the binary between real daemons (as root); E2E=test_openvpn runs one fil
 	python3 tests/e2e/run.py $(E2E)
 
 capture: ## make the fixtures' captures anew from real daemons (as root)
-	for source in strongswan ipsec openvpn sockets; do python3 tests/e2e/capture_$$source.py; done
+	for source in strongswan ipsec openvpn sockets wireguard; do python3 tests/e2e/capture_$$source.py; done
 
 man: setup-build ## the man page, in dist
 	mkdir -p dist
@@ -42,4 +42,4 @@ setup-build:
 setup-test:
 	@tests/setup.sh build test
 
--include contrib/release.mk tests/bench/bench.mk tests/fuzz/fuzz.mk tests/e2e/soak.mk tests/fleet/fleet.mk
+-include contrib/release.mk tests/bench/bench.mk tests/fuzz/fuzz.mk tests/e2e/soak.mk tests/fleet/fleet.mk tests/kernel/kernel.mk

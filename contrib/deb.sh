@@ -33,6 +33,7 @@ for target in "$@"; do
     put 640 contrib/gateway-exporter.yaml "$stage/etc/gateway-exporter.yaml"
     put 644 contrib/debian/default "$stage/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$stage/lib/systemd/system/gateway-exporter.service"
+    put 644 contrib/systemd/wireguard.conf "$stage/usr/share/doc/gateway-exporter/examples/wireguard.conf"
     put 644 LICENSE "$stage/usr/share/doc/gateway-exporter/copyright"
     for file in README.md docs/*; do
         [ ! -e "$file" ] || put 644 "$file" "$stage/usr/share/doc/gateway-exporter/$file"
@@ -51,8 +52,8 @@ for target in "$@"; do
 	Depends: adduser
 	Installed-Size: $(du -sk --exclude=DEBIAN "$stage" | cut -f 1)
 	Description: Prometheus exporter for VPN gateways
-	 Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN and
-	 the sockets that should be there.
+	 Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN,
+	 WireGuard and the sockets that should be there.
 	CONTROL
     find "$stage" -type d -exec chmod 755 {} +
     (cd "$stage" && find usr lib etc -type f -print0 | sort -z | xargs -0 md5sum) >"$stage/DEBIAN/md5sums"

@@ -49,8 +49,8 @@ for architecture in "$@"; do
 	Installed-Size: $(du -sb "$data" | cut -f 1)
 	License: MIT
 	Require-User: gateway-exporter:gateway-exporter
-	Description:  Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN and
-	 the sockets that should be there.
+	Description:  Tells Prometheus how a VPN gateway is doing: strongSwan, ipsec, OpenVPN,
+	 WireGuard and the sockets that should be there.
 	CONTROL
     echo /etc/config/gateway-exporter >"$control/conffiles"
     script postinst >"$control/postinst"

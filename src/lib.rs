@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A *source* is the folder of one source: [`strongswan`], [`ipsec`], [`openvpn`], [`sockets`],
-//! [`kernel`].
+//! [`kernel`], [`wireguard`].
 //! Its `mod.rs` reads, its `metrics.rs` has the names of the families and says where each value
 //! comes from, and what stands between them are pure parsers. Sources don't know each other.
 //!
@@ -46,3 +46,4 @@ pub mod strongswan;
 pub mod sys;
 pub mod text;
 pub mod totals;
+pub mod wireguard;

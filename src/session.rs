@@ -55,6 +55,9 @@ pub struct Session {
     pub packetsin: String,
     /// Packets sent to the peer.
     pub packetsout: String,
+    /// Whether its addresses tell who the peer is, so that they are shown as its identity is.
+    #[serde(skip)]
+    pub hides_addresses: bool,
 }
 
 impl Session {
@@ -62,6 +65,11 @@ impl Session {
     #[must_use]
     pub fn shown(mut self, identities: Identities) -> Self {
         self.remoteid = identities.show(self.remoteid.as_str().into()).unwrap_or_default();
+        if self.hides_addresses {
+            for address in [&mut self.remotehost, &mut self.remotets] {
+                *address = identities.show(address.as_str().into()).unwrap_or_default();
+            }
+        }
         if !identities.shows_addresses() {
             for address in [&mut self.remotehost, &mut self.remoteport, &mut self.remotets] {
                 address.clear();
@@ -111,6 +119,7 @@ impl Session {
             bytesout: next().unwrap_or_default(),
             packetsin: next().unwrap_or_default(),
             packetsout: next().unwrap_or_default(),
+            hides_addresses: false,
         }
     }
 }

@@ -15,12 +15,13 @@ use crate::settings::{Common, ConfigError, Input};
 use crate::sys::environment::{Environment, Traces};
 
 /// The list: one line for each source, in the order in which they are exposed.
-pub static ALL: [&dyn AnySource; 5] = [
+pub static ALL: [&dyn AnySource; 6] = [
     source::<crate::strongswan::StrongSwan>(),
     source::<crate::ipsec::Ipsec>(),
     source::<crate::openvpn::OpenVpn>(),
     source::<crate::sockets::Sockets>(),
     source::<crate::kernel::Kernel>(),
+    source::<crate::wireguard::WireGuard>(),
 ];
 
 /// What a source brings: its collector, which implements this, and what is known of it before there is one.

@@ -133,6 +133,27 @@ impl Totals {
         self.update(origin, key, counted, now, name);
     }
 
+    /// Records the counters of a session that may begin again at 0: where one of them is lower than in the previous pass,
+    /// all of them did, and all that they count is added. Gives the total of its entry.
+    pub fn record_restartable<'n>(
+        &mut self,
+        origin: OriginId,
+        key: u64,
+        counted: Traffic,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) -> Traffic {
+        let index = self.session(origin, key);
+        if let Some(session) = self.sessions.get_mut(index)
+            && session.last.with(counted, u64::max) != counted
+        {
+            session.last = Traffic::default();
+        }
+        let Some(entry) = self.update_at(index, origin, counted, now, name) else { return Traffic::default() };
+        entry.sessions = entry.sessions.saturating_add(1);
+        entry.total
+    }
+
     /// Keeps the sessions of an origin that could not be read in this pass, and their entries, at the time `now`: it is not
     /// known whether they have ended, and forgotten sessions would be counted again from 0.
     pub fn keep(&mut self, origin: OriginId, now: i64) {
@@ -206,6 +227,17 @@ impl Totals {
         name: impl FnOnce() -> Cow<'n, str>,
     ) -> Option<&mut Entry> {
         let index = self.session(origin, key);
+        self.update_at(index, origin, counted, now, name)
+    }
+
+    fn update_at<'n>(
+        &mut self,
+        index: usize,
+        origin: OriginId,
+        counted: Traffic,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) -> Option<&mut Entry> {
         let session = self.sessions.get_mut(index)?;
         let more = counted.with(session.last, u64::saturating_sub);
         // A CHILD_SA moves to the IKE_SA that replaces its own.

@@ -347,7 +347,7 @@ mod tests {
             (
                 "a: b",
                 "unknown field `a` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
-                ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, max_series, identities, identities_key_file, \
+                ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, wireguard, max_series, identities, identities_key_file, \
                 web)",
             ),
             ("[a]", "expected keys with values"),
@@ -539,7 +539,7 @@ mod tests {
             (
                 "server_name: a\n? ",
                 "unknown field `` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
-                 ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, max_series, identities, identities_key_file, \
+                 ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, wireguard, max_series, identities, identities_key_file, \
                  web) at line 2",
             ),
             ("openvpn:\n  - name: a\n\n  - name: b\n", "openvpn[0]: missing field `status` at line 2"),

@@ -22,6 +22,7 @@ pub struct Input<'a> {
 }
 
 /// What several sources go by.
+#[derive(Clone, Debug, Default)]
 pub struct Common {
     /// The gateway's name in the session list.
     pub gateway: String,

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 
+use super::erased::ErasedBuffer;
 use crate::collector::{Deadline, Error};
 
 /// The most matches a glob gives, and the most entries of one folder it looks at.
@@ -42,10 +43,14 @@ pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Er
 /// Reads a regular file of lines and hands it out in blocks of whole lines, at most `limit`
 /// bytes in all; only the last line may lack its end. What was handed out before an error stands.
 pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl FnMut(&[u8])) -> Result<(), Error> {
+    read_blocks(path, limit, deadline, &mut block)
+}
+
+fn read_blocks(path: &Path, limit: usize, deadline: Deadline, block: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
     let subject = path.display().to_string();
     deadline.left(&subject)?;
     let file = open_regular(path, &subject)?;
-    let (mut buffer, mut filled, mut total) = (vec![0; LINE_LIMIT], 0, 0usize);
+    let (mut buffer, mut filled, mut total) = (ErasedBuffer::new(LINE_LIMIT), 0, 0usize);
     loop {
         deadline.left(&subject)?;
         let read = read_some(&file, buffer.get_mut(filled..).unwrap_or_default(), &subject)?;
@@ -184,7 +189,7 @@ fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, subj
 }
 
 /// What tells one version of a file from the next; absent where there is no such file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     device: u64,
     inode: u64,
@@ -239,11 +244,16 @@ pub fn is_socket(path: &Path) -> bool {
 
 /// The names in a folder, sorted; none where it can't be read.
 pub fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    list(folder).unwrap_or_default()
+}
+
+/// The names in a folder, sorted.
+pub fn list(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(folder).map_err(|error| Error::io(&folder.display().to_string(), &error))?;
     let mut names: Vec<String> =
         entries.flatten().take(GLOB_LIMIT).filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
-    names
+    Ok(names)
 }
 
 /// The first place in `PATH` where a command stands.
@@ -298,7 +308,7 @@ fn matching(folder: &Path, wild: &str) -> Vec<PathBuf> {
 }
 
 /// Whether a whole name matches a shell pattern. Takes at most pattern × name steps.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut pattern, mut name) = (pattern, name);
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {

@@ -5,6 +5,7 @@ pub mod blocking;
 pub mod clock;
 pub mod command;
 pub mod environment;
+mod erased;
 pub mod file;
 pub mod libc;
 pub mod netlink;

@@ -8,11 +8,23 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket, sockopt,
 };
 
+use super::erased::ErasedBuffer;
 use super::socket::time_value;
 use crate::collector::{Deadline, Error};
 
 /// The most that the kernel puts in one datagram of an answer, if there is room for it.
 const DATAGRAM: usize = 32 * 1024;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// sock_diag(7): sockets.
+    SockDiag,
+    /// rtnetlink(7): interfaces.
+    Route,
+    /// Generic netlink: what modules have of their own.
+    Generic,
+}
 
 /// Asks sock_diag, and hands out its answer until `each` has seen its end and says so by giving false.
 ///
@@ -23,11 +35,22 @@ pub fn sock_diag(
     deadline: Deadline,
     mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let subject = "sock_diag";
+    ask(Protocol::SockDiag, "sock_diag", request, limit, deadline, &mut each)
+}
+
+/// The same for any protocol; `subject` is what is asked about. The answer is overwritten afterwards, for it may hold keys.
+pub fn ask(
+    protocol: Protocol,
+    subject: &str,
+    request: &[u8],
+    limit: usize,
+    deadline: Deadline,
+    each: &mut dyn FnMut(&[u8]) -> Result<bool, Error>,
+) -> Result<(), Error> {
     let failed = |errno: Errno| Error::io(subject, &io::Error::from(errno));
-    let socket = open().map_err(failed)?;
+    let socket = open(protocol).map_err(failed)?;
     send(socket.as_raw_fd(), request, MsgFlags::empty()).map_err(failed)?;
-    let (mut buffer, mut total) = (vec![0; DATAGRAM], 0usize);
+    let (mut buffer, mut total) = (ErasedBuffer::new(DATAGRAM), 0usize);
     loop {
         let left = deadline.left(subject)?;
         setsockopt(&socket.as_fd(), sockopt::ReceiveTimeout, &time_value(left)).map_err(failed)?;
@@ -48,8 +71,13 @@ pub fn sock_diag(
     }
 }
 
-fn open() -> nix::Result<OwnedFd> {
-    socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
+fn open(protocol: Protocol) -> nix::Result<OwnedFd> {
+    let protocol = match protocol {
+        Protocol::SockDiag => SockProtocol::NetlinkSockDiag,
+        Protocol::Route => SockProtocol::NetlinkRoute,
+        Protocol::Generic => SockProtocol::NetlinkGeneric,
+    };
+    socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::erased::ErasedBuffer;
 use crate::collector::{Deadline, Error};
 
 /// The most addresses of one host name that are kept.
@@ -151,6 +152,26 @@ pub(super) fn time_value(time: Duration) -> TimeVal {
     TimeVal::microseconds(i64::try_from(time.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST))
 }
 
+impl Stream {
+    /// Reads what one call gives, at least one byte.
+    fn read_some(&mut self, room: &mut [u8], deadline: Deadline, subject: &str) -> Result<usize, Error> {
+        loop {
+            let left = Some(deadline.left(subject)?);
+            let result = match self {
+                Self::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
+                Self::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
+            };
+            let error = match result {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            return Err(Error::io(subject, &error));
+        }
+    }
+}
+
 impl Closer {
     /// Whoever reads it sees its end.
     pub fn close(&self) {
@@ -182,22 +203,34 @@ impl Channel {
             self.buffer.resize(count.max(AHEAD), 0);
         }
         let room = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
+        let count = self.stream.read_some(room, self.deadline, &self.subject)?;
+        self.unread.end = self.unread.end.saturating_add(count);
+        Ok(())
+    }
+
+    /// Hands out what comes, in blocks of whole lines, until `each` has seen the end and says so by giving false; at most
+    /// `limit` bytes. What was handed out before an error stands. It is overwritten afterwards, for it may hold keys.
+    pub fn read_lines(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(&[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let (mut buffer, mut filled, mut total) = (ErasedBuffer::new(AHEAD), 0usize, 0usize);
         loop {
-            let left = Some(self.deadline.left(&self.subject)?);
-            let result = match &mut self.stream {
-                Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
-                Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
-            };
-            let error = match result {
-                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-                Ok(count) => {
-                    self.unread.end = self.unread.end.saturating_add(count);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            return Err(Error::io(&self.subject, &error));
+            let room = buffer.get_mut(filled..).unwrap_or_default();
+            let limit = if room.is_empty() { AHEAD } else { limit };
+            if room.is_empty() || total > limit {
+                return Err(Error::TooLong { subject: self.subject.clone(), limit });
+            }
+            let count = self.stream.read_some(room, self.deadline, &self.subject)?;
+            (filled, total) = (filled.saturating_add(count), total.saturating_add(count));
+            let bytes = buffer.get(..filled).unwrap_or_default();
+            let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end.saturating_add(1));
+            if whole > 0 && !each(bytes.get(..whole).unwrap_or_default())? {
+                return Ok(());
+            }
+            buffer.copy_within(whole..filled, 0);
+            filled = filled.saturating_sub(whole);
         }
     }
 

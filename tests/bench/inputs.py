@@ -1,5 +1,6 @@
 """What the bench feeds the exporter: made, not captured, and as large as asked for."""
 
+import base64
 import struct
 import time
 
@@ -115,6 +116,25 @@ def tunnels(count, folder):
     (folder / "statusall").write_text(
         "Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):\n"
         f"Connections:\nSecurity Associations ({count} up, 0 connecting):\n{ups}")
+
+
+def wireguard(count):
+    """What a WireGuard in user space with `count` peers answers: some 0.4 KB each."""
+    peers = "".join(
+        f"public_key={number:064x}\npreshared_key={0:064x}\nprotocol_version=1\n"
+        f"endpoint=198.51.{number >> 8 & 255}.{number & 255}:51820\nlast_handshake_time_sec=1795180765\n"
+        f"last_handshake_time_nsec=103017888\ntx_bytes={number * 4099}\nrx_bytes={number * 1021}\n"
+        f"persistent_keepalive_interval=25\nallowed_ip=10.{8 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/32\n"
+        for number in range(1, count + 1))
+    return f"private_key={1:064x}\nlisten_port=51820\n{peers}errno=0\n\n".encode()
+
+
+def wireguard_peers(count):
+    """The same peers as `wg setconf` takes them."""
+    return f"[Interface]\nPrivateKey = {base64.b64encode(bytes(31) + b'@').decode()}\n" + "".join(
+        f"[Peer]\nPublicKey = {base64.b64encode(number.to_bytes(32, 'big')).decode()}\nPersistentKeepalive = 25\n"
+        f"Endpoint = 198.51.{number >> 8 & 255}.{number & 255}:51820\n"
+        f"AllowedIPs = 10.{8 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/32\n" for number in range(1, count + 1))
 
 
 def rules(status_word=None):

@@ -1,6 +1,6 @@
 //! The limits that a scrape is held against: the same work without the exporter, one piece at a time.
 //!
-//! `bench drain SOCKET` asks a charon for its SAs and throws the answer away; `pipe BYTES` sends bytes through a pipe;
+//! `bench drain SOCKET` asks a charon for its SAs and throws the answer away, `uapi SOCKET` a WireGuard for its peers; `pipe BYTES` sends bytes through a pipe;
 //! `read FILE` reads and throws away, `load FILE` reads and keeps; `memchr FILE` looks for every line's end; `parse FILE`
 //! reads a status file's entries. Each prints how many seconds it took, and how many of them on a CPU.
 //! `serve LISTEN CONFIG PROC` is the daemon with its sockets read from another `/proc`.
@@ -32,6 +32,7 @@ fn main() -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let taken = match *words.as_slice() {
         ["drain", socket] => drain(socket)?,
+        ["uapi", socket] => uapi(socket)?,
         ["pipe", bytes] => pipe(bytes.parse().expect("a number"))?,
         ["read", file] => read(file)?,
         ["load", file] => timed(|| fs::read(file)).0,
@@ -41,7 +42,7 @@ fn main() -> io::Result<()> {
             _ => panic!("no status file"),
         }),
         ["serve", listen, config, proc] => return serve(listen, config, proc),
-        _ => panic!("usage: bench drain|pipe|read|load|memchr|parse|serve …"),
+        _ => panic!("usage: bench drain|uapi|pipe|read|load|memchr|parse|serve …"),
     };
     println!("{:.6} {:.6}", taken.wall.as_secs_f64(), taken.cpu.as_secs_f64());
     Ok(())
@@ -108,6 +109,20 @@ fn drain(socket: &str) -> io::Result<Taken> {
         buffer.copy_within(kept..filled, 0);
         filled -= kept;
     }
+}
+
+/// From the question to the end of the answer, none of it looked at but its end.
+fn uapi(socket: &str) -> io::Result<Taken> {
+    let mut stream = UnixStream::connect(socket)?;
+    let watch = Stopwatch::start();
+    stream.write_all(b"get=1\n\n")?;
+    let (mut buffer, mut end) = (vec![0; BLOCK], [0; 2]);
+    while end != *b"\n\n" {
+        let read = stream.read(&mut buffer)?;
+        assert!(read > 1, "the answer has an end");
+        end.copy_from_slice(&buffer[read - 2..read]);
+    }
+    Ok(watch.stop())
 }
 
 /// From the first byte written to the last one read; on a CPU, the writer alone.

@@ -15,12 +15,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing
 
 import inputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import host  # noqa: E402 (found by the line above)
+
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 STATIC = ROOT / "target" / "cross" / "bin" / "x86_64-unknown-linux-musl" / "gateway-exporter"
 ROUNDS = 15
@@ -237,6 +242,52 @@ def ipsec(folder, count):
     return taken, peak
 
 
+class UserSpace:
+    """A socket that answers as wireguard-go does, as fast as it can."""
+
+    def __init__(self, path, answer):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self.serve, args=(answer,), daemon=True).start()
+
+    def serve(self, answer):
+        while True:
+            client, _ = self.listener.accept()
+            with client:
+                client.recv(64)
+                client.sendall(answer)
+
+
+def wireguard(folder, count):
+    """The time of a scrape and the peak memory, where WireGuard answers at once."""
+    sockets_in = folder / f"wireguard-{count}"
+    sockets_in.mkdir()
+    UserSpace(sockets_in / "wg0.sock", inputs.wireguard(count))
+    config = f"wireguard: {{interfaces: [wg0], socket_folder: {sockets_in}, name_files: []}}\nmax_series: 0\n"
+    with daemon(folder / "wireguard.yaml", config) as exporter:
+        peak = exporter.peak(lambda: warm(exporter))
+        assert f'wireguard_peers{{interface="wg0"}} {count}\n' in exporter.text()
+        [taken] = best(exporter.cost)
+    return taken, peak
+
+
+def real_wireguard(folder, count):
+    """The bytes of the answer and the times (scrape, drain, pipe) beside a real wireguard-go, which takes most of them."""
+    name = f"gwxb{os.getpid() % 100000}"
+    with host.Lab() as lab:
+        machine = lab.host("bench")
+        machine.start("wireguard-go", "-f", name)
+        path = pathlib.Path("/var/run/wireguard", f"{name}.sock")
+        until(path.stat)
+        machine.run("wg", "setconf", name, lab.write("peers", inputs.wireguard_peers(count)))
+        config = f"wireguard: {{interfaces: [{name}], name_files: []}}\nmax_series: 0\n"
+        with daemon(folder / "wireguard.yaml", config) as exporter:
+            out = exporter.scrape()[1]
+            assert f'wireguard_peers{{interface="{name}"}} {count}\n' in exporter.text()
+            return out, best(exporter.cost, lambda: limit("uapi", path), lambda: limit("pipe", out))
+
+
 class Held:
     """Real sockets, held open by processes that each hold fewer than one may."""
 
@@ -313,6 +364,12 @@ def bench(folder):
     table.times(f"100000 OpenVPN clients ({mib(size)}): parsing", parse, slowest, 1)
     table.times("100000 OpenVPN clients: scrape", scrape, read + write, 3)
 
+    if os.geteuid() == 0 and shutil.which("wireguard-go") and shutil.which("wg"):
+        out, (scrape, drain, pipe) = real_wireguard(folder, 10_000)
+        table.times(f"10000 peers of wireguard-go ({mib(out)} out): scrape", scrape, drain + pipe, 2.5)
+    else:
+        print("SKIPPED: 10000 peers of wireguard-go: that needs root, wireguard-go and wireguard-tools", file=sys.stderr)
+
     with Held(SOCKETS) as held:
         taken, reading, _ = sockets(folder, held, SOCKETS, through_proc=True)
         table.times(f"{SOCKETS} sockets, 20 rules, /proc: scrape", taken, reading, 1.2)
@@ -324,6 +381,7 @@ def bench(folder):
 
     growth(table, "IKE_SAs", SIZES, lambda count: pick(strongswan(folder, count)))
     growth(table, "OpenVPN clients", SIZES, lambda count: pick(openvpn(folder, count)))
+    growth(table, "WireGuard peers", SIZES[:-1], lambda count: wireguard(folder, count))
     # Of 100,000 `ipsec statusall` prints more than the exporter reads of a command.
     growth(table, "ipsec tunnels", SIZES[:-1], lambda count: ipsec(folder, count))
     with Held(MOST_SOCKETS) as held:

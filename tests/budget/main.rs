@@ -18,6 +18,7 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::{self, OpenVpn};
+use gateway_exporter::settings::Common;
 use gateway_exporter::sockets::rule::{Rule, Spec};
 use gateway_exporter::sockets::{self, Sockets};
 use gateway_exporter::strongswan::sa::Identity;
@@ -25,6 +26,8 @@ use gateway_exporter::strongswan::vici::{Element, Packet, encode, parse};
 use gateway_exporter::strongswan::{self, StrongSwan};
 use gateway_exporter::sys::socket::Address;
 use gateway_exporter::text::Text;
+use gateway_exporter::wireguard::WireGuard;
+use gateway_exporter::wireguard::settings::Settings as WireGuardSettings;
 
 use counting::{Count, counted};
 
@@ -184,6 +187,37 @@ fn tables(count: usize) -> Count {
     let spec = |number: usize| Spec { name: Some(format!("r{number}")), ..Spec::default() };
     let rules = (0..20).map(|number| Rule::new(&spec(number)).expect("a rule")).collect();
     scrape(&Sockets::new(sockets::Settings { proc: scratch.0.clone(), rules })).0
+}
+
+fn wireguard(count: usize) -> Count {
+    let scratch = Scratch::new(&format!("wireguard-{count}"));
+    let captured = fs::read_to_string(fixture("wireguard/user-space/wg0.uapi")).expect("a capture");
+    let (head, peers) = captured.split_once("public_key=").expect("a peer");
+    let (_, peer) = peers.split_at(64);
+    let (peer, _) = peer.split_once("public_key=").expect("another peer");
+    let peers: String = (0..count).map(|number| format!("public_key={number:064x}{peer}")).collect();
+    let answer = format!("{head}{peers}errno=0\n\n");
+    let folder = scratch.0.join("var/run/wireguard");
+    fs::create_dir_all(&folder).expect("a folder");
+    let listener = UnixListener::bind(folder.join("wg0.sock")).expect("a socket");
+    let user_space = thread::spawn(move || {
+        listener.incoming().take(2).try_for_each(|client| client.expect("a client").write_all(answer.as_bytes()))
+    });
+    let common = Common { gateway: "gw".into(), most_clients: 10_000, ..Common::default() };
+    let settings = WireGuardSettings::usual(&scratch.0, &common);
+    let collector = WireGuard::new(WireGuardSettings { interfaces: vec!["wg0".into()], ..settings });
+    // The first scrape opens an account for each peer, which stays.
+    scrape(&collector);
+    let (taken, bytes) = scrape(&collector);
+    assert!(bytes > count * 400, "{bytes}: the answer is whole");
+    user_space.join().unwrap().expect("an answered client");
+    taken
+}
+
+#[test]
+fn a_wireguard_peer_costs_no_call() {
+    let budget = Budget { calls: [284, 336], bytes_each: 874 };
+    hold("peers", &budget, [1000, 10_000].map(wireguard));
 }
 
 #[test]

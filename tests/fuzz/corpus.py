@@ -14,6 +14,10 @@ HEADS = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 )
+UCI = (
+    b"config wireguard_wg0 'a'\n\toption description \"x \\\"y\"\n"
+    b"\toption public_key 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE='\n"
+)
 
 
 def segments(capture):
@@ -38,6 +42,8 @@ CORPUS = {
     "statusall": files("ipsec/*/status*", "libreswan/*/*status"),
     "openvpn_status": files("openvpn/*/status"),
     "proc_net": files("sockets/*/tcp*", "sockets/*/udp*", "sockets/*/*/tcp*", "sockets/*/*/udp*", "kernel/*/xfrm_stat"),
+    "wireguard_netlink": files("wireguard/*/*.netlink*", "wireguard/*/links", "wireguard/*/families"),
+    "wireguard_uapi": files("wireguard/*/*.uapi", "wireguard/*/names.conf") + [UCI],
     "http_head": HEADS,
     "config": yaml_of_docs() + files("sockets/*/*.y*ml"),
     "exposition": files("openvpn/awkward-names/status") + [b'"\\\n\xff', bytes(range(256))],

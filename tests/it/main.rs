@@ -20,3 +20,4 @@ mod reader;
 mod scripted_charon;
 mod sockets;
 mod strongswan;
+mod wireguard;

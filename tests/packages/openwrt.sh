@@ -187,6 +187,32 @@ serve
 collector sockets
 ok 'sockets alone are watched by an ordinary user'
 
+cp "$ROOT$UCI" "$WORK/sockets"
+cat >"$ROOT$UCI" <<'UCI'
+config gateway-exporter 'main'
+	option ipsec '0'
+	option wireguard '1'
+config peer 'office'
+	option public_key 'hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo='
+	option name 'office'
+	option expected '1'
+config peer
+	option public_key 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE='
+UCI
+start
+same 'WireGuard' "wireguard:
+  interfaces:
+  - '*'
+  peers:
+    - public_key: 'hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo='
+      name: 'office'
+      expected: 'true'
+    - public_key: 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE='" "$(yaml)"
+same 'root, who may ask the kernel' '' "$(told user)"
+serve
+ok 'WireGuard is watched by root in a jail'
+mv "$WORK/sockets" "$ROOT$UCI"
+
 # Where such a file is root's, nobody else gets at it.
 printf 'basic_auth_users: {}\n' >"$ROOT/etc/users.yaml"
 chmod 600 "$ROOT/etc/users.yaml"

@@ -1,0 +1,85 @@
+//! What an interface says of itself and its peers, however it was asked.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use super::key::Key;
+
+/// One interface; what it did not say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// The interface's number in the kernel, another one for each interface that is made; userspace has none.
+    pub index: Option<u32>,
+    /// Its own public key; absent where it has none yet, and in userspace, which says only the private one.
+    pub public_key: Option<Key>,
+    /// The UDP port that it listens on; absent where it has none yet.
+    pub listen_port: Option<u16>,
+    /// The mark of its packets; absent where there is none.
+    pub fwmark: Option<u32>,
+    /// Its peers.
+    pub peers: Vec<Peer>,
+    allowed_ips: Vec<AllowedIp>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// What it is known by.
+    pub public_key: Key,
+    /// Where it was last heard from, or is configured to be; absent where neither is known.
+    pub endpoint: Option<SocketAddr>,
+    /// How often it is sent a keepalive, in seconds; absent where never.
+    pub keepalive: Option<u16>,
+    /// When the last handshake was, in seconds since 1970; absent where there was none.
+    pub handshake: Option<i64>,
+    /// Bytes received from it.
+    pub received: u64,
+    /// Bytes sent to it.
+    pub sent: u64,
+    allowed_ips: Range<usize>,
+}
+
+/// A network whose addresses are the peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowedIp {
+    /// The network's address.
+    pub address: IpAddr,
+    /// The length of its prefix, in bits.
+    pub prefix: u8,
+}
+
+impl fmt::Display for AllowedIp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Peer {
+    /// A peer of which nothing else is known yet.
+    pub fn new(public_key: Key) -> Self {
+        let (endpoint, keepalive, handshake) = (None, None, None);
+        Self { public_key, endpoint, keepalive, handshake, received: 0, sent: 0, allowed_ips: 0..0 }
+    }
+}
+
+impl Device {
+    /// Adds a peer, which has no networks yet.
+    pub fn add(&mut self, peer: Peer) {
+        let end = self.allowed_ips.len();
+        self.peers.push(Peer { allowed_ips: end..end, ..peer });
+    }
+
+    /// Adds a network to the last peer; without a peer it is nobody's.
+    pub fn allow(&mut self, network: AllowedIp) {
+        if let Some(peer) = self.peers.last_mut() {
+            self.allowed_ips.push(network);
+            peer.allowed_ips.end = self.allowed_ips.len();
+        }
+    }
+
+    /// The networks of one of its peers, in the order in which they came.
+    pub fn allowed_ips(&self, peer: &Peer) -> &[AllowedIp] {
+        self.allowed_ips.get(peer.allowed_ips.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,81 @@
+//! Public keys of WireGuard: 32 bytes, written as base64 (RFC 4648) by `wg` and as hex digits in UAPI answers.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The length of a key as `wg` writes it.
+const LENGTH: usize = 44;
+
+/// A public key; private and preshared keys are never kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub [u8; 32]);
+
+impl Key {
+    /// A key as `wg` writes it: 43 digits of base64 and `=`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        // Room for whatever as many digits may say: with another padding one byte more.
+        let mut bytes = [0; LENGTH / 4 * 3];
+        let length = STANDARD.decode_slice(text, &mut bytes).ok().filter(|_| text.len() == LENGTH)?;
+        bytes.get(..length)?.try_into().ok().map(Self)
+    }
+
+    /// A key as 64 hex digits.
+    pub fn from_hex(text: &[u8]) -> Option<Self> {
+        let (pairs, rest) = text.as_chunks::<2>();
+        let mut key = [0; 32];
+        if pairs.len() != key.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in key.iter_mut().zip(pairs) {
+            let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(Self(key))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; LENGTH];
+        let length = STANDARD.encode_slice(self.0, &mut text).unwrap_or_default();
+        out.write_str(text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_and_written_as_wg_does() {
+        // `wg pubkey` of the private key in RFC 7748, 6.1.
+        let hex = b"8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a";
+        let text = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+        let key = Key::from_hex(hex).expect("a key");
+        assert_eq!((key.to_string().as_str(), Key::parse(text.as_bytes())), (text, Some(key)));
+        for byte in 0..=u8::MAX {
+            let mut key = Key([byte; 32]);
+            key.0[31] = byte.rotate_left(3);
+            assert_eq!(Key::parse(key.to_string().as_bytes()), Some(key));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_none() {
+        for text in [
+            "",
+            "=",
+            "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo",
+            "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmoo=",
+            "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmp=",
+            "hSDwCYkwp1R0i33ctD73Wg2-Og0mOBr066SpjqqbTmo=",
+        ] {
+            assert_eq!(Key::parse(text.as_bytes()), None, "{text:?}");
+        }
+        for hex in ["", "85", &"8".repeat(63), &"8".repeat(65), &"8".repeat(66), &"g".repeat(64)] {
+            assert_eq!(Key::from_hex(hex.as_bytes()), None, "{hex:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What WireGuard's interfaces and peers mean to Prometheus.
+
+use std::fmt::{self, Write as _};
+use std::hash::Hash;
+
+use super::device::{Device, Peer};
+use super::names::Names;
+use super::settings::Configured;
+use super::totals::{Incarnation, PeerTotals};
+use crate::exposition::{
+    Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
+};
+
+/// `REJECT_AFTER_TIME` of the protocol, in seconds: the keys of an older handshake are used no more.
+pub const REJECT_AFTER_TIME: i64 = 180;
+
+/// `REKEY_TIMEOUT`, in seconds: how long the first message of a handshake is waited for.
+const REKEY_TIMEOUT: i64 = 5;
+
+/// The keepalive that WireGuard's own documentation advises, in seconds; the other side's where this side has none.
+const USUAL_KEEPALIVE: u16 = 25;
+
+/// An interface and what is known about it from elsewhere.
+#[derive(Clone, Copy)]
+pub struct Reading<'a, I> {
+    /// Its name.
+    pub interface: &'a str,
+    /// What tells it from others of its name, before and after it.
+    pub id: I,
+    /// What it says.
+    pub device: &'a Device,
+    /// Names of peers.
+    pub names: &'a Names,
+    /// What the configuration says of peers.
+    pub configured: &'a Configured,
+}
+
+struct Interface;
+
+impl Table for Interface {
+    type Row<'a> = (&'a str, usize, usize);
+    const LABELS: &'static [Label<Self>] = &[label("interface", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge("wireguard_peers", "Peers of the interface.", Merge::Sum, |row| Some(row.1.into())),
+        gauge(
+            "wireguard_peers_connected",
+            "Peers of the interface whose last handshake is younger than 180 seconds.",
+            Merge::Sum,
+            |row| Some(row.2.into()),
+        ),
+    ];
+}
+
+struct InterfaceInfo;
+
+impl Table for InterfaceInfo {
+    type Row<'a> = (&'a str, &'a Device);
+    const LABELS: &'static [Label<Self>] = &[
+        label("fwmark", |row, out| maybe(row.1.fwmark, out)),
+        label("interface", |row, out| out.text(row.0.into())),
+        label("listen_port", |row, out| maybe(row.1.listen_port, out)),
+        label("public_key", |row, out| {
+            if let Some(key) = row.1.public_key {
+                out.identity(key.to_string().as_str().into());
+            }
+        }),
+    ];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("wireguard_interface_info", "The interface's settings.", Merge::First, |_| Some(1u64.into()))];
+}
+
+/// A peer, with its texts as they are written.
+struct PeerRow<'a> {
+    interface: &'a str,
+    peer: &'a Peer,
+    texts: &'a Texts,
+    name: Option<&'a str>,
+    total: (u64, u64),
+    is_up: bool,
+}
+
+/// The texts of a peer; the next one's are written in the same memory.
+#[derive(Default)]
+struct Texts {
+    public_key: String,
+    allowed_ips: String,
+    endpoint: String,
+}
+
+/// What tells who a peer is, unless it is empty.
+fn identity(text: &str, out: &mut LabelValue<'_>) {
+    if !text.is_empty() {
+        out.identity(text.into());
+    }
+}
+
+fn maybe(value: Option<impl fmt::Display>, out: &mut LabelValue<'_>) {
+    if let Some(value) = value {
+        out.display(value);
+    }
+}
+
+struct Traffic;
+
+impl Table for Traffic {
+    type Row<'a> = PeerRow<'a>;
+    const LABELS: &'static [Label<Self>] = &[
+        label("allowed_ips", |row, out| identity(&row.texts.allowed_ips, out)),
+        label("friendly_name", |row, out| identity(row.name.unwrap_or_default(), out)),
+        label("interface", |row, out| out.text(row.interface.into())),
+        label("public_key", |row, out| identity(&row.texts.public_key, out)),
+    ];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge("wireguard_latest_handshake_seconds", "Unix time of the peer's last handshake.", Merge::Highest, |row| {
+            row.peer.handshake.map(Value::from)
+        }),
+        counter("wireguard_received_bytes_total", "Bytes received from the peer.", |row| Some(row.total.0.into())),
+        counter("wireguard_sent_bytes_total", "Bytes sent to the peer.", |row| Some(row.total.1.into())),
+    ];
+    const GROUP: Option<Group> = Some(Group::Clients);
+}
+
+struct PeerInfo;
+
+impl Table for PeerInfo {
+    type Row<'a> = PeerRow<'a>;
+    const LABELS: &'static [Label<Self>] = &[
+        label("description", |row, out| identity(row.name.unwrap_or_default(), out)),
+        label("endpoint", |row, out| identity(&row.texts.endpoint, out)),
+        label("interface", |row, out| out.text(row.interface.into())),
+        label("persistent_keepalive_interval", |row, out| maybe(row.peer.keepalive, out)),
+        label("public_key", |row, out| identity(&row.texts.public_key, out)),
+    ];
+    const FAMILIES: &'static [Family<Self>] =
+        &[gauge("wireguard_peer_info", "The peer's settings, and where it is.", Merge::First, |_| Some(1u64.into()))];
+    const GROUP: Option<Group> = Some(Group::Clients);
+}
+
+struct PeerUp;
+
+impl Table for PeerUp {
+    type Row<'a> = PeerRow<'a>;
+    const LABELS: &'static [Label<Self>] = &[
+        label("friendly_name", |row, out| identity(row.name.unwrap_or_default(), out)),
+        label("interface", |row, out| out.text(row.interface.into())),
+        label("public_key", |row, out| identity(&row.texts.public_key, out)),
+    ];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "wireguard_peer_up",
+        "Whether a peer with a persistent keepalive here, or that is expected, had a handshake in time.",
+        Merge::Lowest,
+        |row| Some(row.is_up.into()),
+    )];
+}
+
+/// What this source exposes.
+pub const TABLES: &[&dyn TableInfo] =
+    &[table::<Interface>(), table::<InterfaceInfo>(), table::<Traffic>(), table::<PeerInfo>(), table::<PeerUp>()];
+
+/// Whether the last handshake is so young that its keys are still used.
+pub fn is_connected(peer: &Peer, now: i64) -> bool {
+    peer.handshake.is_some_and(|handshake| now.saturating_sub(handshake) < REJECT_AFTER_TIME)
+}
+
+/// Whether a peer that should be connected is. The side that is sent keepalives renews the keys only when the next one
+/// comes, so that a handshake may be older than its keys by an interval.
+fn is_up(peer: &Peer, now: i64) -> bool {
+    let interval = i64::from(peer.keepalive.unwrap_or(USUAL_KEEPALIVE));
+    let longest = REJECT_AFTER_TIME.saturating_add(interval).saturating_add(REKEY_TIMEOUT);
+    peer.handshake.is_some_and(|handshake| now.saturating_sub(handshake) < longest)
+}
+
+/// Exposes one interface and its peers at the moment `now`.
+pub fn expose(reading: Reading<'_, impl Hash + Copy>, totals: &mut PeerTotals, now: i64, out: &mut Exposition) {
+    let Reading { interface, id, device, names, configured } = reading;
+    let connected = device.peers.iter().filter(|peer| is_connected(peer, now)).count();
+    out.add::<Interface>(&(interface, device.peers.len(), connected));
+    out.add::<InterfaceInfo>(&(interface, device));
+    let mut texts = Texts::default();
+    for peer in &device.peers {
+        texts.write(device, peer);
+        let total = totals.record(Incarnation { interface, id }, peer, now);
+        let name = configured.name(peer.public_key).or_else(|| names.get(&peer.public_key).map(|name| &**name));
+        let row = PeerRow { interface, peer, texts: &texts, name, total, is_up: is_up(peer, now) };
+        out.add::<Traffic>(&row);
+        out.add::<PeerInfo>(&row);
+        if peer.keepalive.is_some() || configured.is_expected(peer.public_key) {
+            out.add::<PeerUp>(&row);
+        }
+    }
+}
+
+impl Texts {
+    fn write(&mut self, device: &Device, peer: &Peer) {
+        let Self { public_key, allowed_ips, endpoint } = self;
+        for text in [&mut *public_key, &mut *allowed_ips, &mut *endpoint] {
+            text.clear();
+        }
+        // Writing to a text can't fail.
+        let _ = write!(public_key, "{}", peer.public_key);
+        for (number, network) in device.allowed_ips(peer).iter().enumerate() {
+            let _ = write!(allowed_ips, "{}{network}", if number > 0 { "," } else { "" });
+        }
+        if let Some(address) = peer.endpoint {
+            let _ = write!(endpoint, "{address}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Names of peers from the files that configure them: comments `# friendly_name = …` in the files of wg-quick(8), and
+//! the option `description` in OpenWrt's `/etc/config/network`.
+//!
+//! Formats: wg(8), and <https://openwrt.org/docs/guide-user/base-system/uci#file_syntax>. The comment stands in the
+//! section `[Peer]` that it names, before or behind its `PublicKey`. Whatever else is in these files, among it private
+//! keys, is passed over.
+
+use std::collections::HashMap;
+
+use super::key::Key;
+use crate::text::Text;
+
+/// The most names of one file.
+const MOST: usize = 65_536;
+
+/// Names by public keys.
+pub type Names = HashMap<Key, Box<str>>;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As wg-quick reads it.
+    Quick,
+    /// As OpenWrt's UCI reads it.
+    Uci,
+}
+
+/// A file that is being read, a line at a time.
+#[derive(Debug)]
+pub struct Reader {
+    format: Format,
+    is_peer: bool,
+    key: Option<Key>,
+    name: Option<Box<str>>,
+    names: Names,
+}
+
+impl Reader {
+    /// Begins a file.
+    pub fn new(format: Format) -> Self {
+        Self { format, is_peer: false, key: None, name: None, names: Names::new() }
+    }
+
+    /// Reads one line.
+    pub fn read(&mut self, line: Text<'_>) {
+        match self.format {
+            Format::Quick => self.read_quick(line.trim()),
+            Format::Uci => self.read_uci(line.trim()),
+        }
+    }
+
+    /// Ends the file, and gives its names.
+    pub fn end(mut self) -> Names {
+        self.begin(false);
+        self.names
+    }
+
+    /// Ends a section and begins another.
+    fn begin(&mut self, is_peer: bool) {
+        self.is_peer = is_peer;
+        if let (Some(key), Some(name)) = (self.key.take(), self.name.take())
+            && self.names.len() < MOST
+        {
+            self.names.insert(key, name);
+        }
+    }
+
+    fn read_quick(&mut self, line: Text<'_>) {
+        let line = match line.after("#") {
+            Some(comment) => {
+                let name = comment.cut(b'=').filter(|(key, _)| key.trim() == "friendly_name");
+                if let Some((_, name)) = name.filter(|_| self.is_peer) {
+                    self.name = shown(name.trim());
+                }
+                return;
+            }
+            None => line.cut(b'#').map_or(line, |(line, _)| line.trim()),
+        };
+        if line.after("[").is_some() {
+            self.begin(line.bytes().eq_ignore_ascii_case(b"[peer]"));
+        } else if let Some((key, value)) = line.cut(b'=')
+            && self.is_peer
+            && key.trim().bytes().eq_ignore_ascii_case(b"publickey")
+        {
+            self.key = Key::parse(value.trim().bytes());
+        }
+    }
+
+    fn read_uci(&mut self, line: Text<'_>) {
+        let Some((command, rest)) = line.cut_word() else { return };
+        if command == "config" || command == "package" {
+            let kind = word(rest).0;
+            self.begin(
+                command == "config"
+                    && kind.strip_prefix(b"wireguard").is_some_and(|interface| interface.starts_with(b"_")),
+            );
+        } else if command == "option" && self.is_peer {
+            let (option, rest) = word(rest);
+            // No copy is made of other values: they may be private keys.
+            match option.as_slice() {
+                b"public_key" => self.key = Key::parse(&word(rest).0),
+                b"description" => self.name = shown(Text::new(&word(rest).0)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A name to be kept; none where it is empty.
+fn shown(name: Text<'_>) -> Option<Box<str>> {
+    (!name.is_empty()).then(|| name.to_string().into_boxed_str())
+}
+
+/// The first word of a UCI line, and what follows it. Parts in quotes may have white space in them; a backslash takes its
+/// meaning from the character behind it, but not between single quotes.
+fn word(line: Text<'_>) -> (Vec<u8>, Text<'_>) {
+    let (mut word, mut quote) = (Vec::new(), None);
+    let mut bytes = line.bytes().trim_ascii_start();
+    while let Some((byte, rest)) = bytes.split_first() {
+        bytes = rest;
+        match (byte, quote) {
+            (b'\\', None | Some(b'"')) => {
+                let Some((escaped, rest)) = bytes.split_first() else { break };
+                word.push(*escaped);
+                bytes = rest;
+            }
+            (b'\'' | b'"', None) => quote = Some(*byte),
+            (byte, Some(end)) if *byte == end => quote = None,
+            (b' ' | b'\t' | b'#', None) => break,
+            (byte, _) => word.push(*byte),
+        }
+    }
+    (word, Text::new(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [&str; 3] = [
+        "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
+        "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
+        "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+    ];
+
+    fn names(format: Format, text: &str) -> Vec<String> {
+        let mut text = text.to_owned();
+        for (number, key) in KEYS.iter().enumerate() {
+            text = text.replace(&format!("KEY{number}"), key);
+        }
+        let mut reader = Reader::new(format);
+        Text::from(text.as_str()).lines().for_each(|line| reader.read(line));
+        let names = reader.end();
+        let of = |key: &&str| names.get(&Key::parse(key.as_bytes()).unwrap()).map_or("-", |name| name).to_owned();
+        KEYS.iter().map(of).collect()
+    }
+
+    #[test]
+    fn comments_name_the_peer_in_whose_section_they_stand() {
+        let text = "# friendly_name = nobody\n[Interface]\nPrivateKey = KEY2\n# friendly_name = the gateway\n\n\
+                    [Peer]\n# Ann's phone\n# friendly_name=Ann's phone = new\nPublicKey = KEY0 # hers\nAllowedIPs = 10.0.0.2/32\n\n\
+                    [ peer ]\nPublicKey = KEY2\n[PEER]\r\npublickey=KEY1\r\n  #   friendly_name   =   branch office  \r\n";
+        assert_eq!(names(Format::Quick, text), ["Ann's phone = new", "branch office", "-"]);
+    }
+
+    #[test]
+    fn a_peer_without_a_key_or_a_name_is_none() {
+        let text = "[Peer]\n# friendly_name = keyless\n[Peer]\nPublicKey = KEY1\n# friendly_name =\n[Peer]\n\
+                    # friendly_name = broken\nPublicKey = KEY\n";
+        assert_eq!(names(Format::Quick, text), ["-", "-", "-"]);
+    }
+
+    #[test]
+    fn descriptions_are_options_of_a_peers_section() {
+        let text = "config interface 'wg0'\n\toption proto 'wireguard'\n\toption private_key 'KEY2'\n\toption description 'no'\n\n\
+                    config wireguard_wg0\n\toption description 'Ann'\\''s phone'\n\toption public_key 'KEY0'\n\tlist allowed_ips 'x'\n\n\
+                    config 'wireguard_wg1' \"branch\" # one\n\toption public_key\tKEY1\n\toption 'description' \"the \\\"branch\\\"\"\n\
+                    config device\n\toption description 'KEY2'\n";
+        assert_eq!(names(Format::Uci, text), ["Ann's phone", "the \"branch\"", "-"]);
+    }
+
+    #[test]
+    fn a_uci_line_that_ends_early_harms_nothing() {
+        for text in
+            ["config", "config wireguard_x\noption", "option description '", "config wireguard_\noption description \\"]
+        {
+            assert_eq!(names(Format::Uci, text), ["-", "-", "-"], "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What a WireGuard in user space answers to `get=1` on its socket: a line for each value, `key=value`, and an empty line
+//! at the end.
+//!
+//! Format: <https://www.wireguard.com/xplatform/#configuration-protocol>. Keys are hex digits. A line `public_key` begins
+//! a peer, and what follows is that peer's. Private and preshared keys are passed over, so that the interface's own
+//! public key, which it does not say, is not known.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::device::{AllowedIp, Device, Peer};
+use super::key::Key;
+use crate::text::Text;
+
+/// The question.
+pub const REQUEST: &[u8] = b"get=1\n\n";
+
+/// An answer that is being read.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// What it said so far.
+    pub device: Device,
+    error: Option<i64>,
+}
+
+/// How far an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More comes.
+    More,
+    /// All of it is here.
+    Whole,
+    /// It is here, and it is no, with the number of an error.
+    Refused(i64),
+}
+
+impl Answer {
+    /// Reads one line without its end. The error is what should have stood there; keys are in no error.
+    pub fn read(&mut self, line: Text<'_>) -> Result<Progress, &'static str> {
+        if line.is_empty() {
+            return Ok(match self.error {
+                Some(0) => Progress::Whole,
+                Some(code) => Progress::Refused(code),
+                None => return Err("errno before the end"),
+            });
+        }
+        let (key, value) = line.cut(b'=').ok_or("key=value")?;
+        match key.bytes() {
+            b"errno" => self.error = Some(value.signed().ok_or("a number")?),
+            b"public_key" => self.device.add(Peer::new(Key::from_hex(value.bytes()).ok_or("a key of 64 hex digits")?)),
+            b"listen_port" => self.device.listen_port = short(value)?,
+            b"fwmark" => {
+                self.device.fwmark = u32::try_from(number(value, u32::MAX.into())?).ok().filter(|mark| *mark > 0);
+            }
+            b"allowed_ip" => self.device.allow(network(value).ok_or("a network")?),
+            _ => self.read_peer(key, value)?,
+        }
+        Ok(Progress::More)
+    }
+
+    fn read_peer(&mut self, key: Text<'_>, value: Text<'_>) -> Result<(), &'static str> {
+        let Some(peer) = self.device.peers.last_mut() else { return Ok(()) };
+        match key.bytes() {
+            b"endpoint" => peer.endpoint = endpoint(value),
+            b"persistent_keepalive_interval" => peer.keepalive = short(value)?,
+            // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
+            b"last_handshake_time_sec" => {
+                let seconds = number(value, i64::MAX.unsigned_abs())?;
+                peer.handshake = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+            }
+            b"rx_bytes" => peer.received = number(value, u64::MAX)?,
+            b"tx_bytes" => peer.sent = number(value, u64::MAX)?,
+            // Keys, what later versions add, and protocol_version.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
+    value.number().filter(|number| *number <= most).ok_or("a number")
+}
+
+/// A number of 16 bits; absent where it is 0.
+fn short(value: Text<'_>) -> Result<Option<u16>, &'static str> {
+    Ok(u16::try_from(number(value, u16::MAX.into())?).ok().filter(|number| *number > 0))
+}
+
+/// An address with a port; absent where it is none. The interface behind `%` is no part of it.
+fn endpoint(value: Text<'_>) -> Option<SocketAddr> {
+    let (host, port) = value.cut_last(b':')?;
+    let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
+    let host = host.cut(b'%').map_or(host, |(host, _)| host);
+    Some(SocketAddr::new(address(host)?, short(port).ok()??))
+}
+
+fn address(value: Text<'_>) -> Option<IpAddr> {
+    std::str::from_utf8(value.bytes()).ok()?.parse().ok()
+}
+
+fn network(value: Text<'_>) -> Option<AllowedIp> {
+    let (host, prefix) = value.cut(b'/')?;
+    let address = address(host)?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.number().and_then(|prefix| u8::try_from(prefix).ok()).filter(|prefix| *prefix <= longest)?;
+    Some(AllowedIp { address, prefix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Answer, Progress), &'static str> {
+        let mut answer = Answer::default();
+        let mut progress = Progress::More;
+        for line in Text::from(text).lines() {
+            progress = answer.read(line)?;
+        }
+        Ok((answer, progress))
+    }
+
+    #[test]
+    fn an_answer_is_whole_at_the_empty_line_behind_errno() {
+        for (text, expected) in [
+            ("private_key=aa\nlisten_port=51820\nerrno=0\n", Progress::More),
+            ("private_key=aa\nlisten_port=51820\nerrno=0\n\n", Progress::Whole),
+            ("errno=-22\n\n", Progress::Refused(-22)),
+            ("errno=5\n\n", Progress::Refused(5)),
+            ("", Progress::More),
+        ] {
+            assert_eq!(read(text).map(|(_, progress)| progress), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_said_without_what_stood_there() {
+        let peer = format!("public_key={}\n", "ab".repeat(32));
+        for (line, expected) in [
+            ("", "errno before the end"),
+            ("errno\n", "key=value"),
+            ("errno=x\n", "a number"),
+            ("listen_port=65536\n", "a number"),
+            ("listen_port=\n", "a number"),
+            ("fwmark=-1\n", "a number"),
+            ("public_key=ab\n", "a key of 64 hex digits"),
+            ("allowed_ip=10.0.0.0/33\n", "a network"),
+            ("allowed_ip=10.0.0.0\n", "a network"),
+            ("allowed_ip=fe80::/129\n", "a network"),
+            ("allowed_ip=host/8\n", "a network"),
+            ("persistent_keepalive_interval=65536\n", "a number"),
+            ("rx_bytes=18446744073709551616\n", "a number"),
+            ("tx_bytes=1.5\n", "a number"),
+            ("last_handshake_time_sec=-1\n", "a number"),
+        ] {
+            let text = if line.is_empty() { "\n".to_owned() } else { format!("{peer}{line}") };
+            assert_eq!(read(&text).map(|_| ()), Err(expected), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_no_interface() {
+        for (text, expected) in [
+            ("192.0.2.1:51820", Some("192.0.2.1:51820")),
+            ("[2001:db8::1]:51820", Some("[2001:db8::1]:51820")),
+            ("[fe80::1%eth0]:51820", Some("[fe80::1]:51820")),
+            ("example.org:51820", None),
+            ("", None),
+            ("%", None),
+        ] {
+            assert_eq!(endpoint(text.into()).map(|end| end.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_any_peer_or_is_not_known_is_passed_over() {
+        let (answer, progress) = read("rx_bytes=7\nallowed_ip=10.0.0.0/8\nnew=1\nerrno=0\n\n").expect("an answer");
+        assert_eq!((answer.device, progress), (Device::default(), Progress::Whole));
+    }
+}

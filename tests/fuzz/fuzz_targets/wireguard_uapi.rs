@@ -1,0 +1,35 @@
+//! Answers of WireGuard in user space, and files that name peers: each input is read as all of them.
+#![no_main]
+
+use gateway_exporter::exposition::Exposition;
+use gateway_exporter::text::Text;
+use gateway_exporter::wireguard::metrics::{Reading, expose};
+use gateway_exporter::wireguard::names::{Format, Reader};
+use gateway_exporter::wireguard::settings::Configured;
+use gateway_exporter::wireguard::totals::Totals;
+use gateway_exporter::wireguard::uapi::{Answer, Progress};
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../judge.rs"]
+mod judge;
+
+fuzz_target!(|text: &[u8]| {
+    let mut answer = Answer::default();
+    for line in Text::new(text).lines() {
+        if answer.read(line) != Ok(Progress::More) {
+            break;
+        }
+    }
+    let [names, descriptions] = [Format::Quick, Format::Uci].map(|format| {
+        let mut reader = Reader::new(format);
+        Text::new(text).lines().for_each(|line| reader.read(line));
+        reader.end()
+    });
+    assert!(names.values().chain(descriptions.values()).all(|name| !name.is_empty()));
+    let (mut out, mut totals) = (Exposition::default(), Totals::new(10));
+    let (device, names, configured) = (&answer.device, &names, &Configured::default());
+    totals.begin();
+    expose(Reading { interface: "wg0", id: 0, device, names, configured }, &mut totals, 1_795_180_825, &mut out);
+    totals.end(1_795_180_825);
+    judge::check(out);
+});
