@@ -8,7 +8,7 @@
 # pinned: later ones can't link MIPS and bring an allocator that keeps twice the memory.
 set -eu
 
-PACKAGES="ca-certificates gcc libc6-dev python3-venv rustc-web cargo-web rust-web-src binutils-mipsel-linux-gnu binutils-mips-linux-gnu"
+PACKAGES="ca-certificates gcc libc6-dev python3-venv rustc-web cargo-web rust-web-src binutils-mipsel-linux-gnu binutils-mips-linux-gnu zopfli"
 WHEELS="ziglang==0.15.2 cargo-zigbuild==0.24.0"
 home="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/zig"
 
