@@ -153,7 +153,14 @@ class Sick(unittest.TestCase):
             self.assertNotIn(name, families)
         page = html.unescape(self.exporter.get("/", {"X-Prometheus-Scrape-Timeout-Seconds": str(TIME)})[2].decode())
         self.assertIn(reason, page)
-        [line] = [line for line in self.exporter.log()[before:].splitlines() if "WARN" in line]
+
+        def complaints():
+            # A thread of its own writes the log: that the status file is old, which it is, may be said late.
+            lines = self.exporter.log()[before:].splitlines()
+            return [line for line in lines if line.startswith(f"[WARN] {collector}: ") and ": stale, " not in line]
+
+        wait_for("a line of the log", complaints)
+        [line] = complaints()
         self.assertIn(logged or reason, line)
         return families
 
@@ -466,6 +473,24 @@ class Hanging(unittest.TestCase):
             self.scrape(exporter)
             exporter.process.send_signal(number)
             self.assertEqual(exporter.process.wait(1), 0, number)
+
+    def test_the_daemon_starts_where_a_folder_hangs_in_which_it_looks_for_sources(self):
+        hung = Hung(f"/run/openvpn-hung-{os.getpid()}")
+        self.addCleanup(os.rmdir, hung.path)
+        self.addCleanup(hung.end)
+        exporter = Exporter(self.lab, "server_name: gw\n")
+        self.assertEqual(exporter.get("/metrics")[0], 200)
+        wait_for("a word of it", lambda: "what is on this machine: no answer in time" in exporter.log())
+        exporter.process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: "what was watched before is still watched" in exporter.log())
+        hung.end()
+
+        def has_looked():
+            exporter.process.send_signal(signal.SIGHUP)
+            return exporter.log().count("nothing to watch was found") + exporter.log().count("[INFO] watching ") > 1
+
+        wait_for("a whole look", has_looked)
+        self.assertEqual(exporter.get("/metrics")[0], 200)
 
     def test_once_says_what_there_is(self):
         config = self.lab.write("once.yaml", f"openvpn:\n  - status: {self.hung.path}/a\n  - status: {self.well}\n")
