@@ -454,9 +454,9 @@ class Hanging(unittest.TestCase):
         page = html.unescape(exporter.get("/")[2].decode())
         self.assertIn("no answer in time", page)
         self.assertEqual(exporter.get("/sessions")[0], 200)
-        # One line for each.
-        log = exporter.log()
-        self.assertEqual(log.count("no answer in time"), len(expected) - sum(expected.values()), log)
+        lines = len(expected) - sum(expected.values())
+        wait_for("a line of the log for each", lambda: exporter.log().count("no answer in time") >= lines)
+        self.assertEqual(exporter.log().count("no answer in time"), lines, exporter.log())
         self.hung.end()
 
         def is_told():
@@ -505,8 +505,7 @@ class Hanging(unittest.TestCase):
         os.mkfifo(pipe, 0o666)
         exporter = Exporter(self.lab, f"ovpnudpstatus: {pipe}\nipsec_config: {pipe}\nipsec_command: [{pipe}]\n")
         self.scrape(exporter)
-        log = exporter.log()
-        self.assertEqual(log.count(f"{pipe}: not a regular file"), 2, log)
+        wait_for("a line for each source", lambda: exporter.log().count(f"{pipe}: not a regular file") == 2)
 
 
 if __name__ == "__main__":
