@@ -74,6 +74,7 @@ fn say(text: &str) -> ExitCode {
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let watched = load::load(flags, hostname()).map_err(|complaint| Failure(WRONG, complaint))?;
     watched.refused.iter().for_each(|why| log::warn!("{why}"));
+    watched.unseen.iter().for_each(|why| log::warn!("{why}: a folder hangs; looking again at every scrape"));
     let access = read_access(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
     match &flags.task {
         Task::Serve => serve(flags, watched, access),
@@ -321,6 +322,9 @@ impl Daemon {
 fn load_again(flags: &Flags, protection: &Protection) -> Result<(AccessControl, Loaded), String> {
     let loaded = load::load(flags, hostname())?;
     loaded.refused.iter().for_each(|why| log::warn!("{why}"));
+    if let Some(error) = &loaded.unseen {
+        return Err(format!("{error}: a folder hangs"));
+    }
     if let Some(error) = protection.lost_by(&loaded.config) {
         return Err(format!("{}: {error}", loaded.origin));
     }

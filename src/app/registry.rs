@@ -2,20 +2,15 @@
 //! later joins them.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::lock;
 use super::scrape::{Shared, Source};
 use crate::collector::{Collector, Deadline};
 use crate::config::Config;
+pub use crate::config::load::Discover;
+use crate::config::load::{DISCOVERY, DISCOVERY_TIME};
 use crate::sources;
 use crate::sys::blocking;
-
-/// The most time for a look at what there is to watch, half of which it gets.
-const DISCOVERY_TIME: Duration = Duration::from_secs(1);
-
-/// Finds out anew what there is to watch.
-pub type Discover = dyn Fn() -> Config + Send + Sync;
 
 /// The sources, in the order in which they are exposed.
 pub(super) type Sources = Arc<[Arc<Source>]>;
@@ -79,7 +74,7 @@ impl Registry {
     fn look(&self, discover: &Arc<Discover>) {
         let theirs = Arc::clone(discover);
         let look = move || Ok(theirs());
-        let Ok(found) = blocking::run("what is on this machine", Deadline::within(DISCOVERY_TIME), look) else {
+        let Ok(found) = blocking::run(DISCOVERY, Deadline::within(DISCOVERY_TIME), look) else {
             return;
         };
         let mut watch = lock(&self.watch);

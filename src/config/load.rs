@@ -1,11 +1,14 @@
 //! Where the configuration comes from: the file that a flag names, one in a usual place, or what the machine has.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Config, ConfigError, Overrides, WebFile, anchor};
 use crate::cli::Flags;
-use crate::collector::Error;
+use crate::collector::{Deadline, Error};
 use crate::diagnosis;
+use crate::sys::blocking;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::settings_file::{self, Search};
 
@@ -18,16 +21,27 @@ const MACHINE: &str = "/etc/gateway-exporter.yaml";
 /// Where it listens unless something else is said: every address.
 const EVERYWHERE: &str = ":9234";
 
+/// What a look at the machine is called where it does not return.
+pub const DISCOVERY: &str = "what is on this machine";
+
+/// The most time for such a look, half of which it gets.
+pub const DISCOVERY_TIME: Duration = Duration::from_secs(1);
+
+/// Finds out anew what there is to watch.
+pub type Discover = dyn Fn() -> Config + Send + Sync;
+
 /// A configuration, and what there is to say about where it comes from.
 pub struct Loaded {
     /// What is watched.
     pub config: Config,
     /// Looks for more, where nothing is configured.
-    pub discover: Option<Box<dyn Fn() -> Config + Send + Sync>>,
+    pub discover: Option<Box<Discover>>,
     /// The file, or that it was found on the machine.
     pub origin: String,
     /// Files that were found and not read, and why.
     pub refused: Vec<String>,
+    /// Why it could not be seen what is on this machine: a folder there hangs.
+    pub unseen: Option<Error>,
 }
 
 /// What was found in a usual place.
@@ -50,12 +64,15 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     set_access(&mut config, flags)?;
     if !config.is_empty() {
         let origin = file.map(|(path, _)| path.display().to_string()).unwrap_or_default();
-        return Ok(Loaded { config, discover: None, origin, refused });
+        return Ok(Loaded { config, discover: None, origin, refused, unseen: None });
     }
     let overrides = Overrides { hostname: config.gateway.clone(), ..overrides };
-    let discover = move || Config::discover("/".as_ref(), &overrides);
-    config.merge_discovered(&discover());
-    Ok(Loaded { config, discover: Some(Box::new(discover)), origin: "found on this machine".into(), refused })
+    let discover = Arc::new(move || Config::discover("/".as_ref(), &overrides));
+    let theirs = Arc::clone(&discover);
+    let found = blocking::run(DISCOVERY, Deadline::within(DISCOVERY_TIME), move || Ok(theirs()));
+    let unseen = found.map(|found| config.merge_discovered(&found)).err();
+    let discover: Box<Discover> = Box::new(move || discover());
+    Ok(Loaded { config, discover: Some(discover), origin: "found on this machine".into(), refused, unseen })
 }
 
 /// The first file in a usual place that may be obeyed.

@@ -2,8 +2,8 @@
 //!
 //! A file system that hangs (NFS, sshfs, FUSE, a dying flash) holds whoever opens, lists or looks at a file there, and
 //! no signal or deadline ends that. So what is asked of a path that somebody configured is asked on another thread, which
-//! is waited for no longer than there is time. Of a thread that does not come back there is one for each subject: until
-//! it does, that subject is not asked again.
+//! is waited for no longer than there is time. There is one such thread for each subject at a time: others that ask for
+//! it wait, and until a thread comes back that is no longer waited for, that subject is not asked again.
 //!
 //! Every wait of the exporter, and what bounds it:
 //!
@@ -34,12 +34,22 @@ const MOST_STUCK: usize = 24;
 /// Files are read into buffers on the heap, and nothing here calls itself.
 const STACK: usize = 256 * 1024;
 
-/// The subjects of calls that nobody waits for any more.
-static STUCK: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The calls that have not come back.
+static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
+
+/// Tells that a call came back, or is no longer waited for.
+static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
     /// Whether this thread may be left alone with a call that does not return.
     static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A call that has not come back.
+struct Pending {
+    subject: String,
+    /// Whether nobody waits for it any more.
+    is_stuck: bool,
 }
 
 /// A call, and who waits for it.
@@ -56,8 +66,8 @@ enum Stage<T> {
 }
 
 /// Makes a call and gives what it returns; `TimedOut` where it does not within half of the time that is left, so that
-/// what is to be read after it has time as well. An earlier call for the same subject that has not come back is an error
-/// at once. What comes back too late is dropped.
+/// what is to be read after it has time as well. A call for the same subject that is under way is waited for; one that has
+/// not come back in its time is an error at once. What comes back too late is dropped.
 pub fn run<T: Send + 'static>(
     subject: &str,
     deadline: Deadline,
@@ -67,9 +77,7 @@ pub fn run<T: Send + 'static>(
     if IS_ASIDE.get() {
         return call();
     }
-    if is_stuck(subject) {
-        return Err(Error::TimedOut { subject: subject.into() });
-    }
+    begin(subject, deadline.half())?;
     let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
     let theirs = Arc::clone(&waiting);
     let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
@@ -83,7 +91,11 @@ pub fn run<T: Send + 'static>(
     match thread::Builder::new().name("blocking".into()).stack_size(STACK).spawn(make) {
         Ok(_) => waiting.result(deadline.half(), subject),
         // Where the system has no thread to give it is asked here, and may take the thread of the whole read.
-        Err(error) => take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call()),
+        Err(error) => {
+            let result = take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call());
+            end(subject);
+            result
+        }
     }
 }
 
@@ -91,10 +103,36 @@ fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     lock(slot).take()
 }
 
-/// Whether a subject is not to be asked now.
-fn is_stuck(subject: &str) -> bool {
-    let stuck = lock(&STUCK);
-    stuck.len() >= MOST_STUCK || stuck.iter().any(|other| other == subject)
+/// Waits until no other call for the subject is under way, and notes that one is; an error where it is not to be asked
+/// now.
+fn begin(subject: &str, deadline: Deadline) -> Result<(), Error> {
+    let mut pending = lock(&PENDING);
+    loop {
+        let other = pending.iter().find(|call| call.subject == subject);
+        let is_full = pending.iter().filter(|call| call.is_stuck).count() >= MOST_STUCK;
+        if is_full || other.is_some_and(|call| call.is_stuck) {
+            return Err(Error::TimedOut { subject: subject.into() });
+        }
+        if other.is_none() {
+            pending.push(Pending { subject: subject.into(), is_stuck: false });
+            return Ok(());
+        }
+        let left = deadline.left(subject)?;
+        pending = CHANGED.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// Notes that nobody waits any more for the call for a subject.
+fn abandon(subject: &str) {
+    let mut pending = lock(&PENDING);
+    pending.iter_mut().filter(|call| call.subject == subject).for_each(|call| call.is_stuck = true);
+    CHANGED.notify_all();
+}
+
+/// Notes that the call for a subject came back.
+fn end(subject: &str) {
+    lock(&PENDING).retain(|call| call.subject != subject);
+    CHANGED.notify_all();
 }
 
 impl<T> Call<Result<T, Error>> {
@@ -108,7 +146,7 @@ impl<T> Call<Result<T, Error>> {
             }
             let Ok(left) = deadline.left(subject) else {
                 *stage = Stage::Abandoned;
-                lock(&STUCK).push(subject.into());
+                abandon(subject);
                 return Err(Error::TimedOut { subject: subject.into() });
             };
             (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
@@ -119,12 +157,8 @@ impl<T> Call<Result<T, Error>> {
 impl<T> Call<T> {
     fn end(&self, result: T, subject: &str) {
         let mut stage = lock(&self.stage);
-        if matches!(*stage, Stage::Abandoned) {
-            let mut stuck = lock(&STUCK);
-            if let Some(place) = stuck.iter().position(|other| other == subject) {
-                stuck.swap_remove(place);
-            }
-        } else {
+        end(subject);
+        if !matches!(*stage, Stage::Abandoned) {
             *stage = Stage::Done(result);
             self.done.notify_one();
         }
@@ -180,6 +214,41 @@ mod tests {
         while back().is_err() {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn of_those_who_ask_at_once_one_calls_and_the_others_wait() {
+        static CALLS: Mutex<u32> = Mutex::new(0);
+        let subject = "a folder that hangs";
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let ask = |time| {
+            let gate = Arc::clone(&gate);
+            let hang = move || {
+                *lock(&CALLS) += 1;
+                let _ = lock(&gate).recv();
+                Ok(())
+            };
+            thread::spawn(move || run(subject, within(time), hang))
+        };
+        let first = ask(400);
+        while *lock(&CALLS) == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let others: Vec<_> = (0..2 * MOST_STUCK).map(|_| ask(60_000)).collect();
+        let timed_out = || Err(Error::TimedOut { subject: subject.into() });
+        assert_eq!(first.join().unwrap(), timed_out());
+        assert!(others.into_iter().all(|other| other.join().unwrap() == timed_out()), "they are told, too");
+        assert_eq!(*lock(&CALLS), 1);
+        assert_eq!(run("a file that is well", within(60_000), || Ok(1)), Ok(1));
+        drop(release);
+        while run(subject, within(60_000), || Ok(())).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // None of those that wait for a call that returns is refused.
+        let returning = |_| thread::spawn(move || run("a call that returns", within(60_000), || Ok(())));
+        let all: Vec<_> = (0..50).map(returning).collect();
+        assert!(all.into_iter().all(|asking| asking.join().unwrap() == Ok(())));
     }
 
     #[test]

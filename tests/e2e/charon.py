@@ -41,9 +41,9 @@ swanctl {{
 """
 
 
-def strongswan_conf(vici, settings, plugins=PLUGINS):
+def strongswan_conf(vici, settings, plugins=None):
     lines = "\n".join(f"  {name} = {value}" for name, value in settings.items())
-    return STRONGSWAN_CONF.format(plugins=plugins, vici=vici, settings=lines)
+    return STRONGSWAN_CONF.format(plugins=plugins or PLUGINS, vici=vici, settings=lines)
 
 
 def runs(pid, name):

@@ -204,8 +204,8 @@ class Hosts(Access):
 
     def test_a_mistake_is_named(self):
         for hosts, complaint in (
-            ("['http://gateway']", 'web.hosts: "http://gateway" is no host name; write it without scheme and port'),
-            ("['gateway:9234']", 'web.hosts: "gateway:9234" is no host name'),
+            ("['http://gateway']", 'web.hosts[0]: "http://gateway" is no host name; write it without scheme and port'),
+            ("['gateway:9234']", 'web.hosts[0]: "gateway:9234" is no host name'),
             ("[]", "web.hosts: "),
             ("", "hosts"),
         ):

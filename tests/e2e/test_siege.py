@@ -8,6 +8,7 @@ build. SIEGE=full makes the attacks last 15 s instead of 3, and 200 large scrape
 import base64
 import collections
 import contextlib
+import itertools
 import os
 import resource
 import socket
@@ -48,6 +49,8 @@ SLOW = b"GET /metrics?collect[]=strongswan HTTP/1.1\r\nHost: gateway\r\n\r\n"
 USERS = "web: {basic_auth_users: {ann: $2b$10$fsghm7YIM7LcgnQe7VQ1Meev9uMueZhNI7PvlnGqiAIXAkVyvMaH2}}\n"
 ORDINARY = b"GET /metrics?collect[]=sockets HTTP/1.1\r\nHost: gateway\r\n\r\n"
 LARGE = b"GET /metrics?collect[]=openvpn HTTP/1.1\r\nHost: gateway\r\n\r\n"
+SESSIONS = b"GET /sessions HTTP/1.1\r\nHost: gateway\r\n\r\n"
+PAGE = b"GET /static HTTP/1.1\r\nHost: gateway\r\n\r\n"
 CLIENTS = 100_000
 
 
@@ -331,10 +334,10 @@ BROKEN = [
 
 
 def at_once(port, request, count=200, address=GATEWAY):
-    """So many scrapes at one moment: all are answered or refused; returns how many of each."""
+    """So many scrapes, or requests of a list by turns, at one moment: all are answered or refused; returns how many of each."""
     wires = crowd(port, count, address=address)
-    for wire in wires:
-        say(wire, request)
+    for wire, words in zip(wires, itertools.cycle([request] if isinstance(request, bytes) else request)):
+        say(wire, words)
     codes = {}
     for wire in wires:
         wire.settimeout(20)
@@ -357,6 +360,14 @@ def scrapes_at_once(port):
 
 def large_scrapes_at_once(port):
     wires, codes = at_once(port, LARGE, 60 if not FULL else 200)
+    if not codes.get("200"):
+        raise AssertionError(codes)
+    return wires
+
+
+def large_lists_at_once(port):
+    """Lists of sessions, of more than 30 MB, and pages, of more than 70, among the scrapes."""
+    wires, codes = at_once(port, [SESSIONS, LARGE, LARGE, PAGE, LARGE, LARGE], 60)
     if not codes.get("200"):
         raise AssertionError(codes)
     return wires
@@ -591,6 +602,9 @@ class Siege(unittest.TestCase):
 
     def test_12_large_at_once(self):
         self.endure("60 scrapes of 20 MB at once", large_scrapes_at_once, self.large, MOST_MEMORY_OF_LARGE)
+
+    def test_12_large_lists_at_once(self):
+        self.endure("20 lists and pages of sessions among 40 scrapes", large_lists_at_once, self.large, MOST_MEMORY_OF_LARGE)
 
     def test_13_who_reads_has_the_memory_of_who_does_not(self):
         """Ten don't fill the threads, but their answers the memory."""
