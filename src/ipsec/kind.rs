@@ -4,7 +4,7 @@
 //!
 //! | kind | what makes it so | nothing is up |
 //! |---|---|---|
-//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know, two values for one key where libreswan refuses that | 4 |
+//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know; where libreswan refuses that: two values for one key, no peer | 4 |
 //! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`] |
 //! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`, `%opportunisticgroup`, or networks and ranges only | no sample |
 //! | on demand | `auto=route`, `auto=ondemand`, a peer with a name or address | 2 |
@@ -15,8 +15,10 @@
 //!
 //! Which end is the peer: the one that the daemon lists as such. Where it lists no such conn: strongSwan swaps the
 //! ends where `right` is an address of this machine and takes `left` as its own otherwise; libreswan's own end has an
-//! address of this machine or `%defaultroute`, and its peer may be `%any` at either end. An end that is not written is
-//! `%any` only where the daemon lists it so: a conn that it has not loaded at all does not wait for anybody.
+//! address of this machine or `%defaultroute`, and its peer may be `%any` at either end.
+//!
+//! A peer that is not written, as in a template which is loaded since `%default` says `auto=start`, is what the daemon
+//! lists. Where strongSwan lists no conns at all (`ipsec status`) it is `%any`, the default; libreswan refuses such a conn.
 
 use crate::text::Text;
 
@@ -128,7 +130,8 @@ pub struct Assessment {
     pub is_group: bool,
 }
 
-/// What a conn is, given how the daemon lists its ends (absent where it doesn't) and the daemon's own addresses.
+/// What a conn is, given how the daemon lists its ends (absent where it doesn't) and the daemon's own addresses (none
+/// where strongSwan was asked for `ipsec status`, which lists no conns either).
 pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Assessment {
     let peer = peer(conn, dialect, listed, own);
     let end = match peer {
@@ -140,11 +143,12 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
     let is_anybody = match (host, listed) {
         (Some(host), _) => is_anybody(host, dialect),
         (None, Some(ends)) => is_anybody(ends.remote, dialect),
-        (None, None) => false,
+        (None, None) => dialect == Dialect::StrongSwan && own.is_empty(),
     };
+    let is_refused = conn.is_refused || dialect.is_libreswan() && host.is_none();
     let kind = match conn.start {
         Start::Ignore => Kind::NotLoaded,
-        _ if conn.is_refused && listed.is_none() => Kind::NotLoaded,
+        _ if is_refused && listed.is_none() => Kind::NotLoaded,
         _ if conn.is_shunt => Kind::Shunt,
         _ if is_anybody => Kind::Anybody,
         Start::Route => Kind::OnDemand,
@@ -321,12 +325,22 @@ mod tests {
             ("198.51.100.7", "%defaultroute", "anybody*", "always"),
             ("198.51.100.7", "192.0.2.1", "always", "always"),
             ("192.0.2.9", "198.51.100.7", "always*", "always*"),
-            ("", "", "always*", "always*"),
+            ("", "", "always*", "not-loaded*"),
+            ("192.0.2.1", "", "always*", "not-loaded*"),
+            ("", "198.51.100.7", "always*", "always*"),
         ] {
             let conn = conn(left, right);
             assert_eq!(kind(&conn, StrongSwan, None, &own), strongswan, "{left} {right}");
             assert_eq!(kind(&conn, Libreswan5, None, &own), libreswan, "{left} {right}");
         }
+    }
+
+    #[test]
+    fn a_peer_that_is_not_written_is_anybody_where_strongswan_lists_no_conns() {
+        assert_eq!(kind(&conn("192.0.2.1", ""), StrongSwan, None, &[]), "anybody*");
+        assert_eq!(kind(&conn("192.0.2.1", "198.51.100.7"), StrongSwan, None, &[]), "always*");
+        assert_eq!(kind(&conn("192.0.2.1", ""), Libreswan5, None, &[]), "not-loaded*");
+        assert_eq!(kind(&conn("192.0.2.1", ""), Libreswan5, Some(("192.0.2.1", "%any")), &[]), "anybody*");
     }
 
     #[test]
