@@ -18,7 +18,7 @@
 //! address of this machine or `%defaultroute`, and its peer may be `%any` at either end.
 //!
 //! A peer that is not written, as in a template which is loaded since `%default` says `auto=start`, is what the daemon
-//! lists. Where strongSwan lists no conns at all (`ipsec status`) it is `%any`, the default; libreswan refuses such a conn.
+//! lists; libreswan refuses such a conn. One that strongSwan does not list does not wait for anybody.
 
 use crate::text::Text;
 
@@ -130,8 +130,7 @@ pub struct Assessment {
     pub is_group: bool,
 }
 
-/// What a conn is, given how the daemon lists its ends (absent where it doesn't) and the daemon's own addresses (none
-/// where strongSwan was asked for `ipsec status`, which lists no conns either).
+/// What a conn is, given how the daemon lists its ends (absent where it doesn't) and the daemon's own addresses.
 pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Assessment {
     let peer = peer(conn, dialect, listed, own);
     let end = match peer {
@@ -143,7 +142,7 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
     let is_anybody = match (host, listed) {
         (Some(host), _) => is_anybody(host, dialect),
         (None, Some(ends)) => is_anybody(ends.remote, dialect),
-        (None, None) => dialect == Dialect::StrongSwan && own.is_empty(),
+        (None, None) => false,
     };
     let is_refused = conn.is_refused || dialect.is_libreswan() && host.is_none();
     let kind = match conn.start {
@@ -336,9 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_not_written_is_anybody_where_strongswan_lists_no_conns() {
-        assert_eq!(kind(&conn("192.0.2.1", ""), StrongSwan, None, &[]), "anybody*");
-        assert_eq!(kind(&conn("192.0.2.1", "198.51.100.7"), StrongSwan, None, &[]), "always*");
+    fn a_conn_without_a_peer_is_what_libreswan_lists_and_refused_where_it_does_not() {
         assert_eq!(kind(&conn("192.0.2.1", ""), Libreswan5, None, &[]), "not-loaded*");
         assert_eq!(kind(&conn("192.0.2.1", ""), Libreswan5, Some(("192.0.2.1", "%any")), &[]), "anybody*");
     }
