@@ -31,6 +31,10 @@ const COMPLAINT_LIMIT: usize = 100;
 /// How many `also` lines are followed for one conn.
 const ALSO_LIMIT: usize = 256;
 
+/// The longest pattern whose braces are looked at, and the most patterns that are made of one.
+const PATTERN_LIMIT: usize = 1024;
+const ALTERNATIVE_LIMIT: usize = 100;
+
 const NO_NAME: &str = "a name is missing";
 
 /// The keys of a conn that matter here.
@@ -590,6 +594,23 @@ impl Scan {
     }
 }
 
+/// The patterns that an include with `{a,b}` stands for, as libreswan reads it; else the pattern itself.
+pub fn alternatives(pattern: &str) -> Vec<String> {
+    let (mut done, mut open) = (Vec::new(), vec![pattern.to_owned()]);
+    while let Some(pattern) = open.pop() {
+        let head = pattern.split_once('}').filter(|_| pattern.len() <= PATTERN_LIMIT);
+        let cut = head.and_then(|(head, after)| Some((head.rsplit_once('{')?, after)));
+        match cut.filter(|_| done.len().saturating_add(open.len()) < ALTERNATIVE_LIMIT) {
+            Some(((before, words), after)) => {
+                let words = words.rsplit(',').take(ALTERNATIVE_LIMIT);
+                open.extend(words.map(|word| format!("{before}{word}{after}")));
+            }
+            None => done.push(pattern),
+        }
+    }
+    done
+}
+
 fn starts_section(text: Text<'_>) -> bool {
     ["conn", "ca", "config", "include"].iter().any(|word| {
         text.after(word).and_then(|rest| rest.bytes().first().copied()).is_some_and(|byte| byte.is_ascii_whitespace())
@@ -953,6 +974,23 @@ mod tests {
         let text = "conn a\n rightid=\"C=DE, \\\nauto=ignore\"\n auto=add\nconn b\nwrong\n";
         assert_eq!(read(text).0.iter().map(show).collect::<Vec<_>>(), ["a", "b!"]);
         assert_eq!(complaints(text), [(6, "neither a section nor an indented setting")]);
+    }
+
+    #[test]
+    fn braces_in_an_include_are_alternatives() {
+        for (pattern, expected) in [
+            ("x/*.conf", &["x/*.conf"][..]),
+            ("x/{a,b}.conf", &["x/a.conf", "x/b.conf"]),
+            ("{a,b}/{c,d}", &["a/c", "a/d", "b/c", "b/d"]),
+            ("a{b,c{d,e}}", &["ab", "acd", "ab", "ace"]),
+            ("a{,.d/*}.conf", &["a.conf", "a.d/*.conf"]),
+            ("a}b{c", &["a}b{c"]),
+            ("{a", &["{a"]),
+        ] {
+            assert_eq!(alternatives(pattern), expected, "{pattern}");
+        }
+        assert!(alternatives(&"{a,b}".repeat(200)).len() <= 2 * ALTERNATIVE_LIMIT);
+        assert_eq!(alternatives(&"{a,b}".repeat(5000)).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! | kind | what makes it so | nothing is up |
 //! |---|---|---|
-//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know, two values for one key where libreswan refuses that | 4 |
+//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know; where libreswan refuses that: two values for one key, no peer | 4 |
 //! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`] |
 //! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`, `%opportunisticgroup`, or networks and ranges only | no sample |
 //! | on demand | `auto=route`, `auto=ondemand`, a peer with a name or address | 2 |
@@ -15,8 +15,10 @@
 //!
 //! Which end is the peer: the one that the daemon lists as such. Where it lists no such conn: strongSwan swaps the
 //! ends where `right` is an address of this machine and takes `left` as its own otherwise; libreswan's own end has an
-//! address of this machine or `%defaultroute`, and its peer may be `%any` at either end. An end that is not written is
-//! `%any` only where the daemon lists it so: a conn that it has not loaded at all does not wait for anybody.
+//! address of this machine or `%defaultroute`, and its peer may be `%any` at either end.
+//!
+//! A peer that is not written, as in a template which is loaded since `%default` says `auto=start`, is what the daemon
+//! lists; libreswan refuses such a conn. One that strongSwan does not list does not wait for anybody.
 
 use crate::text::Text;
 
@@ -142,9 +144,10 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
         (None, Some(ends)) => is_anybody(ends.remote, dialect),
         (None, None) => false,
     };
+    let is_refused = conn.is_refused || dialect.is_libreswan() && host.is_none();
     let kind = match conn.start {
         Start::Ignore => Kind::NotLoaded,
-        _ if conn.is_refused && listed.is_none() => Kind::NotLoaded,
+        _ if is_refused && listed.is_none() => Kind::NotLoaded,
         _ if conn.is_shunt => Kind::Shunt,
         _ if is_anybody => Kind::Anybody,
         Start::Route => Kind::OnDemand,
@@ -321,12 +324,20 @@ mod tests {
             ("198.51.100.7", "%defaultroute", "anybody*", "always"),
             ("198.51.100.7", "192.0.2.1", "always", "always"),
             ("192.0.2.9", "198.51.100.7", "always*", "always*"),
-            ("", "", "always*", "always*"),
+            ("", "", "always*", "not-loaded*"),
+            ("192.0.2.1", "", "always*", "not-loaded*"),
+            ("", "198.51.100.7", "always*", "always*"),
         ] {
             let conn = conn(left, right);
             assert_eq!(kind(&conn, StrongSwan, None, &own), strongswan, "{left} {right}");
             assert_eq!(kind(&conn, Libreswan5, None, &own), libreswan, "{left} {right}");
         }
+    }
+
+    #[test]
+    fn a_conn_without_a_peer_is_what_libreswan_lists_and_refused_where_it_does_not() {
+        assert_eq!(kind(&conn("192.0.2.1", ""), Libreswan5, None, &[]), "not-loaded*");
+        assert_eq!(kind(&conn("192.0.2.1", ""), Libreswan5, Some(("192.0.2.1", "%any")), &[]), "anybody*");
     }
 
     #[test]

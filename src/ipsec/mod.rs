@@ -444,7 +444,12 @@ impl Reading {
 
     /// The files that a pattern finds beside the including file.
     fn matching(&mut self, including: usize, pattern: &str, deadline: Deadline) -> Vec<PathBuf> {
-        let folder = self.files.get(including).and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""));
+        let folder = self.files.get(including).and_then(|(path, _)| path.parent()).unwrap_or(Path::new("")).to_owned();
+        let patterns = conf::alternatives(pattern).into_iter();
+        patterns.flat_map(|pattern| self.found_by(&folder, &pattern, deadline)).collect()
+    }
+
+    fn found_by(&mut self, folder: &Path, pattern: &str, deadline: Deadline) -> Vec<PathBuf> {
         let path = folder.join(pattern);
         if self.patterns.len() >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} includes");

@@ -40,6 +40,8 @@ pub struct Configured {
     connections: Vec<Loaded>,
     children: Vec<Child>,
     by_name: HashMap<Box<[u8]>, Names>,
+    /// The position of a child by its name alone; absent where several connections have one of that name.
+    by_child: HashMap<Box<[u8]>, Option<usize>>,
 }
 
 /// One name of connections.
@@ -60,6 +62,8 @@ pub struct Child {
     pub name: Box<[u8]>,
     kind: Kind,
     state: State,
+    /// The connection whose IKE_SA it was last listed under, where that is not its own.
+    under: Option<Box<[u8]>>,
     /// Whether a policy of it is installed: a trap, or the shunt itself.
     is_installed: bool,
     /// How much its CHILD_SAs carry before they are rekeyed.
@@ -133,7 +137,12 @@ impl Configured {
                 (false, true) => Kind::ForAnyone,
                 (false, false) => Kind::Tunnel,
             };
-            let index = *names.children.entry(child.name.bytes().into()).or_insert(self.children.len());
+            let next = self.children.len();
+            let index = *names.children.entry(child.name.bytes().into()).or_insert(next);
+            if index == next {
+                let only = self.by_child.entry(child.name.bytes().into());
+                only.and_modify(|only| *only = None).or_insert(Some(index));
+            }
             match self.children.get_mut(index) {
                 // Of twins that one counts which should be up.
                 Some(twin) if kind == Kind::Tunnel => twin.kind = kind,
@@ -144,6 +153,7 @@ impl Configured {
                     name: child.name.bytes().into(),
                     kind,
                     state: State::Unknown,
+                    under: None,
                     is_installed: false,
                     volume: Volume { bytes: child.rekey_bytes, packets: child.rekey_packets },
                 }),
@@ -173,13 +183,19 @@ impl Configured {
     }
 
     /// Notes a listed child of an IKE_SA, if it carries traffic.
+    ///
+    /// charon brings a child up under an IKE_SA of another connection where nothing but their names and children differ
+    /// (`reuse_ikesa`, `peer_cfg.c` equals). It is found there where no other connection has a child of that name.
     pub fn record(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: Instant) {
         if !child.is_up() {
             return;
         }
-        let index = self.by_name.get(ike.name.bytes()).and_then(|names| names.children.get(child.name.bytes()));
-        if let Some(child) = index.and_then(|index| self.children.get_mut(*index)) {
-            child.state = State::Up(now);
+        let Some(names) = self.by_name.get(ike.name.bytes()) else { return };
+        let own = names.children.get(child.name.bytes()).copied();
+        let only = || self.by_child.get(child.name.bytes()).copied().flatten();
+        let under = own.is_none().then(|| ike.name.bytes().into());
+        if let Some(child) = own.or_else(only).and_then(|index| self.children.get_mut(index)) {
+            (child.state, child.under) = (State::Up(now), under);
         }
     }
 
@@ -200,8 +216,11 @@ impl Configured {
         }
         for child in self.children.iter_mut().filter(|child| child.state == State::Unknown) {
             let Some(connection) = self.connections.get(child.connection) else { continue };
-            let may_be_up = missing.unknown > 0 || missing.held_of(&connection.name) > 0;
-            child.state = match before.state(&connection.name, &child.name) {
+            let known = before.child(&connection.name, &child.name);
+            child.under = known.and_then(|known| known.under.clone());
+            let owner = child.under.as_ref().unwrap_or(&connection.name);
+            let may_be_up = missing.unknown > 0 || missing.held_of(owner) > 0;
+            child.state = match known.map_or(State::Unknown, |known| known.state) {
                 _ if !may_be_up => State::Down,
                 State::Up(seen) if now.saturating_duration_since(seen) > HELD => State::Unknown,
                 known => known,
@@ -209,10 +228,10 @@ impl Configured {
         }
     }
 
-    /// The state of a tunnel.
-    fn state(&self, connection: &[u8], child: &[u8]) -> State {
+    /// What is known of a child.
+    fn child(&self, connection: &[u8], child: &[u8]) -> Option<&Child> {
         let index = self.by_name.get(connection).and_then(|names| names.children.get(child));
-        index.and_then(|index| self.children.get(*index)).map_or(State::Unknown, |child| child.state)
+        index.and_then(|index| self.children.get(*index))
     }
 
     /// The loaded connections, in charon's order.
@@ -384,6 +403,35 @@ mod tests {
         let reauthenticated = list(&known, start, 1, &["laptops"], &unknown());
         assert_eq!(sessions(&reauthenticated), [Some(1), Some(0), Some(2)]);
         assert_eq!(up(&reauthenticated), [UP, DOWN, None]);
+    }
+
+    #[test]
+    fn a_child_may_be_up_under_the_ike_sa_of_another_connection() {
+        let now = Instant::now();
+        let look = |before: &Configured, listed: &[&'static str], missing: &Missing| {
+            let mut configured = Configured::default();
+            for (name, children) in [("a", ["lan", "x"]), ("b", ["voice", "y"]), ("c", ["dmz", "y"])] {
+                let children = children.map(|child| (child, "TUNNEL"));
+                register(&mut configured, name, &["192.0.2.1"], &children).expect("room");
+            }
+            let mut ike = IkeSa::default();
+            ike.name = "a".into();
+            for name in listed {
+                let child = ChildSa { name: (*name).into(), state: "INSTALLED".into(), ..ChildSa::default() };
+                configured.record(&ike, &child, now);
+            }
+            ike.name = "gone".into();
+            let dmz = ChildSa { name: "dmz".into(), state: "INSTALLED".into(), ..ChildSa::default() };
+            configured.record(&ike, &dmz, now);
+            configured.finish(&[], missing, before, now);
+            configured
+        };
+        let known = look(&Configured::default(), &["lan", "voice", "y"], &Missing::default());
+        assert_eq!(up(&known), [UP, DOWN, UP, DOWN, DOWN, DOWN], "two connections have a child y");
+        let held = look(&known, &[], &hung("a"));
+        assert_eq!(up(&held), [UP, DOWN, UP, DOWN, DOWN, DOWN]);
+        assert_eq!(up(&look(&held, &[], &hung("a"))), up(&held), "and as long as that IKE_SA is busy");
+        assert_eq!(up(&look(&held, &[], &hung("b"))), [DOWN; 6]);
     }
 
     #[test]
