@@ -10,7 +10,8 @@
 //! | logrotate | `.1` to `.99`; `.100` to `.999` beside NAME | yes |
 //! | logrotate `dateext`, newsyslog | `-20261127`, `.2026-11-27`, `_20261127-031500`, `-20261127-1795744800`; other runs of six digits or more beside NAME | yes |
 //! | logrotate `extension` | `NAME.1.log`, `NAME-20261127.log` beside `NAME.log` (also `.status`, `.txt`) | yes |
-//! | persons, cp, nano | `~`, `.~1~`, `.bak`, `.backup`, `.old`, `.orig`, `.save`, `.prev`, `.copy`, `-old`, `-bak`, with a number behind | yes |
+//! | persons, before it and beside NAME | `Copy of NAME`, `old-NAME`, `bak.NAME`, `backup_NAME`; behind it ` (1)`, ` copy 2` | yes |
+//! | persons, cp, nano | `.sav`, `.previous`, `.yesterday`, `.disabled`, `~`, `.~1~`, `.bak`, `.backup`, `.old`, `.orig`, `.save`, `.prev`, `.copy`, `-old`, `-bak`, with a number behind | yes |
 //! | rpm, dpkg, ucf, pacman, opkg | `.rpmsave`, `.rpmorig`, `.dpkg-old`, `.dpkg-bak`, `.ucf-old`, `.pacsave`, `.pacorig`, `-opkg.old` | yes |
 //! | the same | `.rpmnew`, `.dpkg-new`, `.dpkg-dist`, `.dpkg-tmp`, `.ucf-new`, `.ucf-dist`, `.pacnew`, `-opkg` | no |
 //! | vim, emacs, kate, patch | `.NAME.swp` (`.swo`, `.swn`, `.swx`), `.un~`, `#NAME#`, `.#NAME`, `.kate-swp`, `.rej` | no |
@@ -67,8 +68,13 @@ const FOREIGN: [&str; 34] = [
 ];
 
 /// Endings of files that were the status file when OpenVPN opened it, or copies of it, in small letters.
-const FORMER: [&str; 21] = [
+const FORMER: [&str; 26] = [
     "~",
+    ".sav",
+    ".previous",
+    ".yesterday",
+    ".disabled",
+    " copy",
     ".bak",
     ".backup",
     ".old",
@@ -91,6 +97,10 @@ const FORMER: [&str; 21] = [
     ".pacorig",
 ];
 
+/// What persons put before the name of a copy, in small letters; only beside the file that it is a copy of.
+const BEFORE: [&str; 10] =
+    ["copy of ", "backup-", "backup_", "backup.", "old-", "old_", "old.", "bak-", "bak_", "bak."];
+
 /// Endings that log rotation may leave behind the number or date.
 const EXTENSIONS: [&str; 3] = [".log", ".status", ".txt"];
 
@@ -107,9 +117,16 @@ pub fn copy_of(name: &str, exists: impl Fn(&str) -> bool) -> Option<CopyOf> {
     }
     let (stem, extension) =
         EXTENSIONS.into_iter().find_map(|extension| Some((name.strip_suffix(extension)?, extension)))?;
-    let (shorter, may_be_written) = shortened(stem, &|_| true)?;
-    let original = format!("{shorter}{extension}");
-    exists(&original).then_some(CopyOf { original, may_be_written })
+    let (mut stem, mut may_be_written) = (stem, true);
+    while let Some((shorter, is_former)) = shortened(stem, &|_| true) {
+        stem = shorter;
+        may_be_written &= is_former;
+        let original = format!("{shorter}{extension}");
+        if exists(&original) {
+            return Some(CopyOf { original, may_be_written });
+        }
+    }
+    None
 }
 
 /// A name without its last ending of a copy, and whether OpenVPN may write to a file of that ending.
@@ -130,23 +147,37 @@ fn shortened<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<(&'n s
         // vim hides its own files.
         return Some((rest.strip_prefix('.').filter(is_a_name).unwrap_or(rest), false));
     }
-    let former = without(&FORMER).or_else(|| numbered(name, exists)).or_else(|| dated(name, exists));
+    let before = || {
+        let word = BEFORE.into_iter().find(|word| lower.starts_with(word))?;
+        name.get(word.len()..).filter(|rest| exists(rest))
+    };
+    let former = without(&FORMER).or_else(|| dated(name, exists)).or_else(|| numbered(name, exists)).or_else(before);
     former.filter(is_a_name).map(|rest| (rest, true))
 }
 
-/// A name without the number of a rotation (`.1`) or of a backup (`.bak2`; `.~2~` without its last letter).
+/// A name without the number of a rotation (`.1`), of a backup (`.bak2`; `.~2~` without its last letter) or, beside the
+/// file that it is a copy of, of a copy (` (1)`, ` copy 2`).
 fn numbered<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<&'n str> {
+    if let Some(rest) = name.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (")).and_then(|(rest, number)| {
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && exists(rest)).then_some(rest)
+    }) {
+        return Some(rest);
+    }
     let rest = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let digits = name.len().checked_sub(rest.len()).filter(|digits| *digits > 0)?;
     if let Some(rest) = rest.strip_suffix(".~") {
         return Some(rest);
     }
-    let is_backup = [".bak", ".old", ".save", ".orig"].iter().any(|ending| rest.ends_with(ending));
-    if is_backup {
-        return Some(rest);
+    let word = rest.strip_suffix(['-', '_', ' ']).unwrap_or(rest);
+    if [".bak", ".old", ".save", ".orig", "_bak", "_old", "-bak", "-old", " copy"].iter().any(|end| word.ends_with(end))
+    {
+        return Some(word);
     }
     let original = rest.strip_suffix('.')?;
-    (digits < 3 || (digits == 3 && exists(original))).then_some(original)
+    // An address: `status-10.8.0.1`.
+    let has_number = original.rsplit_once('.').is_some_and(|(_, part)| part.parse::<u32>().is_ok());
+    let is_sure = digits < 3 && !has_number;
+    (is_sure || (digits <= 3 && exists(original))).then_some(original)
 }
 
 /// A name without the date of a rotation.
@@ -159,14 +190,19 @@ fn dated<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<&'n str> {
     })
 }
 
-/// Whether a text is a date (`20261127`, `2026-11-27`), with a time or a number behind it or without.
+/// Whether a text is a date (`20261127`, `2026-11-27`, `27-11-2026`), with a time or a number behind it or without.
 fn is_dated(text: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_digit() || "-_.:TZ".contains(letter);
     let digits: String = text.chars().filter(char::is_ascii_digit).take(25).collect();
     let number = |from, to| digits.get(from..to).and_then(|digits| digits.parse::<u32>().ok());
-    let (Some(year), Some(month), Some(day)) = (number(0, 4), number(4, 6), number(6, 8)) else { return false };
-    let is_date = (1990..2100).contains(&year) && (1..13).contains(&month) && (1..32).contains(&day);
-    is_date && digits.len() < 25 && text.chars().all(is_part) && text.get(..4) == digits.get(..4)
+    let is_date = |year: Option<u32>, month: Option<u32>, day: Option<u32>| {
+        year.is_some_and(|year| (1990..2100).contains(&year))
+            && month.is_some_and(|month| (1..13).contains(&month))
+            && day.is_some_and(|day| (1..32).contains(&day))
+    };
+    let year_first = text.get(..4) == digits.get(..4) && is_date(number(0, 4), number(4, 6), number(6, 8));
+    let day_first = text.get(..2) == digits.get(..2) && is_date(number(4, 8), number(2, 4), number(0, 2));
+    digits.len() < 25 && text.chars().all(is_part) && (year_first || day_first)
 }
 
 #[cfg(test)]
@@ -224,6 +260,12 @@ mod tests {
             (".pacsave", true),
             (".tmp", false),
             (".1.old~", true),
+            (".sav", true),
+            (".previous", true),
+            (".2026.11.27", true),
+            (".27-11-2026", true),
+            (".bak-1", true),
+            ("_old2", true),
         ] {
             let name = format!("{NAME}{ending}");
             assert_eq!(beside_the_original(&name), Some((NAME.into(), may_be_written)), "{name}");
@@ -233,6 +275,14 @@ mod tests {
             ("openvpn-status-20261127.log", true),
             ("openvpn-status-old.log", true),
             ("openvpn-status (copy).log", true),
+            ("openvpn-status (1).log", true),
+            ("openvpn-status - Copy (2).log", true),
+            ("openvpn-status copy 2.log", true),
+            ("openvpn-status.bak.20261127.log", true),
+            ("Copy of openvpn-status.log", true),
+            ("old-openvpn-status.log", true),
+            ("bak.openvpn-status.log", true),
+            ("backup-openvpn-status.log", true),
             (".openvpn-status.log.swp", false),
             ("#openvpn-status.log#", false),
             (".#openvpn-status.log", false),
@@ -264,6 +314,11 @@ mod tests {
             "",
             "threshold",
             "tcp-1795744800",
+            "backup-site.status",
+            "old-office.log",
+            "status (2)",
+            "10.20.2030",
+            "site-10.8.0.1",
         ] {
             assert_eq!(copy_of(name, |_| false), None, "{name}");
         }

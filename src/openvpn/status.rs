@@ -178,7 +178,8 @@ struct Surplus {
 
 /// Tells what a file is; its entries are read as they are asked for.
 pub fn parse(file: &[u8]) -> Document<'_> {
-    let text = without_replies(Text::new(file));
+    // Editors of Windows put a byte order mark before what they save.
+    let text = without_replies(Text::new(file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file)));
     let first = text.lines().next().unwrap_or_default();
     let (separator, section) = match first.bytes() {
         b"OpenVPN CLIENT LIST" => (b',', Section::Other),
@@ -762,6 +763,13 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        for text in ["OpenVPN CLIENT LIST\r\nEND\r\n", "TITLE,OpenVPN 2.6.14 x\nEND\n"] {
+            assert!(entries(&format!("\u{feff}{text}")).contains(&Entry::End), "{text}");
         }
     }
 
