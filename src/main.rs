@@ -353,9 +353,9 @@ fn announce(app: &App, origin: &str) {
     for line in &watched {
         log::info!("watching {line} ({origin})");
     }
-    for flaw in app.flaws() {
-        let source = flaw.source;
-        log::warn!("{source}: {}", flaw.in_one_line());
+    for finding in app.config_findings() {
+        let source = finding.source;
+        log::warn!("{source}: {}", finding.in_one_line());
     }
     if watched.is_empty() {
         log::warn!("nothing to watch was found on this machine yet; looking again at every scrape");
@@ -368,7 +368,7 @@ fn announce_listeners(app: &App, listeners: &Listeners, web: &Web) {
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };
     log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
-    for open in found.into_iter().filter(|found| found.verdict == Severity::Warning && !web.open) {
+    for open in found.into_iter().filter(|found| found.severity == Severity::Warning && !web.open) {
         log::warn!("{}; web: {{open: true}} says that this is meant", open.in_one_line());
     }
 }

@@ -199,7 +199,7 @@ fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &
 struct Tally<'a> {
     tunnels: Vec<Count<'a>>,
     /// Where each user stands among those of a tunnel.
-    places: HashMap<(usize, Text<'a>), usize>,
+    positions: HashMap<(usize, Text<'a>), usize>,
     /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
     pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
@@ -251,7 +251,7 @@ impl<'a> Tally<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
         let counts = tunnels.iter().map(|_| Count::new()).collect();
-        let mut tally = Self { tunnels: counts, places: HashMap::new(), pairs: HashMap::new() };
+        let mut tally = Self { tunnels: counts, positions: HashMap::new(), pairs: HashMap::new() };
         let listed = tally.list(&names, status);
         for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
             count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
@@ -305,11 +305,11 @@ impl<'a> Tally<'a> {
         count.total.add(state, traffic);
         // Who has left, or has not come in yet, is no user.
         let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
-        let place = *self.places.entry((number, user)).or_insert(count.users.len());
-        if place == count.users.len() {
+        let index = *self.positions.entry((number, user)).or_insert(count.users.len());
+        if index == count.users.len() {
             count.users.push((user, Sum::default()));
         }
-        if let Some((_, sum)) = count.users.get_mut(place) {
+        if let Some((_, sum)) = count.users.get_mut(index) {
             sum.add(state, traffic);
         }
     }
