@@ -22,7 +22,7 @@ const MOST_LINES: usize = 256;
 const LONGEST: usize = 4096;
 
 /// How long the end of the process waits for what was logged.
-const LAST_PATIENCE: Duration = Duration::from_millis(200);
+const FLUSH_TIME: Duration = Duration::from_millis(200);
 
 /// Nothing deep is called here.
 const STACK: usize = 64 * 1024;
@@ -65,7 +65,7 @@ impl Log for Logger {
 
     /// Waits until all is written, but no longer than a moment.
     fn flush(&self) {
-        QUEUE.wait(LAST_PATIENCE);
+        QUEUE.wait(FLUSH_TIME);
     }
 }
 
@@ -125,9 +125,9 @@ impl Queue {
         self.is_done.notify_all();
     }
 
-    /// Waits until nothing is to be written, but no longer than `patience`.
-    fn wait(&self, patience: Duration) {
-        drop(self.is_done.wait_timeout_while(self.state(), patience, |state| state.is_writing));
+    /// Waits until nothing is to be written, but no longer than `max_wait`.
+    fn wait(&self, max_wait: Duration) {
+        drop(self.is_done.wait_timeout_while(self.state(), max_wait, |state| state.is_writing));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_logs_never_waits_and_what_nobody_takes_is_counted() {
+    fn logging_never_waits_and_lines_that_can_not_be_written_are_counted() {
         static GATE: Mutex<()> = Mutex::new(());
         static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
         fn write(line: &str) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The most requests whose password waits or is computed, all peers together and each peer.
 const MOST_WAITING: usize = 8;
-const MOST_OF_A_PEER: usize = 2;
+const MOST_PER_PEER: usize = 2;
 
 /// How long a mark is held against its peer.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -43,15 +43,15 @@ pub(super) struct Queue {
 struct Mark {
     peer: IpAddr,
     at: Instant,
-    standing: Standing,
+    priority: Priority,
 }
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    Unmarked,
+enum Priority {
+    Normal,
     /// It wanted more places than it may have.
-    Insistent,
+    OverLimit,
     /// Its last password was wrong.
     Failed,
 }
@@ -70,9 +70,9 @@ struct Waiting {
 struct Running {
     ticket: Ticket,
     since: Instant,
-    standing: Standing,
+    priority: Priority,
     /// How much longer those with a mark would have waited.
-    owed: Duration,
+    remaining_pause: Duration,
 }
 
 /// What a request has to do now.
@@ -108,15 +108,15 @@ impl Queue {
         self.marks.retain(|mark| now.saturating_duration_since(mark.at) < REMEMBERED);
         self.has_changed |= self.marks.len() < before;
         let is_full = self.waiting.len() >= MOST_WAITING;
-        let has_place = match self.standing(peer) {
-            Standing::Failed => !is_full && !self.waiting.iter().any(|one| self.standing(one.peer) == Standing::Failed),
-            _ if self.count(peer) >= MOST_OF_A_PEER => {
-                self.mark(peer, Standing::Insistent, now);
+        let has_slot = match self.priority(peer) {
+            Priority::Failed => !is_full && !self.waiting.iter().any(|one| self.priority(one.peer) == Priority::Failed),
+            _ if self.count(peer) >= MOST_PER_PEER => {
+                self.mark(peer, Priority::OverLimit, now);
                 false
             }
-            _ => !is_full || self.give_up(peer),
+            _ => !is_full || self.make_space(peer),
         };
-        if !has_place {
+        if !has_slot {
             return None;
         }
         self.last_ticket = self.last_ticket.wrapping_add(1);
@@ -130,19 +130,19 @@ impl Queue {
         let Some(Waiting { peer, .. }) = self.waiting.iter().find(|one| one.ticket == ticket) else {
             return Step::Refused;
         };
-        let standing = self.standing(*peer);
+        let priority = self.priority(*peer);
         if self.running.is_some() || self.first() != Some(ticket) {
             return Step::Wait(None);
         }
-        let pause = match standing {
-            Standing::Unmarked => self.pause,
+        let pause = match priority {
+            Priority::Normal => self.pause,
             _ => self.pause.max(self.pause_of_marked),
         };
         if now < pause {
             return Step::Wait(Some(pause));
         }
-        let owed = self.pause_of_marked.saturating_duration_since(now);
-        self.running = Some(Running { ticket, since: now, standing, owed });
+        let remaining_pause = self.pause_of_marked.saturating_duration_since(now);
+        self.running = Some(Running { ticket, since: now, priority, remaining_pause });
         Step::Compute
     }
 
@@ -151,7 +151,9 @@ impl Queue {
     pub(super) fn finish(&mut self, ticket: Ticket, is_right: bool, now: Instant) {
         let peer = self.waiting.iter().find(|one| one.ticket == ticket).map(|one| one.peer);
         self.leave(ticket);
-        let (Some(Running { since, standing, owed, .. }), Some(peer)) = (self.running.take(), peer) else { return };
+        let (Some(Running { since, priority, remaining_pause, .. }), Some(peer)) = (self.running.take(), peer) else {
+            return;
+        };
         #[cfg(test)]
         {
             self.computed += 1;
@@ -159,13 +161,13 @@ impl Queue {
         if is_right {
             return self.marks.retain(|mark| mark.peer != peer);
         }
-        self.mark(peer, Standing::Failed, now);
+        self.mark(peer, Priority::Failed, now);
         // What else it wants computed has lost its place.
         self.waiting.retain(|other| other.peer != peer);
         let took = now.saturating_duration_since(since);
         let after = |time| now.checked_add(time).unwrap_or(now);
-        self.pause_of_marked = after(took.saturating_add(owed));
-        if standing == Standing::Unmarked {
+        self.pause_of_marked = after(took.saturating_add(remaining_pause));
+        if priority == Priority::Normal {
             self.pause = after(took);
         }
     }
@@ -189,21 +191,21 @@ impl Queue {
 
     /// Whose turn it is while none is computed.
     fn first(&self) -> Option<Ticket> {
-        self.waiting.iter().min_by_key(|one| self.standing(one.peer)).map(|one| one.ticket)
+        self.waiting.iter().min_by_key(|one| self.priority(one.peer)).map(|one| one.ticket)
     }
 
-    fn standing(&self, peer: IpAddr) -> Standing {
+    fn priority(&self, peer: IpAddr) -> Priority {
         let mark = self.marks.iter().find(|mark| mark.peer == peer);
-        mark.map_or(Standing::Unmarked, |mark| mark.standing)
+        mark.map_or(Priority::Normal, |mark| mark.priority)
     }
 
-    fn mark(&mut self, peer: IpAddr, standing: Standing, at: Instant) {
-        self.has_changed |= self.standing(peer) != standing;
+    fn mark(&mut self, peer: IpAddr, priority: Priority, at: Instant) {
+        self.has_changed |= self.priority(peer) != priority;
         self.marks.retain(|mark| mark.peer != peer);
         if self.marks.len() >= MOST_MARKS {
             self.marks.remove(0);
         }
-        self.marks.push(Mark { peer, at, standing });
+        self.marks.push(Mark { peer, at, priority });
     }
 
     fn count(&self, peer: IpAddr) -> usize {
@@ -212,9 +214,9 @@ impl Queue {
 
     /// Takes a place away: of a peer that failed, else the newest of a peer that has another one; returns whether there
     /// was one.
-    fn give_up(&mut self, newcomer: IpAddr) -> bool {
+    fn make_space(&mut self, newcomer: IpAddr) -> bool {
         let is_running = |one: &Waiting| self.running.as_ref().is_some_and(|running| running.ticket == one.ticket);
-        let is_failed = |one: &Waiting| !is_running(one) && self.standing(one.peer) == Standing::Failed;
+        let is_failed = |one: &Waiting| !is_running(one) && self.priority(one.peer) == Priority::Failed;
         let failed = self.waiting.iter().position(is_failed);
         let spare = |one: &Waiting| !is_running(one) && self.count(one.peer) > 1;
         let index = failed.or_else(|| self.waiting.iter().rposition(spare).filter(|_| self.count(newcomer) == 0));
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_failed_gives_its_place_to_one_that_has_not() {
+    fn a_peer_that_failed_gives_its_slot_to_one_that_has_not() {
         let mut clock = Clock::new();
         clock.fail(1);
         let failed = clock.enter(1).unwrap();
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn of_peers_that_have_not_failed_those_that_want_more_than_their_places_go_last() {
+    fn of_peers_that_have_not_failed_those_that_want_more_than_their_slots_go_last() {
         let mut clock = Clock::new();
         let crowd: Vec<Ticket> = [1, 1, 2, 2, 3, 3].iter().map(|last| clock.enter(*last).unwrap()).collect();
         assert_eq!(clock.step(crowd[0]), Step::Compute);
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_still_wants_when_it_fails_has_lost_its_place() {
+    fn further_requests_of_a_peer_that_fails_lose_their_slots() {
         let mut clock = Clock::new();
         let [first, second] = [1, 1].map(|last| clock.enter(last).unwrap());
         let other = clock.enter(2).unwrap();
@@ -443,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_given_back_is_free() {
+    fn a_slot_that_is_given_back_is_free() {
         let mut clock = Clock::new();
         let tickets: Vec<Ticket> = (0..8).map(|last| clock.enter(last).unwrap()).collect();
         tickets.iter().for_each(|ticket| clock.queue.leave(*ticket));

@@ -14,7 +14,7 @@ use crate::bcrypt::Hash;
 use crate::siphash::Key;
 
 /// How long a request waits for its password to be computed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Names and the hashes of their passwords; without any, everybody may ask.
 #[derive(Debug)]
@@ -65,13 +65,13 @@ impl Users {
         if password.contains(&0) {
             return Auth::Denied;
         }
-        let tag = self.tag(user, password);
-        if self.was_right(user, tag) {
+        let fingerprint = self.fingerprint(user, password);
+        if self.was_right(user, fingerprint) {
             return Auth::Granted;
         }
         let Some(ticket) = self.update(|queue| queue.enter(peer, Instant::now())) else { return Auth::Busy };
         // While it waited another request of the same scraper may have had it computed.
-        if let Some(auth) = self.wait(ticket, || self.was_right(user, tag)) {
+        if let Some(auth) = self.wait(ticket, || self.was_right(user, fingerprint)) {
             return auth;
         }
         let known = self.hashes.iter().find(|(name, _)| name == user).map(|(_, hash)| hash);
@@ -79,7 +79,7 @@ impl Users {
         if is_right {
             let mut verified = lock(&self.verified);
             verified.retain(|(name, _)| name != user);
-            verified.push((user.clone(), tag));
+            verified.push((user.clone(), fingerprint));
         }
         self.update(|queue| queue.finish(ticket, is_right, Instant::now()));
         if is_right { Auth::Granted } else { Auth::Denied }
@@ -88,7 +88,7 @@ impl Users {
     /// Waits until it is this request's turn to compute; what it is told without that, where it is.
     fn wait(&self, ticket: Ticket, was_right: impl Fn() -> bool) -> Option<Auth> {
         let now = Instant::now();
-        let deadline = now.checked_add(PATIENCE).unwrap_or(now);
+        let deadline = now.checked_add(MAX_WAIT).unwrap_or(now);
         let mut queue = lock(&self.queue);
         let auth = loop {
             let now = Instant::now();
@@ -121,11 +121,11 @@ impl Users {
         result
     }
 
-    fn was_right(&self, user: &str, tag: u64) -> bool {
-        lock(&self.verified).iter().any(|(name, known)| name == user && *known == tag)
+    fn was_right(&self, user: &str, fingerprint: u64) -> bool {
+        lock(&self.verified).iter().any(|(name, known)| name == user && *known == fingerprint)
     }
 
-    fn tag(&self, user: &str, password: &[u8]) -> u64 {
+    fn fingerprint(&self, user: &str, password: &[u8]) -> u64 {
         let mut bytes = Vec::with_capacity(user.len().saturating_add(password.len()).saturating_add(8));
         bytes.extend_from_slice(&(user.len() as u64).to_le_bytes());
         bytes.extend_from_slice(user.as_bytes());
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_known_never_waits_and_of_those_that_failed_one_does() {
+    fn a_verified_user_never_waits_and_of_peers_that_failed_one_does() {
         let users = users();
         assert_eq!(check(&users, "ann", "secret", 1), Auth::Granted);
         assert_eq!(check(&users, "ann", "wrong", 2), Auth::Denied);
@@ -234,8 +234,8 @@ mod tests {
             while lock(&users.queue).enter([192, 0, 2, 2].into(), Instant::now()).is_some() {
                 std::thread::yield_now();
             }
-            let tag = users.tag("ann", b"secret");
-            lock(&users.verified).push(("ann".into(), tag));
+            let fingerprint = users.fingerprint("ann", b"secret");
+            lock(&users.verified).push(("ann".into(), fingerprint));
             users.changed.notify_all();
             waiting.join().unwrap()
         });

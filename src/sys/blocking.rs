@@ -39,7 +39,7 @@ static STUCK: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 thread_local! {
     /// Whether this thread may be left alone with a call that does not return.
-    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+    static IS_BLOCKING_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A call, and who waits for it.
@@ -64,20 +64,20 @@ pub fn run<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     deadline.left(subject)?;
-    if IS_ASIDE.get() {
+    if IS_BLOCKING_THREAD.get() {
         return call();
     }
     if is_stuck(subject) {
         return Err(Error::TimedOut { subject: subject.into() });
     }
     let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
-    let theirs = Arc::clone(&waiting);
+    let shared = Arc::clone(&waiting);
     let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
     let taken = Arc::clone(&call);
     let make = move || {
-        IS_ASIDE.set(true);
+        IS_BLOCKING_THREAD.set(true);
         if let Some(call) = take(&taken) {
-            theirs.end(call(), &name);
+            shared.end(call(), &name);
         }
     };
     match thread::Builder::new().name("blocking".into()).stack_size(STACK).spawn(make) {
@@ -121,8 +121,8 @@ impl<T> Call<T> {
         let mut stage = lock(&self.stage);
         if matches!(*stage, Stage::Abandoned) {
             let mut stuck = lock(&STUCK);
-            if let Some(place) = stuck.iter().position(|other| other == subject) {
-                stuck.swap_remove(place);
+            if let Some(index) = stuck.iter().position(|other| other == subject) {
+                stuck.swap_remove(index);
             }
         } else {
             *stage = Stage::Done(result);
