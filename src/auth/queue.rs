@@ -1,44 +1,44 @@
-//! Whose password is computed next, and when: a state that is told the time; no thread waits in it.
+//! Decides which password is checked next, and when. Pure state: the time is a parameter, and no thread waits here.
 //!
-//! A bcrypt takes a tenth of a second on a server and seconds on a router, so guessing must neither keep a right
-//! password out nor take the CPU. One is computed at a time. Peers that nothing speaks against go first, in the order in
-//! which they came, then those that wanted more places than they may have; those that failed lately share one place, so
-//! that at most one thread waits for them.
+//! A bcrypt check takes a tenth of a second on a server and seconds on a router, so password guessing must neither delay
+//! valid users nor use up the CPU. Passwords are checked one at a time. At most eight checks wait, two per peer. Peers
+//! without a mark go first, in the order of arrival, then peers that exceeded their limit; peers whose last password was
+//! wrong share one slot, so that at most one thread waits for them.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// The most requests whose password waits or is computed, all peers together and each peer.
+/// The most requests whose password waits or is being checked: of all peers, and of each peer.
 const MOST_WAITING: usize = 8;
 const MOST_PER_PEER: usize = 2;
 
-/// How long a mark is held against its peer.
+/// How long a mark lasts.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// How many marks are remembered; the oldest is forgotten.
+/// The most marks that are remembered; the oldest is forgotten.
 const MOST_MARKS: usize = 512;
 
-/// The requests that want a password computed.
+/// The requests whose password has to be checked.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// In the order in which they came.
+    /// In the order of arrival.
     waiting: Vec<Waiting>,
     running: Option<Running>,
     last_ticket: usize,
-    /// One for a peer, the oldest first.
+    /// At most one for each peer, the oldest first.
     marks: Vec<Mark>,
-    /// Until then nothing is computed: a peer without a mark had a wrong password.
+    /// Until then nothing is checked, because a peer without a mark sent a wrong password.
     pause: Instant,
-    /// Until then nothing is computed for peers with a mark.
+    /// Until then nothing is checked for peers with a mark.
     pause_of_marked: Instant,
-    /// Whether another request may be the first now, or has lost its place.
+    /// Whether another request may be first now, or has lost its slot.
     has_changed: bool,
-    /// How many passwords were computed so far.
+    /// The number of passwords checked so far.
     #[cfg(test)]
     computed: usize,
 }
 
-/// What speaks against a peer.
+/// The reason why a peer's requests come later.
 #[derive(Debug)]
 struct Mark {
     peer: IpAddr,
@@ -46,17 +46,17 @@ struct Mark {
     priority: Priority,
 }
 
-/// Who goes first.
+/// The order of the peers; the first goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Priority {
     Normal,
-    /// It wanted more places than it may have.
+    /// It had more requests than its limit.
     OverLimit,
     /// Its last password was wrong.
     Failed,
 }
 
-/// Stands for one request in the queue.
+/// The number of a request in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(usize);
 
@@ -71,18 +71,18 @@ struct Running {
     ticket: Ticket,
     since: Instant,
     priority: Priority,
-    /// How much longer those with a mark would have waited.
+    /// The rest of the pause of peers with a mark.
     remaining_pause: Duration,
 }
 
-/// What a request has to do now.
+/// What a request must do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Compute, then tell [`Queue::finish`].
+    /// Check the password, then call [`Queue::finish`].
     Compute,
-    /// Ask again when something changed, at that moment at the latest where there is one.
+    /// Call [`Queue::step`] again after a change, or at that time.
     Wait(Option<Instant>),
-    /// There is no place for it any more.
+    /// It has lost its slot.
     Refused,
 }
 
@@ -101,8 +101,8 @@ impl Queue {
         }
     }
 
-    /// A place for a request, where there is one. Where all are taken, a peer that failed lately gives its own to one that
-    /// has not, and a peer that has two gives one to a peer that has none.
+    /// Adds a request; absent if there is no slot. If all are taken, a peer whose last password was wrong loses its slot to
+    /// one without a failure, and a peer with two slots loses one to a peer without any.
     pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Ticket> {
         let before = self.marks.len();
         self.marks.retain(|mark| now.saturating_duration_since(mark.at) < REMEMBERED);
@@ -125,7 +125,7 @@ impl Queue {
         Some(ticket)
     }
 
-    /// What a request has to do at this moment.
+    /// What a request must do at the time `now`.
     pub(super) fn step(&mut self, ticket: Ticket, now: Instant) -> Step {
         let Some(Waiting { peer, .. }) = self.waiting.iter().find(|one| one.ticket == ticket) else {
             return Step::Refused;
@@ -146,8 +146,8 @@ impl Queue {
         Step::Compute
     }
 
-    /// What became of the computation. After a wrong password the next one begins no sooner than as long as this one
-    /// took: for all, where nothing spoke against its peer before; for those with a mark, where it had one.
+    /// Records the result of a check. After a wrong password there is a pause as long as the check took: for all peers if its
+    /// peer had no mark, for peers with a mark if it had one.
     pub(super) fn finish(&mut self, ticket: Ticket, is_right: bool, now: Instant) {
         let peer = self.waiting.iter().find(|one| one.ticket == ticket).map(|one| one.peer);
         self.leave(ticket);
@@ -162,7 +162,7 @@ impl Queue {
             return self.marks.retain(|mark| mark.peer != peer);
         }
         self.mark(peer, Priority::Failed, now);
-        // What else it wants computed has lost its place.
+        // Its other requests lose their slots.
         self.waiting.retain(|other| other.peer != peer);
         let took = now.saturating_duration_since(since);
         let after = |time| now.checked_add(time).unwrap_or(now);
@@ -172,24 +172,24 @@ impl Queue {
         }
     }
 
-    /// Gives a request's place back.
+    /// Removes a request.
     pub(super) fn leave(&mut self, ticket: Ticket) {
         self.has_changed = true;
         self.waiting.retain(|other| other.ticket != ticket);
     }
 
-    /// Whether those that wait must be woken, since this was asked last.
+    /// Whether waiting requests must be woken since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// How many passwords were computed so far.
+    /// The number of passwords checked so far.
     #[cfg(test)]
     pub(super) fn computed(&self) -> usize {
         self.computed
     }
 
-    /// Whose turn it is while none is computed.
+    /// The request to be checked next.
     fn first(&self) -> Option<Ticket> {
         self.waiting.iter().min_by_key(|one| self.priority(one.peer)).map(|one| one.ticket)
     }
@@ -212,8 +212,7 @@ impl Queue {
         self.waiting.iter().filter(|other| other.peer == peer).count()
     }
 
-    /// Takes a place away: of a peer that failed, else the newest of a peer that has another one; returns whether there
-    /// was one.
+    /// Removes a request of a peer that failed, else the newest of a peer with two; returns whether there was one.
     fn make_space(&mut self, newcomer: IpAddr) -> bool {
         let is_running = |one: &Waiting| self.running.as_ref().is_some_and(|running| running.ticket == one.ticket);
         let is_failed = |one: &Waiting| !is_running(one) && self.priority(one.peer) == Priority::Failed;
