@@ -1,7 +1,7 @@
-//! The doctor: what is right with what is watched, what is wrong, and what to do about it, in plain words.
+//! The findings about all targets: what works, what does not, and what to do about it.
 //!
-//! Pure. The errors and notices of a round of the collectors come in, with what the machine says around them, and
-//! findings go out; `--doctor` prints them and the landing page shows them.
+//! Pure functions: they turn errors and notices of the collectors, and what is known of the machine, into findings.
+//! `--doctor` prints them, and the overview page shows them.
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -13,13 +13,13 @@ use crate::sources;
 use crate::sys::environment::Environment;
 use crate::text::printable;
 
-/// The source's word for where it listens itself: the section of the configuration.
+/// The source name of findings about the exporter's own listening addresses, as the section of the configuration.
 pub const LISTENER: &str = "web";
 
-/// What was found out about one subject.
+/// What was found about one subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
+    /// How bad it is.
     pub severity: Severity,
     /// The source that it belongs to.
     pub source: &'static str,
@@ -45,7 +45,7 @@ impl Finding {
 }
 
 impl fmt::Display for Finding {
-    /// A line, and one below it for what to do; nothing that a peer chose leaves its line.
+    /// One line, and a second one if there is something to do; text that a peer chose cannot break lines.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, source, subject, message, fix } = self;
         writeln!(out, "{:<5}  {source:<10}  {}: {}", severity.word(), line(subject), line(message))?;
@@ -53,7 +53,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// How many things are down and how many want a look, in words.
+/// The worst severity, and a sentence with the numbers of targets that are down or need attention.
 pub fn summary(findings: &[Finding]) -> (Severity, String) {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (down, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -68,7 +68,7 @@ pub fn summary(findings: &[Finding]) -> (Severity, String) {
     }
 }
 
-/// What was found out about a target of a source.
+/// The finding about a target.
 pub fn target(source: &'static str, subject: &str, error: Option<&Error>, environment: &Environment) -> Finding {
     let (severity, advice) = match error {
         None => (Severity::Ok, Advice::new("answers", "")),
@@ -77,13 +77,12 @@ pub fn target(source: &'static str, subject: &str, error: Option<&Error>, enviro
     Finding::of(source, severity, subject, advice)
 }
 
-/// What was found out about what a source noticed.
+/// The finding about a notice of a source.
 pub fn notice(source: &'static str, notice: &Notice) -> Finding {
     Finding::of(source, notice.severity, &notice.subject, notice.advice.clone())
 }
 
-/// What was found out about a source that is not on this machine, where nothing is configured; `tried` says where it was
-/// looked for.
+/// The finding about a source that was not discovered on this machine; `tried` says where it was looked for.
 pub fn absent(source: &'static str, tried: &str, environment: &Environment) -> Finding {
     let advice = sources::named(source).and_then(|source| source.explain_absence(environment));
     Finding::of(source, Severity::Absent, tried, advice.unwrap_or_else(|| Advice::new("not on this machine", "")))
@@ -98,7 +97,7 @@ fn explain(source: &str, target: &str, error: &Error, environment: &Environment)
     })
 }
 
-/// What was found out about an address that can be listened on; `is_guarded` says that not everybody may ask there.
+/// The finding about a listening address; `is_guarded` says that access is restricted.
 pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
     let (severity, message, fix) = match reach(address.ip()) {
         _ if is_guarded => (Severity::Ok, "only who is allowed may ask", ""),
@@ -113,7 +112,7 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
     Finding { severity, source: LISTENER, subject: address.to_string(), message: message.into(), fix: fix.into() }
 }
 
-/// What was found out about an address that can't be listened on; `is_ours` says that a gateway-exporter answers there.
+/// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
 pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
     let (severity, more, fix) = match error {
         Error::AddressInUse { .. } if is_ours => (Severity::Ok, "by a gateway-exporter", ""),
@@ -131,7 +130,7 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
     Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into() }
 }
 
-/// Who can reach an address.
+/// From where an address can be reached.
 enum Reach {
     Machine,
     Network,
@@ -155,7 +154,7 @@ fn line(text: &str) -> String {
     printable(&text.replace('\n', " "))
 }
 
-/// All findings as lines, and the sum of them.
+/// All findings as text, followed by the summary.
 pub fn print(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {

@@ -84,7 +84,9 @@ fn main_file(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config,
     let text = text(path, bytes)?;
     if text.trim().is_empty() {
         let name = path.display();
-        return Err(format!("{name}: the file is empty, perhaps truncated; write {{}} into it if nothing is to be configured"));
+        return Err(format!(
+            "{name}: the file is empty, perhaps truncated; write {{}} into it if nothing is to be configured"
+        ));
     }
     let mut config = Config::parse(text, overrides).map_err(|error| in_file(path, &error))?;
     config.web.tls.iter_mut().for_each(|files| anchor(files, path));

@@ -82,8 +82,12 @@ impl Table for Tunnels {
 impl Table for Users {
     type Row<'a> = (Text<'a>, usize);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Merge::Highest, |row| Some(row.1.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_tunnel_users",
+        "Number of users connected to a tunnel that serves many.",
+        Merge::Highest,
+        |row| Some(row.1.into()),
+    )];
 }
 
 /// A tunnel and its kind.
@@ -118,13 +122,13 @@ impl Table for Pairs {
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ipsec_tunnel_subnet_pairs",
-            "Pairs of networks that the tunnel is configured for; only where it is more than one.",
+            "Number of configured network pairs of the tunnel; only if there is more than one.",
             Merge::Highest,
             |row| Some(row.1.into()),
         ),
         gauge(
             "ipsec_tunnel_subnet_pairs_up",
-            "Pairs of networks that a CHILD_SA is installed for; only where several are configured.",
+            "Number of network pairs with an installed CHILD_SA; only if several are configured.",
             Merge::Lowest,
             |row| Some(row.2.into()),
         ),
@@ -135,10 +139,12 @@ impl Table for Pairs {
 impl Table for Lines {
     type Row<'a> = usize;
     const LABELS: &'static [Label<Self>] = &[];
-    const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ipsec_status_lines_skipped", "Lines of the status that were not understood.", Merge::Sum, |count| {
-            Some((*count).into())
-        })];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_status_lines_skipped",
+        "Number of lines of the status that could not be parsed.",
+        Merge::Sum,
+        |count| Some((*count).into()),
+    )];
 }
 
 /// What this source exposes.
