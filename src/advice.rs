@@ -1,28 +1,28 @@
-//! What is wrong and what to do about it, in words for the person who must act.
+//! Texts that say what is wrong and what to do: the types and texts that all sources share.
 //!
-//! Each source has an `advice.rs` that says it for its own errors; here stands what they share.
+//! Each source has its own `advice.rs` for its errors.
 
 use std::borrow::Cow;
 
 use crate::collector::Error;
 use crate::sys::environment::{AccessProblem, Environment};
 
-/// How something is.
+/// How bad something is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// As it should be.
+    /// It works.
     #[default]
     Ok,
-    /// Not on this machine, and nobody asked for it.
+    /// It is not on this machine, and not configured.
     Absent,
-    /// It works; a person should look at it all the same.
+    /// It works, but needs attention.
     Warning,
     /// It does not work.
     Error,
 }
 
 impl Severity {
-    /// One word for it.
+    /// The word for it on pages and in `--doctor`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -33,43 +33,44 @@ impl Severity {
     }
 }
 
-/// A text that is mostly written in the program.
+/// A text, usually a constant.
 pub type Phrase = Cow<'static, str>;
 
-/// What happened, and what to do; empty where there is nothing to do.
+/// What happened, and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
     /// What happened, without the subject.
     pub message: Phrase,
-    /// What to do.
+    /// What to do; empty if nothing.
     pub fix: Phrase,
 }
 
 impl Advice {
-    /// Advice in these words.
+    /// Advice with these texts.
     pub fn new(message: impl Into<Phrase>, fix: impl Into<Phrase>) -> Self {
         Self { message: message.into(), fix: fix.into() }
     }
 
-    /// An error in its own words, with what more is known of it, and what to do.
+    /// Advice about an error: its text, an optional addition, and what to do.
     pub fn of(error: &Error, more: &str, fix: impl Into<Phrase>) -> Self {
         Self { message: joined(reason(error), more), fix: fix.into() }
     }
 }
 
-/// An error without its subject, which stands beside it already.
+/// The text of an error without its subject.
 pub fn reason(error: &Error) -> String {
     let text = error.to_string();
     let rest = text.strip_prefix(error.subject()).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
     rest.unwrap_or(text)
 }
 
-/// Two parts of a message, of which the second may be empty.
+/// Joins two parts of a message; the second may be empty.
 pub fn joined(message: String, more: &str) -> Phrase {
     if more.is_empty() { message.into() } else { format!("{message}: {more}").into() }
 }
 
-/// Who refuses access to a path to whom, and the command that helps; `lasting` says what keeps it so.
+/// Advice about denied access to a path: which permission is missing, and the command that grants it; `lasting` is added and
+/// says how to make that permanent.
 pub fn denied(target: &str, environment: &Environment, lasting: &str) -> Advice {
     let Environment { user, group, access_problem, .. } = environment;
     let Some(AccessProblem { path, owner, group: path_group, mode, needed }) = access_problem else {
@@ -94,13 +95,13 @@ pub fn denied(target: &str, environment: &Environment, lasting: &str) -> Advice 
     Advice::new(message, fix)
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell, if necessary.
 pub fn quoted(word: &str) -> String {
     let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+:@".contains(&byte));
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-/// A time as a person says it.
+/// A duration in its largest suitable unit, such as `3 hours`.
 pub fn span(seconds: i64) -> String {
     let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
     let (unit, length) = units.into_iter().find(|(_, length)| seconds / length > 1).unwrap_or(("seconds", 1));

@@ -1,4 +1,4 @@
-//! What a source must offer: its name, what it watches, and how to collect it in time.
+//! The interface of a collector, which reads one source within a deadline, and the errors that all of them use.
 
 use std::any::Any;
 use std::fmt;
@@ -11,22 +11,22 @@ use crate::advice::{Advice, Severity};
 use crate::exposition::{Exposition, Options};
 use crate::session::Sessions;
 
-/// One watched source.
+/// Reads one watched source.
 pub trait Collector: Any + Send + Sync {
-    /// The one word for this source: config, `collect[]`, labels and logs use it.
+    /// The source's name in the configuration, `collect[]`, labels and log lines.
     fn name(&self) -> &'static str;
 
-    /// What is watched, as a person would name it; printed at start.
+    /// The paths, addresses and commands that are watched; logged at the start.
     fn targets(&self) -> Vec<String>;
 
-    /// Reads the source and exposes it. What was written stands, also where a target failed.
+    /// Reads the source and exposes its metrics. What was written before a target failed is kept.
     fn collect(&self, deadline: Deadline, report: &mut Report);
 
-    /// Reads the source and lists its sessions; most sources that have none keep this.
+    /// Reads the source and lists its sessions; sources without sessions keep this default.
     fn sessions(&self, _deadline: Deadline, _report: &mut Report) {}
 }
 
-/// What one collector brought from one round.
+/// What one collector read.
 #[derive(Default)]
 pub struct Report {
     /// The families.
@@ -35,31 +35,31 @@ pub struct Report {
     pub sessions: Sessions,
     /// Every target that was tried, and why it could not be read.
     pub targets: Vec<(String, Result<(), Error>)>,
-    /// What was noticed besides.
+    /// Notices about targets that could be read.
     pub notices: Vec<Notice>,
 }
 
-/// What a source noticed that is no failure to read, and that a person may want to mend.
+/// A problem that a source noticed although the target could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// How bad it is.
     pub severity: Severity,
     /// The file, pattern, address or rule.
     pub subject: String,
-    /// What was noticed, and what to do.
+    /// What is wrong, and what to do.
     pub advice: Advice,
-    /// Whether the log says it, too, when it is new.
+    /// Whether it is logged when it is new.
     pub is_logged: bool,
 }
 
 impl Report {
-    /// A report whose families stand on these options.
+    /// An empty report with these options.
     pub fn with_options(options: Options) -> Self {
         let sessions = Sessions::on(options.identities, options.most_series);
         Self { exposition: Exposition::with_options(options), sessions, ..Self::default() }
     }
 
-    /// Notes how a target answered, and hands back what it gave.
+    /// Records whether a target could be read; returns what was read.
     pub fn target<T>(&mut self, name: impl Into<String>, result: Result<T, Error>) -> Option<T> {
         let (state, value) = match result {
             Ok(value) => (Ok(()), Some(value)),
@@ -70,7 +70,7 @@ impl Report {
     }
 }
 
-/// The moment by which an answer must stand.
+/// The time by which something must be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
@@ -81,7 +81,7 @@ impl Deadline {
         Self(now.checked_add(time).unwrap_or(now))
     }
 
-    /// The time that is left, or the error that says whose time is up.
+    /// The remaining time; `TimedOut` with this subject if there is none.
     pub fn left(self, subject: &str) -> Result<Duration, Error> {
         match self.0.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
@@ -89,58 +89,58 @@ impl Deadline {
         }
     }
 
-    /// Whether the moment has passed.
+    /// Whether it has passed.
     pub fn is_over(self) -> bool {
         Instant::now() >= self.0
     }
 
-    /// Whether the moment passed `time` ago, or earlier.
+    /// Whether it passed `time` ago, or earlier.
     pub fn is_over_by(self, time: Duration) -> bool {
         Instant::now().saturating_duration_since(self.0) >= time
     }
 
-    /// Half way from now: for one of several things that share the time.
+    /// A deadline after half of the remaining time, for one of several steps.
     #[must_use]
     pub fn half(self) -> Self {
         Self::within(self.0.saturating_duration_since(Instant::now()) / 2)
     }
 }
 
-/// What only one scrape at a time may have, such as a command that must not run twice at once;
-/// waiting for it ends at the deadline.
+/// A mutex whose waiting ends at a deadline, for what only one scrape at a time may use, such as a command that must not
+/// run twice at once.
 #[derive(Debug)]
 pub struct DeadlineMutex<T> {
     value: Mutex<Option<T>>,
     free: Condvar,
 }
 
-/// A turn that was taken; it ends when this is dropped.
-#[must_use = "the turn ends when this is dropped"]
-pub struct Taken<'a, T: Default> {
-    turn: &'a DeadlineMutex<T>,
+/// The lock of a [`DeadlineMutex`], released when this is dropped.
+#[must_use = "the lock is released when this is dropped"]
+pub struct DeadlineGuard<'a, T: Default> {
+    mutex: &'a DeadlineMutex<T>,
     value: T,
 }
 
 impl<T: Default> DeadlineMutex<T> {
-    /// A turn that nobody has.
+    /// An unlocked mutex.
     pub const fn new(value: T) -> Self {
         Self { value: Mutex::new(Some(value)), free: Condvar::new() }
     }
 
-    /// Waits for the turn; the error names `subject`, which the turn is for.
-    pub fn take(&self, deadline: Deadline, subject: &str) -> Result<Taken<'_, T>, Error> {
-        let mut place = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits for the lock; `TimedOut` with this subject if it is not free before the deadline.
+    pub fn take(&self, deadline: Deadline, subject: &str) -> Result<DeadlineGuard<'_, T>, Error> {
+        let mut slot = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(value) = place.take() {
-                return Ok(Taken { turn: self, value });
+            if let Some(value) = slot.take() {
+                return Ok(DeadlineGuard { mutex: self, value });
             }
             let left = deadline.left(subject)?;
-            (place, _) = self.free.wait_timeout(place, left).unwrap_or_else(PoisonError::into_inner);
+            (slot, _) = self.free.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-impl<T: Default> Deref for Taken<'_, T> {
+impl<T: Default> Deref for DeadlineGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -148,21 +148,21 @@ impl<T: Default> Deref for Taken<'_, T> {
     }
 }
 
-impl<T: Default> DerefMut for Taken<'_, T> {
+impl<T: Default> DerefMut for DeadlineGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
     }
 }
 
-impl<T: Default> Drop for Taken<'_, T> {
+impl<T: Default> Drop for DeadlineGuard<'_, T> {
     fn drop(&mut self) {
         let value = std::mem::take(&mut self.value);
-        *self.turn.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        self.turn.free.notify_one();
+        *self.mutex.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.mutex.free.notify_one();
     }
 }
 
-/// Why a source could not be read. Each names the path, address or command first.
+/// Why a source could not be read. Each error names its subject: a path, address or command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// There is no such file, socket or command.
@@ -175,21 +175,21 @@ pub enum Error {
         /// The path, address or command.
         subject: String,
     },
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     NotListening {
         /// The path or address.
         subject: String,
     },
-    /// Somebody else listens there.
+    /// Another process listens at the address.
     AddressInUse {
         /// The address.
         subject: String,
     },
-    /// The system said no for another reason.
+    /// Another error of the operating system.
     Io {
         /// The path, address or command.
         subject: String,
-        /// What the system said.
+        /// The system's message.
         why: String,
     },
     /// No answer within the scrape's deadline.
@@ -197,42 +197,42 @@ pub enum Error {
         /// The path, address or command.
         subject: String,
     },
-    /// More than we are willing to read.
+    /// It is larger than the limit.
     TooLong {
         /// The path, address or command.
         subject: String,
-        /// The most that is read, in bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// More entries than we are willing to keep.
+    /// It has more entries than the limit.
     TooMany {
         /// The path, address or command.
         subject: String,
-        /// The most entries that are kept.
+        /// The limit.
         limit: usize,
-        /// What they are, in the plural.
+        /// What the entries are, in the plural.
         what: &'static str,
     },
-    /// Not what the format allows.
+    /// It is not in the expected format.
     Malformed {
         /// The path, address or command.
         subject: String,
-        /// What should have stood there.
+        /// What was expected at the offset.
         expected: &'static str,
-        /// Where, in bytes from the start of the message or file.
+        /// The offset in bytes from the start of the message or file.
         offset: usize,
     },
-    /// The source answered, and its answer is no.
+    /// The source answered that it refuses the request.
     Refused {
         /// The path, address or command.
         subject: String,
-        /// What it said.
+        /// Its reason.
         why: String,
     },
 }
 
 impl Error {
-    /// What the system's error means for `subject`.
+    /// The error for what the system reported about `subject`.
     pub fn io(subject: &str, error: &io::Error) -> Self {
         let subject = subject.to_owned();
         match error.kind() {
@@ -263,7 +263,7 @@ impl Error {
     }
 }
 
-/// The system's words without Rust's ` (os error 111)`.
+/// The system's message without Rust's ` (os error 111)`.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {

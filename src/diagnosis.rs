@@ -1,7 +1,7 @@
-//! The doctor: what is right with what is watched, what is wrong, and what to do about it, in plain message.
+//! The findings about all targets: what works, what does not, and what to do about it.
 //!
-//! Pure. The errors and notices of a round of the collectors come in, with what the machine says around them, and
-//! findings go out; `--doctor` prints them and the landing page shows them.
+//! Pure functions: they turn errors and notices of the collectors, and what is known of the machine, into findings.
+//! `--doctor` prints them, and the overview page shows them.
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -13,14 +13,14 @@ use crate::sources;
 use crate::sys::environment::Environment;
 use crate::text::printable;
 
-/// The source's word for where it listens itself: the section of the configuration.
+/// The source name of findings about the exporter's own listening addresses, as the section of the configuration.
 pub const LISTENER: &str = "web";
 
-/// What was found out about one subject.
+/// What was found about one subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
-    pub verdict: Severity,
+    /// How bad it is.
+    pub severity: Severity,
     /// The source that it belongs to.
     pub source: &'static str,
     /// The socket, file, command, rule or address.
@@ -33,8 +33,8 @@ pub struct Finding {
 
 impl Finding {
     /// A finding with this advice.
-    fn of(source: &'static str, verdict: Severity, subject: &str, advice: Advice) -> Self {
-        Self { verdict, source, subject: subject.into(), message: advice.message, fix: advice.fix }
+    fn of(source: &'static str, severity: Severity, subject: &str, advice: Advice) -> Self {
+        Self { severity, source, subject: subject.into(), message: advice.message, fix: advice.fix }
     }
 
     /// What was found and what to do, without the source.
@@ -45,20 +45,20 @@ impl Finding {
 }
 
 impl fmt::Display for Finding {
-    /// A line, and one below it for what to do; nothing that a peer chose leaves its line.
+    /// One line, and a second one if there is something to do; text that a peer chose cannot break lines.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { verdict, source, subject, message, fix } = self;
-        writeln!(out, "{:<5}  {source:<10}  {}: {}", verdict.word(), line(subject), line(message))?;
+        let Self { severity, source, subject, message, fix } = self;
+        writeln!(out, "{:<5}  {source:<10}  {}: {}", severity.word(), line(subject), line(message))?;
         if fix.is_empty() { Ok(()) } else { writeln!(out, "       to do: {}", line(fix)) }
     }
 }
 
-/// How many things are down and how many want a look, in message.
+/// The worst severity, and a sentence with the numbers of targets that are down or need attention.
 pub fn summary(findings: &[Finding]) -> (Severity, String) {
-    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (down, warnings) = (count(Severity::Error), count(Severity::Warning));
     let all = findings.len().saturating_sub(count(Severity::Absent));
-    if findings.iter().all(|finding| finding.verdict == Severity::Absent || finding.source == LISTENER) {
+    if findings.iter().all(|finding| finding.severity == Severity::Absent || finding.source == LISTENER) {
         return (Severity::Error, "Nothing is watched".into());
     }
     match (down, warnings) {
@@ -68,22 +68,21 @@ pub fn summary(findings: &[Finding]) -> (Severity, String) {
     }
 }
 
-/// What was found out about a target of a source.
+/// The finding about a target.
 pub fn target(source: &'static str, subject: &str, error: Option<&Error>, environment: &Environment) -> Finding {
-    let (verdict, advice) = match error {
+    let (severity, advice) = match error {
         None => (Severity::Ok, Advice::new("answers", "")),
         Some(error) => (Severity::Error, explain(source, subject, error, environment)),
     };
-    Finding::of(source, verdict, subject, advice)
+    Finding::of(source, severity, subject, advice)
 }
 
-/// What was found out about what a source noticed.
+/// The finding about a notice of a source.
 pub fn notice(source: &'static str, notice: &Notice) -> Finding {
     Finding::of(source, notice.severity, &notice.subject, notice.advice.clone())
 }
 
-/// What was found out about a source that is not on this machine, where nothing is configured; `tried` says where it was
-/// looked for.
+/// The finding about a source that was not discovered on this machine; `tried` says where it was looked for.
 pub fn absent(source: &'static str, tried: &str, environment: &Environment) -> Finding {
     let advice = sources::named(source).and_then(|source| source.explain_absence(environment));
     Finding::of(source, Severity::Absent, tried, advice.unwrap_or_else(|| Advice::new("not on this machine", "")))
@@ -98,9 +97,9 @@ fn explain(source: &str, target: &str, error: &Error, environment: &Environment)
     })
 }
 
-/// What was found out about an address that can be listened on; `is_guarded` says that not everybody may ask there.
+/// The finding about a listening address; `is_guarded` says that access is restricted.
 pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
-    let (verdict, message, fix) = match reach(address.ip()) {
+    let (severity, message, fix) = match reach(address.ip()) {
         _ if is_guarded => (Severity::Ok, "only who is allowed may ask", ""),
         Reach::Machine => (Severity::Ok, "only this machine may ask", ""),
         Reach::Network => (Severity::Ok, "everybody in its own network may ask", ""),
@@ -110,12 +109,12 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
             "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}",
         ),
     };
-    Finding { verdict, source: LISTENER, subject: address.to_string(), message: message.into(), fix: fix.into() }
+    Finding { severity, source: LISTENER, subject: address.to_string(), message: message.into(), fix: fix.into() }
 }
 
-/// What was found out about an address that can't be listened on; `is_ours` says that a gateway-exporter answers there.
+/// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
 pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
-    let (verdict, more, fix) = match error {
+    let (severity, more, fix) = match error {
         Error::AddressInUse { .. } if is_ours => (Severity::Ok, "by a gateway-exporter", ""),
         Error::AddressInUse { .. } => {
             (Severity::Error, "by something else", "ss -ltnp says what; --web.listen-address=:9235 is another port")
@@ -128,10 +127,10 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
     let message = advice::joined(advice::reason(error), more);
-    Finding { verdict, source: LISTENER, subject: address.into(), message, fix: fix.into() }
+    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into() }
 }
 
-/// Who can reach an address.
+/// From where an address can be reached.
 enum Reach {
     Machine,
     Network,
@@ -155,7 +154,7 @@ fn line(text: &str) -> String {
     printable(&text.replace('\n', " "))
 }
 
-/// All findings as lines, and the sum of them.
+/// All findings as text, followed by the summary.
 pub fn print(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -238,7 +237,7 @@ mod tests {
         ] {
             let found = super::target(source, target, Some(&Error::Denied { subject: target.into() }), &environment);
             assert_eq!((&*found.message, &*found.fix), (message, fix), "{source} {target}");
-            assert_eq!(found.verdict, Severity::Error);
+            assert_eq!(found.severity, Severity::Error);
         }
     }
 
@@ -419,7 +418,7 @@ mod tests {
 
     #[test]
     fn an_address_is_as_open_as_its_network() {
-        for (address, is_guarded, verdict) in [
+        for (address, is_guarded, severity) in [
             ("0.0.0.0:1", false, Severity::Warning),
             ("[::]:1", false, Severity::Warning),
             ("[::]:1", true, Severity::Ok),
@@ -433,45 +432,45 @@ mod tests {
             ("[2001:db8::1]:1", false, Severity::Warning),
         ] {
             let found = open_listener(address.parse().expect("an address"), is_guarded);
-            assert_eq!((found.verdict, found.fix.is_empty()), (verdict, verdict == Severity::Ok), "{address}");
+            assert_eq!((found.severity, found.fix.is_empty()), (severity, severity == Severity::Ok), "{address}");
         }
         let taken = Error::AddressInUse { subject: ":1".into() };
-        assert_eq!(failed_listener(":1", &taken, true).verdict, Severity::Ok);
+        assert_eq!(failed_listener(":1", &taken, true).severity, Severity::Ok);
         assert_eq!(failed_listener(":1", &taken, false).message, "address already in use: by something else");
         let denied = failed_listener(":1", &Error::Denied { subject: ":1".into() }, false);
         assert_eq!(denied.message, "permission denied: a port below 1024 needs a right");
         let odd = failed_listener(":1", &Error::Io { subject: ":1".into(), why: "odd".into() }, false);
-        assert_eq!((&*odd.message, odd.verdict), ("odd", Severity::Error));
+        assert_eq!((&*odd.message, odd.severity), ("odd", Severity::Error));
     }
 
     #[test]
     fn what_is_absent_is_no_trouble_and_says_where_charon_is() {
         let found = absent("openvpn", "/a, /b", &environment());
-        assert_eq!((found.verdict, &*found.fix), (Severity::Absent, ""));
-        assert_eq!(absent("strongswan", CHARON, &environment()).verdict, Severity::Absent);
+        assert_eq!((found.severity, &*found.fix), (Severity::Absent, ""));
+        assert_eq!(absent("strongswan", CHARON, &environment()).severity, Severity::Absent);
         let found = absent("strongswan", CHARON, &Environment { is_running: true, ..environment() });
         assert!(found.message.contains("vici") && found.fix.contains("vici_socket"), "{found}");
     }
 
     #[test]
     fn the_sum_is_what_is_worst() {
-        let finding = |verdict| Finding { verdict, source: "openvpn", ..Finding::default() };
-        let door = Finding { source: LISTENER, ..finding(Severity::Warning) };
-        for (findings, verdict, message) in [
+        let finding = |severity| Finding { severity, source: "openvpn", ..Finding::default() };
+        let listener = Finding { source: LISTENER, ..finding(Severity::Warning) };
+        for (findings, severity, message) in [
             (vec![], Severity::Error, "Nothing is watched"),
-            (vec![finding(Severity::Absent), door.clone()], Severity::Error, "Nothing is watched"),
+            (vec![finding(Severity::Absent), listener.clone()], Severity::Error, "Nothing is watched"),
             (vec![finding(Severity::Ok), finding(Severity::Absent)], Severity::Ok, "All is well"),
-            (vec![finding(Severity::Ok), door.clone()], Severity::Warning, "All is up, 1 to check"),
-            (vec![finding(Severity::Error), finding(Severity::Absent), door], Severity::Error, "1 of 2 down"),
+            (vec![finding(Severity::Ok), listener.clone()], Severity::Warning, "All is up, 1 to check"),
+            (vec![finding(Severity::Error), finding(Severity::Absent), listener], Severity::Error, "1 of 2 down"),
         ] {
-            assert_eq!(summary(&findings), (verdict, message.to_owned()));
+            assert_eq!(summary(&findings), (severity, message.to_owned()));
         }
     }
 
     #[test]
     fn a_finding_stays_in_its_lines() {
         let finding = Finding {
-            verdict: Severity::Error,
+            severity: Severity::Error,
             source: "openvpn",
             subject: "/a\nok b".into(),
             message: "odd\u{1b}[2J".into(),

@@ -1,21 +1,48 @@
-//! Tells Prometheus how a VPN gateway is doing.
+//! A Prometheus exporter for VPN gateways: strongSwan, libreswan, OpenVPN, WireGuard, the kernel's IPsec errors, and sockets.
 //!
-//! The data flows one way, and each arrow has one verb, which is also the name of the function
-//! that does it:
+//! # How the data flows
+//!
+//! Data flows in one direction, and each step has one verb, which is also the name of the function that does it:
 //!
 //! ```text
-//! source —read→ bytes —parse→ borrowed view —expose→ families —encode→ text —respond→ reply —serve→ socket
+//! daemon, file, kernel —read→ bytes —parse→ borrowed view —expose→ rows of families —encode→ text —respond→ reply —serve→ socket
 //! ```
 //!
-//! A *source* is the folder of one source: [`strongswan`], [`ipsec`], [`openvpn`], [`sockets`],
-//! [`kernel`], [`wireguard`].
-//! Its `mod.rs` reads, its `metrics.rs` has the names of the families and says where each value
-//! comes from, and what stands between them are pure parsers. Sources don't know each other.
+//! - A *source* is one kind of daemon or kernel table and the folder of its code: [`strongswan`], [`ipsec`], [`openvpn`],
+//!    [`sockets`], [`kernel`], [`wireguard`]. Sources don't know each other; [`sources`] lists them and defines what each must provide.
+//! - In the folder of a source, `mod.rs` reads, pure parsers turn the bytes into views, `metrics.rs` defines the metric
+//!   families and fills their rows, `settings.rs` reads the source's keys of the configuration, and `advice.rs` explains
+//!   errors.
+//! - [`sys`] makes all calls to the operating system; each has a size limit and a deadline. [`collector`] has the interface
+//!   that reads a source, its deadline and its errors.
+//! - [`exposition`] holds the rows of all families and writes the Prometheus text. [`totals`] keeps counters that survive
+//!   rekeys and reconnects, [`session`] is a row of the session list, [`privacy`] hides or hashes clients' names.
+//! - [`app`] connects sources and requests: it reads the sources in parallel, within the scrape's deadline, and makes the
+//!   reply. [`pages`] writes the HTML, [`self_metrics`] the exporter's own metrics, [`diagnosis`] (`--doctor` and the
+//!   overview page) says what is down and what to do, with the texts of [`advice`]. [`memory_budget`] limits the memory of
+//!   all replies together.
+//! - [`http`] is the server: it accepts connections, bounds them, and calls [`app`]. [`auth`] checks who may request.
+//! - [`config`] is the configuration as a whole; [`settings`] reads YAML into values that know their line. [`cli`] has the
+//!   flags, [`logging`] writes the log, `main.rs` starts everything and handles signals.
 //!
-//! Start with [`openvpn`], the simplest source, then [`expo`], which makes wrong output unsayable;
-//! the rest follows the same pattern. [`app`] puts the sources side by side, [`http`] is the door,
-//! [`doctor`] has the words for what is wrong, and [`source`] is the only place that knows the
-//! operating system.
+//! `tests/it/architecture.rs` checks these rules: which module may use which.
+//!
+//! # What to read first
+//!
+//! 1. [`kernel`], the smallest source: one file is read, parsed and exposed.
+//! 2. [`openvpn`], a source with sessions, totals and discovery.
+//! 3. [`exposition`], what `metrics.rs` fills; then [`app`].
+//!
+//! # Where a change goes
+//!
+//! | change | where |
+//! |---|---|
+//! | a new column of OpenVPN's status file | parse it in `openvpn/status.rs` (`Column`, `TITLES`, `Client`), expose it in `openvpn/metrics.rs`, list it in `openvpn/sessions.rs` |
+//! | a new line of OpenVPN's `GLOBAL_STATS` | match its name in `openvpn/metrics.rs` (`Entry::Global`), and add a family there |
+//! | a new limit of the HTTP server | a field of [`http::Limits`]; enforce it in `http/server.rs` (connections, heads) or `http/pool.rs` (answers); which peer loses is decided in `http/fairness.rs` |
+//! | a new source | a folder, and a line in [`sources::ALL`]: see docs/development.md |
+//! | a new key of the configuration | of one source: its `settings.rs`; of all: [`config`] |
+//! | a new system call | [`sys`] |
 
 pub mod advice;
 pub mod app;

@@ -1,8 +1,8 @@
-//! The log: one line on the standard error for each message, `[WARN] what happened`.
+//! The log: one line on the standard error for each message, such as `[WARN] what happened`.
 //!
-//! Whoever logs never waits: lines go into a queue, and a thread that lives while there are some writes them. A standard
-//! error that takes nothing (a pipe that nobody reads, a log daemon that hangs) holds that thread; what the queue has no
-//! room for is dropped and counted.
+//! Logging never blocks: lines go into a queue, and a thread that exists only while the queue has lines writes them. If the
+//! standard error blocks (a pipe that is not read, a log daemon that hangs), only that thread waits; lines that don't fit
+//! into the queue are dropped and counted.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -15,32 +15,32 @@ use log::{LevelFilter, Log, Metadata, Record};
 use crate::sys::{clock, stderr};
 use crate::text::printable;
 
-/// The most lines that wait to be written.
+/// The most lines in the queue.
 const MOST_LINES: usize = 256;
 
-/// The longest line, in bytes: so much goes through a pipe in one piece (`PIPE_BUF`, pipe(7)).
+/// The longest line, in bytes: a pipe takes this much in one atomic write (`PIPE_BUF`, pipe(7)).
 const LONGEST: usize = 4096;
 
-/// How long the end of the process waits for what was logged.
-const LAST_PATIENCE: Duration = Duration::from_millis(200);
+/// How long the end of the process waits until all lines are written.
+const FLUSH_TIME: Duration = Duration::from_millis(200);
 
-/// Nothing deep is called here.
+/// The stack size of the writing thread, in bytes.
 const STACK: usize = 64 * 1024;
 
-/// Takes messages up to a level; lines have the time where a person reads them, service managers add their own.
+/// Logs messages up to a level. Lines have a time only on a terminal, since service managers add their own.
 struct Logger {
     level: LevelFilter,
     is_terminal: bool,
 }
 
-/// Lines on their way out.
+/// The lines that wait to be written.
 struct Queue {
-    /// Writes a line, and may wait for ever.
+    /// Writes a line; may block.
     write: fn(&str) -> io::Result<()>,
-    /// Whether a line can be written without waiting, as far as the system says.
+    /// Whether a line can be written without blocking.
     is_ready: fn() -> bool,
     state: Mutex<State>,
-    /// Nothing is to be written any more.
+    /// Notified when the queue is empty.
     is_done: Condvar,
 }
 
@@ -63,22 +63,22 @@ impl Log for Logger {
         }
     }
 
-    /// Waits until all is written, but no longer than a moment.
+    /// Waits until all lines are written, at most [`FLUSH_TIME`].
     fn flush(&self) {
-        QUEUE.wait(LAST_PATIENCE);
+        QUEUE.wait(FLUSH_TIME);
     }
 }
 
-/// From here on messages up to `level` are written.
+/// Starts logging messages up to `level`.
 pub fn start(level: LevelFilter) {
     let logger = Logger { level, is_terminal: io::stderr().is_terminal() };
-    // It fails only where a logger is set already, and none is.
+    // It fails only if a logger is set already.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
 }
 
-/// How many lines were dropped so far.
+/// The number of lines dropped so far.
 pub fn dropped() -> usize {
     QUEUE.state().dropped
 }
@@ -89,7 +89,7 @@ impl Queue {
         Self { write, is_ready, state: Mutex::new(state), is_done: Condvar::new() }
     }
 
-    /// Has a line written, soon; where too many wait it is dropped.
+    /// Adds a line to the queue; if the queue is full, the line is dropped.
     fn push(&'static self, line: String) {
         let mut state = self.state();
         if state.lines.len() >= MOST_LINES {
@@ -106,12 +106,12 @@ impl Queue {
         })
         .is_err()
         {
-            // Where the system has no thread to give, only what needs no waiting is written.
+            // If no thread can be started, only lines that can be written without blocking are written.
             self.write_all(self.is_ready);
         }
     }
 
-    /// Writes what waits, where it may, and drops what it may not.
+    /// Writes all lines of the queue; drops those that `may_write` refuses.
     fn write_all(&self, may_write: impl Fn() -> bool) {
         let mut state = self.state();
         while let Some(line) = state.lines.pop_front() {
@@ -125,9 +125,9 @@ impl Queue {
         self.is_done.notify_all();
     }
 
-    /// Waits until nothing is to be written, but no longer than `patience`.
-    fn wait(&self, patience: Duration) {
-        drop(self.is_done.wait_timeout_while(self.state(), patience, |state| state.is_writing));
+    /// Waits until the queue is empty, at most `max_wait`.
+    fn wait(&self, max_wait: Duration) {
+        drop(self.is_done.wait_timeout_while(self.state(), max_wait, |state| state.is_writing));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,9 +135,9 @@ impl Queue {
     }
 }
 
-/// A whole line, so that it reaches the standard error in one write and no other comes between its parts.
+/// Formats a whole line, so that it is written at once and is not mixed with others.
 fn line(record: &Record<'_>, with_time: bool) -> String {
-    // What a peer chose can be in a message: it stays in its line and out of the terminal's controls.
+    // A message may contain text that a peer chose: it must not break the line or control the terminal.
     let text = printable(&record.args().to_string().replace('\n', " "));
     let level = record.level();
     let mut line = match clock::local(clock::now()).filter(|_| with_time) {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_logs_never_waits_and_what_nobody_takes_is_counted() {
+    fn logging_never_waits_and_lines_that_can_not_be_written_are_counted() {
         static GATE: Mutex<()> = Mutex::new(());
         static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
         fn write(line: &str) -> io::Result<()> {

@@ -25,35 +25,35 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 
 /// The exit status where a source is down.
-const DOWN: u8 = 1;
+const EXIT_DOWN: u8 = 1;
 
 /// The exit status where the configuration or the command line is wrong.
-const WRONG: u8 = 2;
+const EXIT_CONFIG: u8 = 2;
 
 /// Why it ends, and the exit status for that.
 struct Failure(u8, String);
 
 impl From<String> for Failure {
     fn from(complaint: String) -> Self {
-        Self(DOWN, complaint)
+        Self(EXIT_DOWN, complaint)
     }
 }
 
 fn main() -> ExitCode {
-    libc::give_memory_back();
-    libc::say_faults();
+    libc::return_freed_memory();
+    libc::report_faults();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
-        Ok(Command::Help) => return say(&cli::help()),
+        Ok(Command::Help) => return print(&cli::help()),
         Ok(Command::HashPassword) => return hash_password(),
-        Ok(Command::ListMetrics) => return say(&catalogue()),
+        Ok(Command::ListMetrics) => return print(&catalogue()),
         Ok(Command::Version) => {
             let (version, revision, target) = (self_metrics::VERSION, self_metrics::REVISION, self_metrics::TARGET);
-            return say(&format!("gateway-exporter {version} (revision {revision}, {target})\n"));
+            return print(&format!("gateway-exporter {version} (revision {revision}, {target})\n"));
         }
         Err(complaint) => {
             eprintln!("gateway-exporter: {complaint}");
-            return ExitCode::from(WRONG);
+            return ExitCode::from(EXIT_CONFIG);
         }
     };
     start_logging(&flags);
@@ -66,48 +66,48 @@ fn main() -> ExitCode {
 }
 
 /// Prints to the standard output; a reader that went away is no failure.
-fn say(text: &str) -> ExitCode {
+fn print(text: &str) -> ExitCode {
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let watched = load::load(flags, hostname()).map_err(|complaint| Failure(WRONG, complaint))?;
-    watched.refused.iter().for_each(|why| log::warn!("{why}"));
-    watched.unseen.iter().for_each(|why| log::warn!("{why}: a folder hangs; looking again at every scrape"));
-    let access = read_access(&watched.config.web).map_err(|complaint| Failure(WRONG, complaint))?;
+    let loaded = load::load(flags, hostname()).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+    loaded.refused.iter().for_each(|why| log::warn!("{why}"));
+    loaded.unseen.iter().for_each(|why| log::warn!("{why}: a folder hangs; looking again at every scrape"));
+    let access = read_access(&loaded.config.web).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
     match &flags.task {
-        Task::Serve => serve(flags, watched, access),
+        Task::Serve => serve(flags, loaded, access),
         Task::Check => {
-            check(flags, watched);
+            check(flags, loaded);
             Ok(ExitCode::SUCCESS)
         }
-        Task::DryRun => scrape(&check(flags, watched), None),
+        Task::DryRun => scrape(&check(flags, loaded), None),
         Task::Once(output) => {
-            let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
-            scrape(&app(flags, watched), output.as_deref())
+            let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+            scrape(&app(flags, loaded), output.as_deref())
         }
-        Task::Doctor => examine(flags, watched),
+        Task::Doctor => examine(flags, loaded),
     }
 }
 
-fn app(flags: &Flags, watched: Loaded) -> App {
-    App::new(watched.config, watched.discover, flags.telemetry_path.clone())
+fn app(flags: &Flags, loaded: Loaded) -> App {
+    App::new(loaded.config, loaded.discover, flags.telemetry_path.clone())
 }
 
-/// Says what would be watched; that the configuration can be read is its being valid.
-fn check(flags: &Flags, watched: Loaded) -> App {
-    let origin = watched.origin.clone();
-    let app = app(flags, watched);
+/// Logs what would be watched; a configuration that could be read is valid.
+fn check(flags: &Flags, loaded: Loaded) -> App {
+    let origin = loaded.origin.clone();
+    let app = app(flags, loaded);
     announce(&app, &origin);
     log::info!("the configuration is valid ({origin})");
     app
 }
 
 /// Reads the key for clients' names, where there is one.
-fn unlocked(mut watched: Loaded) -> Result<Loaded, String> {
-    watched.config.load_key().map_err(|error| format!("identities_key_file: {error}"))?;
-    Ok(watched)
+fn with_key(mut loaded: Loaded) -> Result<Loaded, String> {
+    loaded.config.load_key().map_err(|error| format!("identities_key_file: {error}"))?;
+    Ok(loaded)
 }
 
 /// The daemon at work. What may wait, its start and its reloads, has a thread of its own, so that a signal is always
@@ -131,11 +131,11 @@ struct Tasks {
     is_reload_wanted: bool,
 }
 
-fn serve(flags: &Flags, watched: Loaded, access: AccessControl) -> Result<ExitCode, Failure> {
+fn serve(flags: &Flags, loaded: Loaded, access: AccessControl) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
     let tasks = Mutex::new(Tasks { is_running: true, is_reload_wanted: false });
     let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks });
-    work.spawn(move |work| work.start(watched, access)).map_err(|error| format!("no thread to start with: {error}"))?;
+    work.spawn(move |work| work.start(loaded, access)).map_err(|error| format!("no thread to start with: {error}"))?;
     let signal = wait_for_end(&signals, &work)?;
     log::info!("{signal}: ending");
     command::end_all();
@@ -149,7 +149,7 @@ impl Work {
         let work = Arc::clone(self);
         let run = move || {
             let mut result = first(&work);
-            while result.is_ok() && work.goes_on() {
+            while result.is_ok() && work.take_reload_request() {
                 result = work.reload();
             }
             if let Err(Failure(status, complaint)) = result {
@@ -163,7 +163,7 @@ impl Work {
     }
 
     /// Has the configuration read again, after what is under way.
-    fn want_reload(self: &Arc<Self>) {
+    fn request_reload(self: &Arc<Self>) {
         let mut tasks = lock(&self.tasks);
         tasks.is_reload_wanted = true;
         if mem::replace(&mut tasks.is_running, true) {
@@ -177,17 +177,17 @@ impl Work {
     }
 
     /// Whether a reload is wanted; if not, nothing runs from here on.
-    fn goes_on(&self) -> bool {
+    fn take_reload_request(&self) -> bool {
         let mut tasks = lock(&self.tasks);
         tasks.is_running = mem::take(&mut tasks.is_reload_wanted);
         tasks.is_running
     }
 
-    fn start(&self, watched: Loaded, access: AccessControl) -> Result<(), Failure> {
-        let watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
-        let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
-        let protection = watched.config.protection();
-        let app = Arc::new(app(&self.flags, watched));
+    fn start(&self, loaded: Loaded, access: AccessControl) -> Result<(), Failure> {
+        let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+        let (web, origin) = (loaded.config.web.clone(), loaded.origin.clone());
+        let protection = loaded.config.protection();
+        let app = Arc::new(app(&self.flags, loaded));
         announce(&app, &origin);
         let mut listeners = Listeners::open(&web.listen).map_err(|error| not_listening(&error))?;
         let answering = Arc::clone(&app);
@@ -215,7 +215,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// One scrape to the standard output, or into a file; a target that did not answer is said by the exit status.
 fn scrape(app: &App, output: Option<&Path>) -> Result<ExitCode, Failure> {
-    let (reply, is_whole) = app.once();
+    let (reply, is_complete) = app.once();
     let text = reply.into_bytes().map_err(|error| error.to_string())?;
     match output {
         Some(path) => file::replace(path, &text).map_err(|error| format!("--output: {error}"))?,
@@ -224,18 +224,18 @@ fn scrape(app: &App, output: Option<&Path>) -> Result<ExitCode, Failure> {
             _ => {}
         },
     }
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(DOWN) })
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DOWN) })
 }
 
 /// Says what is right, what is wrong and what to do.
-fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
+fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
     // A key that is not there yet is the daemon's to make.
-    if watched.config.key_file.as_ref().is_some_and(|path| path.exists()) {
-        watched = unlocked(watched).map_err(|complaint| Failure(WRONG, complaint))?;
+    if loaded.config.key_file.as_ref().is_some_and(|path| path.exists()) {
+        loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
     }
-    let (web, origin) = (watched.config.web.clone(), watched.origin.clone());
-    let refused = std::mem::take(&mut watched.refused);
-    let app = app(flags, watched);
+    let (web, origin) = (loaded.config.web.clone(), loaded.origin.clone());
+    let refused = std::mem::take(&mut loaded.refused);
+    let app = app(flags, loaded);
     let mut all = Vec::new();
     for address in &web.listen {
         match Listeners::open(slice::from_ref(address)) {
@@ -245,12 +245,12 @@ fn examine(flags: &Flags, mut watched: Loaded) -> Result<ExitCode, Failure> {
     }
     app.note_listeners(all);
     let findings = app.examine();
-    say(&format!("gateway-exporter {}, as {}, {origin}\n", self_metrics::VERSION, Environment::current().user));
-    refused.iter().for_each(|why| _ = say(&format!("{why}\n")));
-    say("\n");
-    say(&diagnosis::print(&findings));
+    print(&format!("gateway-exporter {}, as {}, {origin}\n", self_metrics::VERSION, Environment::current().user));
+    refused.iter().for_each(|why| _ = print(&format!("{why}\n")));
+    print("\n");
+    print(&diagnosis::print(&findings));
     Ok(match diagnosis::summary(&findings).0 {
-        Severity::Error => ExitCode::from(DOWN),
+        Severity::Error => ExitCode::from(EXIT_DOWN),
         _ => ExitCode::SUCCESS,
     })
 }
@@ -271,20 +271,20 @@ fn block_signals() -> Result<SigSet, String> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
     }
-    signals.thread_block().map_err(no_signals)?;
+    signals.thread_block().map_err(signal_error)?;
     Ok(signals)
 }
 
 /// Why no signal is heard. The words are the C library's: nix has them all a second time.
-fn no_signals(error: Errno) -> String {
+fn signal_error(error: Errno) -> String {
     format!("signals: {}", io::Error::from(error))
 }
 
 /// Waits for signals until one ends the daemon, and gives that one.
 fn wait_for_end(signals: &SigSet, work: &Arc<Work>) -> Result<Signal, String> {
     loop {
-        match signals.wait().map_err(no_signals)? {
-            Signal::SIGHUP => work.want_reload(),
+        match signals.wait().map_err(signal_error)? {
+            Signal::SIGHUP => work.request_reload(),
             signal => return Ok(signal),
         }
     }
@@ -328,7 +328,7 @@ fn load_again(flags: &Flags, protection: &Protection) -> Result<(AccessControl, 
     if let Some(error) = protection.lost_by(&loaded.config) {
         return Err(format!("{}: {error}", loaded.origin));
     }
-    let loaded = unlocked(loaded)?;
+    let loaded = with_key(loaded)?;
     Ok((read_access(&loaded.config.web)?, loaded))
 }
 
@@ -344,7 +344,7 @@ fn hash_password() -> ExitCode {
         Ok(Hash::new(password.as_bytes(), bcrypt::COST, salt))
     });
     match result {
-        Ok(hash) => say(&format!("{hash}\n")),
+        Ok(hash) => print(&format!("{hash}\n")),
         Err(error) => {
             eprintln!("gateway-exporter: password: {error}");
             ExitCode::FAILURE
@@ -357,9 +357,9 @@ fn announce(app: &App, origin: &str) {
     for line in &watched {
         log::info!("watching {line} ({origin})");
     }
-    for flaw in app.flaws() {
-        let source = flaw.source;
-        log::warn!("{source}: {}", flaw.in_one_line());
+    for finding in app.config_findings() {
+        let source = finding.source;
+        log::warn!("{source}: {}", finding.in_one_line());
     }
     if watched.is_empty() {
         log::warn!("nothing to watch was found on this machine yet; looking again at every scrape");
@@ -372,7 +372,7 @@ fn announce_listeners(app: &App, listeners: &Listeners, web: &Web) {
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };
     log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
-    for open in found.into_iter().filter(|found| found.verdict == Severity::Warning && !web.open) {
+    for open in found.into_iter().filter(|found| found.severity == Severity::Warning && !web.open) {
         log::warn!("{}; web: {{open: true}} says that this is meant", open.in_one_line());
     }
 }

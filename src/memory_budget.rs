@@ -1,19 +1,19 @@
-//! How much memory the answers may hold together: what was collected counts until it is sent.
+//! Limits the memory of all replies together: what was collected counts until it was sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// So many bytes for all answers.
+/// The memory limit, and how much of it is reserved.
 pub struct MemoryBudget {
     size: usize,
     reserved: Mutex<usize>,
     free_memory: OnceLock<FreeMemory>,
 }
 
-/// Cancels slow answers to free memory; returns whether any was cancelled. Answers of a peer that does not read would
-/// hold the budget until their time limit, and every large scrape would be refused meanwhile.
+/// Cancels slow replies to free memory; returns whether any was cancelled. Replies to a peer that does not read would hold
+/// the budget until their time limit, and every large scrape would be refused meanwhile.
 type FreeMemory = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// What one answer holds of the budget until this is dropped.
+/// The part of the budget that one reply holds; released when this is dropped.
 pub struct Reservation {
     budget: Arc<MemoryBudget>,
     size: Mutex<usize>,
@@ -25,12 +25,12 @@ impl MemoryBudget {
         Arc::new(Self { size, reserved: Mutex::default(), free_memory: OnceLock::new() })
     }
 
-    /// Has `free_memory` called where the budget is used up; the first one stays.
+    /// Sets the function that is called if the budget is used up; only the first call counts.
     pub fn free_by(&self, free_memory: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.free_memory.set(Box::new(free_memory));
     }
 
-    /// A reservation for an answer, which holds nothing yet.
+    /// An empty reservation for one reply.
     pub fn reserve(self: &Arc<Self>) -> Reservation {
         Reservation { budget: Arc::clone(self), size: Mutex::default() }
     }
@@ -41,14 +41,14 @@ impl MemoryBudget {
 }
 
 impl Reservation {
-    /// Takes so many bytes more; returns whether they were free, or could be freed. An answer alone gets them however
-    /// large it is, also where it comes in pieces.
+    /// Reserves `more` bytes; returns whether they were free or could be freed. The only reply in memory may be larger than
+    /// the budget, even if it grows in steps.
     pub fn grow(&self, more: usize) -> bool {
         let is_freed = || self.budget.free_memory.get().is_some_and(|free_memory| free_memory());
         self.fits(more) || is_freed() && self.fits(more)
     }
 
-    /// Takes so many bytes more, also where they are not free; always true.
+    /// Reserves `more` bytes even if they are not free; returns true.
     pub fn grow_anyway(&self, more: usize) -> bool {
         self.grow_where(more, |_, _| true)
     }
@@ -59,7 +59,7 @@ impl Reservation {
         })
     }
 
-    /// Takes so many bytes more where `may`, given what all hold and what this one holds, says so.
+    /// Reserves `more` bytes if `may` allows it, given the bytes of all reservations and of this one.
     fn grow_where(&self, more: usize, may: impl FnOnce(usize, usize) -> bool) -> bool {
         let mut reserved = self.budget.reserved();
         let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);

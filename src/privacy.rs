@@ -3,20 +3,20 @@
 use crate::siphash::Key;
 use crate::text::{Text, clip, printable};
 
-/// What becomes of a client's identity in metrics, JSON and pages.
+/// How clients' identities appear in metrics, JSON and pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Identities {
-    /// It is shown.
+    /// Unchanged.
     #[default]
     Plain,
-    /// 16 hex digits stand for it: the same ones for the same name wherever the key is the same.
+    /// As a keyed hash of 16 hex digits, the same on all gateways with the same key.
     Hashed(Key),
-    /// It is left out, and the peer's addresses with it.
+    /// Left out, together with the peer's addresses.
     Off,
 }
 
 impl Identities {
-    /// How an identity is shown; absent where none is.
+    /// The identity as it is shown; absent if it is not.
     pub fn show(self, identity: Text<'_>) -> Option<String> {
         let name = clip(String::from_utf8_lossy(identity.bytes()));
         match self {
@@ -27,7 +27,7 @@ impl Identities {
         }
     }
 
-    /// Whether the addresses of clients are shown.
+    /// Whether clients' addresses are shown.
     pub fn shows_addresses(self) -> bool {
         self != Self::Off
     }

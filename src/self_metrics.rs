@@ -1,4 +1,4 @@
-//! What the exporter says of itself: its build, its targets, its own use of the machine.
+//! The exporter's own metrics: its build, its targets, its requests, and the resources that it uses.
 
 use std::time::Duration;
 
@@ -27,7 +27,9 @@ impl Table for Build {
         label("version", |(), out| out.text(VERSION.into())),
     ];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("gateway_exporter_build_info", "What was built.", Merge::First, |()| Some(1u64.into()))];
+        &[gauge("gateway_exporter_build_info", "Constant 1; the labels describe the build.", Merge::First, |()| {
+            Some(1u64.into())
+        })];
 }
 
 struct Target;
@@ -38,7 +40,7 @@ impl Table for Target {
         &[label("collector", |row, out| out.text(row.0.into())), label("target", |row, out| out.text(row.1.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_target_up",
-        "Whether a socket, file, command or table could be read.",
+        "1 if the socket, file, command or table could be read, else 0.",
         Merge::Lowest,
         |row| Some(row.2.into()),
     )];
@@ -51,7 +53,7 @@ impl Table for Collector {
     const LABELS: &'static [Label<Self>] = &[label("collector", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_collector_duration_seconds",
-        "How long the collector took for this scrape.",
+        "Time that the collector took for this scrape, in seconds.",
         Merge::First,
         |row| Some(row.1.into()),
     )];
@@ -64,7 +66,7 @@ impl Table for Dropped {
     const LABELS: &'static [Label<Self>] = &[label("collector", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_series_dropped",
-        "Series that were left out of this scrape because of max_series.",
+        "Number of series left out of this scrape because of max_series.",
         Merge::First,
         |row| Some(row.1.into()),
     )];
@@ -77,7 +79,7 @@ impl Table for Log {
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[counter(
         "gateway_exporter_log_lines_dropped_total",
-        "Lines of the log that were dropped because nobody read the standard error.",
+        "Number of log lines dropped because the standard error was blocked.",
         |count| Some((*count).into()),
     )];
 }

@@ -1,7 +1,8 @@
-//! The list of sources, and what the folder of each brings.
+//! The list of sources, and the interface that each source implements.
 //!
-//! A *source* is what is watched. Adding one is a folder and a line in [`ALL`]: the application, the configuration, the
-//! catalogue, the advice and the tests go through that list and know no source by name.
+//! A *source* is one kind of daemon or kernel table and the folder of its code. To add one, add its folder and a line in
+//! [`ALL`]: the application, the configuration, the catalogue, the advice and the tests use this list and mention no source
+//! by name.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -14,7 +15,7 @@ use crate::exposition::TableInfo;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sys::environment::{Environment, Traces};
 
-/// The list: one line for each source, in the order in which they are exposed.
+/// All sources, in the order in which they are exposed.
 pub static ALL: [&dyn AnySource; 6] = [
     source::<crate::strongswan::StrongSwan>(),
     source::<crate::ipsec::Ipsec>(),
@@ -24,64 +25,64 @@ pub static ALL: [&dyn AnySource; 6] = [
     source::<crate::wireguard::WireGuard>(),
 ];
 
-/// What a source brings: its collector, which implements this, and what is known of it before there is one.
+/// What a source provides besides reading: implemented by its collector.
 pub trait Source: Collector + Sized {
-    /// What can be configured.
+    /// Its settings. At a reload, a collector whose settings are equal is kept.
     type Settings: Clone + PartialEq + Send + Sync + 'static;
 
-    /// The one word for it: folder, `collect[]`, labels, log.
+    /// Its name: that of the folder, in `collect[]`, in labels and in log lines.
     const NAME: &'static str;
 
-    /// The families.
+    /// Its metric families.
     const TABLES: &'static [&'static dyn TableInfo];
 
-    /// Where it is looked for while nothing is configured; absent where it must be configured.
+    /// The paths where it is looked for if no source is configured, for people; absent if it must be configured.
     const LOOKED_FOR: Option<&'static str> = None;
 
-    /// What shows that its daemon is on the machine.
+    /// The process names and socket paths by which its daemon is recognised.
     const TRACES: Traces = Traces::NONE;
 
-    /// Whether the kernel's half of IPsec works for it.
+    /// Whether its tunnels use the kernel's IPsec.
     const USES_KERNEL_IPSEC: bool = false;
 
-    /// Takes its keys out of the configuration; absent where nothing is configured.
+    /// Takes its keys out of the configuration; absent if none of them is written.
     fn read(input: &mut Input<'_>) -> Result<Option<Self::Settings>, ConfigError>;
 
-    /// What is on the machine whose files stand under `root`.
+    /// Looks for it on the machine whose root directory is `root`; absent if it is not there.
     fn discover(_root: &Path, _common: &Common) -> Option<Self::Settings> {
         None
     }
 
-    /// The settings with what was found later; absent where nothing is new.
+    /// Adds what was found later to the settings; absent if nothing is new.
     fn with_discovered(known: Option<&Self::Settings>, found: &Self::Settings) -> Option<Self::Settings> {
         if known.is_none() { Some(found.clone()) } else { None }
     }
 
-    /// A collector for these settings, with what the one before them remembers.
+    /// Makes a collector with these settings, which takes over the totals and other state of the one before, if any.
     fn build(settings: Self::Settings, before: Option<&Self>) -> Self;
 
-    /// A collector that is there because others are watched; `watched` are these.
+    /// Makes a collector that needs no settings, if the `watched` sources need it.
     fn accompany(_watched: &[&'static dyn AnySource]) -> Option<Self> {
         None
     }
 
-    /// What is wrong with valid settings, which shows before anything is read.
+    /// Problems in valid settings, found without reading the source.
     fn review(_settings: &Self::Settings) -> Vec<Notice> {
         Vec::new()
     }
 
-    /// Why a target could not be read and what to do, where there is more to say than the error does.
+    /// Why a target could not be read and what to do; absent if the error says it all.
     fn explain(_target: &str, _error: &Error, _environment: &Environment) -> Option<Advice> {
         None
     }
 
-    /// Why it was not found on the machine, where that is more than "not on this machine".
+    /// Why it was not found on the machine; absent if there is no more to say than "not on this machine".
     fn explain_absence(_environment: &Environment) -> Option<Advice> {
         None
     }
 }
 
-/// A source whose settings are not known by their type.
+/// A source without its settings' type, so that all sources fit into one list.
 pub trait AnySource: Sync {
     /// [`Source::NAME`]
     fn name(&self) -> &'static str;
@@ -105,36 +106,36 @@ pub trait AnySource: Sync {
     fn explain_absence(&self, environment: &Environment) -> Option<Advice>;
 }
 
-/// The settings of any source.
+/// The settings of a source, without their type.
 pub trait AnySettings: Any + Send + Sync {
-    /// The source that they belong to.
+    /// Their source.
     fn source(&self) -> &'static dyn AnySource;
-    /// [`Source::with_discovered`], where these are what was found.
+    /// [`Source::with_discovered`]; these are the settings that were found.
     fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<Arc<dyn AnySettings>>;
-    /// The collector for these settings: the one before, where its settings are the same, else a new one.
+    /// The collector for these settings: the one before if its settings are equal, else a new one.
     fn build(&self, before: Option<(&dyn AnySettings, &Arc<dyn Collector>)>) -> Arc<dyn Collector>;
     /// [`Source::review`]
     fn review(&self) -> Vec<Notice>;
 }
 
-/// The source of that name.
+/// Finds a source by its name.
 pub fn named(name: &str) -> Option<&'static dyn AnySource> {
     ALL.into_iter().find(|source| source.name() == name)
 }
 
-/// The sources that are looked for while nothing is configured, and where, by name.
+/// The sources that are looked for if no source is configured, sorted by name, and where they are looked for.
 pub fn looked_for() -> Vec<(&'static str, &'static str)> {
     let mut all: Vec<_> = ALL.iter().filter_map(|source| Some((source.name(), source.looked_for()?))).collect();
     all.sort_unstable();
     all
 }
 
-/// Settings of a source, without their type.
+/// Hides the type of a source's settings.
 pub fn erased<S: Source>(settings: S::Settings) -> Arc<dyn AnySettings> {
     Arc::new(SettingsOf::<S>(settings))
 }
 
-/// The settings of the source `S`, where they are that.
+/// The settings as those of the source `S`; absent if they are another source's.
 pub fn settings_of<S: Source>(settings: &dyn AnySettings) -> Option<&S::Settings> {
     let settings: &dyn Any = settings;
     settings.downcast_ref::<SettingsOf<S>>().map(|settings| &settings.0)

@@ -1,4 +1,6 @@
-//! Collectors and routes: a request in, a reply out; no sockets, so it is tested as a function.
+//! The application: turns a request into a reply. It knows no sockets, so tests call it as a function.
+//!
+//! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +25,7 @@ mod routes;
 mod scrape;
 mod status;
 
-/// How much memory all answers together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
+/// The memory that all replies together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
 const ANSWER_BUDGET: usize = 64 * 1024 * 1024;
 
 /// The application.
@@ -36,8 +38,7 @@ pub struct App {
 }
 
 impl App {
-    /// Watches what is configured. With `discover` it also watches what turns up later; what was
-    /// found once stays watched.
+    /// Watches the configured sources. With `discover` it also adds sources that appear later, and keeps them.
     pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
         let options = Mutex::new(config.options);
         let shared = Arc::new(Shared { status: Status::default(), memory: MemoryBudget::new(ANSWER_BUDGET), options });
@@ -50,9 +51,9 @@ impl App {
         }
     }
 
-    /// Watches something else from now on. Making the collectors may take seconds, in which what was watched still is.
+    /// Replaces the configuration. Creating collectors may take seconds; until then the previous ones are used.
     pub fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
-        // Passwords that were right are remembered while the users are the same.
+        // While the users don't change, verified passwords stay known.
         let users = (lock(&self.registry.watch).config.web.users != config.web.users).then(|| config.web.users.clone());
         self.registry.reload(config, discover);
         if let Some(users) = users {
@@ -60,18 +61,18 @@ impl App {
         }
     }
 
-    /// Has `free_memory` called where the answers under way leave no memory for another.
+    /// Sets the function that is called if the memory budget is used up.
     pub fn free_memory_by(&self, free_memory: Box<FreeMemory>) {
         self.shared.memory.free_by(free_memory);
     }
 
-    /// Notes what was found out about where it is listened.
+    /// Records the findings about the addresses to listen on.
     pub fn note_listeners(&self, findings: Vec<Finding>) {
         self.shared.status.note_listeners(findings);
     }
 
-    /// What is wrong with the configuration although it is valid, which shows before any source is asked.
-    pub fn flaws(&self) -> Vec<Finding> {
+    /// What is wrong with the configuration although it is valid, found without reading any source.
+    pub fn config_findings(&self) -> Vec<Finding> {
         let watch = lock(&self.registry.watch);
         let review = |settings: &dyn AnySettings| {
             let name = settings.source().name();
@@ -80,20 +81,20 @@ impl App {
         watch.config.sources.iter().flat_map(review).collect()
     }
 
-    /// Asks every source once, as a scrape does, and says what is right, what is wrong and what to do.
+    /// Reads every source once, as a scrape does; returns a finding for each target.
     pub fn examine(&self) -> Vec<Finding> {
-        scrape::gather(&self.registry.current(), Query::Metrics, routes::patient());
-        let findings = self.shared.status.findings(&self.registry.absent(), routes::patient().wait);
+        scrape::gather(&self.registry.current(), Query::Metrics, routes::default_times());
+        let findings = self.shared.status.findings(&self.registry.absent(), routes::default_times().wait);
         findings.into_iter().map(|(finding, _)| finding).collect()
     }
 
-    /// One scrape without a request, and whether every target answered.
+    /// One scrape without a request, and whether every target could be read.
     pub fn once(&self) -> (Reply, bool) {
-        let reply = self.expose(&self.registry.current(), routes::patient(), false);
+        let reply = self.expose(&self.registry.current(), routes::default_times(), false);
         (reply, self.shared.status.is_well())
     }
 
-    /// What is watched, a line for each source.
+    /// The watched targets, one line for each source.
     pub fn watched(&self) -> Vec<String> {
         let sources = self.registry.known();
         let collectors = sources.iter().map(|source| &source.collector);
@@ -118,7 +119,7 @@ pub fn catalogue() -> String {
     text
 }
 
-/// What was written before a panic still stands: every update here is a single step.
+/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -172,7 +173,7 @@ mod tests {
 
     fn app(collectors: Vec<Arc<dyn Collector>>) -> App {
         let app = App::new(Config::default(), None, "/metrics".into());
-        app.registry.put(collectors, |_| ());
+        app.registry.replace_collectors(collectors, |_| ());
         app
     }
 
@@ -210,13 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_hasty_says_nothing_about_a_source() {
+    fn a_short_deadline_says_nothing_about_a_source() {
         let slow = Error::TimedOut { subject: "/stub".into() };
         let app = app(vec![stub("a", Some(slow.clone()))]);
         let ask = |milliseconds| {
             let timeout = Some(Duration::from_millis(milliseconds));
             assert_eq!(app.answer(&Request { timeout, ..request("/metrics") }).status(), 200);
-            app.shared.status.trouble()
+            app.shared.status.error()
         };
         assert_eq!((ask(1), ask(200)), (None, None));
         assert_eq!(ask(1000), Some(slow));
@@ -302,14 +303,15 @@ mod tests {
     fn identities_are_shown_as_configured() {
         let app = app(vec![stub("carol", None)]);
         assert!(get(&app, "/sessions").1.contains("\"remoteid\":\"carol\""));
-        app.registry.put(vec![stub("carol", None)], |config| config.options.identities = Identities::Off);
+        app.registry
+            .replace_collectors(vec![stub("carol", None)], |config| config.options.identities = Identities::Off);
         for path in ["/sessions", "/static"] {
             assert!(!get(&app, path).1.contains("carol"), "{path}");
         }
     }
 
     #[test]
-    fn pages_are_kept_by_nobody_and_load_nothing() {
+    fn pages_are_not_cached_and_load_nothing_from_elsewhere() {
         let app = app(vec![]);
         for (path, has_policy) in [("/", true), ("/static", true), ("/sessions", false)] {
             let reply = app.answer(&request(path));
@@ -369,7 +371,8 @@ mod tests {
             reply.headers().find(|(name, _)| *name == UNLISTED).map(|(_, count)| count.to_owned())
         };
         assert_eq!(left_out(), None);
-        app.registry.put(vec![stub("a", None), stub("b", None)], |config| config.options.most_series = Some(0));
+        app.registry
+            .replace_collectors(vec![stub("a", None), stub("b", None)], |config| config.options.most_series = Some(0));
         assert_eq!(left_out().as_deref(), Some("2"));
         assert_eq!(get(&app, "/sessions").1, "[]");
         assert!(get(&app, "/static").1.contains("<li>2 more are left out: max_series</li>"));
@@ -393,7 +396,7 @@ mod tests {
         app.shared.status.set_since(7);
         get(&app, "/");
         assert_eq!(since(&app), 7);
-        app.registry.put(vec![stub("a", None)], |_| ());
+        app.registry.replace_collectors(vec![stub("a", None)], |_| ());
         let (_, page) = get(&app, "/");
         assert!(page.contains("All is well<"), "{page}");
         assert!(since(&app) > 7);

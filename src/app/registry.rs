@@ -1,5 +1,5 @@
-//! Which sources are watched: a configuration becomes collectors, at a reload, too, and what turns up on the machine
-//! later joins them.
+//! The watched sources: creates collectors from the configuration, replaces them at a reload, and adds sources that appear
+//! on the machine later.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,13 +15,13 @@ use crate::sys::blocking;
 /// The sources, in the order in which they are exposed.
 pub(super) type Sources = Arc<[Arc<Source>]>;
 
-/// What is watched.
+/// The registry of watched sources.
 pub(super) struct Registry {
     pub(super) watch: Mutex<Watch>,
     shared: Arc<Shared>,
 }
 
-/// The sources, and how to look for more where nothing is configured.
+/// The sources, and the discovery of further ones if nothing is configured.
 pub(super) struct Watch {
     pub(super) config: Config,
     pub(super) sources: Sources,
@@ -32,11 +32,11 @@ impl Registry {
     pub(super) fn new(config: Config, discover: Option<Box<Discover>>, shared: Arc<Shared>) -> Self {
         let sources = sources(collectors(&config, None), &[], &shared);
         let registry = Self { watch: Mutex::new(Watch { config, sources, discover: discover.map(Arc::from) }), shared };
-        registry.tell(&lock(&registry.watch));
+        registry.publish(&lock(&registry.watch));
         registry
     }
 
-    /// Watches something else from now on. Making the collectors may take seconds, in which what was watched still is.
+    /// Replaces the configuration. Creating collectors may take seconds; until then the previous ones are used.
     pub(super) fn reload(&self, config: Config, discover: Option<Box<Discover>>) {
         let (before, current) = {
             let watch = lock(&self.watch);
@@ -46,39 +46,39 @@ impl Registry {
         let mut watch = lock(&self.watch);
         let sources = sources(collectors, &watch.sources, &self.shared);
         *watch = Watch { config, sources, discover: discover.map(Arc::from) };
-        self.tell(&watch);
+        self.publish(&watch);
     }
 
-    /// The sources, after a look for some that are new on this machine.
+    /// The sources, after discovery of new ones.
     pub(super) fn current(&self) -> Sources {
         let discover = lock(&self.watch).discover.clone();
         if let Some(discover) = discover {
-            self.look(&discover);
+            self.discover_new(&discover);
         }
         Arc::clone(&lock(&self.watch).sources)
     }
 
-    /// The sources as they are known.
+    /// The sources, without discovery.
     pub(super) fn known(&self) -> Sources {
         Arc::clone(&lock(&self.watch).sources)
     }
 
-    /// The sources that are looked for on this machine and are not there, and where they were looked for.
+    /// The sources that discovery did not find, and where it looked for them.
     pub(super) fn absent(&self) -> Vec<(&'static str, &'static str)> {
         let watch = lock(&self.watch);
         let is_missing = |source: &str| watch.discover.is_some() && !watch.has(source);
         sources::looked_for().into_iter().filter(|(source, _)| is_missing(source)).collect()
     }
 
-    /// Watches what is new on this machine. No lock is held while it looks, for a file system may hang.
-    fn look(&self, discover: &Arc<Discover>) {
+    /// Adds sources that are new on this machine. No lock is held during discovery, since a file system may hang.
+    fn discover_new(&self, discover: &Arc<Discover>) {
         let theirs = Arc::clone(discover);
         let look = move || Ok(theirs());
         let Ok(found) = blocking::run(DISCOVERY, Deadline::within(DISCOVERY_TIME), look) else {
             return;
         };
         let mut watch = lock(&self.watch);
-        // A reload may have come in between.
+        // A reload may have changed the configuration meanwhile.
         if !watch.discover.as_ref().is_some_and(|current| Arc::ptr_eq(current, discover)) {
             return;
         }
@@ -90,24 +90,24 @@ impl Registry {
         let collectors = collectors(&config, Some((&watch.config, &watch.sources)));
         watch.sources = sources(collectors, &watch.sources, &self.shared);
         watch.config = config;
-        self.tell(&watch);
+        self.publish(&watch);
         drop(watch);
         log::info!("found on this machine: {}", new.join(", "));
     }
 
-    /// Tells those who read what is watched and how it is shown.
-    fn tell(&self, watch: &Watch) {
+    /// Hands the options and the collectors to what the reads share.
+    fn publish(&self, watch: &Watch) {
         *lock(&self.shared.options) = watch.config.options;
         self.shared.status.watch(watch.sources.iter().map(|source| Arc::clone(&source.collector)).collect());
     }
 
-    /// Watches these instead, for a test.
+    /// Replaces the collectors, for a test.
     #[cfg(test)]
-    pub(super) fn put(&self, collectors: Vec<Arc<dyn Collector>>, change: impl FnOnce(&mut Config)) {
+    pub(super) fn replace_collectors(&self, collectors: Vec<Arc<dyn Collector>>, change: impl FnOnce(&mut Config)) {
         let mut watch = lock(&self.watch);
         change(&mut watch.config);
         watch.sources = sources(collectors, &watch.sources, &self.shared);
-        self.tell(&watch);
+        self.publish(&watch);
     }
 }
 
@@ -118,7 +118,7 @@ impl Watch {
     }
 }
 
-/// The sources of these collectors; one that was watched before goes on with the reads that are under way.
+/// The sources of these collectors; a source whose collector was watched before keeps its reads.
 fn sources(collectors: Vec<Arc<dyn Collector>>, before: &[Arc<Source>], shared: &Arc<Shared>) -> Sources {
     let source = |collector: Arc<dyn Collector>| {
         let known = before.iter().find(|source| Arc::ptr_eq(&source.collector, &collector)).cloned();
@@ -127,8 +127,8 @@ fn sources(collectors: Vec<Arc<dyn Collector>>, before: &[Arc<Source>], shared: 
     collectors.into_iter().map(source).collect()
 }
 
-/// The collectors of a configuration. One whose settings are as they were before stays, with the totals that it
-/// remembers; others take over what they can of the one before them.
+/// The collectors of a configuration. A collector whose settings did not change is kept, with its totals; a new one takes
+/// over what it can from the previous one.
 fn collectors(config: &Config, before: Option<(&Config, &Sources)>) -> Vec<Arc<dyn Collector>> {
     let before = |name: &str| {
         let (config, sources) = before?;

@@ -1,4 +1,4 @@
-//! From a path to a reply.
+//! The HTTP routes: which reply each request path gets.
 
 use std::iter;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use crate::session::{self, Cursor, Session};
 use crate::sys::{clock, usage};
 use crate::{logging, self_metrics};
 
-/// The longest that a scrape may take, whatever it is given.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The most time for a scrape, whatever timeout the request states.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The part of a scrape's time that is kept for sending the answer: a tenth, but not less than this.
+/// A tenth of the scrape timeout is kept for sending the reply, but not less than this.
 const LEAST_MARGIN: Duration = Duration::from_millis(50);
 
-/// The part of that which a request waits for what the reads say that were cut short: a half, but not more than this.
-const MOST_LONGER: Duration = Duration::from_millis(250);
+/// Half of that margin, but not more than this, is spent on waiting for reads that end at their deadline.
+const MAX_EXTRA_WAIT: Duration = Duration::from_millis(250);
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
 
-/// The header of a list of sessions that is cut: how many more there are.
+/// The header of a truncated session list: the number of sessions left out.
 pub(super) const UNLISTED: &str = "X-Sessions-Left-Out";
 
-/// The answer under a host name that is not in `web.hosts`.
+/// The reply to a request for a host name that is not in `web.hosts`.
 const MISDIRECTED: &str = "this page does not answer under this host name: ask by the gateway's address, or add the name to \
                            web.hosts in the gateway's configuration\n";
 
-/// What a browser is told to ask for.
+/// The `WWW-Authenticate` value, which makes a browser ask for user and password.
 pub(super) const REALM: &str = "Basic realm=\"gateway-exporter\"";
 
-/// The scrapes so far, by status, and those under way.
+/// The number of scrapes so far by status code, and of those being answered.
 #[derive(Default)]
 pub(super) struct Scrapes {
     codes: Vec<(u16, u64)>,
@@ -63,23 +63,25 @@ impl Scrapes {
 }
 
 impl App {
-    /// Answers a request, to those who may ask.
+    /// Answers a request, after checking its host name and credentials.
     pub fn answer(&self, request: &Request) -> Reply {
         if !self.is_host(request) {
             return Reply::text(421, MISDIRECTED);
         }
-        // Before the password is checked, which takes a weak machine long.
+        // The time counts from here: checking the password takes long on a weak machine.
         let times = times(request);
         let users = Arc::clone(&lock(&self.users));
         match users.check(request.credentials.as_ref(), request.peer) {
             Auth::Granted => self.route(request, times),
-            Auth::Denied => Reply::text(401, "who are you\n").with("WWW-Authenticate", REALM),
-            Auth::Busy => Reply::text(503, "too many passwords to check, try again\n").with("Retry-After", "1"),
+            Auth::Denied => Reply::text(401, "a user and a password are needed\n").with("WWW-Authenticate", REALM),
+            Auth::Busy => {
+                Reply::text(503, "too many passwords are being checked, try again\n").with("Retry-After", "1")
+            }
         }
     }
 
-    /// Whether what is asked for answers under the host name of the request. Metrics answer under any: Prometheus may know
-    /// the gateway by another one.
+    /// Whether the path may be requested under this host name. Metrics may be requested under any: Prometheus may know the
+    /// gateway by another name.
     fn is_host(&self, request: &Request) -> bool {
         let is_metrics = request.path == self.telemetry_path || request.path == "/prom";
         let watch = lock(&self.registry.watch);
@@ -156,7 +158,7 @@ impl App {
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes()))
     }
 
-    /// Calls `answer` with the sources that the request asks for: all, or those that it names.
+    /// Calls `answer` with the sources that `collect[]` names, or with all.
     fn with_sources(&self, request: &Request, answer: impl FnOnce(&[Arc<Source>]) -> Reply) -> Reply {
         let sources: Sources = self.registry.current();
         let mut wanted: Vec<Arc<Source>> = Vec::new();
@@ -248,10 +250,10 @@ impl Iterator for Listing {
 
 /// The answer where too many large ones are under way.
 fn full() -> Reply {
-    Reply::text(503, "busy with large answers, try again\n").with("Retry-After", "1")
+    Reply::text(503, "busy with other large answers, try again\n").with("Retry-After", "1")
 }
 
-/// A file that the pages load; browsers ask each time whether it is still the same version's.
+/// A file that the pages load; browsers request it anew each time, since it may be another version's.
 fn asset(content_type: &'static str, text: &str) -> Reply {
     Reply::ok(content_type, text.as_bytes().to_vec())
         .with("Cache-Control", "no-cache")
@@ -263,7 +265,7 @@ fn html(page: Reply) -> Reply {
     private(page).with("Content-Security-Policy", pages::POLICY)
 }
 
-/// An answer that says who is connected: nobody keeps it or takes it for something else.
+/// A reply that says who is connected: it must not be cached, sniffed, or passed on in a referrer.
 fn private(reply: Reply) -> Reply {
     reply
         .with("Cache-Control", "no-store")
@@ -271,17 +273,17 @@ fn private(reply: Reply) -> Reply {
         .with("Referrer-Policy", "no-referrer")
 }
 
-/// The times of an answer that nobody limits.
-pub(super) fn patient() -> Times {
-    Times::within(PATIENCE, MOST_LONGER)
+/// The times for a request without a scrape timeout.
+pub(super) fn default_times() -> Times {
+    Times::within(SCRAPE_TIMEOUT, MAX_EXTRA_WAIT)
 }
 
-/// A scrape ends before Prometheus stops waiting, so that what the healthy sources said arrives.
+/// The times for a request: reads end before Prometheus stops waiting, so that the data of the healthy sources arrives.
 pub(super) fn times(request: &Request) -> Times {
-    let Some(timeout) = request.timeout else { return patient() };
+    let Some(timeout) = request.timeout else { return default_times() };
     let margin = timeout.checked_div(10).unwrap_or_default().max(LEAST_MARGIN);
     Times::within(
-        timeout.saturating_sub(margin).min(PATIENCE),
-        margin.checked_div(2).unwrap_or_default().min(MOST_LONGER),
+        timeout.saturating_sub(margin).min(SCRAPE_TIMEOUT),
+        margin.checked_div(2).unwrap_or_default().min(MAX_EXTRA_WAIT),
     )
 }

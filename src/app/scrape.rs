@@ -1,12 +1,12 @@
-//! Reads of the sources: one at a time for each source, and each read serves every request that waits for it.
+//! Reads the sources for requests: one read at a time per source, whose result serves every request waiting for it.
 //!
-//! A request that comes while its source is being read gets the result of the next read, which begins when the present
-//! one ends. So a request waits for two reads at most, and a source is read once at a time, however many ask. Metrics
-//! and sessions that are asked for together come from one read, metrics first.
+//! A request that comes while its source is being read gets the result of the next read, which begins when the current
+//! one ends. So a request waits for two reads at most, however many requests there are. Metrics and sessions that are
+//! requested together come from one read, metrics first.
 //!
-//! A read has until the latest deadline of those who wait for it when it begins; each request waits until its own
-//! deadline. A read that does not come back keeps its thread, and no further one begins for that source until it does:
-//! requests are then told at once that there is no answer in time.
+//! The deadline of a read is the latest deadline of the requests that wait when it begins; each request waits until its
+//! own deadline. A read that does not return keeps its thread, and no other read of that source begins until it does:
+//! requests then get "no answer in time" at once.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -19,17 +19,16 @@ use crate::exposition::{Exposition, Options};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::session::Sessions;
 
-/// A read that was given less than this says nothing about a target that it was too slow for: any peer decides how long
-/// its request waits.
+/// A timeout of a read that had less time than this is not recorded as a failure: peers choose their requests' timeouts.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// So long after its deadline a read counts as one that may never come back.
+/// A read that is this late counts as stuck: it may never return.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// A collector reads and writes into buffers on the heap; its stack stays small.
+/// The stack size of the thread of a read, in bytes: collectors keep their buffers on the heap.
 const STACK: usize = 256 * 1024;
 
-/// What a source is asked for.
+/// What to read from a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Query {
     /// Families.
@@ -38,16 +37,16 @@ pub(super) enum Query {
     Sessions,
 }
 
-/// How long one request waits.
+/// The deadlines of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// Until when the sources may be read for it.
+    /// The deadline of the reads.
     pub(super) read: Deadline,
-    /// Until when it waits for what a read says whose time is over.
+    /// Until when it waits for the result of a read that ends at its deadline.
     pub(super) wait: Deadline,
 }
 
-/// What all reads have in common.
+/// What the reads of all sources share.
 pub(super) struct Shared {
     pub(super) status: Status,
     pub(super) memory: Arc<MemoryBudget>,
@@ -65,30 +64,30 @@ pub(super) struct Source {
 /// The reads of one source.
 #[derive(Default)]
 struct Reads {
-    /// How many have begun: the number of the last one.
+    /// The number of reads begun so far, which is the number of the last one.
     begun: u64,
-    /// The deadline of the one that runs, or that is about to.
+    /// The deadline of the running read, or of the one about to begin.
     running: Option<Deadline>,
-    /// The number of the last one that was noted as not coming back.
+    /// The number of the last read that was recorded as stuck.
     noted_overdue: u64,
     metrics: Results,
     sessions: Results,
 }
 
-/// What the reads of one source brought for one query, and who waits for it.
+/// The results of one source's reads for one query, and the requests that wait for the next.
 #[derive(Default)]
 struct Results {
-    /// The latest deadline of those who wait for the next read; absent where nobody does.
+    /// The latest deadline of the requests that wait for the next read; absent if none does.
     wanted: Option<Deadline>,
-    /// How many requests wait.
+    /// The number of waiting requests.
     waiting: usize,
-    /// The last result and the number of its read, as long as somebody waits.
+    /// The last result and the number of its read, while requests wait.
     last: Option<(u64, Arc<Outcome>)>,
-    /// Results that may still be in memory.
+    /// Earlier results, which may still be in memory.
     held: Vec<Weak<Outcome>>,
 }
 
-/// What one read of one source brought for one query.
+/// The result of one read of one source for one query.
 pub(super) struct Outcome {
     pub(super) name: &'static str,
     /// The families.
@@ -97,14 +96,14 @@ pub(super) struct Outcome {
     pub(super) sessions: Sessions,
     /// Every target that was tried, and why it could not be read.
     pub(super) targets: Vec<(String, Result<(), Error>)>,
-    /// What was noticed besides.
+    /// Notices about targets that could be read.
     pub(super) notices: Vec<Notice>,
     /// How long the read took.
     pub(super) taken: Duration,
-    /// Whether there was memory for it; without, there are neither families nor sessions.
+    /// Whether the memory budget allowed it; if not, there are neither families nor sessions.
     pub(super) fits: bool,
     ended: Instant,
-    /// Whether the read came back long after its deadline, so that it may say what was long ago.
+    /// Whether the read returned so long after its deadline that its data may be outdated.
     is_late: bool,
     _reservation: Reservation,
 }
@@ -114,39 +113,39 @@ struct Waiting<'a> {
     source: &'a Source,
     query: Query,
     since: Instant,
-    /// The number of the read whose result it gets.
+    /// The number of the first read that began after the request came.
     number: u64,
-    /// Whether a read does not come back, so that waiting is in vain.
-    is_vain: bool,
+    /// Whether the current read is stuck, so that there is no use in waiting.
+    is_stuck: bool,
 }
 
-/// Asks all of `sources`, side by side, and gives what each brought, in their order.
+/// Reads all sources in parallel; returns their outcomes in the same order.
 pub(super) fn gather(sources: &[Arc<Source>], query: Query, times: Times) -> Vec<Arc<Outcome>> {
     let waiting: Vec<Waiting<'_>> = sources.iter().map(|source| source.ask(query, times.read)).collect();
     waiting.into_iter().map(|waiting| waiting.outcome(times.wait)).collect()
 }
 
 impl Times {
-    /// Reads within `time`, and waits so much longer for what a read says at the end of it.
+    /// Reads end within `time`; the request waits for results until `longer` after that.
     pub(super) fn within(time: Duration, longer: Duration) -> Self {
         Self { read: Deadline::within(time), wait: Deadline::within(time.saturating_add(longer)) }
     }
 }
 
 impl Source {
-    /// A source that nobody has asked yet.
+    /// A source without reads.
     pub(super) fn new(collector: Arc<dyn Collector>, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self { collector, shared, reads: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Has the source read, or joins those for whom it will be.
+    /// Starts a read, or waits for the next one if a read is running.
     fn ask(self: &Arc<Self>, query: Query, deadline: Deadline) -> Waiting<'_> {
         let since = Instant::now();
         let mut reads = lock(&self.reads);
-        let (number, is_vain) = (reads.begun.saturating_add(1), reads.is_overdue());
+        let (number, is_stuck) = (reads.begun.saturating_add(1), reads.is_overdue());
         let results = reads.results(query);
         results.waiting = results.waiting.saturating_add(1);
-        if !is_vain {
+        if !is_stuck {
             results.wanted = results.wanted.max(Some(deadline));
         }
         let starts = reads.running.is_none();
@@ -157,21 +156,21 @@ impl Source {
         if starts {
             self.start();
         }
-        Waiting { source: self, query, since, number, is_vain }
+        Waiting { source: self, query, since, number, is_stuck }
     }
 
-    /// Reads on a thread of its own, again and again while somebody waits.
+    /// Starts a thread that reads as long as requests wait.
     fn start(self: &Arc<Self>) {
         let spawn = || {
             let source = Arc::clone(self);
             let run = move || while source.read_next() {};
             thread::Builder::new().name("read".into()).stack_size(STACK).spawn(run)
         };
-        // Where the system has no thread to give it reads here.
+        // If no thread can be started, this thread reads.
         while spawn().is_err() && self.read_next() {}
     }
 
-    /// Reads for those who wait; whether somebody did.
+    /// Reads once for all waiting requests; returns whether there were any.
     fn read_next(&self) -> bool {
         let Some((number, metrics, sessions)) = lock(&self.reads).begin() else { return false };
         for (query, deadline) in [(Query::Metrics, metrics), (Query::Sessions, sessions)] {
@@ -184,13 +183,13 @@ impl Source {
     }
 
     fn read(&self, query: Query, deadline: Deadline) -> Outcome {
-        let is_hasty = deadline.left("").map_or(true, |left| left < LEAST_TIME);
+        let has_short_deadline = deadline.left("").map_or(true, |left| left < LEAST_TIME);
         let outcome = self.collect(query, deadline);
-        self.shared.status.note(&self.collector, query, &outcome, is_hasty);
+        self.shared.status.note(&self.collector, query, &outcome, has_short_deadline);
         outcome
     }
 
-    /// Collects, and takes memory for what came of it; where there is none it is let go at once.
+    /// Collects, and reserves memory for the result; if there is none, the result is dropped at once.
     fn collect(&self, query: Query, deadline: Deadline) -> Outcome {
         let (started, options, reservation) =
             (Instant::now(), *lock(&self.shared.options), self.shared.memory.reserve());
@@ -220,11 +219,11 @@ impl Source {
         }
     }
 
-    /// Whether no earlier result is in memory: the only one of its source finds room however large it is.
+    /// Whether no earlier result of the source is in memory: a single result is kept however large it is.
     fn is_alone(&self, query: Query) -> bool {
         let mut reads = lock(&self.reads);
         let results = reads.results(query);
-        // What nobody has taken yet makes room.
+        // A result that no request has taken yet is dropped.
         let last = results.last.take();
         drop(reads);
         drop(last);
@@ -240,16 +239,16 @@ impl Source {
         let before = if results.waiting > 0 { results.last.replace((number, outcome)) } else { None };
         drop(reads);
         self.changed.notify_all();
-        // Not under the lock: it may be many megabytes.
+        // Dropped after the lock is released: it may be many megabytes.
         drop(before);
     }
 
-    /// What the source says of itself where its time is over.
+    /// The outcome of a read without time: every target has timed out.
     fn no_answer(&self, query: Query) -> Outcome {
         self.collect(query, Deadline::within(Duration::ZERO))
     }
 
-    /// Notes that a read does not come back, once.
+    /// Records once that a read is stuck.
     fn note_overdue(&self) {
         let mut reads = lock(&self.reads);
         if !reads.is_overdue() || reads.noted_overdue == reads.begun {
@@ -274,8 +273,8 @@ impl Reads {
         self.running.is_some_and(|deadline| deadline.is_over_by(OVERDUE))
     }
 
-    /// Begins the next read: its number, and for each query the deadline, absent where nobody waits for it any more.
-    /// With none at all nothing runs from here on.
+    /// Begins the next read: returns its number and the deadline of each query, absent if no request waits for it. Returns
+    /// `None` if no request waits at all; then no read is running.
     fn begin(&mut self) -> Option<(u64, Option<Deadline>, Option<Deadline>)> {
         let mut take = |query| self.results(query).wanted.take().filter(|deadline| !deadline.is_over());
         let (metrics, sessions) = (take(Query::Metrics), take(Query::Sessions));
@@ -287,8 +286,8 @@ impl Reads {
 }
 
 impl Waiting<'_> {
-    /// What the source brought: the result of the first read that began since this waits or, where that does not end
-    /// in time, of one that ended meanwhile. With neither the source has not answered for all that time.
+    /// The result of the first read that began after the request came or, if that does not end in time, of one that ended
+    /// meanwhile. Without either, the source has not answered in all that time.
     fn outcome(self, deadline: Deadline) -> Arc<Outcome> {
         let found = self.wait(deadline);
         if found.is_none() {
@@ -304,7 +303,7 @@ impl Waiting<'_> {
             if let Some((_, outcome)) = last.filter(|(number, _)| *number >= self.number) {
                 return Some(Arc::clone(outcome));
             }
-            let left = deadline.left("").ok().filter(|_| !self.is_vain);
+            let left = deadline.left("").ok().filter(|_| !self.is_stuck);
             let Some(left) = left else {
                 let meanwhile = last.filter(|(_, outcome)| outcome.ended >= self.since && !outcome.is_late);
                 return meanwhile.map(|(_, outcome)| Arc::clone(outcome));
@@ -319,7 +318,7 @@ impl Waiting<'_> {
 }
 
 impl Drop for Waiting<'_> {
-    /// The last one takes the result with it: nothing is kept while nobody asks.
+    /// The last waiting request removes the result: nothing is kept in memory between requests.
     fn drop(&mut self) {
         let mut reads = lock(&self.source.reads);
         let results = reads.results(self.query);
@@ -378,14 +377,14 @@ mod tests {
         }
     }
 
-    /// A source whose reads the test leads.
-    struct Led {
+    /// A source whose reads begin and end when the test says so.
+    struct ControlledSource {
         source: Arc<Source>,
         begun: Receiver<Query>,
         end: Sender<Result<u32, Error>>,
     }
 
-    impl Led {
+    impl ControlledSource {
         fn new() -> Self {
             let (begun, begins) = mpsc::channel();
             let (end, ends) = mpsc::channel();
@@ -433,8 +432,8 @@ mod tests {
     }
 
     #[test]
-    fn all_who_come_while_a_read_runs_get_the_next_one_and_nobody_a_third() {
-        let led = Led::new();
+    fn requests_that_come_while_a_read_runs_get_the_next_one_and_none_a_third() {
+        let led = ControlledSource::new();
         let first = led.ask(Query::Metrics, LONG);
         assert_eq!(led.begins(), Query::Metrics);
         let crowd: Vec<_> = (0..30).map(|_| led.ask(Query::Metrics, LONG)).collect();
@@ -455,7 +454,7 @@ mod tests {
 
     #[test]
     fn metrics_and_sessions_that_are_asked_for_together_are_one_read() {
-        let led = Led::new();
+        let led = ControlledSource::new();
         let first = led.ask(Query::Sessions, LONG);
         assert_eq!(led.begins(), Query::Sessions);
         let both = [Query::Sessions, Query::Metrics, Query::Sessions].map(|query| led.ask(query, LONG));
@@ -474,8 +473,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_can_not_wait_for_the_next_read_gets_the_one_that_ended_meanwhile() {
-        let led = Led::new();
+    fn a_request_that_can_not_wait_for_the_next_read_gets_the_one_that_ended_meanwhile() {
+        let led = ControlledSource::new();
         let first = led.ask(Query::Metrics, LONG);
         led.begins();
         let impatient = led.ask(Query::Metrics, Duration::from_millis(300));
@@ -488,33 +487,33 @@ mod tests {
     }
 
     #[test]
-    fn waiting_in_vain_says_nothing_about_the_source_and_a_read_in_vain_does() {
-        let led = Led::new();
+    fn a_wait_that_times_out_says_nothing_about_the_source_and_a_read_that_does_not_return_does() {
+        let led = ControlledSource::new();
         let patient = led.ask(Query::Metrics, LONG);
         led.begins();
         let impatient = led.ask(Query::Metrics, Duration::from_millis(20));
         assert_eq!(impatient.join().unwrap(), slow().to_string(), "in its time there was no answer");
-        assert_eq!(led.source.shared.status.trouble(), None);
+        assert_eq!(led.source.shared.status.error(), None);
         led.ends(Err(slow()));
         assert_eq!(patient.join().unwrap(), slow().to_string());
-        assert_eq!(led.source.shared.status.trouble(), Some(slow()));
+        assert_eq!(led.source.shared.status.error(), Some(slow()));
         assert!(led.is_idle(), "nobody waits any more for the read that was to come");
     }
 
     #[test]
-    fn a_read_that_does_not_come_back_costs_one_thread_and_nobody_waits_for_it() {
-        let led = Led::new();
+    fn a_read_that_does_not_return_costs_one_thread_and_no_request_waits_for_it() {
+        let led = ControlledSource::new();
         let stuck = led.ask(Query::Metrics, Duration::from_millis(20));
         led.begins();
         assert_eq!(stuck.join().unwrap(), slow().to_string());
-        assert_eq!(led.source.shared.status.trouble(), None, "it may only be a little late");
+        assert_eq!(led.source.shared.status.error(), None, "it may only be a little late");
         while !lock(&led.source.reads).is_overdue() {
             thread::sleep(Duration::from_millis(10));
         }
         for query in [Query::Metrics, Query::Sessions, Query::Metrics] {
             assert_eq!(led.ask(query, LONG).join().unwrap(), slow().to_string(), "at once");
         }
-        assert_eq!(led.source.shared.status.trouble(), Some(slow()));
+        assert_eq!(led.source.shared.status.error(), Some(slow()));
         led.ends(Ok(1));
         assert!(led.is_idle(), "no other read has begun");
         let next = led.ask(Query::Metrics, LONG);

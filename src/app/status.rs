@@ -1,7 +1,7 @@
-//! What every target did when it was last read: the log has what changed, the landing page all of it.
+//! The state of every target since its last read. Changes are logged; the overview page and `--doctor` show all states.
 //!
-//! Reads are noted, not requests: how long a request waits is its peer's to say. A target has at most one line of the
-//! log a minute. What changes in between is logged by the first read after that, if it is still so.
+//! States come from reads, not from requests, since a peer decides how long its request waits. At most one line per target
+//! and minute is logged. A change in between is logged by the first read after that minute, if it lasts.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,22 +17,22 @@ use crate::sys::blocking;
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
 
-/// The shortest time between two lines of the log about one target.
+/// The shortest time between two log lines about one target.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The last state of everything that is watched.
+/// The last state of all targets, shared by all reads.
 #[derive(Default)]
-pub(super) struct Status(Mutex<Known>);
+pub(super) struct Status(Mutex<KnownState>);
 
 #[derive(Default)]
-struct Known {
+struct KnownState {
     /// The collectors whose reads count.
     watched: Vec<Arc<dyn Collector>>,
-    /// In the order of sources and targets.
+    /// Sorted by source and name.
     targets: Vec<Target>,
-    /// What every source noticed when it was last asked for its metrics.
+    /// The notices of each source's last read of metrics.
     notices: Vec<(&'static str, Notice)>,
-    /// About the addresses that are listened on.
+    /// The findings about the addresses to listen on.
     listeners: Vec<Finding>,
 }
 
@@ -41,18 +41,18 @@ struct Known {
 struct Target {
     source: &'static str,
     name: String,
-    trouble: Option<Error>,
-    /// The unix time from which on it could, or could not, be read.
+    error: Option<Error>,
+    /// The unix time since which it can, or cannot, be read.
     since: i64,
-    /// What the log said of it last, and when; absent where it never had to.
-    said: Option<(Option<Error>, Instant)>,
+    /// What was logged about it last, and when; absent if nothing was.
+    logged: Option<(Option<Error>, Instant)>,
 }
 
 /// A line for the log.
 type Line = (Level, String);
 
 impl Status {
-    /// Counts the reads of these collectors from now on, and forgets what others said.
+    /// Records only reads of these collectors from now on, and forgets the states of others.
     pub(super) fn watch(&self, watched: Vec<Arc<dyn Collector>>) {
         let mut known = lock(&self.0);
         let has = |source: &str| watched.iter().any(|collector| collector.name() == source);
@@ -61,27 +61,33 @@ impl Status {
         known.watched = watched;
     }
 
-    /// Notes what a read brought, and logs what is new. With `is_hasty` it was given so little time that it says
-    /// nothing about a target that it was too slow for.
-    pub(super) fn note(&self, collector: &Arc<dyn Collector>, query: Query, outcome: &Outcome, is_hasty: bool) {
-        let lines = lock(&self.0).note(collector, query, outcome, is_hasty, Instant::now());
+    /// Records the outcome of a read, and logs changes. With `has_short_deadline` the read had so little time that a timeout
+    /// says nothing about the target.
+    pub(super) fn note(
+        &self,
+        collector: &Arc<dyn Collector>,
+        query: Query,
+        outcome: &Outcome,
+        has_short_deadline: bool,
+    ) {
+        let lines = lock(&self.0).note(collector, query, outcome, has_short_deadline, Instant::now());
         for (level, line) in lines {
             log::log!(level, "{}: {line}", outcome.name);
         }
     }
 
-    /// Notes what was found out about the addresses that are listened on.
+    /// Records the findings about the addresses to listen on.
     pub(super) fn note_listeners(&self, findings: Vec<Finding>) {
         lock(&self.0).listeners = findings;
     }
 
-    /// Whether every target could be read.
+    /// Whether every target could be read at its last read.
     pub(super) fn is_well(&self) -> bool {
-        lock(&self.0).targets.iter().all(|target| target.trouble.is_none())
+        lock(&self.0).targets.iter().all(|target| target.error.is_none())
     }
 
-    /// What was found out about every target, by source, and since when it is so where that is known. `absent` are
-    /// sources that are not on this machine, and where they were looked for.
+    /// The findings about all targets, grouped by source, each with the unix time since when, if known. `absent` are the
+    /// sources that were not found on this machine, with the paths where they were looked for.
     pub(super) fn findings(
         &self,
         absent: &[(&'static str, &'static str)],
@@ -92,36 +98,36 @@ impl Status {
             (known.targets.clone(), known.notices.clone(), known.listeners.clone())
         };
         let down =
-            targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.trouble.clone()?)));
+            targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.error.clone()?)));
         let missing = absent.iter().map(|(source, tried)| {
             let subject = (*tried).to_owned();
             (*source, subject.clone(), Error::NotFound { subject })
         });
-        let mut scenes = look_around(down.chain(missing).collect(), deadline).into_iter();
-        let mut environment = || scenes.next().unwrap_or_default();
+        let mut environments = inspect_environments(down.chain(missing).collect(), deadline).into_iter();
+        let mut environment = || environments.next().unwrap_or_default();
         let mut findings = Vec::new();
-        for Target { source, name, trouble, since, .. } in targets {
-            let environment = if trouble.is_some() { environment() } else { Environment::default() };
+        for Target { source, name, error, since, .. } in targets {
+            let environment = if error.is_some() { environment() } else { Environment::default() };
             let has_notice = notices.iter().any(|(noticed, notice)| *noticed == source && notice.subject == name);
-            if trouble.is_some() || !has_notice {
-                findings.push((diagnosis::target(source, &name, trouble.as_ref(), &environment), Some(since)));
+            if error.is_some() || !has_notice {
+                findings.push((diagnosis::target(source, &name, error.as_ref(), &environment), Some(since)));
             }
         }
-        // What was noticed of a target that is down says less.
+        // A notice about a target that is down says less than its error.
         let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.subject == notice.subject);
         let news = notices.iter().filter(|(_, notice)| !is_down(notice));
         let news: Vec<_> = news.map(|(source, notice)| diagnosis::notice(source, notice)).collect();
         let absent = absent.iter().map(|(source, tried)| diagnosis::absent(source, tried, &environment()));
         for finding in news.into_iter().chain(absent).chain(listeners) {
             let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
-            findings.insert(behind.map_or(findings.len(), |place| place.saturating_add(1)), (finding, None));
+            findings.insert(behind.map_or(findings.len(), |index| index.saturating_add(1)), (finding, None));
         }
         findings
     }
 }
 
-/// What the machine says around each target that could not be read; nothing of any where it does not say it in time.
-fn look_around(targets: Vec<(&'static str, String, Error)>, deadline: Deadline) -> Vec<Environment> {
+/// The environment of each target that could not be read; empty if it cannot be inspected in time.
+fn inspect_environments(targets: Vec<(&'static str, String, Error)>, deadline: Deadline) -> Vec<Environment> {
     if targets.is_empty() {
         return Vec::new();
     }
@@ -135,16 +141,16 @@ fn look_around(targets: Vec<(&'static str, String, Error)>, deadline: Deadline) 
     blocking::run("what is around the targets", deadline, look).unwrap_or_default()
 }
 
-impl Known {
+impl KnownState {
     fn note(
         &mut self,
         collector: &Arc<dyn Collector>,
         query: Query,
         outcome: &Outcome,
-        is_hasty: bool,
+        has_short_deadline: bool,
         now: Instant,
     ) -> Vec<Line> {
-        // One that a reload has let go meanwhile says nothing any more.
+        // A collector that a reload has replaced meanwhile no longer counts.
         if !self.watched.iter().any(|watched| Arc::ptr_eq(watched, collector)) {
             return Vec::new();
         }
@@ -155,15 +161,15 @@ impl Known {
             self.targets.retain(|target| target.source != outcome.name || is_there(&target.name));
         }
         for (name, result) in &outcome.targets {
-            let trouble = result.as_ref().err();
-            if !is_hasty || !matches!(trouble, Some(Error::TimedOut { .. })) {
-                lines.extend(self.target(outcome.name, name).and_then(|target| target.note(trouble, now)));
+            let error = result.as_ref().err();
+            if !has_short_deadline || !matches!(error, Some(Error::TimedOut { .. })) {
+                lines.extend(self.target(outcome.name, name).and_then(|target| target.note(error, now)));
             }
         }
         lines
     }
 
-    /// Keeps what a source noticed; what is new and can mean that something is down is worth a line.
+    /// Replaces a source's notices; new ones are logged if they are marked so.
     fn note_notices(&mut self, source: &'static str, notices: &[Notice], lines: &mut Vec<Line>) {
         for notice in notices {
             let is_known = self.notices.iter().any(|(name, known)| *name == source && known.subject == notice.subject);
@@ -175,36 +181,36 @@ impl Known {
         self.notices.extend(notices.iter().map(|notice| (source, notice.clone())));
     }
 
-    /// The target of that name; one that was not known answers as far as anybody knows.
+    /// The target of that name, which is added if it is new.
     fn target(&mut self, source: &'static str, name: &str) -> Option<&mut Target> {
-        let place = self.targets.binary_search_by(|target| (target.source, target.name.as_str()).cmp(&(source, name)));
-        if let Err(place) = place {
-            let target = Target { source, name: name.into(), trouble: None, since: clock::now(), said: None };
-            self.targets.insert(place, target);
+        let index = self.targets.binary_search_by(|target| (target.source, target.name.as_str()).cmp(&(source, name)));
+        if let Err(index) = index {
+            let target = Target { source, name: name.into(), error: None, since: clock::now(), logged: None };
+            self.targets.insert(index, target);
         }
-        let (Ok(place) | Err(place)) = place;
-        self.targets.get_mut(place)
+        let (Ok(index) | Err(index)) = index;
+        self.targets.get_mut(index)
     }
 }
 
 impl Target {
-    /// Notes why it could not be read, if it could not; gives a line where the log has not said so and may.
-    fn note(&mut self, trouble: Option<&Error>, now: Instant) -> Option<Line> {
-        // Another reason for the same silence does not make it younger.
-        if self.trouble.is_some() != trouble.is_some() {
+    /// Records whether it could be read; returns a line if that has to be logged.
+    fn note(&mut self, error: Option<&Error>, now: Instant) -> Option<Line> {
+        // The time stays if only the reason of the failure changes.
+        if self.error.is_some() != error.is_some() {
             self.since = clock::now();
         }
-        self.trouble = trouble.cloned();
-        let is_said = match &self.said {
-            None => trouble.is_none(),
-            Some((said, at)) => said.as_ref() == trouble || now.saturating_duration_since(*at) < QUIET,
+        self.error = error.cloned();
+        let is_logged_already = match &self.logged {
+            None => error.is_none(),
+            Some((logged, at)) => logged.as_ref() == error || now.saturating_duration_since(*at) < QUIET,
         };
-        if is_said {
+        if is_logged_already {
             return None;
         }
-        self.said = Some((trouble.cloned(), now));
-        Some(match trouble {
-            Some(trouble) => (Level::Warn, trouble.to_string()),
+        self.logged = Some((error.cloned(), now));
+        Some(match error {
+            Some(error) => (Level::Warn, error.to_string()),
             None => (Level::Info, format!("{} answers again", self.name)),
         })
     }
@@ -213,8 +219,8 @@ impl Target {
 #[cfg(test)]
 impl Status {
     /// Why the first target could not be read.
-    pub(super) fn trouble(&self) -> Option<Error> {
-        lock(&self.0).targets.first().and_then(|target| target.trouble.clone())
+    pub(super) fn error(&self) -> Option<Error> {
+        lock(&self.0).targets.first().and_then(|target| target.error.clone())
     }
 
     /// Since when the first target is as it is.
@@ -233,12 +239,12 @@ mod tests {
 
     #[test]
     fn a_target_has_a_line_of_the_log_a_minute_however_often_it_changes() {
-        let mut target = Target { source: "a", name: "/a".into(), trouble: None, since: 0, said: None };
+        let mut target = Target { source: "a", name: "/a".into(), error: None, since: 0, logged: None };
         let start = Instant::now();
         let slow = Error::TimedOut { subject: "/a".into() };
         let gone = Error::NotFound { subject: "/a".into() };
-        let mut note = |seconds: u64, trouble: Option<&Error>| {
-            let line = target.note(trouble, start + Duration::from_secs(seconds));
+        let mut note = |seconds: u64, error: Option<&Error>| {
+            let line = target.note(error, start + Duration::from_secs(seconds));
             line.map(|(level, line)| format!("{level} {line}")).unwrap_or_default()
         };
         assert_eq!(note(0, None), "", "that it answers is nothing new");
@@ -246,10 +252,10 @@ mod tests {
         for second in 2..61 {
             assert_eq!(note(second, Some(&slow).filter(|_| second % 2 > 0)), "");
         }
-        assert_eq!(note(61, Some(&slow)), "", "that was said");
+        assert_eq!(note(61, Some(&slow)), "", "that was logged");
         assert_eq!(note(62, None), "INFO /a answers again");
         assert_eq!(note(63, Some(&gone)), "");
-        assert_eq!(note(122, Some(&gone)), "WARN /a: not found", "said late rather than never");
-        assert_eq!(target.trouble, Some(gone));
+        assert_eq!(note(122, Some(&gone)), "WARN /a: not found", "logged late rather than never");
+        assert_eq!(target.error, Some(gone));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Who says to ask, and with which password.
+/// The user name and password of a request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// Any text.
@@ -11,14 +11,14 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
-/// A password is in no log.
+/// The password is not printed, so that it gets into no log.
 impl fmt::Debug for Credentials {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Credentials({:?})", self.user)
     }
 }
 
-/// Reads the value of `Authorization`; none where it is of another kind or broken.
+/// Parses the value of `Authorization`; absent for other schemes and invalid values.
 pub fn parse(value: &[u8]) -> Option<Credentials> {
     let (scheme, rest) = value.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -30,7 +30,7 @@ pub fn parse(value: &[u8]) -> Option<Credentials> {
     Some(Credentials { user: String::from_utf8(user.to_vec()).ok()?, password: password.get(1..)?.to_vec() })
 }
 
-/// Base64 (RFC 4648), with or without its padding.
+/// Decodes base64 (RFC 4648), with or without padding.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
     let mut bytes = Vec::with_capacity(text.len());

@@ -1,5 +1,5 @@
-//! The hosts under whose names the pages answer: against DNS rebinding, by which a web site makes its own name mean the
-//! gateway's address and reads the answers with the browser of someone who may ask.
+//! The host names under which the pages may be requested, against DNS rebinding: a web site lets its own name resolve to the
+//! gateway's address, and so reads the pages through the browser of a permitted user.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// Reads names without scheme and port; the error is the first that is none.
+    /// Parses host names without scheme and port; the error is the first invalid one.
     pub fn parse(list: &[String]) -> Result<Self, &str> {
         list.iter()
             .map(|text| is_name(text).then(|| canonical(text)).ok_or(text.as_str()))
@@ -16,15 +16,15 @@ impl Hosts {
             .map(Self)
     }
 
-    /// Whether a request for `host` is answered: a name of the list, an address, or `localhost`. A request that names no
-    /// host comes from no browser.
+    /// Whether a request for `host` is allowed: a name of the list, an address, or `localhost`. A request without a host is
+    /// allowed, since browsers always send one.
     pub fn contain(&self, host: Option<&str>) -> bool {
         let Some(host) = host.map(canonical) else { return true };
         host == "localhost" || is_address(&host) || self.0.contains(&host)
     }
 }
 
-/// Names are the same in any case, and with the dot that ends a full one.
+/// The name in lower case and without a final dot.
 fn canonical(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -1,4 +1,4 @@
-//! Who may ask: credentials in a request, users and their passwords, networks.
+//! Access control: users and passwords, credentials in a request, allowed networks and host names.
 
 pub mod basic;
 pub mod hosts;

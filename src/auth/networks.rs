@@ -1,8 +1,8 @@
-//! Networks in CIDR (RFC 4632, RFC 4291) that may ask.
+//! Allowed networks in CIDR notation (RFC 4632, RFC 4291).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A list of networks. An IPv4 address that comes through an IPv6 socket counts as what it is.
+/// A list of networks. An IPv4-mapped IPv6 address counts as IPv4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
 
@@ -13,7 +13,7 @@ enum Network {
 }
 
 impl Networks {
-    /// Reads addresses and networks; the error is the first that is neither.
+    /// Parses addresses and networks; the error is the first invalid one.
     pub fn parse(list: &[String]) -> Result<Self, &str> {
         list.iter().map(|text| Network::parse(text).ok_or(text.as_str())).collect::<Result<_, _>>().map(Self)
     }

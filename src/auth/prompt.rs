@@ -1,28 +1,28 @@
-//! Asks for a password on the terminal, or reads it from a pipe.
+//! Reads a new password from the terminal or a pipe.
 
 use std::io::{self, BufRead as _, IsTerminal, Read as _};
 
 use nix::sys::termios::{self, LocalFlags, SetArg};
 
-/// What of a password bcrypt takes, in bytes.
+/// The longest password that bcrypt takes, in bytes.
 const LONGEST_PASSWORD: usize = 72;
 
-/// A new password: from a terminal it is asked for twice and not shown, otherwise it is one line.
+/// Reads a new password: on a terminal twice and without echo, otherwise one line.
 pub fn new_password() -> io::Result<String> {
     let password = ask("Password: ")?;
     if io::stdin().is_terminal() && ask("Again: ")? != password {
-        return Err(io::Error::other("the two are not the same"));
+        return Err(io::Error::other("the two passwords differ"));
     }
     match password.len() {
-        // bcrypt takes what is before it for the whole, and the server refuses it.
-        _ if password.contains('\0') => Err(io::Error::other("there is a NUL in it")),
-        0 => Err(io::Error::other("there is none")),
+        // bcrypt ends a password at NUL, so the server refuses such passwords.
+        _ if password.contains('\0') => Err(io::Error::other("it must not contain NUL")),
+        0 => Err(io::Error::other("it must not be empty")),
         1..=LONGEST_PASSWORD => Ok(password),
-        _ => Err(io::Error::other("bcrypt takes 72 bytes at most")),
+        _ => Err(io::Error::other("it must not be longer than 72 bytes, which is the limit of bcrypt")),
     }
 }
 
-/// One line of the standard input, which a terminal does not show.
+/// Reads one line of the standard input; a terminal does not echo it.
 fn ask(prompt: &str) -> io::Result<String> {
     let stdin = io::stdin();
     let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).transpose()?;

@@ -1,62 +1,62 @@
-//! Whose password is computed next, and when: a state that is told the time; no thread waits in it.
+//! Decides which password is checked next, and when. Pure state: the time is a parameter, and no thread waits here.
 //!
-//! A bcrypt takes a tenth of a second on a server and seconds on a router, so guessing must neither keep a right
-//! password out nor take the CPU. One is computed at a time. Peers that nothing speaks against go first, in the order in
-//! which they came, then those that wanted more places than they may have; those that failed lately share one place, so
-//! that at most one thread waits for them.
+//! A bcrypt check takes a tenth of a second on a server and seconds on a router, so password guessing must neither delay
+//! valid users nor use up the CPU. Passwords are checked one at a time. At most eight checks wait, two per peer. Peers
+//! without a mark go first, in the order of arrival, then peers that exceeded their limit; peers whose last password was
+//! wrong share one slot, so that at most one thread waits for them.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// The most requests whose password waits or is computed, all peers together and each peer.
+/// The most requests whose password waits or is being checked: of all peers, and of each peer.
 const MOST_WAITING: usize = 8;
-const MOST_OF_A_PEER: usize = 2;
+const MOST_PER_PEER: usize = 2;
 
-/// How long a mark is held against its peer.
+/// How long a mark lasts.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// How many marks are remembered; the oldest is forgotten.
+/// The most marks that are remembered; the oldest is forgotten.
 const MOST_MARKS: usize = 512;
 
-/// The requests that want a password computed.
+/// The requests whose password has to be checked.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// In the order in which they came.
+    /// In the order of arrival.
     waiting: Vec<Waiting>,
     running: Option<Running>,
     last_ticket: usize,
-    /// One for a peer, the oldest first.
+    /// At most one for each peer, the oldest first.
     marks: Vec<Mark>,
-    /// Until then nothing is computed: a peer without a mark had a wrong password.
+    /// Until then nothing is checked, because a peer without a mark sent a wrong password.
     pause: Instant,
-    /// Until then nothing is computed for peers with a mark.
+    /// Until then nothing is checked for peers with a mark.
     pause_of_marked: Instant,
-    /// Whether another request may be the first now, or has lost its place.
+    /// Whether another request may be first now, or has lost its slot.
     has_changed: bool,
-    /// How many passwords were computed so far.
+    /// The number of passwords checked so far.
     #[cfg(test)]
     computed: usize,
 }
 
-/// What speaks against a peer.
+/// The reason why a peer's requests come later.
 #[derive(Debug)]
 struct Mark {
     peer: IpAddr,
     at: Instant,
-    standing: Standing,
+    priority: Priority,
 }
 
-/// Who goes first.
+/// The order of the peers; the first goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    Unmarked,
-    /// It wanted more places than it may have.
-    Insistent,
+enum Priority {
+    Normal,
+    /// It had more requests than its limit.
+    OverLimit,
     /// Its last password was wrong.
     Failed,
 }
 
-/// Stands for one request in the queue.
+/// The number of a request in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(usize);
 
@@ -70,19 +70,19 @@ struct Waiting {
 struct Running {
     ticket: Ticket,
     since: Instant,
-    standing: Standing,
-    /// How much longer those with a mark would have waited.
-    owed: Duration,
+    priority: Priority,
+    /// The rest of the pause of peers with a mark.
+    remaining_pause: Duration,
 }
 
-/// What a request has to do now.
+/// What a request must do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Compute, then tell [`Queue::finish`].
+    /// Check the password, then call [`Queue::finish`].
     Compute,
-    /// Ask again when something changed, at that moment at the latest where there is one.
+    /// Call [`Queue::step`] again after a change, or at that time.
     Wait(Option<Instant>),
-    /// There is no place for it any more.
+    /// It has lost its slot.
     Refused,
 }
 
@@ -101,22 +101,22 @@ impl Queue {
         }
     }
 
-    /// A place for a request, where there is one. Where all are taken, a peer that failed lately gives its own to one that
-    /// has not, and a peer that has two gives one to a peer that has none.
+    /// Adds a request; absent if there is no slot. If all are taken, a peer whose last password was wrong loses its slot to
+    /// one without a failure, and a peer with two slots loses one to a peer without any.
     pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Ticket> {
         let before = self.marks.len();
         self.marks.retain(|mark| now.saturating_duration_since(mark.at) < REMEMBERED);
         self.has_changed |= self.marks.len() < before;
         let is_full = self.waiting.len() >= MOST_WAITING;
-        let has_place = match self.standing(peer) {
-            Standing::Failed => !is_full && !self.waiting.iter().any(|one| self.standing(one.peer) == Standing::Failed),
-            _ if self.count(peer) >= MOST_OF_A_PEER => {
-                self.mark(peer, Standing::Insistent, now);
+        let has_slot = match self.priority(peer) {
+            Priority::Failed => !is_full && !self.waiting.iter().any(|one| self.priority(one.peer) == Priority::Failed),
+            _ if self.count(peer) >= MOST_PER_PEER => {
+                self.mark(peer, Priority::OverLimit, now);
                 false
             }
-            _ => !is_full || self.give_up(peer),
+            _ => !is_full || self.make_space(peer),
         };
-        if !has_place {
+        if !has_slot {
             return None;
         }
         self.last_ticket = self.last_ticket.wrapping_add(1);
@@ -125,33 +125,35 @@ impl Queue {
         Some(ticket)
     }
 
-    /// What a request has to do at this moment.
+    /// What a request must do at the time `now`.
     pub(super) fn step(&mut self, ticket: Ticket, now: Instant) -> Step {
         let Some(Waiting { peer, .. }) = self.waiting.iter().find(|one| one.ticket == ticket) else {
             return Step::Refused;
         };
-        let standing = self.standing(*peer);
+        let priority = self.priority(*peer);
         if self.running.is_some() || self.first() != Some(ticket) {
             return Step::Wait(None);
         }
-        let pause = match standing {
-            Standing::Unmarked => self.pause,
+        let pause = match priority {
+            Priority::Normal => self.pause,
             _ => self.pause.max(self.pause_of_marked),
         };
         if now < pause {
             return Step::Wait(Some(pause));
         }
-        let owed = self.pause_of_marked.saturating_duration_since(now);
-        self.running = Some(Running { ticket, since: now, standing, owed });
+        let remaining_pause = self.pause_of_marked.saturating_duration_since(now);
+        self.running = Some(Running { ticket, since: now, priority, remaining_pause });
         Step::Compute
     }
 
-    /// What became of the computation. After a wrong password the next one begins no sooner than as long as this one
-    /// took: for all, where nothing spoke against its peer before; for those with a mark, where it had one.
+    /// Records the result of a check. After a wrong password there is a pause as long as the check took: for all peers if its
+    /// peer had no mark, for peers with a mark if it had one.
     pub(super) fn finish(&mut self, ticket: Ticket, is_right: bool, now: Instant) {
         let peer = self.waiting.iter().find(|one| one.ticket == ticket).map(|one| one.peer);
         self.leave(ticket);
-        let (Some(Running { since, standing, owed, .. }), Some(peer)) = (self.running.take(), peer) else { return };
+        let (Some(Running { since, priority, remaining_pause, .. }), Some(peer)) = (self.running.take(), peer) else {
+            return;
+        };
         #[cfg(test)]
         {
             self.computed += 1;
@@ -159,62 +161,61 @@ impl Queue {
         if is_right {
             return self.marks.retain(|mark| mark.peer != peer);
         }
-        self.mark(peer, Standing::Failed, now);
-        // What else it wants computed has lost its place.
+        self.mark(peer, Priority::Failed, now);
+        // Its other requests lose their slots.
         self.waiting.retain(|other| other.peer != peer);
         let took = now.saturating_duration_since(since);
         let after = |time| now.checked_add(time).unwrap_or(now);
-        self.pause_of_marked = after(took.saturating_add(owed));
-        if standing == Standing::Unmarked {
+        self.pause_of_marked = after(took.saturating_add(remaining_pause));
+        if priority == Priority::Normal {
             self.pause = after(took);
         }
     }
 
-    /// Gives a request's place back.
+    /// Removes a request.
     pub(super) fn leave(&mut self, ticket: Ticket) {
         self.has_changed = true;
         self.waiting.retain(|other| other.ticket != ticket);
     }
 
-    /// Whether those that wait must be woken, since this was asked last.
+    /// Whether waiting requests must be woken since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// How many passwords were computed so far.
+    /// The number of passwords checked so far.
     #[cfg(test)]
     pub(super) fn computed(&self) -> usize {
         self.computed
     }
 
-    /// Whose turn it is while none is computed.
+    /// The request to be checked next.
     fn first(&self) -> Option<Ticket> {
-        self.waiting.iter().min_by_key(|one| self.standing(one.peer)).map(|one| one.ticket)
+        self.waiting.iter().min_by_key(|one| self.priority(one.peer)).map(|one| one.ticket)
     }
 
-    fn standing(&self, peer: IpAddr) -> Standing {
+    fn priority(&self, peer: IpAddr) -> Priority {
         let mark = self.marks.iter().find(|mark| mark.peer == peer);
-        mark.map_or(Standing::Unmarked, |mark| mark.standing)
+        mark.map_or(Priority::Normal, |mark| mark.priority)
     }
 
-    fn mark(&mut self, peer: IpAddr, standing: Standing, at: Instant) {
-        self.has_changed |= self.standing(peer) != standing;
+    fn mark(&mut self, peer: IpAddr, priority: Priority, at: Instant) {
+        self.has_changed |= self.priority(peer) != priority;
         self.marks.retain(|mark| mark.peer != peer);
         if self.marks.len() >= MOST_MARKS {
             self.marks.remove(0);
         }
-        self.marks.push(Mark { peer, at, standing });
+        self.marks.push(Mark { peer, at, priority });
     }
 
     fn count(&self, peer: IpAddr) -> usize {
         self.waiting.iter().filter(|other| other.peer == peer).count()
     }
 
-    /// Takes a place away: of a peer that failed, else the newest of a peer that has another one; returns whether there
-    /// was one.
-    fn give_up(&mut self, newcomer: IpAddr) -> bool {
+    /// Removes a request of a peer that failed, else the newest of a peer with two; returns whether there was one.
+    fn make_space(&mut self, newcomer: IpAddr) -> bool {
         let is_running = |one: &Waiting| self.running.as_ref().is_some_and(|running| running.ticket == one.ticket);
-        let is_failed = |one: &Waiting| !is_running(one) && self.standing(one.peer) == Standing::Failed;
+        let is_failed = |one: &Waiting| !is_running(one) && self.priority(one.peer) == Priority::Failed;
         let failed = self.waiting.iter().position(is_failed);
         let spare = |one: &Waiting| !is_running(one) && self.count(one.peer) > 1;
         let index = failed.or_else(|| self.waiting.iter().rposition(spare).filter(|_| self.count(newcomer) == 0));
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_failed_gives_its_place_to_one_that_has_not() {
+    fn a_peer_that_failed_gives_its_slot_to_one_that_has_not() {
         let mut clock = Clock::new();
         clock.fail(1);
         let failed = clock.enter(1).unwrap();
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn of_peers_that_have_not_failed_those_that_want_more_than_their_places_go_last() {
+    fn of_peers_that_have_not_failed_those_that_want_more_than_their_slots_go_last() {
         let mut clock = Clock::new();
         let crowd: Vec<Ticket> = [1, 1, 2, 2, 3, 3].iter().map(|last| clock.enter(*last).unwrap()).collect();
         assert_eq!(clock.step(crowd[0]), Step::Compute);
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_still_wants_when_it_fails_has_lost_its_place() {
+    fn further_requests_of_a_peer_that_fails_lose_their_slots() {
         let mut clock = Clock::new();
         let [first, second] = [1, 1].map(|last| clock.enter(last).unwrap());
         let other = clock.enter(2).unwrap();
@@ -443,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_given_back_is_free() {
+    fn a_slot_that_is_given_back_is_free() {
         let mut clock = Clock::new();
         let tickets: Vec<Ticket> = (0..8).map(|last| clock.enter(last).unwrap()).collect();
         tickets.iter().for_each(|ticket| clock.queue.leave(*ticket));

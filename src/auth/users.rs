@@ -1,7 +1,7 @@
-//! Users and their passwords, and a memory of what was right before.
+//! Checks users and passwords, and remembers passwords that were right.
 //!
-//! A password costs one bcrypt the first time; after that a keyed hash of it is known, so that a weak CPU does
-//! not work at every scrape. Wrong passwords cost one each: [`super::queue`] says whose is computed next.
+//! A right password costs one bcrypt check the first time; then a keyed hash of it is remembered, so that a weak CPU does
+//! not compute at every scrape. Each wrong password costs one check: `queue` decides which is checked next.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -13,34 +13,34 @@ use super::queue::{Queue, Step, Ticket};
 use crate::bcrypt::Hash;
 use crate::siphash::Key;
 
-/// How long a request waits for its password to be computed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits until its password is checked.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Names and the hashes of their passwords; without any, everybody may ask.
+/// The users and the hashes of their passwords; without users, every request is granted.
 #[derive(Debug)]
 pub struct Users {
     hashes: Vec<(String, Hash)>,
-    /// Of each user the password that was right last, as a keyed hash.
+    /// The last right password of each user, as a keyed hash.
     verified: Mutex<Vec<(String, u64)>>,
     key: Key,
     queue: Mutex<Queue>,
-    /// Told when the queue changes in a way that those that wait must know.
+    /// Notified when a change of the queue concerns waiting requests.
     changed: Condvar,
 }
 
-/// Whether somebody may ask.
+/// The result of checking credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Yes.
+    /// The request is granted.
     Granted,
-    /// No: no user, or not that user's password.
+    /// No credentials, or a wrong user or password.
     Denied,
-    /// Too many want to know at the same time.
+    /// Too many passwords are waiting to be checked.
     Busy,
 }
 
 impl Users {
-    /// These users.
+    /// Takes the users with the hashes of their passwords.
     pub fn new(hashes: Vec<(String, Hash)>) -> Self {
         let secret = RandomState::new();
         let [a, b, c, d, e, f, g, h] = secret.hash_one(0).to_le_bytes();
@@ -54,24 +54,24 @@ impl Users {
         }
     }
 
-    /// Whether a peer may ask with these credentials. A user that does not exist takes as long as one that does.
+    /// Checks a peer's credentials. An unknown user takes as long as a known one.
     pub fn check(&self, credentials: Option<&Credentials>, peer: IpAddr) -> Auth {
-        // The costliest hash stands in for those of users that don't exist.
+        // For unknown users the hash with the highest cost is computed.
         let Some(costliest) = self.hashes.iter().map(|(_, hash)| hash).max_by_key(|hash| hash.cost()) else {
             return Auth::Granted;
         };
         let Some(Credentials { user, password }) = credentials else { return Auth::Denied };
-        // bcrypt ends a key at its first NUL and begins anew: `a` and `a NUL a` would be the same.
+        // bcrypt repeats a key after its first NUL: `a` and `a NUL a` would be equal.
         if password.contains(&0) {
             return Auth::Denied;
         }
-        let tag = self.tag(user, password);
-        if self.was_right(user, tag) {
+        let fingerprint = self.fingerprint(user, password);
+        if self.was_right(user, fingerprint) {
             return Auth::Granted;
         }
         let Some(ticket) = self.update(|queue| queue.enter(peer, Instant::now())) else { return Auth::Busy };
-        // While it waited another request of the same scraper may have had it computed.
-        if let Some(auth) = self.wait(ticket, || self.was_right(user, tag)) {
+        // Meanwhile another request may have had the same password checked.
+        if let Some(auth) = self.wait(ticket, || self.was_right(user, fingerprint)) {
             return auth;
         }
         let known = self.hashes.iter().find(|(name, _)| name == user).map(|(_, hash)| hash);
@@ -79,16 +79,16 @@ impl Users {
         if is_right {
             let mut verified = lock(&self.verified);
             verified.retain(|(name, _)| name != user);
-            verified.push((user.clone(), tag));
+            verified.push((user.clone(), fingerprint));
         }
         self.update(|queue| queue.finish(ticket, is_right, Instant::now()));
         if is_right { Auth::Granted } else { Auth::Denied }
     }
 
-    /// Waits until it is this request's turn to compute; what it is told without that, where it is.
+    /// Waits until this request has to check its password; returns the result if that is not necessary any more.
     fn wait(&self, ticket: Ticket, was_right: impl Fn() -> bool) -> Option<Auth> {
         let now = Instant::now();
-        let deadline = now.checked_add(PATIENCE).unwrap_or(now);
+        let deadline = now.checked_add(MAX_WAIT).unwrap_or(now);
         let mut queue = lock(&self.queue);
         let auth = loop {
             let now = Instant::now();
@@ -111,7 +111,7 @@ impl Users {
         Some(auth)
     }
 
-    /// Changes the queue, and wakes those that wait where that means something to them.
+    /// Changes the queue, and wakes waiting requests if necessary.
     fn update<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
         let mut queue = lock(&self.queue);
         let result = change(&mut queue);
@@ -121,11 +121,11 @@ impl Users {
         result
     }
 
-    fn was_right(&self, user: &str, tag: u64) -> bool {
-        lock(&self.verified).iter().any(|(name, known)| name == user && *known == tag)
+    fn was_right(&self, user: &str, fingerprint: u64) -> bool {
+        lock(&self.verified).iter().any(|(name, known)| name == user && *known == fingerprint)
     }
 
-    fn tag(&self, user: &str, password: &[u8]) -> u64 {
+    fn fingerprint(&self, user: &str, password: &[u8]) -> u64 {
         let mut bytes = Vec::with_capacity(user.len().saturating_add(password.len()).saturating_add(8));
         bytes.extend_from_slice(&(user.len() as u64).to_le_bytes());
         bytes.extend_from_slice(user.as_bytes());
@@ -134,7 +134,7 @@ impl Users {
     }
 }
 
-/// Every update here is a single step: what a panic left stands.
+/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_known_never_waits_and_of_those_that_failed_one_does() {
+    fn a_verified_user_never_waits_and_of_peers_that_failed_one_does() {
         let users = users();
         assert_eq!(check(&users, "ann", "secret", 1), Auth::Granted);
         assert_eq!(check(&users, "ann", "wrong", 2), Auth::Denied);
@@ -234,8 +234,8 @@ mod tests {
             while lock(&users.queue).enter([192, 0, 2, 2].into(), Instant::now()).is_some() {
                 std::thread::yield_now();
             }
-            let tag = users.tag("ann", b"secret");
-            lock(&users.verified).push(("ann".into(), tag));
+            let fingerprint = users.fingerprint("ann", b"secret");
+            lock(&users.verified).push(("ann".into(), fingerprint));
             users.changed.notify_all();
             waiting.join().unwrap()
         });

@@ -1,4 +1,4 @@
-//! Where the configuration comes from: the file that a flag names, one in a usual place, or what the machine has.
+//! Loads the configuration: from the file that a flag names, from a default path, or by discovery on the machine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::sys::blocking;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::settings_file::{self, Search};
 
-/// Where a configuration is looked for in the current folder, as the originals do.
+/// The default paths in the current folder, as in the original exporters.
 const HERE: [&str; 2] = ["exporter.yaml", "config/config.yml"];
 
-/// Where it is for the whole machine.
+/// The default path for the whole machine.
 const MACHINE: &str = "/etc/gateway-exporter.yaml";
 
-/// Where it listens unless something else is said: every address.
+/// The default listen address: all addresses.
 const EVERYWHERE: &str = ":9234";
 
 /// What a look at the machine is called where it does not return.
@@ -32,30 +32,30 @@ pub type Discover = dyn Fn() -> Config + Send + Sync;
 
 /// A configuration, and what there is to say about where it comes from.
 pub struct Loaded {
-    /// What is watched.
+    /// The configuration.
     pub config: Config,
     /// Looks for more, where nothing is configured.
     pub discover: Option<Box<Discover>>,
     /// The file, or that it was found on the machine.
     pub origin: String,
-    /// Files that were found and not read, and why.
+    /// Why files at default paths were not read.
     pub refused: Vec<String>,
     /// Why it could not be seen what is on this machine: a folder there hangs.
     pub unseen: Option<Error>,
 }
 
-/// What was found in a usual place.
+/// What was found at the default paths.
 struct Found {
     file: Option<(PathBuf, Vec<u8>)>,
     refused: Vec<String>,
 }
 
-/// Reads the configuration that the flags ask for; the error names the file.
+/// Loads the configuration by the flags; the error names the file.
 pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let overrides = Overrides { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
     let Found { file, refused } = match &flags.config {
         Some(path) => Found { file: Some((path.clone(), read(path)?)), refused: Vec::new() },
-        None => look()?,
+        None => find_default()?,
     };
     let mut config = match &file {
         None => nothing_written(&overrides)?,
@@ -75,8 +75,8 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     Ok(Loaded { config, discover: Some(discover), origin: "found on this machine".into(), refused, unseen })
 }
 
-/// The first file in a usual place that may be obeyed.
-fn look() -> Result<Found, String> {
+/// Reads the first file at a default path that can be trusted.
+fn find_default() -> Result<Found, String> {
     let mut refused = Vec::new();
     for path in HERE.map(Path::new) {
         match settings_file::search(path).map_err(|error| unreadable(path, &error))? {
@@ -90,8 +90,8 @@ fn look() -> Result<Found, String> {
     Ok(Found { file, refused })
 }
 
-/// What is meant where no file says anything: limits and all else as without their keys, and no source, also where a flag
-/// asks for one, so that the others are looked for.
+/// The configuration without a file: the defaults of all keys, and no source, even if a flag asks for one, so that the
+/// others are discovered.
 fn nothing_written(overrides: &Overrides) -> Result<Config, String> {
     let config = Config::parse("", &Overrides::default()).map_err(|error| error.to_string())?;
     Ok(Config { gateway: overrides.hostname.clone(), ..config })
@@ -101,14 +101,16 @@ fn main_file(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config,
     let text = text(path, bytes)?;
     if text.trim().is_empty() {
         let name = path.display();
-        return Err(format!("{name}: empty, as a file is that was cut; a comment or {{}} says that nothing is meant"));
+        return Err(format!(
+            "{name}: the file is empty, perhaps truncated; write {{}} into it if nothing is to be configured"
+        ));
     }
     let mut config = Config::parse(text, overrides).map_err(|error| in_file(path, &error))?;
     config.web.tls.iter_mut().for_each(|files| anchor(files, path));
     Ok(config)
 }
 
-/// What the flags say about access wins over the file.
+/// Applies the flags about access, which take precedence over the file.
 fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
     if let Some(path) = &flags.web_config {
         let bytes = read(path)?;
@@ -135,14 +137,14 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
-    std::str::from_utf8(bytes).map_err(|_| format!("{}: not a text in UTF-8", path.display()))
+    std::str::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8 text", path.display()))
 }
 
 fn in_file(path: &Path, error: &ConfigError) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// Why a file of ours can't be read, and what to do.
+/// Why a configuration file can't be read, and what to do.
 fn unreadable(path: &Path, error: &Error) -> String {
     let name = path.display().to_string();
     diagnosis::target("", &name, Some(error), &Environment::inspect(Traces::NONE, &name, error)).in_one_line()

@@ -1,12 +1,12 @@
-//! The date of an answer (RFC 9110, section 5.6.7). The only file that knows httpdate.
+//! The date of a reply (RFC 9110, section 5.6.7). The only file that uses httpdate.
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The last second of the year 9999: later ones have no such date, and httpdate ends the process at them.
+/// The last second of the year 9999; httpdate panics at later ones.
 const LAST: u64 = 253_402_300_799;
 
-/// A moment in seconds since 1970, such as `Sun, 06 Nov 1994 08:49:37 GMT`; one before 1970 or after 9999, as clocks
-/// that nobody set have it, becomes the first or the last there is.
+/// Prints a unix time as `Sun, 06 Nov 1994 08:49:37 GMT`. A time before 1970 or after 9999, from a clock that is not set,
+/// becomes the first or the last possible date.
 pub(super) fn print(seconds: i64) -> String {
     let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST);
     let moment = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);

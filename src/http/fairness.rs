@@ -1,7 +1,8 @@
-//! Who is served next and who is shed, as functions of peers: no socket, no clock.
+//! Decides which peer's request is served next, and which is refused or cancelled if something runs out. Pure functions:
+//! no socket, no clock.
 //!
-//! One peer must never keep another out. A peer is an IPv4 address or the /64 of an IPv6 one; a host that has both is
-//! two peers, so a single one gets no more than half of what is left.
+//! No peer may keep another from being served. A peer is an IPv4 address or the /64 of an IPv6 address; a host with both
+//! counts as two peers, so one peer gets at most half of what is left.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,35 +10,35 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// Handshakes after which all counts of them are halved.
+/// After this many handshakes all counts are halved.
 const HANDSHAKES_REMEMBERED: usize = 256;
 
-/// Whom a connection counts against: an IPv4 address, or the /64 of an IPv6 one, within which a host picks addresses
-/// as it likes.
+/// The peer that a connection counts against: an IPv4 address, or the /64 of an IPv6 address, since a host can use any
+/// address in its /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Peer(IpAddr);
 
-/// An answer that has a thread.
+/// A reply that has a thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) peer: Peer,
     pub(super) stage: Stage,
 }
 
-/// How far an answer is.
+/// The stage of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It is being made; nothing can hurry it.
-    Making,
-    /// It has been written for so long.
+    /// It is being computed; this cannot be interrupted.
+    Computing,
+    /// It is being sent, for this long.
     Writing(Duration),
-    /// Answered; waits for the peer to close.
+    /// It was sent; the thread waits for the peer to close.
     Lingering,
-    /// Its socket is shut down, its thread about to know.
+    /// Its socket was shut down; the thread is about to end it.
     Ending,
 }
 
-/// How many TLS handshakes were computed lately, by peer. Lately is counted in handshakes, not in time.
+/// The number of recent TLS handshakes by peer; "recent" is counted in handshakes, not in time.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     counts: HashMap<Peer, usize>,
@@ -63,44 +64,44 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Which connection to close where one too many is open: the oldest that is refused already, then the oldest of the
-/// peer that has most. Each is a peer and whether it is refused.
+/// Which connection to close if too many are open: the oldest one that was refused already, else the oldest one of the
+/// peer with the most. Each entry is a peer and whether it was refused.
 pub(super) fn evict(connections: &[(Peer, bool)]) -> Option<usize> {
     let refused = connections.iter().position(|(_, is_refused)| *is_refused);
     refused.or_else(|| heaviest_peer(connections.iter().map(|(peer, _)| *peer)))
 }
 
-/// Which waiting request to refuse where one too many waits: the newest of the peer that has most; those whose peer
-/// has closed its side come before the others. Each is a peer and whether it has.
+/// Which waiting request to refuse if too many wait: the newest one of the peer with the most; requests whose peer has
+/// closed its side are refused first. Each entry is a peer and whether it has closed its side.
 pub(super) fn refuse(waiting: &[(Peer, bool)]) -> Option<usize> {
     let newest_first = |only_closed: bool| {
         let candidates = waiting.iter().enumerate().rev().filter(move |(_, (_, is_closed))| *is_closed || !only_closed);
         candidates.map(|(index, (peer, _))| (index, *peer))
     };
     let pick = |only_closed| {
-        let place = heaviest_peer(newest_first(only_closed).map(|(_, peer)| peer))?;
-        newest_first(only_closed).nth(place).map(|(index, _)| index)
+        let index = heaviest_peer(newest_first(only_closed).map(|(_, peer)| peer))?;
+        newest_first(only_closed).nth(index).map(|(index, _)| index)
     };
     pick(true).or_else(|| pick(false))
 }
 
-/// Which waiting request gets the next of `threads`: of those that may have one, the peer with the fewest answers under
-/// way comes first, then the request that waits longest.
+/// Which waiting request gets the next thread: of those that may start, one of the peer with the fewest replies in
+/// progress, and of these the one that waits longest.
 pub(super) fn next_fair(waiting: impl Iterator<Item = Peer>, under_way: &[Answer], threads: usize) -> Option<usize> {
-    let all = making(under_way).count();
-    let may = waiting.enumerate().filter(|(_, peer)| may_start(making_for(under_way, *peer), all, threads));
+    let all = computing(under_way).count();
+    let may = waiting.enumerate().filter(|(_, peer)| can_start(computing_for(under_way, *peer), all, threads));
     let first = may.min_by_key(|(_, peer)| under_way.iter().filter(|answer| answer.peer == *peer).count());
     first.map(|(index, _)| index)
 }
 
-/// How many of the waiting requests may have one of `threads` now.
+/// How many of the waiting requests may start now.
 pub(super) fn startable(waiting: impl Iterator<Item = Peer>, under_way: &[Answer], threads: usize) -> usize {
-    let before = making(under_way).count();
+    let before = computing(under_way).count();
     let mut all = before;
     let mut own = HashMap::new();
     for peer in waiting {
-        let own = own.entry(peer).or_insert_with(|| making_for(under_way, peer));
-        if may_start(*own, all, threads) {
+        let own = own.entry(peer).or_insert_with(|| computing_for(under_way, peer));
+        if can_start(*own, all, threads) {
             *own = own.saturating_add(1);
             all = all.saturating_add(1);
         }
@@ -108,21 +109,21 @@ pub(super) fn startable(waiting: impl Iterator<Item = Peer>, under_way: &[Answer
     all.saturating_sub(before)
 }
 
-/// Which answer to end where a thread is wanted: the newest that only lingers, else the one that is written longest
-/// by the peer that has most, if that is `stall` or more.
+/// Which reply to cancel if a thread is needed: the newest one that only lingers, else the one that has been sent for
+/// longest to the peer with the most, if that is at least `stall`.
 pub(super) fn shed(under_way: &[Answer], stall: Duration) -> Option<usize> {
     let lingering = under_way.iter().rposition(|answer| answer.stage == Stage::Lingering);
     lingering.or_else(|| slowest(under_way, stall))
 }
 
-/// The answers to end where memory is wanted: all that are written for `stall` or more by the peer that has most.
+/// The replies to cancel if memory is needed: of the peer with the most, all that have been sent for at least `stall`.
 pub(super) fn shed_memory(under_way: &[Answer], stall: Duration) -> Vec<usize> {
     let peer = slowest(under_way, stall).and_then(|index| under_way.get(index)).map(|answer| answer.peer);
     let slow = under_way.iter().enumerate().filter(|(_, answer)| answer.written(stall).is_some());
     slow.filter(|(_, answer)| Some(answer.peer) == peer).map(|(index, _)| index).collect()
 }
 
-/// The first of the peer that is there most often; of several such peers, the first.
+/// The first entry of the peer with the most entries; of several such peers, of the first.
 fn heaviest_peer(peers: impl Iterator<Item = Peer>) -> Option<usize> {
     let mut counts = HashMap::new();
     for (index, peer) in peers.enumerate() {
@@ -132,32 +133,32 @@ fn heaviest_peer(peers: impl Iterator<Item = Peer>) -> Option<usize> {
     counts.into_values().max().map(|(_, Reverse(first))| first)
 }
 
-/// Whether a peer that has `own` answers made may have another one, where `all` are made: as many threads must stay
-/// free as it then has. So one peer gets 8 of 16, a second one 4, then 2, then 1. A peer that has none may have any.
-fn may_start(own: usize, all: usize, threads: usize) -> bool {
+/// Whether a peer with `own` replies being computed, of `all`, may start another one: as many threads must stay free as it
+/// then has. So one peer gets 8 of 16 threads, a second one 4, then 2, then 1. A peer without any may take the last one.
+fn can_start(own: usize, all: usize, threads: usize) -> bool {
     let Some(free) = threads.checked_sub(all).and_then(|free| free.checked_sub(1)) else { return false };
     own == 0 || own < free
 }
 
-fn making(under_way: &[Answer]) -> impl Iterator<Item = &Answer> {
-    under_way.iter().filter(|answer| answer.stage == Stage::Making)
+fn computing(under_way: &[Answer]) -> impl Iterator<Item = &Answer> {
+    under_way.iter().filter(|answer| answer.stage == Stage::Computing)
 }
 
-fn making_for(under_way: &[Answer], peer: Peer) -> usize {
-    making(under_way).filter(|answer| answer.peer == peer).count()
+fn computing_for(under_way: &[Answer], peer: Peer) -> usize {
+    computing(under_way).filter(|answer| answer.peer == peer).count()
 }
 
 fn slowest(under_way: &[Answer], stall: Duration) -> Option<usize> {
-    let weight = |peer| under_way.iter().filter(|other| other.peer == peer).count();
+    let answers_of = |peer| under_way.iter().filter(|other| other.peer == peer).count();
     let slow = under_way.iter().enumerate().filter_map(|(index, answer)| {
         let time = answer.written(stall)?;
-        Some((weight(answer.peer), time, index))
+        Some((answers_of(answer.peer), time, index))
     });
     slow.max().map(|(.., index)| index)
 }
 
 impl Answer {
-    /// How long it is being written, where that is `stall` or more.
+    /// For how long it has been sent, if that is at least `stall`.
     fn written(&self, stall: Duration) -> Option<Duration> {
         match self.stage {
             Stage::Writing(time) if time >= stall => Some(time),
@@ -167,7 +168,7 @@ impl Answer {
 }
 
 impl Handshakes {
-    /// Counts one that was computed.
+    /// Counts one handshake.
     pub(super) fn record(&mut self, peer: Peer) {
         let count = self.counts.entry(peer).or_insert(0);
         *count = count.saturating_add(1);
@@ -180,13 +181,13 @@ impl Handshakes {
         }
     }
 
-    /// How many were counted ever; it wraps around.
+    /// The number of all handshakes counted; it wraps around.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// In which order to look at those that have something to say: the peer with the fewest lately comes first, then
-    /// the connection that is there longest.
+    /// The order in which to read from connections: first of the peer with the fewest recent handshakes, then the oldest
+    /// connection.
     pub(super) fn order(&self, mut waiting: Vec<(usize, Peer)>) -> Vec<usize> {
         waiting.sort_by_key(|(_, peer)| self.counts.get(peer).copied().unwrap_or_default());
         waiting.into_iter().map(|(index, _)| index).collect()
@@ -219,7 +220,7 @@ mod tests {
         let answer = |word: &str| {
             let (letter, stage) = word.split_at(1);
             let stage = match stage {
-                "m" => Stage::Making,
+                "m" => Stage::Computing,
                 "l" => Stage::Lingering,
                 "e" => Stage::Ending,
                 seconds => Stage::Writing(Duration::from_secs(seconds.parse().unwrap())),
@@ -277,12 +278,12 @@ mod tests {
             (1, &[("a", 1), ("b", 0)]),
         ] {
             let mut under_way = Vec::new();
-            for (letter, most) in expected {
+            for (letter, max) in expected {
                 let waiting = peers(&letter.repeat(32));
-                assert_eq!(startable(waiting.iter().copied(), &under_way, threads), *most, "{letter} of {threads}");
-                for _ in 0..*most {
+                assert_eq!(startable(waiting.iter().copied(), &under_way, threads), *max, "{letter} of {threads}");
+                for _ in 0..*max {
                     assert!(next_fair(waiting.iter().copied(), &under_way, threads).is_some());
-                    under_way.push(Answer { peer: waiting[0], stage: Stage::Making });
+                    under_way.push(Answer { peer: waiting[0], stage: Stage::Computing });
                 }
                 assert_eq!(next_fair(waiting.iter().copied(), &under_way, threads), None, "{letter} of {threads}");
             }
@@ -301,7 +302,7 @@ mod tests {
                 }
                 while let Some(index) = next_fair(letters.iter().copied().cycle().take(64), &under_way, 16) {
                     let peer = letters[index % letters.len()];
-                    under_way.push(Answer { peer, stage: Stage::Making });
+                    under_way.push(Answer { peer, stage: Stage::Computing });
                 }
             }
             assert!(under_way.len() < 16, "{crowd} peers have all threads");

@@ -1,4 +1,5 @@
-//! Where to listen: `:port` for every address of the machine, `host:port`, `[address]:port`, `interface:port`.
+//! The listening sockets: opens, replaces and closes them. An address is written `:port` for all addresses of the machine,
+//! `host:port`, `[address]:port` or `interface:port`.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -15,59 +16,60 @@ use super::server::{Reconfigure, Reconfigures};
 use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
 
-/// Whom it overflows on comes again after a second: net.core.somaxconn, 4096 as a rule. A number of one's own may not
-/// be more than what the C library calls the most, 128 with musl.
+/// As many as net.core.somaxconn allows, usually 4096: nix rejects any larger number than the C library's SOMAXCONN, which is
+/// 128 with musl. If the backlog overflows, peers try again after a second.
 const BACKLOG: Backlog = Backlog::MAXALLOWABLE;
-/// What the kernel keeps for one connection; it would let a peer that does not read have megabytes.
+/// The send buffer of a connection, in bytes; by default the kernel would keep megabytes for a peer that does not read.
 const SEND_BUFFER: usize = int(128 * 1024);
-/// A head and no more: bodies are thrown away.
+/// The receive buffer, in bytes: enough for the head of a request; bodies are discarded.
 const RECEIVE_BUFFER: usize = int(16 * 1024);
 
-/// How long the accept loop may take to put a change in force.
+/// How long to wait until the accept loop has applied a change.
 const RECONFIGURE_TIME: Duration = Duration::from_secs(5);
 
-/// How long somebody else who listens may take to say who it is.
+/// How long to wait for the reply of another process that listens on the address.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
-/// nix hands the kernel a usize where it reads an int: its first half, on a 64-bit MIPS that is big-endian.
+/// nix passes a usize to the kernel, which reads an int: on a big-endian 64-bit machine that is the upper half.
 const fn int(value: usize) -> usize {
     if cfg!(all(target_endian = "big", target_pointer_width = "64")) { value.rotate_left(32) } else { value }
 }
 
-/// What an address of the configuration means: one address, and whether its socket takes IPv4 and IPv6.
+/// One address to listen on, and whether its socket accepts both IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Endpoint {
     address: SocketAddr,
-    takes_both: bool,
+    is_dual_stack: bool,
 }
 
-/// Every socket that is listened on, and how to change them while they are.
+/// The listening sockets, and the connection to the accept loop that uses them.
 pub struct Listeners {
     open: Vec<Open>,
     reconfigures: Option<Waker>,
 }
 
-/// One socket, and the configuration's name for its endpoint.
+/// One listening socket, and the address as the configuration writes it.
 struct Open {
     name: String,
     endpoint: Endpoint,
     listener: Arc<TcpListener>,
 }
 
-/// What wakes the accept loop for a change, and where the change lies.
+/// The socket that wakes the accept loop, and the change that it has to apply.
 type Waker = (UnixStream, Arc<Mutex<Option<Reconfigure>>>);
 
 impl Listeners {
-    /// Listens on every address that these mean ([`bind`]); one that is meant twice is one.
+    /// Listens on all these addresses (see [`bind`]); an address that occurs twice is opened once.
     pub fn open(addresses: &[String]) -> Result<Self, Error> {
         let mut listeners = Self { open: Vec::new(), reconfigures: None };
         for name in addresses {
-            listeners.add(name, meaning(name)?)?;
+            listeners.add(name, resolve(name)?)?;
         }
         Ok(listeners)
     }
 
-    /// Serves them, as [`super::serve`] does; `access` says who may ask. Gives what ends answers where memory is short.
+    /// Starts the accept loop, as [`super::serve`] does, with access control. Returns the function that cancels slow replies
+    /// to free memory.
     pub fn serve(
         &mut self,
         access: AccessControl,
@@ -84,22 +86,22 @@ impl Listeners {
         Ok(free_memory)
     }
 
-    /// Listens elsewhere from now on, and lets in whom `access` says, whatever becomes of the addresses. What is meant
-    /// before and after stays open all the while, as does what a name meant that means nothing now; where an address
-    /// can't be had the others are listened on all the same, and the error names the first of those that can't.
+    /// Changes the addresses and the access control. Access control changes even if an address fails. Sockets whose address
+    /// stays are not closed, nor are those of a name that can't be resolved now. If an address can't be opened, the others
+    /// are opened nevertheless, and the error names the first one that failed.
     pub fn change(&mut self, addresses: &[String], access: AccessControl) -> Result<(), Error> {
-        let meanings: Vec<_> = addresses.iter().map(|name| (name, meaning(name))).collect();
-        let is_meant = |open: &Open| {
-            meanings.iter().any(|(name, endpoints)| match endpoints {
+        let resolved: Vec<_> = addresses.iter().map(|name| (name, resolve(name))).collect();
+        let is_wanted = |open: &Open| {
+            resolved.iter().any(|(name, endpoints)| match endpoints {
                 Ok(endpoints) => endpoints.contains(&open.endpoint),
                 Err(_) => **name == open.name,
             })
         };
-        // A new socket may need the address of one that goes: that one is closed first.
-        self.open.retain(is_meant);
+        // Close first: a new socket may need the address of a closed one.
+        self.open.retain(is_wanted);
         self.send(access.clone());
         let mut result = Ok(());
-        for (name, endpoints) in meanings {
+        for (name, endpoints) in resolved {
             let added = endpoints.and_then(|endpoints| self.add(name, endpoints));
             result = result.and(added);
         }
@@ -107,12 +109,12 @@ impl Listeners {
         result
     }
 
-    /// Whether nothing is listened on.
+    /// Whether there is no listening socket.
     pub fn is_closed(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// The addresses that are listened on.
+    /// The addresses of the listening sockets.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.open.iter().filter_map(|open| open.listener.local_addr().ok()).collect()
     }
@@ -121,13 +123,13 @@ impl Listeners {
         Reconfigure { listeners: self.open.iter().map(|open| Arc::clone(&open.listener)).collect(), access }
     }
 
-    /// Sends the accept loop a change, and waits until it is in force.
+    /// Sends a change to the accept loop, and waits until it is applied.
     fn send(&self, access: AccessControl) {
         let Some((waker, next)) = &self.reconfigures else { return };
         let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
         *lock() = Some(self.reconfigure(access));
         let mut is_sent = (&*waker).write(&[0]).is_ok();
-        // What comes back may be the late answer to an earlier change.
+        // The byte may be the late confirmation of an earlier change.
         while is_sent && lock().is_some() {
             is_sent = matches!((&*waker).read(&mut [0]), Ok(1));
         }
@@ -146,7 +148,7 @@ impl Listeners {
                     found = true;
                     self.open.push(Open { name: name.to_owned(), endpoint, listener: Arc::new(listener) });
                 }
-                // A name such as localhost can have an IPv6 address that the machine has not.
+                // A name such as localhost can have an IPv6 address on a machine without IPv6.
                 Err(error) if is_absent(&error) => absent = Some(error),
                 Err(error) => return Err(Error::io(name, &error)),
             }
@@ -158,16 +160,16 @@ impl Listeners {
     }
 }
 
-/// Listens on every address that `address` means: one, all that a name has, or all of an interface.
-/// `:9234` is all addresses of the machine, IPv4 and IPv6, in one socket where the kernel has IPv6.
+/// Listens on one address, or all addresses of a host name or interface. `:9234` means all addresses of the machine, in one
+/// socket for IPv4 and IPv6 if the kernel has IPv6.
 pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
     let listeners = Listeners::open(&[address.to_owned()])?;
     Ok(listeners.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
 }
 
-/// Whether what listens on `address` already is a gateway-exporter.
+/// Whether the process that listens on `address` is a gateway-exporter.
 pub fn is_ours(address: &str) -> bool {
-    meaning(address).is_ok_and(|endpoints| endpoints.iter().any(|endpoint| answers(endpoint.address).unwrap_or(false)))
+    resolve(address).is_ok_and(|endpoints| endpoints.iter().any(|endpoint| answers(endpoint.address).unwrap_or(false)))
 }
 
 fn answers(address: SocketAddr) -> io::Result<bool> {
@@ -180,28 +182,28 @@ fn answers(address: SocketAddr) -> io::Result<bool> {
     Ok(head.get(..read).unwrap_or_default().windows(ours.len()).any(|bytes| bytes == ours))
 }
 
-/// Whether `address` is written as one that can be listened on; the error says what is wrong with it.
+/// Checks the syntax of a listen address; the error says what is wrong with it.
 pub fn check(address: &str) -> Result<(), String> {
     match address.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => match host.strip_prefix('[') {
             Some(inner) if inner.ends_with(']') => Ok(()),
             None if !host.contains(':') => Ok(()),
-            _ => Err(format!("{address:?}: an IPv6 address stands in brackets, as in [::1]:9234")),
+            _ => Err(format!("{address:?}: an IPv6 address needs brackets, as in [::1]:9234")),
         },
         Some((_, port)) => Err(format!("{address:?}: {port:?} is not a port")),
         None => Err(format!("{address:?} is neither :PORT, nor host:port, nor interface:port")),
     }
 }
 
-fn meaning(address: &str) -> Result<Vec<Endpoint>, Error> {
+fn resolve(address: &str) -> Result<Vec<Endpoint>, Error> {
     let wrong = |error: io::Error| Error::io(address, &error);
     if let Some(port) = address.strip_prefix(':') {
         let port = port.parse().map_err(|_| wrong(io::Error::other("not a port")))?;
-        return Ok(vec![Endpoint { address: (Ipv6Addr::UNSPECIFIED, port).into(), takes_both: true }]);
+        return Ok(vec![Endpoint { address: (Ipv6Addr::UNSPECIFIED, port).into(), is_dual_stack: true }]);
     }
-    // An address needs no question to the kernel.
+    // A numeric address needs no look-up.
     if let Ok(address) = address.parse() {
-        return Ok(vec![Endpoint { address, takes_both: false }]);
+        return Ok(vec![Endpoint { address, is_dual_stack: false }]);
     }
     let interface = address.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
     if let Some((name, port)) = interface
@@ -212,18 +214,18 @@ fn meaning(address: &str) -> Result<Vec<Endpoint>, Error> {
         }
         let endpoint = |mut address: SocketAddr| {
             address.set_port(port);
-            Endpoint { address, takes_both: false }
+            Endpoint { address, is_dual_stack: false }
         };
         return Ok(found.into_iter().map(endpoint).collect());
     }
     let found = address.to_socket_addrs().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => wrong(error),
-        _ => wrong(io::Error::other("neither an interface of this machine nor a host of that name")),
+        _ => wrong(io::Error::other("neither an interface of this machine nor a known host name")),
     })?;
-    Ok(found.map(|address| Endpoint { address, takes_both: false }).collect())
+    Ok(found.map(|address| Endpoint { address, is_dual_stack: false }).collect())
 }
 
-/// The addresses of an interface by name; absent where there is no such interface.
+/// The addresses of an interface; absent if there is no such interface.
 fn addresses_of(name: &str) -> Option<Vec<SocketAddr>> {
     let mut entries = ifaddrs::getifaddrs().ok()?.filter(|entry| entry.interface_name == name).peekable();
     entries.peek()?;
@@ -236,15 +238,15 @@ fn addresses_of(name: &str) -> Option<Vec<SocketAddr>> {
 }
 
 fn open(endpoint: Endpoint) -> io::Result<TcpListener> {
-    match listen(endpoint.address, endpoint.takes_both) {
-        Err(error) if endpoint.takes_both && is_absent(&error) => {
+    match listen(endpoint.address, endpoint.is_dual_stack) {
+        Err(error) if endpoint.is_dual_stack && is_absent(&error) => {
             listen((Ipv4Addr::UNSPECIFIED, endpoint.address.port()).into(), false)
         }
         result => result,
     }
 }
 
-/// How many descriptors one kind of connection may take: answering needs some, too.
+/// How many file descriptors the waiting connections may take: computing replies needs some, too.
 pub(super) fn spare_descriptors() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
     usize::try_from(soft / 8).unwrap_or(usize::MAX)
@@ -321,7 +323,7 @@ mod tests {
         assert!(!listeners.is_empty());
         assert!(listeners.iter().all(|one| one.local_addr().unwrap().ip().is_loopback()), "{listeners:?}");
         let error = bind("no-such-interface.invalid:0").unwrap_err().to_string();
-        let expected = "no-such-interface.invalid:0: neither an interface of this machine nor a host of that name";
+        let expected = "no-such-interface.invalid:0: neither an interface of this machine nor a known host name";
         assert_eq!(error, expected);
     }
 
@@ -333,8 +335,8 @@ mod tests {
         for (bad, why) in [
             ("br-lan", "\"br-lan\" is neither :PORT, nor host:port, nor interface:port"),
             (":http", "\":http\": \"http\" is not a port"),
-            ("::1:9234", "\"::1:9234\": an IPv6 address stands in brackets, as in [::1]:9234"),
-            ("[::1:9234", "\"[::1:9234\": an IPv6 address stands in brackets, as in [::1]:9234"),
+            ("::1:9234", "\"::1:9234\": an IPv6 address needs brackets, as in [::1]:9234"),
+            ("[::1:9234", "\"[::1:9234\": an IPv6 address needs brackets, as in [::1]:9234"),
         ] {
             assert_eq!(check(bad), Err(why.to_owned()));
         }

@@ -1,9 +1,8 @@
-//! The HTTP server: takes one request from each connection, answers it, and stays reachable under attack.
+//! The HTTP server (RFC 9110, RFC 9112): answers one request per connection, and stays reachable under attack.
 //!
-//! One thread waits in poll(2) for connections and for the heads of their requests ([`server`]); a complete request gets a
-//! thread of its own until it is answered ([`pool`]). Connections, threads, bytes and times are all bounded by [`Limits`].
-//! Where one of them runs out, [`fairness`] says who makes room, so that no peer keeps another out.
-//! HTTP/1.1 is RFC 9112, its words RFC 9110; every answer ends its connection.
+//! One thread waits in poll(2) for connections and for the heads of their requests (`server`); a complete request gets a
+//! thread until it is answered (`pool`). Connections, threads, bytes and times are all bounded by [`Limits`]. If one of them
+//! runs out, `fairness` decides which peer's connection is closed, so that no peer can keep another from being served.
 
 mod date;
 mod fairness;
@@ -27,42 +26,42 @@ pub use listener::{Listeners, bind, check, is_ours};
 pub use tls::Tls;
 pub use types::{Body, ClientAuth, Method, Reply, Request, TlsFiles};
 
-/// How to answer: called on the request's own thread.
+/// Computes the reply to a request; called on the request's thread.
 pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// Ends slow answers, for the memory that they hold; returns whether there were any.
+/// Cancels slow replies to free memory; returns whether any was cancelled.
 pub type FreeMemory = dyn Fn() -> bool + Send + Sync;
 
-/// Who may ask, and whether under TLS.
+/// Which peers may connect, and whether TLS is used.
 #[derive(Clone, Default)]
 pub struct AccessControl {
-    /// The networks that may ask; all where absent.
+    /// The networks that may connect; all if absent.
     pub allow: Option<Networks>,
-    /// Plain HTTP where absent.
+    /// The TLS configuration; plain HTTP if absent.
     pub tls: Option<Tls>,
 }
 
-/// How much of everything. The defaults suit a gateway that a few Prometheus servers and people ask.
+/// The limits of the server. The defaults suit a gateway with a few Prometheus servers and users.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections whose head is awaited, and again as many requests that wait for a thread.
-    /// Never more than an eighth of the descriptors that the process may have, each.
+    /// The most connections whose head is incomplete, and the most requests that wait for a thread. Each is at most an eighth
+    /// of the file descriptors that the process may open.
     pub connections: usize,
-    /// Requests that are answered at once, each by a thread.
+    /// The most requests that are answered at the same time, each by a thread.
     pub answers: usize,
-    /// The longest head of a request.
+    /// The longest head of a request, in bytes.
     pub head_bytes: usize,
-    /// From accept to the end of the head.
+    /// The time from accept to the end of the head.
     pub head_time: Duration,
-    /// For the whole answer, once it is being written.
+    /// The time to send the whole reply.
     pub answer_time: Duration,
-    /// How long a request may wait for a thread before it is refused.
-    pub patience: Duration,
-    /// How long an answer may be under way before it makes room for one that waits.
+    /// The time that a request may wait for a thread before it gets 503.
+    pub queue_time: Duration,
+    /// The time after which a reply that is still being sent can be cancelled for a waiting request.
     pub stall_time: Duration,
-    /// How long an answered peer may take to close, so that a reset does not eat its answer.
+    /// The time to wait for the peer to close after the reply, since a reset could destroy the reply.
     pub linger_time: Duration,
-    /// How much of a body that nobody reads is thrown away meanwhile.
+    /// The most bytes of a request body that are discarded meanwhile.
     pub linger_bytes: usize,
 }
 
@@ -74,7 +73,7 @@ impl Default for Limits {
             head_bytes: 8 * 1024,
             head_time: Duration::from_secs(5),
             answer_time: Duration::from_secs(30),
-            patience: Duration::from_millis(750),
+            queue_time: Duration::from_millis(750),
             stall_time: Duration::from_millis(250),
             linger_time: Duration::from_secs(1),
             linger_bytes: 256 * 1024,
@@ -82,8 +81,8 @@ impl Default for Limits {
     }
 }
 
-/// Serves all `listeners` on a thread of its own, for as long as the process lives.
-/// If that thread or an answering one panics, the process ends: it must not live on without answering.
+/// Serves all `listeners` on a new thread, as long as the process lives. If that thread or an answering one panics, the
+/// process aborts: it must not go on without answering.
 pub fn serve(listeners: Vec<TcpListener>, limits: Limits, handler: Arc<Handler>) -> io::Result<()> {
     let first = server::Reconfigure {
         listeners: listeners.into_iter().map(Arc::new).collect(),
@@ -92,7 +91,7 @@ pub fn serve(listeners: Vec<TcpListener>, limits: Limits, handler: Arc<Handler>)
     start(first, None, limits, handler).map(drop)
 }
 
-/// Starts the accept loop, which puts further `reconfigures` in force.
+/// Starts the accept loop, which applies further `reconfigures`.
 fn start(
     first: server::Reconfigure,
     reconfigures: Option<server::Reconfigures>,
@@ -104,28 +103,28 @@ fn start(
     let slow = Arc::clone(&pool);
     let server = server::Server::new(first, reconfigures, limits, pool)?;
     let run = move || {
-        let _ends = EndsProcess;
+        let _abort = AbortOnPanic;
         server.run();
-        end_process("http: no connections can be waited for");
+        end_process("http: cannot wait for connections");
     };
     std::thread::Builder::new().name("http-server".into()).stack_size(STACK).spawn(run)?;
     Ok(Box::new(move || slow.free_memory()))
 }
 
-/// What a fuzzer asks of the head's parser: the request, none while the head is not whole, or the status of its rejection.
+/// The parser of heads for fuzzing: the request, `None` if the head is incomplete, or the status of the rejection.
 #[cfg(fuzzing)]
 pub fn read_head(bytes: &[u8]) -> Result<Option<Request>, u16> {
     let parsed = parse::parse(bytes).map_err(|reject| reject.reply().status())?;
     Ok(parsed.map(|head| head.request))
 }
 
-/// A head and its parsing fit in a tenth; the rest is for what answers.
+/// The stack size of the server's threads, in bytes. Parsing a head takes a tenth; the rest is for the handler.
 const STACK: usize = 256 * 1024;
 
-/// Dropped by a panic where panics unwind: a daemon that accepts or answers nothing must not look alive.
-struct EndsProcess;
+/// Aborts the process if it is dropped by a panic: a daemon that accepts or answers nothing must not seem alive.
+struct AbortOnPanic;
 
-impl Drop for EndsProcess {
+impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             end_process("http: a thread panicked");

@@ -1,4 +1,4 @@
-//! What stands for TLS in a build without it: nothing of these types can exist, so nothing is left of them.
+//! Replaces `tls.rs` in a build without TLS: no value of these types can exist, so the compiler removes their code.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -6,14 +6,14 @@ use std::net::TcpStream;
 
 use super::TlsFiles;
 
-/// With which certificate to answer: never.
+/// The TLS configuration: there is none.
 #[derive(Clone)]
 pub struct Tls(Infallible);
 
 pub(super) struct Session(Infallible);
 
 impl Tls {
-    /// Says that it can't.
+    /// Always an error.
     pub fn load(_: &TlsFiles) -> Result<Self, String> {
         Err("built without TLS".into())
     }
@@ -24,7 +24,7 @@ impl Tls {
 }
 
 impl Session {
-    pub(super) fn hears_plain(&self, _: &TcpStream) -> bool {
+    pub(super) fn receives_plain_http(&self, _: &TcpStream) -> bool {
         match self.0 {}
     }
 
@@ -40,7 +40,7 @@ impl Session {
         match self.0 {}
     }
 
-    pub(super) fn say(&mut self, _: &TcpStream, _: &[u8]) -> io::Result<()> {
+    pub(super) fn send_all(&mut self, _: &TcpStream, _: &[u8]) -> io::Result<()> {
         match self.0 {}
     }
 

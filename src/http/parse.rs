@@ -1,4 +1,4 @@
-//! The head of a request, from bytes (RFC 9112); httparse finds its parts.
+//! Parses the head of a request (RFC 9112), with httparse.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) struct Head {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
-    /// Knows no chunks: a stream ends with its connection.
+    /// No chunked encoding: a streamed body ends with the connection.
     Http10,
     Http11,
 }
@@ -31,17 +31,17 @@ impl Version {
     }
 }
 
-/// Why the server itself refuses a request.
+/// Why the server refuses a request without calling the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reject {
     Forbidden,
     Malformed,
     Method,
-    /// HTTP without TLS where TLS is spoken.
-    Plain,
+    /// Plain HTTP on a TLS port.
+    PlainHttp,
     TooSlow,
     TooLong,
-    Full,
+    Busy,
     Version,
 }
 
@@ -49,7 +49,7 @@ const MOST_HEADERS: usize = 64;
 const MOST_QUERY: usize = 64;
 const TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
-/// The head at the start of `bytes`; none while its end is missing. What follows it is nobody's.
+/// Parses the head at the start of `bytes`; `None` if its end is missing. What follows the head is ignored.
 /// Lenient: `Host` may be missing, and lines may end in LF alone.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
     let mut headers = [EMPTY_HEADER; MOST_HEADERS];
@@ -58,7 +58,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Reject::TooLong),
-        Err(httparse::Error::Version) if names_http(bytes) => return Err(Reject::Version),
+        Err(httparse::Error::Version) if has_http_version(bytes) => return Err(Reject::Version),
         Err(_) => return Err(Reject::Malformed),
     }
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Reject::Malformed) };
@@ -84,13 +84,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
     Ok(Some(Head { request, version }))
 }
 
-/// Whether the third word of the first line is some `HTTP/x`, as the preface of HTTP/2 does.
-fn names_http(bytes: &[u8]) -> bool {
+/// Whether the third word of the first line is `HTTP/…`, as in the preface of HTTP/2.
+fn has_http_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
     line.splitn(3, |byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
-/// Bodies are not read, and their connection ends; but what two readers would cut differently is not let in.
+/// Bodies are not read, since the connection ends; but requests whose end is ambiguous are rejected (request smuggling).
 fn check_framing(headers: &[Header<'_>]) -> Result<(), Reject> {
     let mut lengths = find(headers, "Content-Length");
     let length = lengths.next();
@@ -127,7 +127,7 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-/// None when there is more of it than anybody means.
+/// Splits and decodes the query; `None` if it has too many parameters.
 fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -140,7 +140,7 @@ fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
     Some(pairs)
 }
 
-/// `%41` and `+`; what is no escape stands for itself.
+/// Decodes `%41` and `+`; invalid escapes are kept as they are.
 fn decode(text: &str) -> String {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(text.len());
@@ -160,8 +160,8 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Prometheus writes seconds as Go's `'f'` does: digits, and more behind a point. The library's way to read any number
-/// is 13 KB.
+/// Parses seconds with a decimal fraction, as Prometheus writes them (Go's format `'f'`). The standard library's parser for
+/// floating-point numbers would add 13 KB.
 fn parse_seconds(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -347,13 +347,13 @@ mod tests {
     fn no_flipped_bit_harms() {
         let mut bytes = SCRAPE.to_vec();
         let mut understood = 0;
-        for place in 0..bytes.len() * 8 {
-            bytes[place / 8] ^= 1 << (place % 8);
+        for index in 0..bytes.len() * 8 {
+            bytes[index / 8] ^= 1 << (index % 8);
             if let Ok(Some(head)) = parse(&bytes) {
                 understood += 1;
                 assert!(head.request.path.starts_with('/') && head.request.query.len() <= 64);
             }
-            bytes[place / 8] ^= 1 << (place % 8);
+            bytes[index / 8] ^= 1 << (index % 8);
         }
         assert!(understood > 100, "{understood}");
     }

@@ -1,6 +1,6 @@
-//! The threads that answer: one for a request, so many at most, and the requests that wait for one.
+//! The pool of threads that answer requests, and the queue of requests that wait for a thread.
 //!
-//! A source that hangs holds every answer for seconds, so who gets a thread is shared out by peer ([`super::fairness`]).
+//! A source that hangs delays every reply for seconds, so the threads are shared fairly among peers ([`super::fairness`]).
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -16,12 +16,12 @@ use super::parse::Head;
 use super::server::LogOnce;
 use super::stream::Stream;
 use super::write::{self, Wire};
-use super::{EndsProcess, Handler, Limits, Method, STACK};
+use super::{AbortOnPanic, Handler, Limits, Method, STACK};
 
-/// How long ended answers may take to be gone.
-const LEAVE_TIME: Duration = Duration::from_millis(100);
+/// How long to wait until cancelled replies have freed their memory.
+const SHED_TIME: Duration = Duration::from_millis(100);
 
-/// A complete request and whom to answer.
+/// A complete request and its connection.
 pub(super) struct Job {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
@@ -36,7 +36,7 @@ pub(super) struct Pool {
     state: Mutex<State>,
 }
 
-/// The requests that wait, the answers under way, and the threads for them.
+/// The waiting requests, the replies in progress, and the number of threads.
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
@@ -51,22 +51,22 @@ struct UnderWay {
     progress: Progress,
 }
 
-/// [`Stage`], with the moment at which writing began.
+/// Like [`Stage`], but with the time at which sending began.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    Making,
+    Computing,
     Writing(Instant),
     Lingering,
     Ending,
 }
 
-/// What became of a peer that waits.
+/// The state of a waiting peer's connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    There,
-    /// It says nothing more; it may still read.
+enum PeerState {
+    Open,
+    /// It has closed its side; it may still read.
     HalfClosed,
-    /// It reads nothing more.
+    /// It has closed the connection.
     Gone,
 }
 
@@ -75,20 +75,21 @@ impl Pool {
         Arc::new(Self { limits, handler, state: Mutex::default() })
     }
 
-    /// Has the request answered; hands back one that must be refused, where too many wait.
-    pub(super) fn take(self: &Arc<Self>, job: Job) -> Option<Job> {
+    /// Queues a request; returns one that must be refused if too many wait.
+    pub(super) fn submit(self: &Arc<Self>, job: Job) -> Option<Job> {
         let mut state = self.state();
         state.waiting.push_back(job);
         self.spawn(&mut state);
         if state.waiting.len() > self.limits.connections { state.refuse_one() } else { None }
     }
 
-    /// To be called again soon while requests wait: makes room for them, and hands back those that waited too long.
-    pub(super) fn take_late(self: &Arc<Self>) -> Vec<Job> {
+    /// Frees threads for waiting requests, and returns those that have waited too long; call it every few milliseconds while
+    /// requests wait.
+    pub(super) fn take_expired(self: &Arc<Self>) -> Vec<Job> {
         let mut state = self.state();
         self.spawn(&mut state);
-        let patience = self.limits.patience;
-        let (late, waiting): (Vec<Job>, _) = state.waiting.drain(..).partition(|job| job.since.elapsed() >= patience);
+        let queue_time = self.limits.queue_time;
+        let (late, waiting): (Vec<Job>, _) = state.waiting.drain(..).partition(|job| job.since.elapsed() >= queue_time);
         state.waiting = waiting.into();
         late
     }
@@ -97,7 +98,7 @@ impl Pool {
         !self.state().waiting.is_empty()
     }
 
-    /// A thread for each request that may have one, as far as they go; then room for the rest.
+    /// Starts a thread for each request that may start, as far as the limit allows; then cancels replies for the rest.
     fn spawn(self: &Arc<Self>, state: &mut State) {
         let idle = state.threads.saturating_sub(state.under_way.len());
         let startable = fairness::startable(state.peers(), &state.answers(), self.limits.answers);
@@ -105,7 +106,7 @@ impl Pool {
         for _ in 0..wanted.min(self.limits.answers.saturating_sub(state.threads)) {
             let pool = Arc::clone(self);
             let run = move || {
-                let _ends = EndsProcess;
+                let _abort = AbortOnPanic;
                 pool.run();
             };
             match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
@@ -124,14 +125,14 @@ impl Pool {
         }
     }
 
-    /// Ends the slow answers of the peer that has most of them, for the memory that they hold, and waits a moment for
-    /// that; returns whether there were any.
+    /// Cancels the slow replies of the peer with the most, to free memory, and waits until that is done; returns whether any
+    /// was cancelled.
     pub(super) fn free_memory(&self) -> bool {
         if !self.state().shed_memory(self.limits.stall_time) {
             return false;
         }
         let started = Instant::now();
-        while self.state().is_ending() && started.elapsed() < LEAVE_TIME {
+        while self.state().is_ending() && started.elapsed() < SHED_TIME {
             std::thread::sleep(Duration::from_millis(1));
         }
         true
@@ -145,7 +146,7 @@ impl Pool {
         }
     }
 
-    /// What to answer now; with none the thread must end.
+    /// The next request to answer; with `None` the thread must end.
     fn next(&self, done: Option<&Arc<TcpStream>>) -> Option<Job> {
         let mut state = self.state();
         if let Some(done) = done {
@@ -156,7 +157,7 @@ impl Pool {
         match &job {
             Some(Job { stream, peer, .. }) => {
                 let socket = Arc::clone(&stream.socket);
-                state.under_way.push(UnderWay { socket, peer: *peer, progress: Progress::Making });
+                state.under_way.push(UnderWay { socket, peer: *peer, progress: Progress::Computing });
             }
             None => state.threads = state.threads.saturating_sub(1),
         }
@@ -165,11 +166,11 @@ impl Pool {
 
     fn answer(&self, mut job: Job) {
         let socket = Arc::clone(&job.stream.socket);
-        // A peer that reset the connection while it waited is not worth a scrape.
+        // The peer has reset the connection while it waited: don't scrape.
         if !matches!(socket.take_error(), Ok(None)) {
             return;
         }
-        // What it waited for a thread is gone.
+        // The time in the queue counts.
         let timeout = &mut job.head.request.timeout;
         *timeout = timeout.map(|time| time.saturating_sub(job.since.elapsed()).max(Duration::from_millis(1)));
         let reply = (self.handler)(&job.head.request);
@@ -189,7 +190,7 @@ impl Pool {
         }
     }
 
-    /// An answer that is being ended stays so.
+    /// Records a reply's progress, unless it was cancelled.
     fn note(&self, socket: &Arc<TcpStream>, progress: Progress) {
         let mut state = self.state();
         let answer = state.under_way.iter_mut().find(|answer| Arc::ptr_eq(&answer.socket, socket));
@@ -213,17 +214,17 @@ impl State {
         self.under_way.iter().map(answer).collect()
     }
 
-    /// Makes room among those that wait: peers that are gone cost nobody else a place; else one must be refused.
+    /// Removes requests whose peers are gone; if there are none, returns the one that must be refused.
     fn refuse_one(&mut self) -> Option<Job> {
         let before = self.waiting.len();
-        let mut presences = presences(&self.waiting).into_iter();
+        let mut peer_states = peer_states(&self.waiting).into_iter();
         let mut left = Vec::new();
         self.waiting.retain(|job| {
-            let presence = presences.next().unwrap_or(Presence::There);
-            if presence != Presence::Gone {
-                left.push((job.peer, presence == Presence::HalfClosed));
+            let peer_state = peer_states.next().unwrap_or(PeerState::Open);
+            if peer_state != PeerState::Gone {
+                left.push((job.peer, peer_state == PeerState::HalfClosed));
             }
-            presence != Presence::Gone
+            peer_state != PeerState::Gone
         });
         if self.waiting.len() < before {
             return None;
@@ -231,7 +232,7 @@ impl State {
         self.waiting.remove(fairness::refuse(&left)?)
     }
 
-    /// Ends what may be ended, for so many that want a thread.
+    /// Cancels replies, if possible as many as `wanted` threads.
     fn shed(&mut self, stall: Duration, wanted: usize) {
         let ending = self.under_way.iter().filter(|answer| answer.progress == Progress::Ending).count();
         for _ in ending..wanted {
@@ -242,7 +243,7 @@ impl State {
         }
     }
 
-    /// Ends slow answers; returns whether there were any.
+    /// Cancels slow replies; returns whether there were any.
     fn shed_memory(&mut self, stall: Duration) -> bool {
         let slow = fairness::shed_memory(&self.answers(), stall);
         for index in &slow {
@@ -261,7 +262,7 @@ impl State {
 impl UnderWay {
     fn end(&mut self) {
         self.progress = Progress::Ending;
-        // Wakes its thread; fails where the peer has closed, and then it is awake.
+        // Wakes the thread. Fails if the peer has closed, and then the thread is awake.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
@@ -269,7 +270,7 @@ impl UnderWay {
 impl Progress {
     fn stage(self) -> Stage {
         match self {
-            Self::Making => Stage::Making,
+            Self::Computing => Stage::Computing,
             Self::Writing(since) => Stage::Writing(since.elapsed()),
             Self::Lingering => Stage::Lingering,
             Self::Ending => Stage::Ending,
@@ -277,20 +278,22 @@ impl Progress {
     }
 }
 
-/// Which peers of those that wait are still there, in their order; all where the system does not say.
-fn presences(waiting: &VecDeque<Job>) -> Vec<Presence> {
+/// The connection states of the waiting peers, in their order; empty if poll fails.
+fn peer_states(waiting: &VecDeque<Job>) -> Vec<PeerState> {
     let fd = |job| PollFd::new(Job::socket(job).as_fd(), PollFlags::POLLIN);
     let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
     if poll(&mut fds, PollTimeout::ZERO).is_err() {
         return Vec::new();
     }
-    let presence = |(fd, job): (&PollFd<'_>, &Job)| match fd.revents().unwrap_or(PollFlags::empty()) {
-        events if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) => Presence::Gone,
-        // What follows a head is not read anyway.
-        events if events.contains(PollFlags::POLLIN) && job.stream.ignore(usize::MAX).is_none() => Presence::HalfClosed,
-        _ => Presence::There,
+    let peer_state = |(fd, job): (&PollFd<'_>, &Job)| match fd.revents().unwrap_or(PollFlags::empty()) {
+        events if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) => PeerState::Gone,
+        // Data after the head is ignored anyway.
+        events if events.contains(PollFlags::POLLIN) && job.stream.discard(usize::MAX).is_none() => {
+            PeerState::HalfClosed
+        }
+        _ => PeerState::Open,
     };
-    fds.iter().zip(waiting).map(presence).collect()
+    fds.iter().zip(waiting).map(peer_state).collect()
 }
 
 impl Job {
@@ -356,8 +359,14 @@ mod tests {
     #[test]
     fn room_is_made_for_no_more_than_want_it() {
         let long = |seconds| Progress::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
-        let under_way =
-            [(B, long(9)), (A, long(1)), (A, long(2)), (A, Progress::Making), (B, Progress::Lingering), (A, long(0))];
+        let under_way = [
+            (B, long(9)),
+            (A, long(1)),
+            (A, long(2)),
+            (A, Progress::Computing),
+            (B, Progress::Lingering),
+            (A, long(0)),
+        ];
         for (wanted, expected) in [(0, &[][..]), (1, &[4]), (2, &[2, 4]), (3, &[1, 2, 4]), (9, &[0, 1, 2, 4])] {
             let (jobs, _clients): (Vec<Job>, Vec<TcpStream>) = under_way.iter().map(|(peer, _)| job(*peer, "")).unzip();
             let under_way = jobs.into_iter().zip(under_way).map(|(job, (_, progress))| {

@@ -1,5 +1,5 @@
-//! The accept loop: one thread takes connections, reads the heads of their requests without waiting, and hands those that
-//! are whole to the pool. What needs no source it answers itself.
+//! The accept loop: one thread accepts connections, reads request heads without blocking, and passes complete requests to the
+//! pool. It answers health checks itself.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
@@ -18,28 +18,28 @@ use super::stream::{Stream, would_block};
 use super::write;
 use super::{AccessControl, Limits, Method, Reply};
 
-/// How long to leave a listener alone that can't accept.
+/// How long to pause after a listener could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Where a supervisor asks whether the process answers, and whether it serves; the paths are Prometheus' own.
+/// The paths of the liveness and readiness checks, as in Prometheus itself.
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 
-/// How often to look after requests that wait for a thread.
+/// The interval for checking requests that wait for a thread.
 const TICK: Duration = Duration::from_millis(25);
-/// Connections accepted before the others are looked after again.
+/// The most connections to accept before reading from the others again.
 const BATCH: usize = 64;
-/// Failures of poll in a row after which the loop gives up.
+/// The number of consecutive failures of poll after which the loop ends.
 const MOST_FAILURES: usize = 100;
-/// After this long without another failure, it is over.
+/// After this long without a failure, the problem counts as over.
 const CALM: Duration = Duration::from_secs(60);
 
-/// Where to listen, and who may ask.
+/// A change of the listening sockets and the access control.
 pub(super) struct Reconfigure {
     pub(super) listeners: Vec<Arc<TcpListener>>,
     pub(super) access: AccessControl,
 }
 
-/// The next change, until it is in force; a byte comes through `waker` for each, and goes back when it was read.
+/// The next change, until it is applied. A byte is received through `waker` for each change, and sent back as confirmation.
 pub(super) struct Reconfigures {
     pub(super) waker: UnixStream,
     pub(super) next: Arc<Mutex<Option<Reconfigure>>>,
@@ -49,33 +49,33 @@ pub(super) struct Server {
     listeners: Vec<Arc<TcpListener>>,
     access: AccessControl,
     reconfigures: Option<Reconfigures>,
-    /// The oldest first.
+    /// Sorted by age, the oldest first.
     connections: Vec<Connection>,
     handshakes: Handshakes,
     pool: Arc<Pool>,
     limits: Limits,
-    /// No accepting until then.
+    /// Nothing is accepted until then.
     paused: Option<Instant>,
     failure: LogOnce,
 }
 
-/// A connection without a complete request, or with an answer that its peer has yet to read.
+/// A connection without a complete request, or one that was answered and that its peer has to close.
 struct Connection {
     stream: Stream,
     peer: Peer,
-    /// When its phase is over.
+    /// The end of its phase.
     until: Instant,
     phase: Phase,
 }
 
 enum Phase {
-    /// The head, so far.
+    /// The head is incomplete; these are its bytes so far.
     Reading(Vec<u8>),
-    /// Answered; this many more bytes of it are thrown away until it closes.
-    Leaving(usize),
+    /// Answered; this many more bytes are discarded until the peer closes.
+    Closing(usize),
 }
 
-/// What was read of a head.
+/// The result of reading a head.
 enum HeadRead {
     Complete(parse::Head),
     Wrong(Reject),
@@ -83,14 +83,14 @@ enum HeadRead {
     End,
 }
 
-/// What poll found.
+/// The result of poll: which sockets are readable.
 struct Ready {
     listeners: Vec<bool>,
     connections: Vec<bool>,
     reconfigures: bool,
 }
 
-/// Says once that something began and once that it is over, however often a peer can make it happen.
+/// Logs once when a problem begins and once when it is over, however often a peer causes it.
 #[derive(Default)]
 pub(super) struct LogOnce {
     last: Option<Instant>,
@@ -103,7 +103,7 @@ impl LogOnce {
         }
     }
 
-    /// Called whenever it went well.
+    /// Call it whenever the operation succeeded.
     pub(super) fn clear(&mut self, what: &str) {
         if self.last.is_some_and(|last| last.elapsed() >= CALM) {
             self.last = None;
@@ -118,8 +118,8 @@ impl Connection {
         Self { stream, peer, until: now.checked_add(time).unwrap_or(now), phase }
     }
 
-    fn is_leaving(&self) -> bool {
-        matches!(self.phase, Phase::Leaving(_))
+    fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_))
     }
 }
 
@@ -160,24 +160,24 @@ impl Server {
                 }
             };
             failures = 0;
-            // Before others are accepted: who has closed since makes room for them.
+            // Read first: connections that have closed since make space for new ones.
             self.read_ready(&ready.connections);
             self.accept(&ready.listeners);
             self.expire();
             if ready.reconfigures {
                 self.apply_config();
             }
-            for job in self.pool.take_late() {
-                self.reject(job.stream, job.peer, Reject::Full);
+            for job in self.pool.take_expired() {
+                self.reject(job.stream, job.peer, Reject::Busy);
             }
         }
     }
 
-    /// Puts what was changed meanwhile in force.
+    /// Applies a change of the configuration.
     fn apply_config(&mut self) {
         let Some(Reconfigures { waker, next }) = &self.reconfigures else { return };
         let woken = (&*waker).read(&mut [0; 64]);
-        // Kept until it is in force: whoever finds it gone may rely on that.
+        // The lock is held until the change is applied: the sender relies on that when the slot is empty.
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(change) = next.take() {
             self.listeners = change.listeners;
@@ -192,13 +192,13 @@ impl Server {
         }
     }
 
-    /// Sleeps until something happens.
+    /// Waits for the next event.
     fn wait(&mut self) -> io::Result<Ready> {
         let now = Instant::now();
         self.paused = self.paused.filter(|until| *until > now);
         let tick = self.pool.has_waiting().then(|| now.checked_add(TICK)).flatten();
         let next = self.connections.iter().map(|connection| connection.until).chain(self.paused).chain(tick).min();
-        // A little late rather than early, so as not to spin.
+        // One millisecond later, so that the loop does not spin.
         let timeout = next.map(|next| next.saturating_duration_since(now).saturating_add(Duration::from_millis(1)));
         let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
         let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
@@ -218,16 +218,15 @@ impl Server {
         })
     }
 
-    /// poll fails where memory or the descriptor limit was taken from under us: without connections it needs next to
-    /// none.
+    /// poll fails if memory is short or the limit of descriptors was lowered: without connections it needs almost nothing.
     fn on_error(&mut self, error: io::Error) {
         self.failure.set(&format!("http: cannot wait for connections: {error}"));
         self.connections.clear();
         std::thread::sleep(PAUSE);
     }
 
-    /// Reads from those that have something to say. Of TLS handshakes one is computed, since an RSA key takes
-    /// milliseconds for it: poll comes back at once for the others, and for those that came meanwhile.
+    /// Reads from readable connections. Only one TLS handshake is computed, since an RSA signature takes milliseconds: poll
+    /// returns at once for the others.
     fn read_ready(&mut self, readable: &[bool]) {
         let connections = std::mem::take(&mut self.connections);
         let mut connections: Vec<Option<Connection>> = connections.into_iter().map(Some).collect();
@@ -247,16 +246,16 @@ impl Server {
                 break;
             }
         }
-        // Requests that the pool handed back to be refused have come meanwhile.
+        // Connections that were refused meanwhile were added to the list.
         let rejected = std::mem::replace(&mut self.connections, connections.into_iter().flatten().collect());
         self.connections.extend(rejected);
     }
 
-    /// Reads what a connection has to say, and gives it back unless it is over or has gone to the pool.
+    /// Reads from a connection; returns it unless it has ended or was passed to the pool.
     fn advance(&mut self, mut connection: Connection) -> Option<Connection> {
         let head = match &mut connection.phase {
-            Phase::Leaving(most) => {
-                *most = connection.stream.ignore(*most)?;
+            Phase::Closing(max) => {
+                *max = connection.stream.discard(*max)?;
                 return Some(connection);
             }
             Phase::Reading(head) => head,
@@ -267,21 +266,21 @@ impl Server {
         }
         match read {
             HeadRead::Complete(head) => self.respond(connection, head),
-            HeadRead::Wrong(reject) => self.leave(connection.stream, connection.peer, reject),
+            HeadRead::Wrong(reject) => self.reply_and_close(connection.stream, connection.peer, reject),
             HeadRead::Incomplete => Some(connection),
             HeadRead::End => None,
         }
     }
 
-    /// Answers what needs no thread, and hands the rest to the pool.
+    /// Answers health checks, and passes other requests to the pool.
     fn respond(&mut self, connection: Connection, mut head: parse::Head) -> Option<Connection> {
         let Connection { stream, peer, .. } = connection;
         if let Some(reply) = probe(&head.request.path) {
             return self.send(stream, peer, reply, head.version, head.request.method);
         }
         head.request.peer = peer.address();
-        let refused = self.pool.take(Job { stream, peer, head, since: Instant::now() })?;
-        self.reject(refused.stream, refused.peer, Reject::Full);
+        let refused = self.pool.submit(Job { stream, peer, head, since: Instant::now() })?;
+        self.reject(refused.stream, refused.peer, Reject::Busy);
         None
     }
 
@@ -296,10 +295,10 @@ impl Server {
                 match listener.accept() {
                     Ok((socket, address)) => self.accept_one(socket, address.ip()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if is_its_own(&error) => {}
+                    Err(error) if is_connection_error(&error) => {}
                     Err(error) => {
                         self.failure.set(&format!("http: cannot accept connections: {error}"));
-                        // Descriptors are what it lacks as a rule, and a connection has one.
+                        // Usually there are no free descriptors: closing a connection frees one.
                         if !self.evict() {
                             self.paused = Instant::now().checked_add(PAUSE);
                             return;
@@ -326,7 +325,7 @@ impl Server {
         let Some(stream) = Stream::new(socket, tls) else { return };
         let is_plain = tls.is_none();
         let connection = Connection::new(stream, peer, self.limits.head_time, Phase::Reading(Vec::new()));
-        // In a crowd the head is already there: it need not stand in the way. A handshake waits for its turn.
+        // Usually the head has arrived already: read it at once. TLS handshakes wait for their turn.
         let kept = if is_plain { self.advance(connection) } else { Some(connection) };
         if let Some(connection) = kept {
             self.keep(connection);
@@ -334,18 +333,18 @@ impl Server {
     }
 
     fn reject(&mut self, stream: Stream, peer: Peer, reject: Reject) {
-        if let Some(connection) = self.leave(stream, peer, reject) {
+        if let Some(connection) = self.reply_and_close(stream, peer, reject) {
             self.keep(connection);
         }
     }
 
-    fn leave(&self, stream: Stream, peer: Peer, reject: Reject) -> Option<Connection> {
+    fn reply_and_close(&self, stream: Stream, peer: Peer, reject: Reject) -> Option<Connection> {
         log::debug!("http: {peer}: refused: {reject:?}");
         self.send(stream, peer, reject.reply(), Version::Http11, Method::Get)
     }
 
-    /// Answers without waiting: the empty buffer of a new socket takes a short reply. Gives back the connection, which
-    /// its peer has to close.
+    /// Sends a short reply without blocking: it fits into the empty buffer of a new socket. Returns the connection, which the
+    /// peer has to close.
     fn send(
         &self,
         mut stream: Stream,
@@ -354,8 +353,8 @@ impl Server {
         version: Version,
         method: Method,
     ) -> Option<Connection> {
-        stream.farewell(&write::print(reply, version, method == Method::Get)).ok()?;
-        let phase = Phase::Leaving(self.limits.linger_bytes);
+        stream.send_last(&write::print(reply, version, method == Method::Get)).ok()?;
+        let phase = Phase::Closing(self.limits.linger_bytes);
         Some(Connection::new(stream, peer, self.limits.linger_time, phase))
     }
 
@@ -364,26 +363,26 @@ impl Server {
         self.connections.push(connection);
     }
 
-    /// Closes the connection that costs least, so that nobody is kept out; returns whether there was one.
+    /// Closes the connection that [`fairness::evict`] selects; returns whether there was one.
     fn evict(&mut self) -> bool {
-        let connections: Vec<_> = self.connections.iter().map(|one| (one.peer, one.is_leaving())).collect();
+        let connections: Vec<_> = self.connections.iter().map(|one| (one.peer, one.is_closing())).collect();
         fairness::evict(&connections).map(|index| self.connections.remove(index)).is_some()
     }
 
-    /// Ends connections whose time is up: an incomplete head is answered with 408, the others are closed.
+    /// Ends connections whose time is over: an incomplete head is answered with 408, others are closed.
     fn expire(&mut self) {
         let now = Instant::now();
         let (over, connections): (Vec<Connection>, _) = self.connections.drain(..).partition(|one| one.until <= now);
         self.connections = connections;
-        for connection in over.into_iter().filter(|connection| !connection.is_leaving()) {
+        for connection in over.into_iter().filter(|connection| !connection.is_closing()) {
             self.reject(connection.stream, connection.peer, Reject::TooSlow);
         }
     }
 }
 
-/// The reply to a supervisor that asks whether the daemon lives and whether it serves: a constant, so that neither a
-/// password, nor a source, nor the lack of a thread changes it. It listens only with a configuration that was read, and
-/// keeps the one before where a new one is wrong, so there is no state in which it answers and is not ready.
+/// The reply to a liveness or readiness check. It is constant, whatever the passwords, sources and threads do. The daemon
+/// listens only with a valid configuration, and keeps the previous one if a new one is invalid, so it is never alive
+/// without being ready.
 fn probe(path: &str) -> Option<Reply> {
     let text = match path {
         HEALTHY => "gateway-exporter is healthy\n",
@@ -393,41 +392,41 @@ fn probe(path: &str) -> Option<Reply> {
     Some(Reply::text(200, text).with("Cache-Control", "no-store"))
 }
 
-/// Tells a peer that may not ask, and closes: it is not waited for, and takes no place. What it said already is read,
-/// since closing with unread bytes sends a reset, which could eat the answer.
+/// Sends 403 to a peer outside the allowed networks, and closes the connection at once. What it has sent is read first,
+/// since closing with unread bytes sends a reset, which could destroy the reply.
 fn refuse_at_once(mut socket: &TcpStream) {
     let _ = socket.read(&mut [0; 4096]);
     let _ = socket.write(&write::print(Reject::Forbidden.reply(), Version::Http11, true));
     let _ = socket.shutdown(Shutdown::Write);
 }
 
-/// What is there of a head; `head` has what was there before.
-fn read_head(stream: &mut Stream, head: &mut Vec<u8>, most: usize) -> HeadRead {
-    if stream.is_mistaken() {
-        return HeadRead::Wrong(Reject::Plain);
+/// Reads a head as far as it has arrived; `head` holds the bytes so far.
+fn read_head(stream: &mut Stream, head: &mut Vec<u8>, max: usize) -> HeadRead {
+    if stream.is_plain_http() {
+        return HeadRead::Wrong(Reject::PlainHttp);
     }
     let mut buffer = [0; 4096];
     loop {
-        let space = buffer.len().min(most.saturating_sub(head.len()));
+        let space = buffer.len().min(max.saturating_sub(head.len()));
         let said = match stream.read(buffer.get_mut(..space).unwrap_or_default()) {
             Ok(read @ 1..) => buffer.get(..read).unwrap_or_default(),
             result if would_block(&result) => return HeadRead::Incomplete,
             _ => return HeadRead::End,
         };
-        // Only a line end can complete a head: one that drips is not parsed anew at every drop.
+        // Only a line end can complete a head: a head that arrives byte by byte is not parsed for each byte.
         let tells = head.is_empty() || said.contains(&b'\n');
         head.extend_from_slice(said);
         match if tells { parse::parse(head) } else { Ok(None) } {
             Ok(Some(head)) => return HeadRead::Complete(head),
-            Ok(None) if head.len() >= most => return HeadRead::Wrong(Reject::TooLong),
+            Ok(None) if head.len() >= max => return HeadRead::Wrong(Reject::TooLong),
             Ok(None) => {}
             Err(reject) => return HeadRead::Wrong(reject),
         }
     }
 }
 
-/// An error of the connection that was to be accepted, not of the listener (accept(2) lists them).
-fn is_its_own(error: &io::Error) -> bool {
+/// Whether an error is of the connection to be accepted, not of the listener (accept(2) lists these).
+fn is_connection_error(error: &io::Error) -> bool {
     use nix::libc;
     let network = [
         libc::ECONNABORTED,

@@ -1,4 +1,4 @@
-//! One connection, in plain or under TLS; the accept loop reads and answers on it without ever waiting.
+//! One connection, with or without TLS. The accept loop reads and writes it without blocking.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,7 +12,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// None where no session can be had.
+    /// `None` if no TLS session can be created.
     pub(super) fn new(socket: TcpStream, tls: Option<&Tls>) -> Option<Self> {
         let session = match tls {
             Some(tls) => Some(tls.session()?),
@@ -21,12 +21,12 @@ impl Stream {
         Some(Self { socket: socket.into(), session })
     }
 
-    /// Whether the peer speaks plain HTTP where TLS is spoken; if so, it is answered so from now on.
-    pub(super) fn is_mistaken(&mut self) -> bool {
-        self.session.take_if(|session| session.hears_plain(&self.socket)).is_some()
+    /// Whether the peer speaks plain HTTP on a TLS port; then the reply is sent in plain HTTP.
+    pub(super) fn is_plain_http(&mut self) -> bool {
+        self.session.take_if(|session| session.receives_plain_http(&self.socket)).is_some()
     }
 
-    /// What the peer says. Call it until it would block: what is here already wakes nobody.
+    /// Reads from the peer. Call it until it would block: poll does not report data that is buffered already.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.session {
             None => (&*self.socket).read(buffer),
@@ -34,37 +34,36 @@ impl Stream {
         }
     }
 
-    /// Whether a TLS handshake is still to be done.
+    /// Whether the TLS handshake is not complete.
     pub(super) fn is_handshaking(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_handshaking)
     }
 
-    /// Whether reading has computed a part of a handshake, as signing is, since this was asked last.
+    /// Whether reading has computed a part of the handshake, such as a signature, since the last call.
     pub(super) fn take_computed(&mut self) -> bool {
         self.session.as_mut().is_some_and(Session::take_computed)
     }
 
-    /// The last words without waiting: the empty buffer of a new socket takes them. Before the end of a handshake
-    /// there are none.
-    pub(super) fn farewell(&mut self, words: &[u8]) -> io::Result<()> {
+    /// Sends the last bytes without blocking, into the empty buffer of a new socket. Fails before the end of the handshake.
+    pub(super) fn send_last(&mut self, words: &[u8]) -> io::Result<()> {
         match &mut self.session {
             None => (&*self.socket).write(words).map(drop)?,
-            Some(session) => session.say(&self.socket, words)?,
+            Some(session) => session.send_all(&self.socket, words)?,
         }
         self.socket.shutdown(Shutdown::Write)
     }
 
-    /// Throws away what the peer still says, at most so much; how much more it may say, none at its end.
-    pub(super) fn ignore(&self, most: usize) -> Option<usize> {
+    /// Discards what the peer sends, at most `max` bytes; returns how many more it may send, `None` at the end.
+    pub(super) fn discard(&self, max: usize) -> Option<usize> {
         let mut buffer = [0; 4096];
-        let space = buffer.len().min(most);
+        let space = buffer.len().min(max);
         match (&*self.socket).read(buffer.get_mut(..space).unwrap_or_default()) {
-            Ok(read @ 1..) => most.checked_sub(read),
-            result => would_block(&result).then_some(most),
+            Ok(read @ 1..) => max.checked_sub(read),
+            result => would_block(&result).then_some(max),
         }
     }
 
-    /// Has `with` write an answer to `wire`, which is this stream.s socket with a deadline.
+    /// Calls `with` to write a reply to `wire`, which is this stream's socket with a deadline.
     pub(super) fn write(
         &mut self,
         mut wire: impl Write,

@@ -1,5 +1,4 @@
-//! TLS on the wire (RFC 8446, RFC 5246), by rustls: the accept loop takes part in handshakes as it reads heads, without
-//! waiting.
+//! TLS (RFC 8446, RFC 5246) with rustls: the accept loop does handshakes without blocking, as part of reading heads.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,12 +14,12 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use super::{ClientAuth, TlsFiles};
 use crate::sys::settings_file;
 
-/// More than any handshake and head: a connection that says more is closed.
+/// The most bytes to receive, more than any handshake and head: then the connection is closed.
 const MOST_RECEIVED: usize = 128 * 1024;
-/// The first byte of what a TLS client says: a handshake record.
+/// The first byte that a TLS client sends: the type of a handshake record.
 const HANDSHAKE: u8 = 22;
 
-/// With which certificate to answer, and whose to ask for.
+/// The server's certificate and key, and which client certificates to ask for.
 #[derive(Clone)]
 pub struct Tls(Arc<ServerConfig>);
 
@@ -55,7 +54,7 @@ impl Tls {
             }
         };
         let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-            .map_err(|_| format!("{}: no private key in PEM that is not encrypted", files.key.display()))?;
+            .map_err(|_| format!("{}: contains no unencrypted private key in PEM", files.key.display()))?;
         let mut config = builder
             .with_single_cert(certificates(&files.certificate)?, key)
             .map_err(|error| format!("{}: {error}", files.certificate.display()))?;
@@ -65,7 +64,7 @@ impl Tls {
         Ok(Self(config.into()))
     }
 
-    /// A new connection's; none where it cannot be had.
+    /// A session for a new connection; `None` if it cannot be created.
     pub(super) fn session(&self) -> Option<Session> {
         let connection = ServerConnection::new(Arc::clone(&self.0)).ok()?;
         Some(Session { connection: Box::new(connection), received: 0, has_computed: false })
@@ -73,23 +72,23 @@ impl Tls {
 }
 
 impl Session {
-    /// Whether what the peer says first is no TLS at all.
-    pub(super) fn hears_plain(&self, stream: &TcpStream) -> bool {
+    /// Whether the first bytes of the peer are not TLS.
+    pub(super) fn receives_plain_http(&self, stream: &TcpStream) -> bool {
         let mut first = [0];
         self.received == 0 && matches!(stream.peek(&mut first), Ok(1)) && first != [HANDSHAKE]
     }
 
-    /// Whether the handshake is still to be done.
+    /// Whether the handshake is not complete.
     pub(super) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
 
-    /// Whether reading has computed a part of the handshake since this was asked last.
+    /// Whether reading has computed a part of the handshake since the last call.
     pub(super) fn take_computed(&mut self) -> bool {
         std::mem::take(&mut self.has_computed)
     }
 
-    /// What the peer says, without waiting: `WouldBlock` while its records are not whole.
+    /// Reads from the peer without blocking: `WouldBlock` while a record is incomplete.
     pub(super) fn read(&mut self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.connection.reader().read(buffer) {
@@ -103,24 +102,24 @@ impl Session {
             }
             let was_handshaking = self.connection.is_handshaking();
             let understood = self.connection.process_new_packets();
-            // What is to be sent was signed or at least agreed on.
+            // Data to send means that a key exchange or signature was computed.
             self.has_computed |= was_handshaking && self.connection.wants_write();
-            // What is sent meanwhile fits in the buffer of a new socket; of a failure it is the alert.
+            // It fits into the buffer of a new socket; after a failure it is the alert.
             let sent = self.send(stream);
             understood.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             sent?;
         }
     }
 
-    /// Says the bytes and that they are all, once the handshake is over; a socket that does not wait must take them.
-    pub(super) fn say(&mut self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    /// Sends the bytes and close_notify without blocking, if the handshake is complete.
+    pub(super) fn send_all(&mut self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
         if self.connection.is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         self.write(stream, |out| out.write_all(bytes))
     }
 
-    /// Has `with` write an answer, and says that it is whole unless writing failed.
+    /// Calls `with` to write a reply; sends close_notify unless that failed.
     pub(super) fn write(
         &mut self,
         wire: impl Write,
@@ -140,7 +139,7 @@ impl Session {
     }
 }
 
-/// Seals what is written.
+/// Encrypts what is written.
 struct Sealed<'a, W> {
     session: &'a mut Session,
     wire: W,
@@ -161,7 +160,7 @@ impl<W: Write> Write for Sealed<'_, W> {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     let found = found.ok().filter(|found| !found.is_empty());
-    found.ok_or_else(|| format!("{}: no certificate in PEM", path.display()))
+    found.ok_or_else(|| format!("{}: contains no certificate in PEM", path.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

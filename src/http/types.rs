@@ -1,4 +1,4 @@
-//! What is asked and what is answered, and what TLS needs.
+//! The types for requests, replies and TLS files.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -8,54 +8,53 @@ use std::time::Duration;
 
 use crate::auth::Credentials;
 
-/// The files that TLS needs, all in PEM, and what it is to ask of clients.
+/// The files for TLS, all in PEM, and what clients must show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, with those between it and its authority.
+    /// The certificate, followed by intermediate certificates.
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// The authorities of clients, where clients are asked for certificates.
+    /// The certificate authorities for client certificates, if clients are asked for them.
     pub client_ca: Option<(PathBuf, ClientAuth)>,
-    /// Whether TLS 1.2 is too old.
+    /// Whether only TLS 1.3 is accepted.
     pub only_tls13: bool,
 }
 
-/// What is asked of clients.
+/// Whether clients must show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// A certificate, or no answer.
+    /// Every client must show a valid certificate.
     Required,
-    /// If they show a certificate, it must be good.
+    /// A certificate is optional, but must be valid.
     IfGiven,
 }
 
-/// What is asked for. The server answers other methods than these itself.
+/// The request method. The server itself rejects other methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// The whole answer.
+    /// GET.
     Get,
-    /// Only its head; answer as for GET, the server leaves the body out.
+    /// HEAD: the handler replies as for GET, and the server leaves the body out.
     Head,
 }
 
-/// What a peer asks.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// GET or HEAD.
     pub method: Method,
-    /// As it was sent, starting with `/`: no escape is decoded, no `..` is followed. For comparing, not for opening.
+    /// The path as it was sent, starting with `/`: not decoded, `..` not resolved. Only for comparisons, not for files.
     pub path: String,
-    /// Names and values in their order, decoded; at most 64. Any character can be in them, NUL too.
+    /// The decoded query parameters in their order, at most 64. They may contain any character, even NUL.
     pub query: Vec<(String, String)>,
-    /// The host that is asked for, without its port: of the target where it names one, else of `Host`. Absent where neither
-    /// does.
+    /// The requested host without its port, from an absolute target or else the header `Host`; absent without either.
     pub host: Option<String>,
-    /// How long Prometheus will still wait (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
+    /// The remaining time of the scrape (`X-Prometheus-Scrape-Timeout-Seconds`); never zero.
     pub timeout: Option<Duration>,
-    /// The name and password that came with it (RFC 7617).
+    /// User and password (RFC 7617).
     pub credentials: Option<Credentials>,
-    /// Whom it counts against: an IPv4 address, or the /64 of an IPv6 one.
+    /// The peer: an IPv4 address, or the /64 of an IPv6 address.
     pub peer: IpAddr,
 }
 
@@ -66,8 +65,7 @@ impl Request {
     }
 }
 
-/// What is answered. Header values are constants of the program and counts, so that nothing a peer chose can get into
-/// them.
+/// A reply. Header values are constants of the program or counts, so they contain nothing that a peer chose.
 pub struct Reply {
     pub(super) status: u16,
     headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -113,19 +111,20 @@ impl<F: FnMut(&mut Vec<u8>) -> bool> Read for Pieces<F> {
 
 /// What follows the head of a reply.
 pub enum Body {
-    /// Sent with its length.
+    /// A body in memory, sent with its length.
     Whole(Cow<'static, [u8]>),
-    /// Sent as it is read. An error while reading cuts the connection, so that the peer does not take it for the end.
+    /// A body that is sent while it is read. An error while reading resets the connection, so that the peer notices that the
+    /// body is incomplete.
     Stream(Box<dyn BufRead + Send>),
 }
 
 impl Reply {
-    /// 200 with a body that stands.
+    /// A reply 200 with a body in memory.
     pub fn ok(content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         Self::new(200, content_type, Body::Whole(body.into()))
     }
 
-    /// 200 with a body that is made while it is sent.
+    /// A reply 200 with a body that is produced while it is sent.
     pub fn stream(content_type: &'static str, body: impl BufRead + Send + 'static) -> Self {
         Self::new(200, content_type, Body::Stream(Box::new(body)))
     }
@@ -144,21 +143,21 @@ impl Reply {
         Self::new(status, "text/plain; charset=utf-8", Body::Whole(bytes))
     }
 
-    /// One more header. `Connection`, `Date` and what frames the body are the server's.
+    /// Adds a header. The server adds `Connection`, `Date`, and the framing of the body.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// One more header that counts something.
+    /// Adds a header with a number.
     #[must_use]
     pub fn with_count(mut self, name: &'static str, count: usize) -> Self {
         self.headers.push((name, count.to_string().into()));
         self
     }
 
-    /// Keeps something until the answer was sent or given up.
+    /// Keeps a value alive until the reply was sent or cancelled.
     #[must_use]
     pub fn keeping(mut self, subject: impl Send + 'static) -> Self {
         self.kept = Some(Box::new(subject));
@@ -170,12 +169,12 @@ impl Reply {
         self.status
     }
 
-    /// The headers that were given, `Content-Type` first.
+    /// The headers, `Content-Type` first.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.headers.iter().map(|(name, value)| (*name, value.as_ref()))
     }
 
-    /// The body, read to its end; for a caller that has no socket, such as a test.
+    /// The whole body; for callers without a socket, such as tests.
     pub fn into_bytes(self) -> io::Result<Vec<u8>> {
         match self.body {
             Body::Whole(bytes) => Ok(bytes.into_owned()),

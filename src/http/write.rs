@@ -1,4 +1,4 @@
-//! A reply on the wire (RFC 9112).
+//! Writes replies (RFC 9112).
 
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,7 +11,7 @@ use super::parse::{Reject, Version};
 use super::{Body, Limits, Reply, date};
 use crate::sys::clock;
 
-/// A socket that takes bytes until a deadline, however slowly the peer reads.
+/// A socket that can be read and written until a deadline, however slow the peer is.
 pub(super) struct Wire<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
@@ -23,7 +23,7 @@ impl<'a> Wire<'a> {
         Self { stream, deadline: now.checked_add(time).unwrap_or(now) }
     }
 
-    /// Never zero, which would mean for ever.
+    /// The remaining time; never zero, which would mean no timeout.
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.max(Duration::from_millis(1))) }
@@ -53,7 +53,8 @@ impl Read for Wire<'_> {
     }
 }
 
-/// Writes the reply; `with_body` is false for HEAD. After an error the peer must not take it for whole: [`reset`].
+/// Writes the reply; `with_body` is false for HEAD. After an error, call [`reset`], so that the peer notices that the reply
+/// is incomplete.
 pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
     let head = print_head(&reply, version)?;
     match reply.body {
@@ -66,12 +67,12 @@ pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_bo
 /// The bytes of a short reply.
 pub(super) fn print(reply: Reply, version: Version, with_body: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // A vector takes everything.
+    // Writing to a vector can't fail.
     let _ = write(&mut bytes, reply, version, with_body);
     bytes
 }
 
-/// Ends our side and waits for the peer's: closing with unread bytes would send a reset, and that eats the answer.
+/// Closes our side and waits until the peer closes: closing with unread bytes sends a reset, which could destroy the reply.
 pub(super) fn linger(stream: &TcpStream, limits: &Limits) {
     let mut wire = Wire::new(stream, limits.linger_time);
     let mut buffer = [0; 4096];
@@ -87,28 +88,28 @@ pub(super) fn linger(stream: &TcpStream, limits: &Limits) {
     }
 }
 
-/// Closing will send a reset and drop what the peer has not taken, instead of keeping it for minutes.
+/// Makes closing send a reset and drop unsent data, which the kernel would otherwise keep for minutes.
 pub(super) fn reset(stream: &TcpStream) {
-    // Where it fails the socket is gone anyway.
+    // If it fails, the socket is closed anyway.
     let _ = setsockopt(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 });
 }
 
 impl Reject {
     pub(super) fn reply(self) -> Reply {
         match self {
-            Self::Forbidden => Reply::text(403, "your address may not ask here\n"),
+            Self::Forbidden => Reply::text(403, "your address is not allowed\n"),
             Self::Malformed => Reply::text(400, "this is not an HTTP request\n"),
-            Self::Method => Reply::text(405, "only GET and HEAD\n").with("Allow", "GET, HEAD"),
-            Self::Plain => Reply::text(400, "this port speaks TLS: https, not http\n"),
+            Self::Method => Reply::text(405, "only GET and HEAD are allowed\n").with("Allow", "GET, HEAD"),
+            Self::PlainHttp => Reply::text(400, "this port speaks TLS: use https instead of http\n"),
             Self::TooSlow => Reply::text(408, "the request took too long\n"),
             Self::TooLong => Reply::text(431, "the head of the request is too long\n"),
-            Self::Full => Reply::text(503, "busy, try again\n").with("Retry-After", "1"),
-            Self::Version => Reply::text(505, "only HTTP/1.0 and HTTP/1.1\n"),
+            Self::Busy => Reply::text(503, "busy, try again\n").with("Retry-After", "1"),
+            Self::Version => Reply::text(505, "only HTTP/1.0 and HTTP/1.1 are supported\n"),
         }
     }
 }
 
-/// Sends a stream piece by piece, each with what frames it, and with the head before the first.
+/// Sends a streamed body in chunks, with the head before the first.
 fn write_stream(
     out: &mut impl Write,
     mut before: Vec<u8>,
@@ -136,7 +137,7 @@ fn write_stream(
     }
 }
 
-/// Writes both in one call where the system takes them: a piece is not copied to stand behind its frame.
+/// Writes both parts with one system call, if possible, without copying them together.
 fn write_parts(out: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()> {
     let mut parts = &mut [IoSlice::new(head), IoSlice::new(body)][..];
     IoSlice::advance_slices(&mut parts, 0);
@@ -156,21 +157,21 @@ fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
     let status = reply.status;
     write!(head, "{} {status} {}\r\n", version.name(), reason(status))?;
     write!(head, "Date: {}\r\nServer: gateway-exporter\r\n", date::print(clock::now()))?;
-    // A line end would begin another header.
+    // A line end would begin another header: such a value is left out.
     for (name, value) in reply.headers().filter(|(_, value)| !value.contains(['\r', '\n'])) {
         write!(head, "{name}: {value}\r\n")?;
     }
     match (&reply.body, version) {
         (Body::Whole(bytes), _) => write!(head, "Content-Length: {}\r\n", bytes.len())?,
         (Body::Stream(_), Version::Http11) => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        // It ends with its connection.
+        // The end of the connection is the end of the body.
         (Body::Stream(_), Version::Http10) => {}
     }
     head.extend_from_slice(b"Connection: close\r\n\r\n");
     Ok(head)
 }
 
-/// What RFC 9110, section 15, calls the statuses that are answered here.
+/// The reason phrases (RFC 9110, section 15) of the statuses that are used.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -278,8 +279,8 @@ mod tests {
         let text = |reject: Reject| String::from_utf8(print(reject.reply(), Version::Http11, true)).unwrap();
         assert!(text(Reject::Method).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
         assert!(text(Reject::Method).contains("\r\nAllow: GET, HEAD\r\n"));
-        assert!(text(Reject::Full).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
-        assert!(text(Reject::Full).contains("\r\nRetry-After: 1\r\n"));
-        assert!(text(Reject::Full).ends_with("\r\n\r\nbusy, try again\n"));
+        assert!(text(Reject::Busy).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        assert!(text(Reject::Busy).contains("\r\nRetry-After: 1\r\n"));
+        assert!(text(Reject::Busy).ends_with("\r\n\r\nbusy, try again\n"));
     }
 }

@@ -83,7 +83,7 @@ pub struct Cursor {
 
 /// Where a statement stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The number of the file, as the caller counts them.
     pub file: usize,
     /// The line, from 1.
@@ -94,7 +94,7 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// The file and line.
-    pub place: Place,
+    pub location: Location,
     /// In the operator's words.
     pub what: &'static str,
 }
@@ -115,7 +115,7 @@ pub struct Sections {
 #[derive(Clone, Copy, Default)]
 enum Current {
     #[default]
-    Nobody,
+    None,
     Conn(usize),
     Other,
 }
@@ -125,7 +125,7 @@ struct Conn {
     keys: Keys,
     /// Two different values for one key.
     is_ambiguous: bool,
-    also: Vec<(Vec<u8>, Place)>,
+    also: Vec<(Vec<u8>, Location)>,
 }
 
 /// The values by key; absent where none is written.
@@ -149,7 +149,7 @@ impl Keys {
     }
 }
 
-/// The place of a key among all; absent for one that doesn't matter here.
+/// The index of a key among all; absent for one that doesn't matter here.
 fn place_of(key: Text<'_>, dialect: Dialect) -> Option<usize> {
     let is = |written: &[u8], name: &str| match dialect.is_libreswan() {
         true => written.eq_ignore_ascii_case(name.as_bytes()),
@@ -173,16 +173,16 @@ impl Sections {
     }
 
     /// Takes the next statement, in the order in which included files replace their `include`.
-    pub fn take(&mut self, statement: &Statement<'_>, place: Place) {
+    pub fn take(&mut self, statement: &Statement<'_>, location: Location) {
         match statement {
             Statement::Conn(name) => self.current = Current::Conn(self.conn(name)),
             Statement::Other => self.current = Current::Other,
-            Statement::Setting(key, value) => self.set(*key, value, place),
+            Statement::Setting(key, value) => self.set(*key, value, location),
             Statement::Include(_) => {}
-            Statement::Unknown(what) => self.complain(place, what),
+            Statement::Unknown(what) => self.complain(location, what),
             Statement::Stray(what) => {
                 self.current = Current::Other;
-                self.complain(place, what);
+                self.complain(location, what);
             }
         }
     }
@@ -214,29 +214,29 @@ impl Sections {
         number
     }
 
-    fn set(&mut self, key: Text<'_>, value: &[u8], place: Place) {
+    fn set(&mut self, key: Text<'_>, value: &[u8], location: Location) {
         let number = match self.current {
             Current::Conn(number) => number,
             Current::Other => return,
-            Current::Nobody => return self.complain(place, "a setting outside of any section"),
+            Current::None => return self.complain(location, "a setting outside of any section"),
         };
         let dialect = self.dialect;
         if key == "auto" && start_of(Text::new(value), dialect).is_none() {
-            self.complain(place, "auto has a value that is not known, so the conn is not loaded");
+            self.complain(location, "auto has a value that is not known, so the conn is not loaded");
         }
         let Some(conn) = self.conns.get_mut(number) else { return };
         if key == "also" || dialect.is_libreswan() && key.bytes().eq_ignore_ascii_case(b"also") {
             if !value.is_empty() && value != b"%default" {
-                conn.also.push((value.to_vec(), place));
+                conn.also.push((value.to_vec(), location));
             }
         } else if let Some(at) = place_of(key, dialect).filter(|_| !(dialect.is_libreswan() && value.is_empty())) {
             conn.set(at, value, dialect);
         }
     }
 
-    fn complain(&mut self, place: Place, what: &'static str) {
+    fn complain(&mut self, location: Location, what: &'static str) {
         if self.complaints.len() < COMPLAINT_LIMIT {
-            self.complaints.push(Complaint { place, what });
+            self.complaints.push(Complaint { location, what });
         }
     }
 
@@ -246,7 +246,7 @@ impl Sections {
         let mut missing = Vec::new();
         for conn in &self.conns {
             let mut found = Vec::new();
-            for (written, place) in &conn.also {
+            for (written, location) in &conn.also {
                 let whole = self.numbers.get(written.as_slice());
                 let is_one = whole.is_some() || !self.dialect.is_libreswan();
                 let names: Vec<Text<'_>> =
@@ -255,13 +255,13 @@ impl Sections {
                 let before = found.len();
                 found.extend(numbers.flatten());
                 if found.len().saturating_sub(before) < names.len() && missing.len() < COMPLAINT_LIMIT {
-                    missing.push(*place);
+                    missing.push(*location);
                 }
             }
             all.push(found);
         }
-        for place in missing {
-            self.complain(place, "also names a conn that is not there");
+        for location in missing {
+            self.complain(location, "also names a conn that is not there");
         }
         all
     }
@@ -334,7 +334,7 @@ impl Sections {
 }
 
 impl Conn {
-    /// Takes a value for the key at that place, by the rule for a key that stands twice.
+    /// Takes a value for the key at that index, by the rule for a key that stands twice.
     fn set(&mut self, at: usize, value: &[u8], dialect: Dialect) {
         let Some(slot) = self.keys.0.get_mut(at) else { return };
         let is_last_right = match dialect {
@@ -353,7 +353,7 @@ impl Conn {
     }
 }
 
-/// Whether the key at that place is `leftsubnets` or `rightsubnets`.
+/// Whether the key at that index is `leftsubnets` or `rightsubnets`.
 fn is_list(at: usize) -> bool {
     at.checked_sub(CONN_KEYS.len()).and_then(|at| END_KEYS.get(at % END_KEYS.len())) == Some(&"subnets")
 }
@@ -719,7 +719,7 @@ mod tests {
     fn sections(bytes: &[u8], dialect: Dialect) -> Sections {
         let (mut sections, mut cursor) = (Sections::new(dialect), Cursor::default());
         while let Some(statement) = parse(Text::new(bytes), &mut cursor, dialect) {
-            sections.take(&statement, Place { file: 0, line: cursor.line });
+            sections.take(&statement, Location { file: 0, line: cursor.line });
         }
         sections
     }
@@ -749,7 +749,7 @@ mod tests {
     }
 
     fn complaints(text: &str) -> Vec<(usize, &'static str)> {
-        read(text).1.iter().map(|complaint| (complaint.place.line, complaint.what)).collect()
+        read(text).1.iter().map(|complaint| (complaint.location.line, complaint.what)).collect()
     }
 
     #[test]

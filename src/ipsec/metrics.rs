@@ -82,8 +82,12 @@ impl Table for Tunnels {
 impl Table for Users {
     type Row<'a> = (Text<'a>, usize);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ipsec_tunnel_users", "Users on a tunnel that serves many.", Merge::Highest, |row| Some(row.1.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_tunnel_users",
+        "Number of users connected to a tunnel that serves many.",
+        Merge::Highest,
+        |row| Some(row.1.into()),
+    )];
 }
 
 /// A tunnel and its kind.
@@ -118,13 +122,13 @@ impl Table for Pairs {
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ipsec_tunnel_subnet_pairs",
-            "Pairs of networks that the tunnel is configured for; only where it is more than one.",
+            "Number of configured network pairs of the tunnel; only if there is more than one.",
             Merge::Highest,
             |row| Some(row.1.into()),
         ),
         gauge(
             "ipsec_tunnel_subnet_pairs_up",
-            "Pairs of networks that a CHILD_SA is installed for; only where several are configured.",
+            "Number of network pairs with an installed CHILD_SA; only if several are configured.",
             Merge::Lowest,
             |row| Some(row.2.into()),
         ),
@@ -135,10 +139,12 @@ impl Table for Pairs {
 impl Table for Lines {
     type Row<'a> = usize;
     const LABELS: &'static [Label<Self>] = &[];
-    const FAMILIES: &'static [Family<Self>] =
-        &[gauge("ipsec_status_lines_skipped", "Lines of the status that were not understood.", Merge::Sum, |count| {
-            Some((*count).into())
-        })];
+    const FAMILIES: &'static [Family<Self>] = &[gauge(
+        "ipsec_status_lines_skipped",
+        "Number of lines of the status that could not be parsed.",
+        Merge::Sum,
+        |count| Some((*count).into()),
+    )];
 }
 
 /// What this source exposes.
@@ -199,7 +205,7 @@ fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &
 struct Tally<'a> {
     tunnels: Vec<Count<'a>>,
     /// Where each user stands among those of a tunnel.
-    places: HashMap<(usize, Text<'a>), usize>,
+    positions: HashMap<(usize, Text<'a>), usize>,
     /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
     pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
@@ -251,7 +257,7 @@ impl<'a> Tally<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
         let counts = tunnels.iter().map(|_| Count::new()).collect();
-        let mut tally = Self { tunnels: counts, places: HashMap::new(), pairs: HashMap::new() };
+        let mut tally = Self { tunnels: counts, positions: HashMap::new(), pairs: HashMap::new() };
         let listed = tally.list(&names, status);
         for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
             count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
@@ -305,11 +311,11 @@ impl<'a> Tally<'a> {
         count.total.add(state, traffic);
         // Who has left, or has not come in yet, is no user.
         let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
-        let place = *self.places.entry((number, user)).or_insert(count.users.len());
-        if place == count.users.len() {
+        let index = *self.positions.entry((number, user)).or_insert(count.users.len());
+        if index == count.users.len() {
             count.users.push((user, Sum::default()));
         }
-        if let Some((_, sum)) = count.users.get_mut(place) {
+        if let Some((_, sum)) = count.users.get_mut(index) {
             sum.add(state, traffic);
         }
     }

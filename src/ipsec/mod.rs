@@ -23,7 +23,7 @@ use crate::sys::file::{self, Stamp};
 use crate::sys::{blocking, command};
 use crate::text::Text;
 
-use self::conf::{Cursor, Place, Sections, Statement, Tunnel};
+use self::conf::{Cursor, Location, Sections, Statement, Tunnel};
 use self::kind::Dialect;
 use self::status::{LineKind, Skipped, Status};
 
@@ -68,14 +68,14 @@ pub struct Settings {
 /// The tunnels of ipsec.conf.
 pub struct Ipsec {
     settings: Settings,
-    known: Mutex<Known>,
-    asked: Mutex<Asked>,
-    turn: DeadlineMutex<()>,
+    known: Mutex<LastConfiguration>,
+    detected: Mutex<Detected>,
+    command_lock: DeadlineMutex<()>,
 }
 
 /// What the commands have shown so far.
 #[derive(Clone, Copy, Default)]
-struct Asked {
+struct Detected {
     /// Whose `ipsec` it is.
     dialect: Dialect,
     /// It has no `trafficstatus`.
@@ -85,16 +85,16 @@ struct Asked {
 }
 
 /// A command, and what it printed.
-struct Printed {
+struct CommandOutput {
     command: Vec<String>,
     result: Result<Vec<u8>, Error>,
 }
 
 /// What one round of commands printed.
 struct Answer {
-    status: Printed,
+    status: CommandOutput,
     /// Libreswan's counters stand apart.
-    traffic: Option<Printed>,
+    traffic: Option<CommandOutput>,
 }
 
 /// ipsec.conf with all that it includes, as it was when it was read.
@@ -114,7 +114,7 @@ pub struct Configuration {
 
 /// The last configuration, and the complaints that the log has seen.
 #[derive(Default)]
-struct Known {
+struct LastConfiguration {
     configuration: Option<Arc<Configuration>>,
     complaints: Vec<String>,
 }
@@ -122,7 +122,7 @@ struct Known {
 impl Ipsec {
     /// Watches the tunnels of a configuration; nothing is read yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, known: Mutex::default(), asked: Mutex::default(), turn: DeadlineMutex::new(()) }
+        Self { settings, known: Mutex::default(), detected: Mutex::default(), command_lock: DeadlineMutex::new(()) }
     }
 
     fn config_name(&self) -> String {
@@ -159,42 +159,42 @@ impl Ipsec {
     }
 
     /// What the commands print, where it is this scrape's turn.
-    fn ask(&self, turn: Result<&(), Error>, deadline: Deadline) -> Answer {
+    fn ask(&self, lock: Result<&(), Error>, deadline: Deadline) -> Answer {
         let run = |command: Vec<String>| {
-            let result = turn.clone().and_then(|_| run(&command, deadline));
-            Printed { command, result }
+            let result = lock.clone().and_then(|_| run(&command, deadline));
+            CommandOutput { command, result }
         };
         let mut status = run(self.status_command());
-        if self.asked().dialect == Dialect::StrongSwan && lacks(&status.result, STATUSALL) {
-            self.remember(|asked| asked.dialect = Dialect::Libreswan5);
+        if self.detected().dialect == Dialect::StrongSwan && lacks(&status.result, STATUSALL) {
+            self.remember(|detected| detected.dialect = Dialect::Libreswan5);
             status = run(self.status_command());
         }
         if let Some(dialect) = dialect_of(&status.result) {
-            self.remember(|asked| {
+            self.remember(|detected| {
                 // Another version may have what this one lacked.
-                asked.lacks_traffic &= asked.dialect == dialect;
-                asked.dialect = dialect;
+                detected.lacks_traffic &= detected.dialect == dialect;
+                detected.dialect = dialect;
             });
         }
         let traffic = self.traffic_command().map(run);
         let traffic = traffic.filter(|traffic| {
             let lacks_traffic = lacks(&traffic.result, TRAFFICSTATUS);
-            self.remember(|asked| asked.lacks_traffic = lacks_traffic);
+            self.remember(|detected| detected.lacks_traffic = lacks_traffic);
             !lacks_traffic
         });
         Answer { status, traffic }
     }
 
-    fn asked(&self) -> Asked {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn detected(&self) -> Detected {
+        *self.detected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, change: impl FnOnce(&mut Asked)) {
-        change(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+    fn remember(&self, change: impl FnOnce(&mut Detected)) {
+        change(&mut self.detected.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn status_command(&self) -> Vec<String> {
-        match self.asked().dialect.is_libreswan() {
+        match self.detected().dialect.is_libreswan() {
             false => self.settings.command.clone(),
             true => replaced(&self.settings.command, &[STATUSALL], "status"),
         }
@@ -202,17 +202,18 @@ impl Ipsec {
 
     /// Absent for strongSwan, and where the configured command is something else than `… statusall` or `… status`.
     fn traffic_command(&self) -> Option<Vec<String>> {
-        let asked = self.asked();
+        let detected = self.detected();
         let command = replaced(&self.settings.command, &[STATUSALL, "status"], TRAFFICSTATUS);
-        (asked.dialect.is_libreswan() && !asked.lacks_traffic && command != self.settings.command).then_some(command)
+        (detected.dialect.is_libreswan() && !detected.lacks_traffic && command != self.settings.command)
+            .then_some(command)
     }
 
     /// Says which kinds of lines were not understood, each once: that is how a new version is noticed.
     fn log_skipped(&self, command: &str, skipped: Skipped) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut detected = self.detected.lock().unwrap_or_else(PoisonError::into_inner);
         for kind in LineKind::ALL.into_iter().filter(|kind| skipped.has(*kind)) {
-            if !asked.skipped.has(kind) {
-                asked.skipped.add(kind);
+            if !detected.skipped.has(kind) {
+                detected.skipped.add(kind);
                 warn!("{command}: not understood: {}; ipsec_status_lines_skipped counts such lines", kind.words());
             }
         }
@@ -259,7 +260,7 @@ impl Collector for Ipsec {
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
-        let dialect = self.asked().dialect;
+        let dialect = self.detected().dialect;
         let mut configuration = self.configuration(dialect, deadline);
         if let Some(configuration) = configuration.as_ref().ok().filter(|configuration| configuration.is_empty()) {
             self.log_complaints(configuration);
@@ -267,9 +268,9 @@ impl Collector for Ipsec {
             return;
         }
         // No command runs twice at the same moment, and what one prints is in memory once.
-        let turn = self.turn.take(deadline, &self.settings.command.join(" "));
-        let answer = self.ask(turn.as_deref().map_err(Error::clone), deadline);
-        let found = self.asked().dialect;
+        let lock = self.command_lock.take(deadline, &self.settings.command.join(" "));
+        let answer = self.ask(lock.as_deref().map_err(Error::clone), deadline);
+        let found = self.detected().dialect;
         if found != dialect {
             configuration = self.configuration(found, deadline);
         }
@@ -281,7 +282,7 @@ impl Collector for Ipsec {
         let name = answer.status.command.join(" ");
         let traffic = answer.traffic.as_ref().map(|printed| (printed.command.join(" "), printed.text()));
         let traffic_text = traffic.as_ref().and_then(|(_, text)| text.clone().ok());
-        let status = answer.status.text().and_then(|text| understand(text, traffic_text, &name));
+        let status = answer.status.text().and_then(|text| parse_status(text, traffic_text, &name));
         let status = report.target(name.clone(), status);
         if let Some((name, text)) = traffic {
             report.target(name, text);
@@ -294,7 +295,7 @@ impl Collector for Ipsec {
 }
 
 /// What the commands printed, by whichever daemon it is.
-fn understand<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
+fn parse_status<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
     let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
     status.ok_or_else(|| Error::Malformed {
         subject: command.into(),
@@ -303,7 +304,7 @@ fn understand<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> R
     })
 }
 
-impl Printed {
+impl CommandOutput {
     fn text(&self) -> Result<Text<'_>, Error> {
         self.result.as_ref().map(|bytes| Text::new(bytes)).map_err(Error::clone)
     }
@@ -311,8 +312,8 @@ impl Printed {
 
 fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     let output = command::run(command, STATUS_LIMIT, deadline)?;
-    let is_starters = matches!(output.code, Some(1 | 3));
-    match output.success || is_starters && is_whole(&output.stdout) {
+    let is_starters_status = matches!(output.code, Some(1 | 3));
+    match output.success || is_starters_status && is_whole(&output.stdout) {
         true => Ok(output.stdout),
         false => Err(Error::Refused { subject: command.join(" "), why: output.complaint }),
     }
@@ -367,10 +368,10 @@ pub fn read(config: &Path, dialect: Dialect, deadline: Deadline) -> Result<Confi
         match step {
             Step::Enter(path) => match reading.open(&path, deadline) {
                 Ok(source) => steps.extend(source.map(Step::Within)),
-                Err(error) => reading.lose(error),
+                Err(error) => reading.record_error(error),
             },
             Step::Within(source) => {
-                let (source, found) = reading.go_on(source, deadline);
+                let (source, found) = reading.take_statements(source, deadline);
                 steps.extend(source.map(Step::Within));
                 steps.extend(found.into_iter().rev().map(Step::Enter));
             }
@@ -404,7 +405,7 @@ struct Reading {
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     size: usize,
-    lost: Vec<String>,
+    errors: Vec<String>,
     hides_conns: bool,
 }
 
@@ -431,13 +432,17 @@ impl Reading {
     }
 
     /// Takes a file's statements up to the next `include`: what is left of it, and the files found.
-    fn go_on(&mut self, mut source: IncludedFile, deadline: Deadline) -> (Option<IncludedFile>, Vec<PathBuf>) {
+    fn take_statements(
+        &mut self,
+        mut source: IncludedFile,
+        deadline: Deadline,
+    ) -> (Option<IncludedFile>, Vec<PathBuf>) {
         while let Some(statement) = conf::parse(Text::new(&source.bytes), &mut source.cursor, self.dialect) {
             if let Statement::Include(pattern) = statement {
                 let found = self.matching(source.number, &Text::new(&pattern).to_string(), deadline);
                 return (Some(source), found);
             }
-            self.sections.take(&statement, Place { file: source.number, line: source.cursor.line });
+            self.sections.take(&statement, Location { file: source.number, line: source.cursor.line });
         }
         (None, Vec::new())
     }
@@ -453,36 +458,36 @@ impl Reading {
         let path = folder.join(pattern);
         if self.patterns.len() >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} includes");
-            self.lose(Error::Refused { subject: path.display().to_string(), why });
+            self.record_error(Error::Refused { subject: path.display().to_string(), why });
             return Vec::new();
         }
         if !pattern.contains(['*', '?', '[']) {
             return vec![path];
         }
         let found = file::glob(&path, deadline).unwrap_or_else(|error| {
-            self.lose(error);
+            self.record_error(error);
             Vec::new()
         });
         self.patterns.push((path, found.clone()));
         found
     }
 
-    fn lose(&mut self, error: Error) {
+    fn record_error(&mut self, error: Error) {
         self.hides_conns |= !matches!(error, Error::NotFound { .. });
-        self.lost.push(error.to_string());
-        self.lost.truncate(COMPLAINT_LIMIT);
+        self.errors.push(error.to_string());
+        self.errors.truncate(COMPLAINT_LIMIT);
     }
 
     fn end(self) -> Configuration {
-        let Self { sections, dialect, files, patterns, lost, hides_conns, .. } = self;
+        let Self { sections, dialect, files, patterns, errors, hides_conns, .. } = self;
         let (tunnels, complaints) = sections.tunnels();
         // What could not be read may become readable without a new stamp.
-        let is_whole = lost.is_empty();
-        let place = |file: usize| files.get(file).map(|(path, _)| path.display());
+        let is_whole = errors.is_empty();
+        let path_of = |file: usize| files.get(file).map(|(path, _)| path.display());
         let located = complaints.iter().filter_map(|complaint| {
-            Some(format!("{}:{}: {}", place(complaint.place.file)?, complaint.place.line, complaint.what))
+            Some(format!("{}:{}: {}", path_of(complaint.location.file)?, complaint.location.line, complaint.what))
         });
-        let complaints = lost.iter().cloned().chain(located).take(COMPLAINT_LIMIT).collect();
+        let complaints = errors.iter().cloned().chain(located).take(COMPLAINT_LIMIT).collect();
         Configuration { tunnels, complaints, dialect, files, patterns, is_whole, hides_conns }
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernel's counters look like to Prometheus.
+//! The metrics of the kernel's IPsec errors.
 
 use crate::exposition::{Exposition, Family, Label, Table, TableInfo, counter, label, table};
 
@@ -13,7 +13,7 @@ impl Table for Errors {
 
     const FAMILIES: &'static [Family<Self>] = &[counter(
         "xfrm_errors_total",
-        "Packets that the kernel's IPsec could not handle, by its name for the reason.",
+        "Number of packets that the kernel's IPsec could not process, by the kernel's name of the reason.",
         |row| Some(row.count.into()),
     )];
 }

@@ -1,4 +1,4 @@
-//! Kernel: packets that the kernel's own half of IPsec could not handle, by reason.
+//! The kernel's IPsec errors: how many packets it could not process, by reason.
 
 pub mod metrics;
 pub mod xfrm;
@@ -12,19 +12,19 @@ use crate::sources::{AnySource, Source};
 use crate::sys::file;
 use crate::text::Text;
 
-/// Where the kernel's view of itself is mounted.
+/// Where procfs is mounted.
 const PROC: &str = "/proc";
 
-/// The most that is read: some thirty short lines are there.
+/// The most bytes to read; the file has some thirty short lines.
 const LIMIT: usize = 64 * 1024;
 
-/// The kernel's counters of what went wrong with IPsec.
+/// The collector of the kernel's IPsec error counters.
 pub struct Kernel {
     path: PathBuf,
 }
 
 impl Kernel {
-    /// Watches the counters of the kernel whose view is mounted at `proc`; absent where it keeps none.
+    /// A collector for the procfs mounted at `proc`; absent if the kernel has no such counters.
     pub fn find(proc: PathBuf) -> Option<Self> {
         let path = proc.join("net/xfrm_stat");
         file::is_file(&path).then_some(Self { path })
@@ -35,7 +35,7 @@ impl Kernel {
     }
 }
 
-/// The kernel's counters are not configured: they are read wherever its half of IPsec works for another source.
+/// It has no settings: it accompanies sources whose tunnels use the kernel's IPsec.
 impl Source for Kernel {
     type Settings = PathBuf;
     const NAME: &'static str = "kernel";

@@ -1,22 +1,22 @@
-//! `/proc/net/xfrm_stat`: how many packets the kernel could not handle, and why; a line for each reason.
+//! Parses `/proc/net/xfrm_stat`: the number of packets that the kernel could not process, one line for each reason.
 //!
 //! Format: <https://docs.kernel.org/networking/xfrm/xfrm_proc.html>. The reasons differ between kernels.
 
 use crate::text::Text;
 
-/// The most reasons that are kept; the kernel has some thirty.
+/// The most counters that are kept; the kernel has some thirty.
 const LIMIT: usize = 256;
 
-/// One reason, and how often it was met since the network namespace began.
+/// The counter of one reason, since the network namespace was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter<'a> {
-    /// The kernel's own name for it: `XfrmInNoStates`.
+    /// The kernel's name of the reason, such as `XfrmInNoStates`.
     pub name: Text<'a>,
-    /// The packets.
+    /// The number of packets.
     pub count: u64,
 }
 
-/// Reads the counters; absent where no line is one.
+/// Parses the counters; absent if no line is one.
 pub fn parse(text: Text<'_>) -> Option<Vec<Counter<'_>>> {
     let counters: Vec<_> = text.lines().filter_map(counter).take(LIMIT).collect();
     (!counters.is_empty()).then_some(counters)

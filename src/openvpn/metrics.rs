@@ -1,4 +1,4 @@
-//! What OpenVPN's status files mean to Prometheus.
+//! The metrics of OpenVPN, from its status files.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -72,7 +72,7 @@ impl Table for Sessions {
         &[gauge("ovpn_sessions_total", "Total number of active sessions", Merge::Sum, |count| Some((*count).into()))];
 }
 
-/// A client: what all sessions of its name came to, and those of now.
+/// A client: its totals over all sessions, and its present sessions.
 struct Person;
 
 impl Table for Person {
@@ -88,18 +88,18 @@ impl Table for Person {
         counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.total.bytes_out.into())),
         gauge(
             "ovpn_client_connected_timestamp_seconds",
-            "Unix time at which the client's oldest session began.",
+            "Unix time at which the client's oldest session began, in seconds.",
             Merge::Lowest,
             |row| row.since.map(Value::from),
         ),
-        gauge("ovpn_client_sessions", "Sessions of the client.", Merge::Sum, |row| {
+        gauge("ovpn_client_sessions", "Number of sessions of the client.", Merge::Sum, |row| {
             Some(row.sessions).filter(|sessions| *sessions > 0).map(Value::from)
         }),
     ];
     const GROUP: Option<Group> = Some(Group::Clients);
 }
 
-/// What one status file says of its server; what it does not say is absent.
+/// The values of one status file; those that the file does not contain are absent.
 #[derive(Default)]
 struct ServerRow<'a> {
     server: &'a str,
@@ -117,25 +117,34 @@ impl Table for Server {
     type Row<'a> = ServerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.server.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("ovpn_dco_enabled", "Whether the kernel moves the server's data.", Merge::First, |row| {
-            row.dco.map(Value::from)
-        }),
+        gauge(
+            "ovpn_dco_enabled",
+            "1 if the kernel module DCO forwards the server's data, else 0.",
+            Merge::First,
+            |row| row.dco.map(Value::from),
+        ),
         gauge(
             "ovpn_max_bcast_mcast_queue_length",
-            "The longest that the queue of broadcasts and multicasts has been.",
+            "Greatest length that the broadcast and multicast queue has had, in packets.",
             Merge::Highest,
             |row| row.queue.map(Value::from),
         ),
-        gauge("ovpn_routes", "Rows of the routing table.", Merge::Sum, |row| row.routes.map(Value::from)),
-        gauge("ovpn_server_up", "Whether the status file is readable and fresh.", Merge::Lowest, |row| {
+        gauge("ovpn_routes", "Number of rows of the routing table.", Merge::Sum, |row| row.routes.map(Value::from)),
+        gauge("ovpn_server_up", "1 if the status file is readable and fresh, else 0.", Merge::Lowest, |row| {
             Some(row.up.into())
         }),
-        gauge("ovpn_status_rows_skipped", "Rows of the file that could not be understood.", Merge::Sum, |row| {
-            row.skipped.map(Value::from)
-        }),
-        gauge("ovpn_status_updated_timestamp_seconds", "Unix time that the file itself says.", Merge::Lowest, |row| {
-            row.updated.map(Value::from)
-        }),
+        gauge(
+            "ovpn_status_rows_skipped",
+            "Number of rows of the status file that could not be parsed.",
+            Merge::Sum,
+            |row| row.skipped.map(Value::from),
+        ),
+        gauge(
+            "ovpn_status_updated_timestamp_seconds",
+            "Unix time at which the status file was written, as it says itself, in seconds.",
+            Merge::Lowest,
+            |row| row.updated.map(Value::from),
+        ),
     ];
 }
 
@@ -145,9 +154,11 @@ impl Table for Link {
     type Row<'a> = (&'a str, Statistics<'a>);
     const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        counter("ovpn_link_auth_read_bytes_total", "Bytes received by a client that proved genuine.", |row| {
-            statistic(row.1, "Auth read bytes")
-        }),
+        counter(
+            "ovpn_link_auth_read_bytes_total",
+            "Bytes received by a client after authentication of the packets.",
+            |row| statistic(row.1, "Auth read bytes"),
+        ),
         counter("ovpn_link_transport_read_bytes_total", "Bytes received by a client from its server.", |row| {
             statistic(row.1, "TCP/UDP read bytes")
         }),

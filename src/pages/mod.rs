@@ -73,8 +73,12 @@ struct Head<'a> {
 pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
     let mut out = String::new();
     let all: Vec<Finding> = findings.iter().map(|(finding, _)| finding.clone()).collect();
-    let (verdict, message) = diagnosis::summary(&all);
-    open(frame, &Head { about: "overview", width: "narrow", path: "/", summary: (class(verdict), &message) }, &mut out);
+    let (severity, message) = diagnosis::summary(&all);
+    open(
+        frame,
+        &Head { about: "overview", width: "narrow", path: "/", summary: (class(severity), &message) },
+        &mut out,
+    );
     for group in findings.chunk_by(|(a, _), (b, _)| a.source == b.source) {
         write_group(group, &mut out);
     }
@@ -153,10 +157,10 @@ fn close(frame: Frame<'_>, width: &str, out: &mut String) {
 fn write_group(group: &[(Finding, String)], out: &mut String) {
     let Some((first, _)) = group.first() else { return };
     let _ = write!(out, "<section><h2>{}</h2><ul>", Html(first.source));
-    for (Finding { verdict, subject, message, fix, .. }, since) in group {
-        let (class, word) = (class(*verdict), verdict.word());
+    for (Finding { severity, subject, message, fix, .. }, since) in group {
+        let (class, word) = (class(*severity), severity.word());
         let _ = write!(out, "<li><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(subject));
-        if *verdict != Severity::Ok || first.source == diagnosis::LISTENER {
+        if *severity != Severity::Ok || first.source == diagnosis::LISTENER {
             let _ = write!(out, "<span class=\"{word}\">{}</span>", Html(message));
         }
         if !fix.is_empty() {
@@ -172,8 +176,8 @@ fn write_group(group: &[(Finding, String)], out: &mut String) {
 }
 
 /// The class of a chip.
-const fn class(verdict: Severity) -> &'static str {
-    match verdict {
+const fn class(severity: Severity) -> &'static str {
+    match severity {
         Severity::Ok => "chip up",
         Severity::Absent => "chip",
         Severity::Warning => "chip wait",
@@ -303,7 +307,7 @@ mod tests {
             ..Session::default()
         };
         let finding = Finding {
-            verdict: Severity::Error,
+            severity: Severity::Error,
             source: "openvpn",
             subject: evil.into(),
             message: evil.into(),
@@ -322,9 +326,9 @@ mod tests {
 
     #[test]
     fn the_landing_page_says_what_is_wrong_and_since_when() {
-        let finding = |verdict, subject: &str, message: &'static str, fix: &'static str| {
+        let finding = |severity, subject: &str, message: &'static str, fix: &'static str| {
             let (subject, message, fix) = (subject.into(), message.into(), fix.into());
-            (Finding { verdict, source: "openvpn", subject, message, fix }, "2026-11-20 13:20:25".to_owned())
+            (Finding { severity, source: "openvpn", subject, message, fix }, "2026-11-20 13:20:25".to_owned())
         };
         let fine = finding(Severity::Ok, "/a", "answers", "");
         let page = landing(FRAME, &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")]);

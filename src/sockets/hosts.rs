@@ -77,9 +77,9 @@ impl Hosts {
         true
     }
 
-    /// Waits until nothing is being looked up, but no longer than `patience`.
-    pub(super) fn wait(&self, patience: Duration) {
-        drop(self.done.wait_timeout_while(self.state(), patience, |state| state.busy));
+    /// Waits until nothing is being looked up, but no longer than `max_wait`.
+    pub(super) fn wait(&self, max_wait: Duration) {
+        drop(self.done.wait_timeout_while(self.state(), max_wait, |state| state.busy));
     }
 }
 

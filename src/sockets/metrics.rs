@@ -1,4 +1,4 @@
-//! What a rule about sockets looks like to Prometheus.
+//! The metrics of the socket rules, and of the kernel's socket tables.
 
 use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, gauge, label, table};
 
@@ -76,7 +76,7 @@ impl Table for Sockets {
 
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "connection_table_sockets",
-        "Sockets in the kernel's table of a protocol, for each state that a rule names.",
+        "Number of sockets in the kernel's table of a protocol, for each state that a rule names.",
         Merge::First,
         |row| Some(row.count.into()),
     )];

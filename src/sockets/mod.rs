@@ -38,7 +38,7 @@ use state_counts::StateCounts;
 const TABLE_LIMIT: usize = 256 * 1024 * 1024;
 
 /// How long the start waits for host names; those that take longer are known later.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+const START_WAIT: Duration = Duration::from_secs(5);
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,15 +58,15 @@ pub struct Sockets {
 impl Sockets {
     /// Looks up the host names that the rules use, which may take a few seconds.
     pub fn new(settings: Settings) -> Self {
-        Self::knowing(&Answers::new(), settings)
+        Self::with_known_addresses(&Answers::new(), settings)
     }
 
-    fn knowing(before: &Answers, settings: Settings) -> Self {
+    fn with_known_addresses(before: &Answers, settings: Settings) -> Self {
         let names = settings.rules.iter().flat_map(Rule::names);
         let hosts = Arc::new(Hosts::new(names, before, socket::resolve));
         hosts.look_up(Instant::now());
         // Whatever is known by then is what the first scrape has.
-        hosts.wait(START_PATIENCE);
+        hosts.wait(START_WAIT);
         Self { settings, hosts }
     }
 
@@ -139,11 +139,11 @@ impl Source for Sockets {
     /// Host names that can't be looked up now keep the addresses that they had.
     fn build(settings: Settings, before: Option<&Self>) -> Self {
         let known = before.map(|before| before.hosts.answers()).unwrap_or_default();
-        Self::knowing(&known, settings)
+        Self::with_known_addresses(&known, settings)
     }
 
     fn review(settings: &Settings) -> Vec<Notice> {
-        settings.rules.iter().filter_map(|rule| never(rule, &Names::new())).collect()
+        settings.rules.iter().filter_map(|rule| unmatchable(rule, &Names::new())).collect()
     }
 
     fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
@@ -175,7 +175,7 @@ impl Collector for Sockets {
                 names.push((name, addresses));
             }
         }
-        report.notices.extend(self.settings.rules.iter().filter_map(|rule| never(rule, &names)));
+        report.notices.extend(self.settings.rules.iter().filter_map(|rule| unmatchable(rule, &names)));
         let mut matcher = Matcher::new(&self.settings.rules, &names);
         self.read_tables(deadline, &mut matcher, report);
         if let Some(pending_owners) = matcher.pending_owners() {
@@ -187,7 +187,7 @@ impl Collector for Sockets {
 }
 
 /// The notice that a rule can't match, where it can't.
-pub fn never(rule: &Rule, names: &Names) -> Option<Notice> {
+pub fn unmatchable(rule: &Rule, names: &Names) -> Option<Notice> {
     rule.error(names).map(|error| advice::unmatchable(rule.name().into(), error))
 }
 

@@ -17,15 +17,15 @@ pub fn target(proc: &Path) -> String {
 }
 
 /// Settles pending_owners with the processes under `proc`. Where a process that a rule may mean could
-/// not be asked and pending_owners stay pending, the rule is doubted and the error says why.
+/// not be asked and pending_owners stay pending, the rule is unknown_rules and the error says why.
 pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwners<'_, '_>) -> Result<(), Error> {
     let subject = target(proc);
-    let mut doubted = Vec::new();
-    let walked = walk(proc, deadline, &mut pending_owners, &mut doubted);
+    let mut unknown_rules = Vec::new();
+    let walked = walk(proc, deadline, &mut pending_owners, &mut unknown_rules);
     if walked.is_err() || process::are_hidden(proc) {
-        doubted = pending_owners.pending_rules().collect();
+        unknown_rules = pending_owners.pending_rules().collect();
     }
-    let matters = doubted.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
+    let matters = unknown_rules.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
     match walked {
         Err(Error::TimedOut { .. }) => Err(Error::TimedOut { subject }),
         Ok(()) if matters => Err(Error::Denied { subject }),
@@ -38,14 +38,14 @@ fn walk(
     proc: &Path,
     deadline: Deadline,
     pending_owners: &mut PendingOwners<'_, '_>,
-    doubted: &mut Vec<usize>,
+    unknown_rules: &mut Vec<usize>,
 ) -> Result<(), Error> {
     for process in process::list(proc)? {
         if pending_owners.are_resolved() {
             break;
         }
         deadline.left("")?;
-        ask(&process, deadline, pending_owners, doubted)?;
+        ask(&process, deadline, pending_owners, unknown_rules)?;
     }
     Ok(())
 }
@@ -54,12 +54,12 @@ fn ask(
     process: &Process,
     deadline: Deadline,
     pending_owners: &mut PendingOwners<'_, '_>,
-    doubted: &mut Vec<usize>,
+    unknown_rules: &mut Vec<usize>,
 ) -> Result<(), Error> {
     let names = match process.names() {
         Ok(names) => names,
         Err(Error::Denied { .. }) => {
-            mark_unknown(pending_owners.pending_rules(), doubted);
+            add_unknown(pending_owners.pending_rules(), unknown_rules);
             return Ok(());
         }
         // It is gone, and its sockets with it.
@@ -70,7 +70,7 @@ fn ask(
         return Ok(());
     }
     match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
-        Err(Error::Denied { .. }) => mark_unknown(rules, doubted),
+        Err(Error::Denied { .. }) => add_unknown(rules, unknown_rules),
         Err(error @ Error::TimedOut { .. }) => return Err(error),
         _ => {}
     }
@@ -78,10 +78,10 @@ fn ask(
 }
 
 /// Doubts each of the rules once, however many processes could not be asked.
-fn mark_unknown(rules: impl IntoIterator<Item = usize>, doubted: &mut Vec<usize>) {
+fn add_unknown(rules: impl IntoIterator<Item = usize>, unknown_rules: &mut Vec<usize>) {
     for rule in rules {
-        if !doubted.contains(&rule) {
-            doubted.push(rule);
+        if !unknown_rules.contains(&rule) {
+            unknown_rules.push(rule);
         }
     }
 }

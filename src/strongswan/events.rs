@@ -1,15 +1,15 @@
-//! What charon tells unasked: which IKE_SAs have ended, and how much went through a CHILD_SA that ends, or that a rekey
-//! replaces.
+//! Listens to charon's events: they tell which IKE_SAs have ended, and the last counters of CHILD_SAs that end or are
+//! rekeyed, so that no traffic between two scrapes is lost.
 //!
-//! The events are in strongSwan's VICI README. They carry a CHILD_SA's last counters, with one exception:
-//! where this side began a rekey, charon takes the old outbound SA away before it schedule at its
-//! counter. So, shortly before such a rekey is due, this schedule at the SAs until it is done.
+//! The events are described in strongSwan's VICI README. There is one exception: if this side initiates a rekey, charon
+//! deletes the old outbound SA before it reads its counter. So the SAs are listed repeatedly shortly before such a rekey is
+//! due, until it is done.
 //!
-//! | a rekey by | is foreseen | schedule |
+//! | a rekey by | is foreseen by | lists |
 //! |---|---|---|
 //! | time | `rekey-time` of the CHILD_SA | every 0.1 s from a second before it is due |
-//! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between schedule | after half the time that is left, then, from 88 % on, every 200th part of the CHILD_SA's age |
-//! | hand (`swanctl --rekey`), or the peer's limit | not | none: what went out since the last scrape or look is lost, but where the peer begins nothing is |
+//! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between lists | after half the remaining time, then, from 88 % on, after every 200th part of the CHILD_SA's age |
+//! | hand (`swanctl --rekey`), or the peer's limit | nothing | none: outbound traffic since the last scrape or list is lost, unless the peer initiates |
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -25,50 +25,50 @@ use crate::sys::clock;
 use crate::sys::socket::Closer;
 use crate::text::Text;
 
-/// What is listened to; `list-sa` is the answer to a look. Before strongSwan 5.3.3 there are no rekey events.
+/// The registered events; `list-sa` is the reply to `list-sas`. Before strongSwan 5.3.3 there are no rekey events.
 const EVENTS: [&str; 5] = ["child-updown", "child-rekey", "ike-updown", "ike-rekey", "list-sa"];
 
-/// Without these there is nothing to listen to.
+/// The events that are required.
 const NEEDED: [&str; 2] = ["child-updown", "list-sa"];
 
-/// Nothing deep is called here.
+/// The stack size of the thread, in bytes.
 const STACK: usize = 128 * 1024;
 
-/// How long charon may take for an answer that it has begun, or for a look.
+/// How long charon may take for a message or a list.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// The pause where no rekey is expected.
+/// The pause if no rekey is expected.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// The pause between schedule while a rekey is due.
+/// The pause between lists while a rekey is due.
 const SHORT: Duration = Duration::from_millis(100);
 
-/// When to look after an event: there may be a new SA.
+/// The time after an event until the next list: there may be a new SA.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A rekey that is so many seconds late does not come.
+/// A rekey that is later than this, in seconds, is no longer expected.
 const LATE: i64 = -2;
 
 /// How much of its volume a CHILD_SA has used when it may soon be rekeyed, in parts of 10,000: charon takes a tenth off
 /// at most where nothing else is configured.
 const EARLY: u64 = 8_800;
 
-/// The part of a CHILD_SA's age, as 1 in so many, after which its volume is looked at then.
+/// From then on the volume is checked each time after this fraction of the CHILD_SA's age (1/STEPS).
 const STEPS: u32 = 200;
 
-/// The longest pause where a CHILD_SA is rekeyed by volume: traffic may begin at any moment.
+/// The longest pause if a CHILD_SA is rekeyed by volume: traffic may begin at any time.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// With more CHILD_SAs than this that are up, schedule that follow each other would cost charon too much.
+/// With more CHILD_SAs than this that are up, frequent lists would cost charon too much.
 const MOST_CHILDREN: usize = 256;
 
-/// The pause after a look that saw more.
+/// The pause after a list with more CHILD_SAs than that.
 const CROWDED: Duration = Duration::from_secs(300);
 
-/// The part of the time, as 1 in so many, that schedule may take while a rekey is due.
+/// Lists may take at most this fraction of the time (1/SHARE) while a rekey is due.
 const SHARE: u32 = 10;
 
-/// Listens as long as there is a charon to listen to.
+/// The connection on which events are received, as long as charon keeps it open.
 #[derive(Default)]
 pub(super) struct Listener(Mutex<Option<Connection>>);
 
@@ -77,27 +77,27 @@ struct Connection {
     thread: JoinHandle<()>,
 }
 
-/// When to look at all SAs.
+/// When to list all SAs next.
 struct Schedule {
     due: Instant,
-    /// Nothing that happens makes it due before.
+    /// The earliest time for the next list, whatever happens.
     rest: Instant,
     began: Option<Instant>,
-    /// Seconds until the next rekey, as far as this look has seen.
+    /// Seconds until the next rekey, according to the current list so far.
     soonest: Option<i64>,
     /// CHILD_SAs that are up.
     children: usize,
     /// The shortest pause that a volume asks for.
     volume: Option<Duration>,
-    /// The numbers of CHILD_SAs that are rekeyed by volume, with what they had used; also of the look before.
+    /// The numbers of CHILD_SAs that are rekeyed by volume, with the used part of the volume; and those of the previous list.
     used: Vec<(u64, u64)>,
     used_before: Vec<(u64, u64)>,
     began_before: Option<Instant>,
 }
 
 impl Listener {
-    /// Keeps the connection of a scrape that is done, unless one is listened to already. What it tells is booked when
-    /// it is read; where it breaks, the next scrape brings another.
+    /// Takes over the connection of a finished scrape, unless there is one already. If it breaks, the next scrape brings
+    /// another.
     pub(super) fn keep(&self, charon: Charon, totals: &Arc<Mutex<SaTotals>>) {
         let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if connection.as_ref().is_some_and(|connection| !connection.thread.is_finished()) {
@@ -110,7 +110,7 @@ impl Listener {
                 if let Err(error) = listen(charon, &totals) {
                     log::debug!("strongswan: no more events: {error}");
                 }
-                // charon keeps what nobody reads, without bound.
+                // charon queues unread events without bound.
                 closing.close();
             };
             let thread = thread::Builder::new().name("events".into()).stack_size(STACK).spawn(listen).ok()?;
@@ -148,7 +148,7 @@ impl Schedule {
     }
 
     fn record(&mut self, child: &ChildSa<'_>, volume: Volume) {
-        // One that is over is only kept for late packets.
+        // A deleted CHILD_SA is kept for late packets only.
         if !child.is_up() {
             return;
         }
@@ -161,8 +161,8 @@ impl Schedule {
         }
     }
 
-    /// The pause before a CHILD_SA that has used so much of its volume is looked at again. It goes by the faster of its
-    /// rates since it was installed and since the last look.
+    /// The pause until a CHILD_SA with this used volume is checked again, by the higher of its rates since its installation and
+    /// since the previous list.
     fn pause(&mut self, child: &ChildSa<'_>, used: u64) -> Duration {
         let age = Duration::from_secs(child.install_time.unwrap_or(0));
         if let Some(number) = child.unique_id.number() {
@@ -172,7 +172,7 @@ impl Schedule {
         let before = self.used_before.iter().find(|(number, _)| child.unique_id.number() == Some(*number));
         let since = self.began.zip(self.began_before).map(|(now, before)| now.saturating_duration_since(before));
         let lately = before.zip(since).map(|((_, before), since)| (used.saturating_sub(*before), since));
-        // Milliseconds that are left at a rate of so much in that time; half of them, since it may rise.
+        // Half of the milliseconds that are left at this rate, since it may rise.
         let half = |(more, time): (u64, Duration)| {
             let time = u64::try_from(time.as_millis().max(1)).unwrap_or(u64::MAX);
             left.saturating_mul(time).checked_div(more.saturating_mul(2))
@@ -188,7 +188,7 @@ impl Schedule {
         let rest = if is_crowd { CROWDED } else { SHORT }.max(took.saturating_mul(SHARE));
         let pause = match self.soonest {
             _ if is_crowd => CROWDED,
-            // charon tells whole seconds, and rounds up.
+            // charon reports whole seconds, rounded up.
             Some(seconds) => u64::try_from(seconds.saturating_sub(1)).map_or(SHORT, Duration::from_secs),
             None => LONG,
         };
@@ -197,7 +197,7 @@ impl Schedule {
         self.due = after(pause.max(rest));
     }
 
-    /// Something happened, so that there may be SAs that no look has seen.
+    /// Makes the next list due soon after an event, since there may be new SAs.
     fn expedite(&mut self) {
         if self.began.is_none() {
             self.due = after(SOON).max(self.rest).min(self.due);
@@ -214,7 +214,7 @@ fn after(pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// SaTotals what charon tells until the connection breaks.
+/// Records events until the connection breaks.
 fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
     charon.channel.extend(Deadline::within(ANSWER_TIME));
     for event in EVENTS {
@@ -250,7 +250,7 @@ fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
     }
 }
 
-/// The number of the IKE_SA that an `ike-updown` event says has ended; absent where it says `up` before.
+/// The number of the IKE_SA that has ended by an `ike-updown` event; absent if it came up.
 fn ended(message: Message<'_>) -> Option<Text<'_>> {
     IkeSa::parse(message).map(|ike| ike.unique_id)
 }
@@ -259,7 +259,7 @@ fn record_end(number: Option<Text<'_>>, totals: &Mutex<SaTotals>) {
     super::lock(totals).ikes.forget(number.and_then(Text::number));
 }
 
-/// SaTotals every CHILD_SA that an event tells of.
+/// Records all CHILD_SAs of an event.
 fn record_event(message: Message<'_>, totals: &Mutex<SaTotals>, mut each: impl FnMut(&ChildSa<'_>, Volume)) {
     let Some(ike) = IkeSa::parse(message) else { return };
     let now = clock::now();

@@ -48,7 +48,7 @@ impl Table for Count {
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "strongswan_busy_ike_sas",
-            "IKE_SAs that charon has and did not list, since it is busy with them.",
+            "Number of IKE_SAs that charon did not list because it is busy with them.",
             Merge::Sum,
             |count| count.busy.map(Value::from),
         ),
@@ -135,13 +135,16 @@ impl Table for Ike {
         gauge("strongswan_ike_established_second", "Seconds since the IKE_SA was established.", Merge::First, |row| {
             row.0.established.map(Value::from)
         }),
-        gauge("strongswan_ike_initiator", "Whether this side initiated the IKE_SA.", Merge::First, |row| {
+        gauge("strongswan_ike_initiator", "1 if this side initiated the IKE_SA, else 0.", Merge::First, |row| {
             Some(row.0.initiator.into())
         }),
-        gauge("strongswan_ike_nat_fake", "Whether a NAT is faked to force UDP encapsulation.", Merge::First, |row| {
-            Some(row.0.nat_fake.into())
-        }),
-        gauge("strongswan_ike_nat_remote", "Whether the peer is behind a NAT.", Merge::First, |row| {
+        gauge(
+            "strongswan_ike_nat_fake",
+            "1 if a NAT is faked to force UDP encapsulation, else 0.",
+            Merge::First,
+            |row| Some(row.0.nat_fake.into()),
+        ),
+        gauge("strongswan_ike_nat_remote", "1 if the peer is behind a NAT, else 0.", Merge::First, |row| {
             Some(row.0.nat_remote.into())
         }),
         gauge("strongswan_ike_reauth_second", "Seconds until the IKE_SA is reauthenticated.", Merge::First, |row| {
@@ -150,9 +153,12 @@ impl Table for Ike {
         gauge("strongswan_ike_rekey_second", "Seconds until the IKE_SA is rekeyed.", Merge::First, |row| {
             row.0.rekey_time.map(Value::from)
         }),
-        gauge("strongswan_ike_state", "Whether the IKE_SA is up (ESTABLISHED or REKEYING).", Merge::Lowest, |row| {
-            Some(row.0.is_up().into())
-        }),
+        gauge(
+            "strongswan_ike_state",
+            "1 if the IKE_SA is up (ESTABLISHED or REKEYING), else 0.",
+            Merge::Lowest,
+            |row| Some(row.0.is_up().into()),
+        ),
         gauge("strongswan_ike_version", "IKE version of the IKE_SA.", Merge::First, |row| {
             row.0.version.map(Value::from)
         }),
@@ -238,7 +244,7 @@ impl Table for ChildTraffic {
         }),
         gauge(
             "strongswan_sa_state",
-            "Whether the CHILD_SA carries traffic (INSTALLED, UPDATING or REKEYING).",
+            "1 if the CHILD_SA carries traffic (INSTALLED, UPDATING or REKEYING), else 0.",
             Merge::Lowest,
             |row| Some(row.child.is_up().into()),
         ),
@@ -258,7 +264,7 @@ impl Table for Child {
         label("ike_name", |row, out| out.text(row.ike.name)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_sa_encap", "Whether the CHILD_SA's ESP travels in UDP.", Merge::First, |row| {
+        gauge("strongswan_sa_encap", "1 if the CHILD_SA's ESP is encapsulated in UDP, else 0.", Merge::First, |row| {
             Some(row.child.encap.into())
         }),
         gauge("strongswan_sa_established_second", "Seconds since the CHILD_SA was installed.", Merge::First, |row| {
@@ -324,7 +330,7 @@ impl Table for Tunnel {
         &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
-        "Whether a configured child has a CHILD_SA that carries traffic, or, where it is a shunt, its policy.",
+        "1 if a configured child has a CHILD_SA that carries traffic, or, if it is a shunt, its installed policy; else 0.",
         Merge::Highest,
         |row| Some(row.2.into()),
     )];
@@ -350,19 +356,19 @@ impl Table for Daemon {
     type Row<'a> = (Stats, Option<i64>);
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_half_open_ike_sas", "IKE_SAs that are not established yet.", Merge::First, |row| {
+        gauge("strongswan_half_open_ike_sas", "Number of IKE_SAs that are not established yet.", Merge::First, |row| {
             row.0.half_open.map(Value::from)
         }),
-        gauge("strongswan_jobs_scheduled", "Jobs that wait for their time.", Merge::First, |row| {
+        gauge("strongswan_jobs_scheduled", "Number of jobs scheduled for later.", Merge::First, |row| {
             row.0.scheduled.map(Value::from)
         }),
-        gauge("strongswan_start_time_seconds", "Unix time at which charon started.", Merge::First, |row| {
+        gauge("strongswan_start_time_seconds", "Unix time at which charon started, in seconds.", Merge::First, |row| {
             row.1.map(Value::from)
         }),
-        gauge("strongswan_worker_threads", "charon's worker threads.", Merge::First, |row| {
+        gauge("strongswan_worker_threads", "Number of charon's worker threads.", Merge::First, |row| {
             row.0.workers.map(Value::from)
         }),
-        gauge("strongswan_worker_threads_idle", "Worker threads that wait for a job.", Merge::First, |row| {
+        gauge("strongswan_worker_threads_idle", "Number of worker threads that wait for a job.", Merge::First, |row| {
             row.0.idle.map(Value::from)
         }),
     ];
@@ -375,10 +381,10 @@ impl Table for Jobs {
     type Row<'a> = (&'a str, Option<u64>, Option<u64>);
     const LABELS: &'static [Label<Self>] = &[label("priority", |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_jobs_queued", "Jobs that wait for a worker thread.", Merge::First, |row| {
+        gauge("strongswan_jobs_queued", "Number of jobs that wait for a worker thread.", Merge::First, |row| {
             row.2.map(Value::from)
         }),
-        gauge("strongswan_worker_threads_active", "Worker threads that do a job.", Merge::First, |row| {
+        gauge("strongswan_worker_threads_active", "Number of worker threads that run a job.", Merge::First, |row| {
             row.1.map(Value::from)
         }),
     ];
@@ -391,7 +397,7 @@ impl Table for PoolSize {
     type Row<'a> = Pool<'a>;
     const LABELS: &'static [Label<Self>] = &[label("pool", |pool, out| out.text(pool.name))];
     const FAMILIES: &'static [Family<Self>] =
-        &[gauge("strongswan_pool_addresses", "Addresses in the pool.", Merge::First, |pool| {
+        &[gauge("strongswan_pool_addresses", "Number of addresses in the pool.", Merge::First, |pool| {
             pool.size.map(Value::from)
         })];
     const GROUP: Option<Group> = Some(Group::Pools);
@@ -405,7 +411,7 @@ impl Table for Leases {
         &[label("pool", |row, out| out.text(row.0)), label("state", |row, out| out.text(row.1.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_pool_leases",
-        "Leases of the pool that are in use (online) or kept for clients that are gone (offline).",
+        "Number of the pool's leases in use (online) or reserved for disconnected clients (offline).",
         Merge::First,
         |row| row.2.map(Value::from),
     )];
@@ -422,7 +428,7 @@ impl Table for Events {
     ];
     const FAMILIES: &'static [Family<Self>] = &[counter(
         "strongswan_ike_events_total",
-        "IKE messages and events that charon counted; without a connection, all of them.",
+        "Number of IKE messages and events; without the label connection, of all connections.",
         |event| Some(event.count.into()),
     )];
     const GROUP: Option<Group> = Some(Group::Events);
@@ -462,13 +468,13 @@ impl Table for Certified {
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "strongswan_certificate_not_after_timestamp_seconds",
-            "Unix time until which the certificate is valid.",
+            "Unix time until which the certificate is valid, in seconds.",
             Merge::Lowest,
             |row| row.not_after.map(Value::from),
         ),
         gauge(
             "strongswan_certificate_not_before_timestamp_seconds",
-            "Unix time from which the certificate is valid.",
+            "Unix time from which the certificate is valid, in seconds.",
             Merge::Highest,
             |row| row.not_before.map(Value::from),
         ),

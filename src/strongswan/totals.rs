@@ -1,4 +1,4 @@
-//! What clients and tunnels have had in all, over every SA that was ever seen.
+//! The totals of clients and tunnels over all their SAs, past and present.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,43 +9,43 @@ use super::sa::{ChildSa, Identity, IkeSa};
 use crate::text::{Text, clip};
 use crate::totals::{OriginId, Totals, Traffic};
 
-/// Stands between the names of a connection and its child; no configured name can hold it.
+/// Separates connection and child in a tunnel's name; no configured name can contain it.
 const SEPARATOR: char = '\0';
 
-/// The totals of every client and every tunnel, and the IKE_SAs that they come from.
+/// The totals of all clients and tunnels, and the IKE_SAs that they come from.
 #[derive(Debug, Default)]
 pub struct SaTotals {
-    /// Those that were listed, or may be there all the same.
+    /// The IKE_SAs that were listed, or that still exist although they were not.
     pub ikes: IkeSas,
     clients: Totals,
     tunnels: Totals,
     identity: Identity,
-    /// How much the CHILD_SAs of those tunnels carry that are rekeyed by volume.
+    /// The rekey volume of the CHILD_SAs of each tunnel that has one.
     volumes: HashMap<String, Volume>,
-    /// How many CHILD_SAs may be known before nothing more is booked.
+    /// The most CHILD_SAs that are remembered; further ones are not recorded.
     limit: usize,
-    /// How many clients, and tunnels, may be kept that are there no more.
+    /// The most clients, and the most tunnels, without an SA that are kept.
     max_idle: usize,
-    /// CHILD_SAs that the current list had so far.
+    /// The number of CHILD_SAs in the current list so far.
     listed: usize,
-    /// The most that lists had, by and by forgotten.
+    /// The greatest number of CHILD_SAs in a list, decaying slowly.
     typical: usize,
 }
 
-/// How many CHILD_SAs may be booked beyond those that the last list had: of a list that never ends, or by events where
-/// nobody ever asks for a list again.
+/// How many more CHILD_SAs than in the last list are recorded: an endless list, or events without any further list, must
+/// not use up the memory.
 const MAX_UNLISTED: usize = 5_000;
 
-/// How many CHILD_SAs are remembered, that are gone or not, for one that is listed: they are for ten minutes.
+/// How many CHILD_SAs are remembered for each listed one: ended ones are remembered for ten minutes.
 const REMEMBERED_PER_LISTED: usize = 4;
 
-/// The most IKE_SAs that charon is busy with of which more is kept than their names: each is looked for.
+/// The most busy IKE_SAs whose sessions are kept: each costs a search.
 const MAX_BUSY: usize = 1_000;
 
-/// The most IKE_SAs that charon is believed to have.
+/// The greatest number of IKE_SAs from charon's statistics that is believed.
 const MAX_EXPECTED: u64 = 100_000;
 
-/// The most that it may have where it does not count them, which each charon does.
+/// The expected number of IKE_SAs if charon's statistics lack it, which does not happen.
 const DEFAULT_EXPECTED: u64 = 5_000;
 
 impl SaTotals {
@@ -55,8 +55,7 @@ impl SaTotals {
         Self { clients, tunnels, identity, limit: MAX_UNLISTED, max_idle, ..Self::default() }
     }
 
-    /// Begins a look at all SAs, of so many IKE_SAs as charon counts, and notes the tunnels that are loaded, also those
-    /// that carry nothing.
+    /// Begins a pass over all SAs, where charon's statistics count `counted` IKE_SAs, and registers all configured tunnels.
     pub fn begin_pass(&mut self, counted: Option<u64>, configured: &Configured) {
         self.clients.begin_pass();
         self.tunnels.begin_pass();
@@ -83,10 +82,9 @@ impl SaTotals {
         self.volumes.get(&tunnel(ike.name, child.name)).copied().unwrap_or_default()
     }
 
-    /// Notes who is there, also while nothing goes through its IKE_SA.
+    /// Registers the client of an IKE_SA, even if it has no traffic.
     ///
-    /// An IKE_SA that is not up and has no child is not booked: until it is authenticated, its
-    /// peer can claim any identity.
+    /// An IKE_SA that is not up is left out: before authentication its peer can claim any identity.
     pub fn register_client(&mut self, ike: &IkeSa<'_>) {
         let can_register = can_register(&self.clients, self.limit, self.max_idle);
         if let Some(client) = ike.client(self.identity).filter(|_| ike.is_up() && can_register) {
@@ -94,13 +92,13 @@ impl SaTotals {
         }
     }
 
-    /// Records what a listed CHILD_SA of an IKE_SA counts at the moment `now`.
+    /// Records the counters of a listed CHILD_SA at the time `now`.
     pub fn record(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
         self.listed = self.listed.saturating_add(1);
         self.record_event(ike, child, now);
     }
 
-    /// The same where an event tells it.
+    /// Records the counters of a CHILD_SA from an event at the time `now`.
     pub fn record_event(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
         if self.tunnels.sessions() >= self.limit {
             return;
@@ -113,7 +111,7 @@ impl SaTotals {
         self.tunnels.record(ike_sa, key, traffic, None, now, || tunnel(ike.name, child.name).into());
     }
 
-    /// Ends the look, which left out so many IKE_SAs. What is known of those that are there all the same stays, however
+    /// Ends the pass; `unlisted` IKE_SAs were left out of the list. The sessions of those that still exist are kept, however
     /// long charon is busy with them.
     pub fn end_pass(&mut self, now: i64, unlisted: Unlisted) -> Missing {
         let missing = self.ikes.finish(unlisted);
@@ -124,23 +122,23 @@ impl SaTotals {
         }
         self.clients.end_pass(now);
         self.tunnels.end_pass(now);
-        // Those that have all gone at once are remembered for as long, beside those that come back.
+        // If all clients disconnect at once and come back, both their old and their new SAs are remembered.
         self.typical = self.listed.max(self.typical.saturating_sub(self.typical / 32));
         self.limit = limit(self.typical);
         missing
     }
 
-    /// What tells the CHILD_SAs of one IKE_SA from those of others; charon always numbers them.
+    /// The origin of an IKE_SA's sessions; charon always numbers IKE_SAs.
     fn origin(&self, number: Option<u64>) -> OriginId {
         number.map_or_else(OriginId::default, |number| self.clients.origin(number))
     }
 
-    /// Every client and its totals, in the order in which they were first seen.
+    /// All clients with their totals, in the order in which they were first recorded.
     pub fn clients(&self) -> impl Iterator<Item = (&str, Traffic)> {
         self.clients.entries().iter().map(|client| (&*client.name, client.total))
     }
 
-    /// Every connection, child and its totals, those first that were loaded first.
+    /// All tunnels (connection, child) with their totals, in the order in which they were first loaded.
     pub fn tunnels(&self) -> impl Iterator<Item = (&str, &str, Traffic)> {
         self.tunnels.entries().iter().filter_map(|tunnel| {
             let (connection, child) = tunnel.name.split_once(SEPARATOR)?;
@@ -149,22 +147,22 @@ impl SaTotals {
     }
 }
 
-/// A tunnel's name as its account has it.
+/// The name of a tunnel's entry.
 fn tunnel(connection: Text<'_>, child: Text<'_>) -> String {
     format!("{connection}{SEPARATOR}{child}")
 }
 
-/// How many CHILD_SAs may be known where so many are listed.
+/// The most CHILD_SAs to remember if `listed` are in a list.
 fn limit(listed: usize) -> usize {
     listed.saturating_mul(REMEMBERED_PER_LISTED).saturating_add(MAX_UNLISTED)
 }
 
-/// Whether one more name can be kept, beside those of `max_idle` that are there no more.
+/// Whether one more entry may be added.
 fn can_register(names: &Totals, limit: usize, max_idle: usize) -> bool {
     names.entries().len() < limit.saturating_add(max_idle)
 }
 
-/// A client's name as its account has it.
+/// The name of a client's entry.
 fn name(client: Text<'_>) -> Cow<'_, str> {
     clip(String::from_utf8_lossy(client.bytes()))
 }

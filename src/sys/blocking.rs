@@ -42,7 +42,7 @@ static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
     /// Whether this thread may be left alone with a call that does not return.
-    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+    static IS_BLOCKING_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A call that has not come back.
@@ -74,18 +74,18 @@ pub fn run<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     deadline.left(subject)?;
-    if IS_ASIDE.get() {
+    if IS_BLOCKING_THREAD.get() {
         return call();
     }
     begin(subject, deadline.half())?;
     let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
-    let theirs = Arc::clone(&waiting);
+    let shared = Arc::clone(&waiting);
     let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
     let taken = Arc::clone(&call);
     let make = move || {
-        IS_ASIDE.set(true);
+        IS_BLOCKING_THREAD.set(true);
         if let Some(call) = take(&taken) {
-            theirs.end(call(), &name);
+            shared.end(call(), &name);
         }
     };
     match thread::Builder::new().name("blocking".into()).stack_size(STACK).spawn(make) {

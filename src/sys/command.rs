@@ -20,12 +20,12 @@ use crate::collector::{Deadline, Error};
 const COMPLAINT_LIMIT: usize = 4096;
 
 /// How long a command that closed its output may take to end.
-const PATIENCE: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long a command that was killed may take to be gone.
-const LAST_PATIENCE: Duration = Duration::from_millis(100);
+const KILL_WAIT: Duration = Duration::from_millis(100);
 
-/// What a finished command said.
+/// What a finished command output.
 #[derive(Debug)]
 pub struct Output {
     /// Its standard output.
@@ -34,7 +34,7 @@ pub struct Output {
     pub success: bool,
     /// Its exit status; absent where a signal ended it.
     pub code: Option<i32>,
-    /// The first line of its standard error, trimmed; its exit status where it said nothing.
+    /// The first line of its standard error, trimmed; its exit status where it output nothing.
     pub complaint: String,
 }
 
@@ -123,7 +123,7 @@ impl Drop for Running {
         let Some(mut child) = self.child.take() else { return };
         let killed = Instant::now();
         while is_running(&mut child) {
-            if killed.elapsed() >= LAST_PATIENCE {
+            if killed.elapsed() >= KILL_WAIT {
                 let subject = std::mem::take(&mut self.subject);
                 return LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((subject, child));
             }
@@ -139,23 +139,23 @@ impl Running {
             return Err(no_pipe(subject));
         };
         unblock(&stdout, &stderr).map_err(|error| Error::io(subject, &error))?;
-        let (mut said, mut complained) = (Pipe::default(), Pipe::default());
+        let (mut output, mut errors) = (Pipe::default(), Pipe::default());
         let mut status = None;
         // A child that has ended may leave children of its own that hold the pipes: what was
         // written before it ended is all that is waited for.
-        while !(said.closed && complained.closed) && status.is_none() {
-            wait(&stdout, &stderr, &said, &complained, deadline, subject)?;
+        while !(output.closed && errors.closed) && status.is_none() {
+            wait(&stdout, &stderr, &output, &errors, deadline, subject)?;
             status = child.try_wait().map_err(|error| Error::io(subject, &error))?;
-            said.drain(&mut stdout, subject)?;
-            complained.drain(&mut stderr, subject)?;
-            complained.bytes.truncate(COMPLAINT_LIMIT);
-            if said.bytes.len() > limit {
+            output.drain(&mut stdout, subject)?;
+            errors.drain(&mut stderr, subject)?;
+            errors.bytes.truncate(COMPLAINT_LIMIT);
+            if output.bytes.len() > limit {
                 return Err(Error::TooLong { subject: subject.into(), limit });
             }
         }
         let status = end(child, status, deadline, subject)?;
-        let complaint = complaint(&complained.bytes, status);
-        Ok(Output { stdout: said.bytes, success: status.success(), code: status.code(), complaint })
+        let complaint = complaint(&errors.bytes, status);
+        Ok(Output { stdout: output.bytes, success: status.success(), code: status.code(), complaint })
     }
 }
 
@@ -168,7 +168,7 @@ fn end(child: &mut Child, status: Option<ExitStatus>, deadline: Deadline, subjec
         if let Some(status) = child.try_wait().map_err(|error| Error::io(subject, &error))? {
             return Ok(status);
         }
-        thread::sleep(deadline.left(subject)?.min(PATIENCE));
+        thread::sleep(deadline.left(subject)?.min(POLL_INTERVAL));
     }
 }
 
@@ -211,12 +211,12 @@ fn unblock(stdout: &ChildStdout, stderr: &ChildStderr) -> io::Result<()> {
 fn wait(
     stdout: &ChildStdout,
     stderr: &ChildStderr,
-    said: &Pipe,
-    complained: &Pipe,
+    output: &Pipe,
+    errors: &Pipe,
     deadline: Deadline,
     subject: &str,
 ) -> Result<(), Error> {
-    let open = [(stdout.as_fd(), said.closed), (stderr.as_fd(), complained.closed)];
+    let open = [(stdout.as_fd(), output.closed), (stderr.as_fd(), errors.closed)];
     let mut watched: Vec<PollFd<'_>> =
         open.into_iter().filter(|(_, closed)| !closed).map(|(pipe, _)| PollFd::new(pipe, PollFlags::POLLIN)).collect();
     let left = deadline.left(subject)?.min(Duration::from_millis(50));

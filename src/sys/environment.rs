@@ -98,14 +98,14 @@ fn elsewhere(paths: &[&str], target: &str) -> Option<String> {
 /// The first folder on the way that can't be searched, or the file itself where it can't be opened.
 fn access_problem(path: &Path) -> Option<AccessProblem> {
     let closed = path.ancestors().skip(1).filter(|folder| access(*folder, AccessFlags::X_OK).is_err()).last();
-    let (place, needed) = match closed {
+    let (blocked, needed) = match closed {
         Some(folder) => (folder, 1),
         None if file::is_socket(path) => (path, 6),
         None => (path, 4),
     };
-    let meta = fs::metadata(place).ok()?;
+    let meta = fs::metadata(blocked).ok()?;
     Some(AccessProblem {
-        path: place.display().to_string(),
+        path: blocked.display().to_string(),
         owner: named("/etc/passwd", meta.uid()),
         group: named("/etc/group", meta.gid()),
         mode: meta.mode() & 0o777,

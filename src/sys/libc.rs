@@ -25,7 +25,7 @@ pub(super) fn localtime(seconds: i64) -> Option<libc::tm> {
 ///
 /// glibc keeps a heap for each of many threads, and in each as much as twice the largest buffer
 /// that it ever held: hundreds of megabytes after some large answers. musl does neither.
-pub fn give_memory_back() {
+pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (what, value) in [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, LARGE)] {
         // SAFETY: it takes two numbers, and there is no other thread yet. Where it fails all stays as it was.
@@ -38,8 +38,8 @@ pub fn give_memory_back() {
 const LARGE: i32 = 128 * 1024;
 
 /// From here on a fault that would end the process without a word is said on the standard error.
-pub fn say_faults() {
-    let action = SigAction::new(SigHandler::Handler(say_fault), SaFlags::SA_RESETHAND, SigSet::empty());
+pub fn report_faults() {
+    let action = SigAction::new(SigHandler::Handler(report_fault), SaFlags::SA_RESETHAND, SigSet::empty());
     for (signal, _) in FAULTS {
         // SAFETY: the handler calls poll, write and raise, which may be called wherever a signal finds a thread, and takes
         // no lock. What stood there before was the default. Where it fails all stays as it was.
@@ -48,7 +48,7 @@ pub fn say_faults() {
 }
 
 /// Says which fault it is. What is the default again then ends the process, with the status and the core of that signal.
-extern "C" fn say_fault(signal: libc::c_int) {
+extern "C" fn report_fault(signal: libc::c_int) {
     for (fault, words) in FAULTS.iter().filter(|(fault, _)| *fault as libc::c_int == signal) {
         // There is nobody else to tell, and one that takes nothing is not waited for.
         if super::stderr::is_ready() {

@@ -252,7 +252,7 @@ class Networks(Access):
         process.send_signal(signal.SIGHUP)
         wait_for("the new list", lambda: fetch(client, "192.0.2.1", 9234, "/metrics")[0] == 403)
         self.assertEqual(fetch(gateway, "127.0.0.1", 9234, "/metrics")[0], 200)
-        self.assertIn("absent0:9234: neither an interface of this machine nor a host of that name", self.lab.log("exporter/log"))
+        self.assertIn("absent0:9234: neither an interface of this machine nor a known host name", self.lab.log("exporter/log"))
 
     def refuses(self, host, address):
         try:
@@ -280,7 +280,7 @@ class Networks(Access):
         gateway.run("ip", "link", "add", "empty0", "type", "veth", "peer", "name", "empty1")
         for place, complaint in (
             ("empty0:9234", "empty0:9234: the interface has no address"),
-            ("absent0:9234", "absent0:9234: neither an interface of this machine nor a host of that name"),
+            ("absent0:9234", "absent0:9234: neither an interface of this machine nor a known host name"),
         ):
             command = gateway.command(binary(), "-c", self.lab.write("c.yaml", f"ovpnudpstatus: {self.status}\n"), "--web.listen-address", place)
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -156,7 +156,7 @@ class HalfAConfiguration(Files):
     def test_what_is_empty_is_no_configuration(self):
         folder = self.folder("empty")
         config = self.put(folder, "c.yaml", f"ovpnudpstatus: {STATUS}\n")
-        empty = "empty, as a file is that was cut; a comment or {} says that nothing is meant"
+        empty = "the file is empty, perhaps truncated; write {} into it if nothing is to be configured"
         for text, complaint in (("", empty), ("\n \n", empty), ("web:\n", "web: nothing is written in it; leave it out, or write web: {open: true} at line 1")):
             path = self.put(folder, "e.yaml", text)
             status, _, said = run("--check-config", f"--config.file={path}")
@@ -194,7 +194,7 @@ class HalfAConfiguration(Files):
             (whole.split("  basic")[0], "web: nothing is written in it"),
             (whole.split(" {ann")[0], "web.basic_auth_users: names no user"),
             (whole[:-20], "no YAML: while parsing a flow mapping, did not find expected ',' or '}' at line 3"),
-            ("", "empty, as a file is that was cut"),
+            ("", "the file is empty, perhaps truncated"),
             ("# nothing\n", "web.basic_auth_users: a password was asked for, and now none is"),
         ):
             self.assertIn(complaint, self.refusal(exporter, exporter.config, text))

@@ -229,7 +229,7 @@ class Tls(unittest.TestCase):
         before = self.wire(exporter).getpeercert()["serialNumber"]
         self.lab.write("renewed.crt", "nothing\n")
         exporter.process.send_signal(signal.SIGHUP)
-        wait_for("the complaint", lambda: "renewed.crt: no certificate in PEM" in exporter.log())
+        wait_for("the complaint", lambda: "renewed.crt: contains no certificate in PEM" in exporter.log())
         self.assertEqual(self.wire(exporter).getpeercert()["serialNumber"], before)
         self.authority.sign("renewed")
         exporter.process.send_signal(signal.SIGHUP)
@@ -239,8 +239,8 @@ class Tls(unittest.TestCase):
         self.lab.write("empty.pem", "")
         for settings, complaint in (
             ("{cert_file: nowhere.crt, key_file: gateway.key}", "nowhere.crt: not found"),
-            ("{cert_file: empty.pem, key_file: gateway.key}", "empty.pem: no certificate in PEM"),
-            ("{cert_file: gateway.crt, key_file: gateway.crt}", "gateway.crt: no private key in PEM"),
+            ("{cert_file: empty.pem, key_file: gateway.key}", "empty.pem: contains no certificate in PEM"),
+            ("{cert_file: gateway.crt, key_file: gateway.crt}", "gateway.crt: contains no unencrypted private key in PEM"),
             ("{cert_file: gateway.crt, key_file: ca.key}", "gateway.crt: "),
             ("{cert_file: gateway.crt, key_file: gateway.key, min_version: TLS10}", "min_version: \"TLS10\" is neither"),
             ("{cert_file: gateway.crt, key_file: gateway.key, client_ca_file: ca.crt}", "client_ca_file needs client_auth_type"),

@@ -1,6 +1,6 @@
-//! The map of the code: who may know what. A rule that is broken names the file and the line.
+//! Which module may use which. A broken rule is reported with file and line; docs/development.md says what to do about each.
 //!
-//! The rules go through the list of sources (`src/sources.rs`): a new source is held to them without a change here.
+//! The rules use the list of sources (`src/sources.rs`), so that they hold for a new source without a change here.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -14,11 +14,11 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 const BIG: usize = 20 * 1024 * 1024;
 
 /// Limits as they are, but for times that a test can wait for.
-fn hasty() -> Limits {
+fn short_limits() -> Limits {
     Limits {
         head_time: Duration::from_millis(400),
         answer_time: Duration::from_millis(800),
-        patience: Duration::from_millis(200),
+        queue_time: Duration::from_millis(200),
         linger_time: Duration::from_millis(200),
         ..Limits::default()
     }
@@ -105,7 +105,7 @@ const OTHER: [u8; 4] = [127, 0, 0, 3];
 
 #[test]
 fn get_and_head_say_the_same_head() {
-    let address = start(hasty(), routes);
+    let address = start(short_limits(), routes);
     let get = ask(address, SCRAPE);
     let (head, body) = get.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, "up 1\n");
@@ -146,7 +146,7 @@ fn refusals_are_answered_at_once() {
 
 #[test]
 fn a_head_that_is_silent_or_drips_is_cut_in_time() {
-    let address = start(hasty(), routes);
+    let address = start(short_limits(), routes);
     let mut silent = connect(address);
     let mut drips = connect(address);
     let mut head = b"GET /metrics HTTP/1.1\r\nA: b\r\n".iter().chain(std::iter::repeat(&b'a'));
@@ -162,7 +162,7 @@ fn a_head_that_is_silent_or_drips_is_cut_in_time() {
 
 #[test]
 fn streams_are_whole_in_both_versions() {
-    let address = start(hasty(), routes);
+    let address = start(short_limits(), routes);
     let new = ask(address, "GET /short HTTP/1.1\r\n\r\n");
     assert!(new.contains("\r\nTransfer-Encoding: chunked\r\n"), "{new}");
     assert!(new.ends_with("\r\n\r\ne\r\na short stream\r\n0\r\n\r\n"), "{new}");
@@ -175,7 +175,7 @@ fn streams_are_whole_in_both_versions() {
 
 #[test]
 fn bodies_are_not_awaited_and_what_follows_is_not_answered() {
-    let address = start(Limits { head_time: NEVER, ..hasty() }, routes);
+    let address = start(Limits { head_time: NEVER, ..short_limits() }, routes);
     let held_back = ask(address, "GET /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n");
     assert_eq!(status(&held_back), 200);
     let body = format!("GET /metrics HTTP/1.1\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
@@ -187,7 +187,7 @@ fn bodies_are_not_awaited_and_what_follows_is_not_answered() {
 
 #[test]
 fn gigabytes_of_body_are_cut() {
-    let address = start(hasty(), routes);
+    let address = start(short_limits(), routes);
     let mut stream = connect(address);
     stream.write_all(b"GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
     let block = vec![b'x'; 1 << 20];
@@ -199,7 +199,7 @@ fn gigabytes_of_body_are_cut() {
 #[test]
 fn the_silent_do_not_keep_a_scrape_out() {
     // From its own address, too, and with a head time that would not help.
-    let address = start(Limits { head_time: NEVER, connections: 64, ..hasty() }, routes);
+    let address = start(Limits { head_time: NEVER, connections: 64, ..short_limits() }, routes);
     let silent: Vec<TcpStream> = (0..500).map(|_| connect(address)).collect();
     for _ in 0..20 {
         assert_scraped(address);
@@ -214,7 +214,7 @@ fn the_silent_do_not_keep_a_scrape_out() {
 
 #[test]
 fn a_lone_slow_starter_is_not_shown_out_by_a_crowd_from_elsewhere() {
-    let address = start(Limits { head_time: NEVER, connections: 16, ..hasty() }, routes);
+    let address = start(Limits { head_time: NEVER, connections: 16, ..short_limits() }, routes);
     let slow = connect_from(OTHER, address);
     let _crowd: Vec<TcpStream> = (0..200).map(|_| connect(address)).collect();
     assert_eq!(status(&ask_on(slow, SCRAPE)), 200);
@@ -284,7 +284,7 @@ fn statuses(asked: impl IntoIterator<Item = TcpStream>) -> Vec<u16> {
 
 #[test]
 fn with_all_threads_busy_the_rest_wait_a_little() {
-    let limits = Limits { answers: 2, ..hasty() };
+    let limits = Limits { answers: 2, ..short_limits() };
     let (address, gate) = start_gated(limits);
     let asked = [connect(address), connect_from(OTHER, address)].map(send_scrape);
     gate.wait_for(2);
@@ -292,14 +292,14 @@ fn with_all_threads_busy_the_rest_wait_a_little() {
     let refused = ask_on(connect_from(SCRAPER, address), SCRAPE);
     assert_eq!(status(&refused), 503, "{refused}");
     assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
-    assert!(started.elapsed() >= limits.patience);
+    assert!(started.elapsed() >= limits.queue_time);
     gate.open();
     assert_eq!(statuses(asked), [200, 200]);
 }
 
 #[test]
 fn with_more_waiting_than_may_the_newest_of_the_heaviest_peer_are_refused_at_once() {
-    let (address, gate) = start_gated(Limits { answers: 2, connections: 4, patience: NEVER, ..hasty() });
+    let (address, gate) = start_gated(Limits { answers: 2, connections: 4, queue_time: NEVER, ..short_limits() });
     let asked = [connect(address), connect_from(OTHER, address)].map(send_scrape);
     gate.wait_for(2);
     let mut crowd: Vec<TcpStream> = (0..10).map(|_| send_scrape(connect(address))).collect();
@@ -313,7 +313,7 @@ fn with_more_waiting_than_may_the_newest_of_the_heaviest_peer_are_refused_at_onc
 
 #[test]
 fn a_peer_gets_half_of_the_threads_that_are_left() {
-    let (address, gate) = start_gated(Limits { answers: 16, patience: NEVER, ..hasty() });
+    let (address, gate) = start_gated(Limits { answers: 16, queue_time: NEVER, ..short_limits() });
     // One host that asks from two addresses, as one with IPv4 and IPv6 does.
     let ask = |from| -> Vec<TcpStream> { (0..20).map(|_| send_scrape(connect_from(from, address))).collect() };
     let first = ask([127, 0, 0, 1]);
@@ -330,7 +330,7 @@ fn a_peer_gets_half_of_the_threads_that_are_left() {
 
 #[test]
 fn health_and_readiness_need_no_thread() {
-    let (address, gate) = start_gated(Limits { answers: 2, connections: 4, patience: NEVER, ..hasty() });
+    let (address, gate) = start_gated(Limits { answers: 2, connections: 4, queue_time: NEVER, ..short_limits() });
     let asked = [connect(address), connect_from(OTHER, address)].map(send_scrape);
     gate.wait_for(2);
     let crowd: Vec<TcpStream> = (0..10).map(|_| send_scrape(connect(address))).collect();
@@ -396,7 +396,7 @@ fn two_hundred_scrapes_at_once_are_all_answered() {
 
 #[test]
 fn who_never_reads_is_cut_at_the_deadline() {
-    let address = start(Limits { stall_time: NEVER, ..hasty() }, routes);
+    let address = start(Limits { stall_time: NEVER, ..short_limits() }, routes);
     for path in ["/big", "/stream"] {
         let mut slow = connect(address);
         slow.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
@@ -429,7 +429,7 @@ fn who_never_reads_makes_room_for_who_does() {
 
 #[test]
 fn a_peer_that_resets_costs_nothing() {
-    let address = start(Limits { patience: Duration::from_secs(5), ..hasty() }, routes);
+    let address = start(Limits { queue_time: Duration::from_secs(5), ..short_limits() }, routes);
     for request in ["", "GET", "GET /big HTTP/1.1\r\n\r\n", "BREW / HTTP/1.1\r\n\r\n"] {
         for _ in 0..20 {
             let mut stream = connect(address);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Error, Report};
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections};
+use gateway_exporter::ipsec::conf::{self, Cursor, Location, Sections};
 use gateway_exporter::ipsec::kind::{Dialect, Start};
 use gateway_exporter::ipsec::{Ipsec, Settings, metrics, read, status};
 use gateway_exporter::text::Text;
@@ -52,7 +52,7 @@ fn damaged_captures_still_give_valid_text() {
         torment_sampled(&case.bytes("ipsec.conf"), |damaged| {
             let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
             while let Some(statement) = conf::parse(Text::new(damaged), &mut cursor, Dialect::StrongSwan) {
-                sections.take(&statement, Place { file: 0, line: cursor.line });
+                sections.take(&statement, Location { file: 0, line: cursor.line });
             }
             let mut exposition = Exposition::default();
             metrics::expose(&sections.tunnels().0, None, &mut exposition);

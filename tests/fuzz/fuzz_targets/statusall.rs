@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::ipsec::conf::{self, Cursor, Place, Sections, Tunnel};
+use gateway_exporter::ipsec::conf::{self, Cursor, Location, Sections, Tunnel};
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::{libreswan, metrics, status};
 use gateway_exporter::text::Text;
@@ -19,7 +19,7 @@ static TUNNELS: LazyLock<Vec<Tunnel>> = LazyLock::new(|| {
             conn pass\n type=pass\n auto=route\nconn trap\n also=site\n auto=route\n");
     let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
     while let Some(statement) = conf::parse(file, &mut cursor, Dialect::StrongSwan) {
-        sections.take(&statement, Place { file: 0, line: cursor.line });
+        sections.take(&statement, Location { file: 0, line: cursor.line });
     }
     sections.tunnels().0
 });
