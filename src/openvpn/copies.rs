@@ -117,16 +117,17 @@ pub fn copy_of(name: &str, exists: impl Fn(&str) -> bool) -> Option<CopyOf> {
     }
     let (stem, extension) =
         EXTENSIONS.into_iter().find_map(|extension| Some((name.strip_suffix(extension)?, extension)))?;
-    let (mut stem, mut may_be_written) = (stem, true);
+    // The shortest that exists: a copy's copy is one of the original, too.
+    let (mut stem, mut may_be_written, mut found) = (stem, true, None);
     while let Some((shorter, is_former)) = shortened(stem, &|_| true) {
         stem = shorter;
         may_be_written &= is_former;
         let original = format!("{shorter}{extension}");
         if exists(&original) {
-            return Some(CopyOf { original, may_be_written });
+            found = Some(CopyOf { original, may_be_written });
         }
     }
-    None
+    found
 }
 
 /// A name without its last ending of a copy, and whether OpenVPN may write to a file of that ending.

@@ -39,7 +39,7 @@ fn text<'a>(rule: &'a Yaml, key: &str) -> &'a str {
 fn known() -> BTreeMap<String, Names> {
     let scraped = ["job", "instance"].map(str::to_owned);
     let mut known: BTreeMap<String, Names> = OWN.map(|name| (name.to_owned(), Names::from(scraped.clone()))).into();
-    let alert = ["alertname", "alertstate", "severity"].map(str::to_owned);
+    let alert = ["alertname", "alertstate", "severity", "connection"].map(str::to_owned);
     known.insert("ALERTS".into(), scraped.iter().cloned().chain(alert).collect());
     for row in catalogue().lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
