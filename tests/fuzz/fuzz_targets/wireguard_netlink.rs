@@ -7,7 +7,7 @@ use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::Names;
 use gateway_exporter::wireguard::netlink::{self, ByteOrder, Content};
 use gateway_exporter::wireguard::settings::Configured;
-use gateway_exporter::wireguard::totals::Totals;
+use gateway_exporter::wireguard::totals::PeerTotals;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../judge.rs"]
@@ -27,11 +27,11 @@ fuzz_target!(|datagram: &[u8]| {
     }
     let networks: usize = device.peers.iter().map(|peer| device.allowed_ips(peer).len()).sum();
     assert!(device.peers.len() * 36 + networks * 20 <= datagram.len(), "more than there is");
-    let (mut out, mut totals) = (Exposition::default(), Totals::new(10));
+    let (mut out, mut totals) = (Exposition::default(), PeerTotals::new(10));
     let (names, configured) = (&Names::new(), &Configured::default());
     let reading = Reading { interface: "wg0", id: 0, device: &device, names, configured };
-    totals.begin();
+    totals.begin_pass();
     expose(reading, &mut totals, 1_795_180_825, &mut out);
-    totals.end(1_795_180_825);
+    totals.end_pass(1_795_180_825);
     judge::check(out);
 });

@@ -6,7 +6,7 @@ use gateway_exporter::text::Text;
 use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::{Format, Reader};
 use gateway_exporter::wireguard::settings::Configured;
-use gateway_exporter::wireguard::totals::Totals;
+use gateway_exporter::wireguard::totals::PeerTotals;
 use gateway_exporter::wireguard::uapi::{Answer, Progress};
 use libfuzzer_sys::fuzz_target;
 
@@ -26,10 +26,10 @@ fuzz_target!(|text: &[u8]| {
         reader.end()
     });
     assert!(names.values().chain(descriptions.values()).all(|name| !name.is_empty()));
-    let (mut out, mut totals) = (Exposition::default(), Totals::new(10));
+    let (mut out, mut totals) = (Exposition::default(), PeerTotals::new(10));
     let (device, names, configured) = (&answer.device, &names, &Configured::default());
-    totals.begin();
+    totals.begin_pass();
     expose(Reading { interface: "wg0", id: 0, device, names, configured }, &mut totals, 1_795_180_825, &mut out);
-    totals.end(1_795_180_825);
+    totals.end_pass(1_795_180_825);
     judge::check(out);
 });
