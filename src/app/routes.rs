@@ -275,7 +275,7 @@ fn private(reply: Reply) -> Reply {
 
 /// The times for a request without a scrape timeout.
 pub(super) fn default_times() -> Times {
-    Times::within(SCRAPE_TIMEOUT, MAX_EXTRA_WAIT)
+    Times { is_default: true, ..Times::within(SCRAPE_TIMEOUT, MAX_EXTRA_WAIT) }
 }
 
 /// The times for a request: reads end before Prometheus stops waiting, so that the data of the healthy sources arrives.

@@ -44,6 +44,8 @@ pub(super) struct Times {
     pub(super) read: Deadline,
     /// Until when it waits for the result of a read that ends at its deadline.
     pub(super) wait: Deadline,
+    /// Whether it is not a peer's choice, so that a source that does not answer until then is recorded as down.
+    pub(super) is_default: bool,
 }
 
 /// What the reads of all sources share.
@@ -122,13 +124,14 @@ struct Waiting<'a> {
 /// Reads all sources in parallel; returns their outcomes in the same order.
 pub(super) fn gather(sources: &[Arc<Source>], query: Query, times: Times) -> Vec<Arc<Outcome>> {
     let waiting: Vec<Waiting<'_>> = sources.iter().map(|source| source.ask(query, times.read)).collect();
-    waiting.into_iter().map(|waiting| waiting.outcome(times.wait)).collect()
+    waiting.into_iter().map(|waiting| waiting.outcome(times)).collect()
 }
 
 impl Times {
     /// Reads end within `time`; the request waits for results until `longer` after that.
     pub(super) fn within(time: Duration, longer: Duration) -> Self {
-        Self { read: Deadline::within(time), wait: Deadline::within(time.saturating_add(longer)) }
+        let wait = Deadline::within(time.saturating_add(longer));
+        Self { read: Deadline::within(time), wait, is_default: false }
     }
 }
 
@@ -288,12 +291,16 @@ impl Reads {
 impl Waiting<'_> {
     /// The result of the first read that began after the request came or, if that does not end in time, of one that ended
     /// meanwhile. Without either, the source has not answered in all that time.
-    fn outcome(self, deadline: Deadline) -> Arc<Outcome> {
-        let found = self.wait(deadline);
-        if found.is_none() {
-            self.source.note_overdue();
+    fn outcome(self, times: Times) -> Arc<Outcome> {
+        if let Some(found) = self.wait(times.wait) {
+            return found;
         }
-        found.unwrap_or_else(|| Arc::new(self.source.no_answer(self.query)))
+        self.source.note_overdue();
+        let outcome = self.source.no_answer(self.query);
+        if times.is_default && !self.is_stuck {
+            self.source.shared.status.note(&self.source.collector, self.query, &outcome, false);
+        }
+        Arc::new(outcome)
     }
 
     fn wait(&self, deadline: Deadline) -> Option<Arc<Outcome>> {
@@ -397,10 +404,14 @@ mod tests {
 
         /// A request on a thread of its own, which is known to wait when this returns; it gives the target's name.
         fn ask(&self, query: Query, time: Duration) -> thread::JoinHandle<String> {
+            self.ask_within(query, Times::within(time, Duration::ZERO))
+        }
+
+        fn ask_within(&self, query: Query, times: Times) -> thread::JoinHandle<String> {
             let before = lock(&self.source.reads).results(query).waiting;
             let source = Arc::clone(&self.source);
             let asking = thread::spawn(move || {
-                let outcomes = gather(&[source], query, Times::within(time, Duration::ZERO));
+                let outcomes = gather(&[source], query, times);
                 let (name, result) = outcomes.first().and_then(|outcome| outcome.targets.first()).expect("a target");
                 result.as_ref().map_or_else(ToString::to_string, |()| name.clone())
             });
@@ -498,6 +509,18 @@ mod tests {
         assert_eq!(patient.join().unwrap(), slow().to_string());
         assert_eq!(led.source.shared.status.error(), Some(slow()));
         assert!(led.is_idle(), "nobody waits any more for the read that was to come");
+    }
+
+    #[test]
+    fn a_wait_of_the_default_time_that_times_out_is_recorded() {
+        let led = ControlledSource::new();
+        let short = Times::within(Duration::from_millis(20), Duration::ZERO);
+        let asking = led.ask_within(Query::Metrics, Times { is_default: true, ..short });
+        led.begins();
+        assert_eq!(asking.join().unwrap(), slow().to_string());
+        assert_eq!(led.source.shared.status.error(), Some(slow()), "else the doctor would say that all is well");
+        led.ends(Ok(1));
+        assert!(led.is_idle());
     }
 
     #[test]
