@@ -134,7 +134,7 @@ class Discovery(Laboratory):
 
     def test_what_appears_later_is_watched_from_then_on(self):
         machine = Machine(self.lab, "later").start()
-        self.assertIn("nothing to watch was found on this machine yet", machine.log())
+        wait_for("the log", lambda: "nothing to watch was found on this machine yet" in machine.log())
         self.assertEqual(machine.targets(), {})
         self.assertEqual(machine.get("/sessions")[2], b"[]")
         self.assertIn("Nothing is watched", machine.get("/")[2].decode())
@@ -145,8 +145,8 @@ class Discovery(Laboratory):
         targets = machine.targets()
         self.assertEqual(targets.get(("openvpn", "/var/run/openvpn.later.status")), 1)
         self.assertEqual(targets.get(("strongswan", "/var/run/charon.vici")), 1)
-        self.assertIn("found on this machine: openvpn", machine.log())
-        self.assertIn("found on this machine: strongswan", machine.log())
+        wait_for("the log", lambda: "found on this machine: openvpn" in machine.log())
+        wait_for("the log", lambda: "found on this machine: strongswan" in machine.log())
 
     def test_a_configuration_in_its_usual_place_is_read(self):
         for place, origin in (
@@ -160,7 +160,7 @@ class Discovery(Laboratory):
             machine.put("run/openvpn.other.status", STATUS.read_text())
             machine.start()
             self.assertEqual(machine.targets(), {("openvpn", status): 1}, place)
-            self.assertIn(f"watching openvpn: {status} ({origin})", machine.log())
+            wait_for("the log", lambda: f"watching openvpn: {status} ({origin})" in machine.log())
 
 
 class Signals(Laboratory):
@@ -244,7 +244,7 @@ class Signals(Laboratory):
         self.assertEqual(targets(), {first: 1})
         write(f"ovpnudpstatus: {first}\novpntcpstatus: {second}\n")
         wait_for("the second file", lambda: targets() == {first: 1, second: 1})
-        self.assertIn(second, exporter.log())
+        wait_for("the log", lambda: second in exporter.log())
 
         for text, complaint in (
             (f"ovpnudpstatus: {first}\novpntcpstatuz: {second}\n", r"unknown field `ovpntcpstatuz`.* line 2"),

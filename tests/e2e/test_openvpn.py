@@ -316,7 +316,7 @@ class Crash(unittest.TestCase):
             self.assertEqual(list(families["ovpn_client_sessions"].samples), [series({"client": "bob@example.com_tcp"})])
             self.assertEqual(families["ovpn_sessions_total"].samples, {(): 1})
             self.assertEqual(list(families["probe_success"].samples.values()), [1])
-            self.assertIn(f"{dead.status}: not found", exporter.log())
+            wait_for("the log", lambda: f"{dead.status}: not found" in exporter.log())
 
             os.remove(live.status)
             live.kill()
