@@ -8,7 +8,7 @@
 //! | a rekey by | is foreseen by | lists |
 //! |---|---|---|
 //! | time | `rekey-time` of the CHILD_SA | every 0.1 s from a second before it is due |
-//! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between lists | after half the remaining time, then, from 88 % on, after every 200th part of the CHILD_SA's age |
+//! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between lists | after half the remaining time (without traffic: a quarter of the CHILD_SA's age), then, from 88 % on, after every 200th part of its age |
 //! | hand (`swanctl --rekey`), or the peer's limit | nothing | none: outbound traffic since the last scrape or list is lost, unless the peer initiates |
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,6 +169,8 @@ impl Schedule {
             self.used.push((number, used));
         }
         let Some(left) = EARLY.checked_sub(used) else { return (age / STEPS).clamp(SHORT, IDLE) };
+        // charon says whole seconds, which may be one too many.
+        let least_age = age.saturating_sub(Duration::from_secs(1));
         let before = self.used_before.iter().find(|(number, _)| child.unique_id.number() == Some(*number));
         let since = self.began.zip(self.began_before).map(|(now, before)| now.saturating_duration_since(before));
         let lately = before.zip(since).map(|((_, before), since)| (used.saturating_sub(*before), since));
@@ -177,8 +179,8 @@ impl Schedule {
             let time = u64::try_from(time.as_millis().max(1)).unwrap_or(u64::MAX);
             left.saturating_mul(time).checked_div(more.saturating_mul(2))
         };
-        let pause = [Some((used, age)), lately].into_iter().flatten().filter_map(half).min();
-        pause.map_or(IDLE, Duration::from_millis).clamp(SHORT, IDLE)
+        let pause = [Some((used, least_age)), lately].into_iter().flatten().filter_map(half).min();
+        pause.map_or(age / 4, Duration::from_millis).clamp(SHORT, IDLE)
     }
 
     fn end(&mut self) {
@@ -359,18 +361,29 @@ mod tests {
 
     #[test]
     fn a_rekey_by_volume_is_foreseen_by_the_rate() {
-        // 44 % in 10 s: the other 44 % take 10 s more.
-        assert_about(pause_by_volume(&carrier(10, 440_000), MEGABYTE), 5.0);
-        assert_about(pause_by_volume(&carrier(10, 800_000), MEGABYTE), 0.5);
+        // 44 % in 9 to 10 s: the other 44 % take 9 s more at least.
+        assert_about(pause_by_volume(&carrier(10, 440_000), MEGABYTE), 4.5);
+        assert_about(pause_by_volume(&carrier(10, 800_000), MEGABYTE), 0.45);
         assert_about(pause_by_volume(&carrier(10, 879_000), MEGABYTE), 0.1);
         assert_about(pause_by_volume(&carrier(10, 950_000), MEGABYTE), 0.1);
         assert_about(pause_by_volume(&carrier(1000, 950_000), MEGABYTE), 5.0);
         assert_about(pause_by_volume(&carrier(1_000_000, 2_000_000), MEGABYTE), 60.0);
         assert_about(pause_by_volume(&carrier(1000, 0), MEGABYTE), 60.0);
+        // Traffic begins soon after a CHILD_SA came up, more often than late.
+        assert_about(pause_by_volume(&carrier(4, 0), MEGABYTE), 1.0);
+        assert_about(pause_by_volume(&carrier(0, 0), MEGABYTE), 0.1);
         assert_about(pause_by_volume(&carrier(10, 440_000), Volume::default()), 2999.0);
         let by_packets = Volume { bytes: None, packets: Some(1000) };
         let child = ChildSa { packets_in: Some(440), ..carrier(10, 0) };
-        assert_about(pause_by_volume(&child, by_packets), 5.0);
+        assert_about(pause_by_volume(&child, by_packets), 4.5);
+    }
+
+    #[test]
+    fn the_rate_of_a_child_sa_that_is_younger_than_its_age_says_is_not_taken_too_low() {
+        // charon says 1 s of one that was installed 0.08 s ago: its 2.77 % would be 31 s away from a rekey.
+        for age in [0, 1] {
+            assert_about(pause_by_volume(&carrier(age, 27_700), MEGABYTE), 0.1);
+        }
     }
 
     #[test]
