@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 from host import Lab
-from test_wireguard import SOCKETS, Tunnel, key
+from wireguard_go import SOCKETS, Tunnel, key
 
 import wireguard
 

@@ -2,7 +2,7 @@
 
 One has charon with a branch that is up (`paris`), one that never answers (`lyon`), users on a pool that is used up, and
 a certificate that ends soon; the kernel drops what a policy forbids. The other has OpenVPN: a server with clients, one
-that was killed, and a client's own statistics. Each watches sockets that are there and others that are not, and one of
+that was killed, and a client's own statistics, and WireGuard with a peer that is up. Each watches sockets that are there and others that are not, and one of
 the sources can't be read. A third gateway answers nothing. A real Prometheus with the rules of contrib scrapes all three.
 """
 
@@ -16,6 +16,7 @@ from credentials import Authority, Credentials
 from exporter import ROOT, Exporter, free_port
 from openvpn import Server, Site as OpenVpn
 from prometheus import Prometheus
+from wireguard_go import Tunnel
 
 RULES = [ROOT / "contrib" / "prometheus" / name for name in ("alerts.yaml", "recording.yaml")]
 USERS = ("ann@example.org", "ben@example.org")
@@ -37,6 +38,7 @@ openvpn:
   - {{name: office, status: '{office}', protocol: udp}}
   - {{name: killed, status: '{killed}', protocol: tcp, stale_after: 2}}
   - {{name: uplink, status: '{uplink}', protocol: udp}}
+wireguard: {{interfaces: [{wireguard}]}}
 sockets:
   - {{name: syslog, port: 6514, status: listen}}
 """
@@ -49,6 +51,7 @@ class Gateways:
         self.lab = lab
         self._charons()
         self._openvpns()
+        self.tunnel = Tunnel(lab)
         self.exporters = [self._watch_charon(), self._watch_openvpn()]
         ports = [*(exporter.port for exporter in self.exporters), free_port(self.hub)]
         jobs = {f"gateway-{name}": (f"127.0.0.1:{port}", "/prom") for name, port in zip(("hub", "road", "gone"), ports)}
@@ -101,7 +104,7 @@ class Gateways:
     def _watch_openvpn(self):
         config = OPENVPN_CONFIG.format(
             nowhere=self.lab.path("no-charon"), office=self.server.status, killed=self.killed.status,
-            uplink=self.clients[0].status,
+            uplink=self.clients[0].status, wireguard=self.tunnel.names[0],
         )
         return Exporter(self.lab, config, host=self.hub, name="road")
 
@@ -119,6 +122,7 @@ class Gateways:
             (self.hub, self.branch.host, "10.1.1.1", "10.2.1.1"), (self.branch.host, self.hub, "10.2.1.1", "10.1.1.1"),
         ):
             traffic(near, far, address, size, source=source)
+        self.tunnel.send()
         forbidden = "for i in 1 2 3 4 5; do echo x | socat -u - UDP-SENDTO:10.9.9.1:9; done"
         subprocess.run(self.hub.command("sh", "-c", forbidden), stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
