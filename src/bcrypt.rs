@@ -6,9 +6,7 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet::BCRYPT;
-use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+use crate::encoding::BCRYPT;
 
 /// The cost of new hashes, as htpasswd and Prometheus' own example have it.
 pub const COST: u32 = 10;
@@ -18,9 +16,6 @@ const COSTS: std::ops::RangeInclusive<u32> = 4..=16;
 
 /// Of a password only so many bytes count.
 const LONGEST: usize = 72;
-
-/// The text form's base64. Some programs leave bits in its last letter that say nothing; Prometheus takes those, too.
-const BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// A password's hash.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,7 +43,7 @@ impl Hash {
         if !COSTS.contains(&cost) {
             return Err("is a bcrypt hash with a cost that is not between 4 and 16");
         }
-        Ok(Self { cost, salt: decode(salt).ok_or(wrong)?, sum: decode(sum).ok_or(wrong)? })
+        Ok(Self { cost, salt: BCRYPT.decode_array(salt).ok_or(wrong)?, sum: BCRYPT.decode_array(sum).ok_or(wrong)? })
     }
 
     /// How much work it is to compute: 2 to the power of this.
@@ -66,11 +61,10 @@ impl Hash {
 /// The text form.
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 53];
-        let (salt, sum) = text.split_at_mut(22);
-        BASE64.encode_slice(self.salt, salt).map_err(|_| fmt::Error)?;
-        BASE64.encode_slice(self.sum, sum).map_err(|_| fmt::Error)?;
-        write!(out, "$2b${:02}${}", self.cost, String::from_utf8_lossy(&text))
+        let (mut salt, mut sum) = ([0; 22], [0; 31]);
+        let salt = BCRYPT.encode(&self.salt, &mut salt).ok_or(fmt::Error)?;
+        let sum = BCRYPT.encode(&self.sum, &mut sum).ok_or(fmt::Error)?;
+        write!(out, "$2b${:02}${salt}{sum}", self.cost)
     }
 }
 
@@ -86,13 +80,6 @@ fn sum(password: &[u8], cost: u32, salt: [u8; 16]) -> [u8; 23] {
     let [sum @ .., _] = bcrypt::bcrypt(cost, salt, &key);
     key.fill(0);
     sum
-}
-
-/// None where it is not that many bytes, or not the alphabet's.
-fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let length = BASE64.decode_slice(text, &mut bytes).ok()?;
-    (length == N).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ pub mod cli;
 pub mod collector;
 pub mod config;
 pub mod diagnosis;
+pub mod encoding;
 pub mod exposition;
 pub mod hash_index;
 pub mod http;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::encoding::LENIENT;
+
 /// The user name and password of a request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -24,34 +26,10 @@ pub fn parse(value: &[u8]) -> Option<Credentials> {
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let bytes = decode(rest.trim_ascii())?;
+    let bytes = LENIENT.decode(rest.trim_ascii())?;
     let colon = bytes.iter().position(|byte| *byte == b':')?;
     let (user, password) = bytes.split_at_checked(colon)?;
     Some(Credentials { user: String::from_utf8(user.to_vec()).ok()?, password: password.get(1..)?.to_vec() })
-}
-
-/// Decodes base64 (RFC 4648), with or without padding.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let text = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut word, mut bits) = (0u32, 0u32);
-    for byte in text {
-        let digit = match byte {
-            b'A'..=b'Z' => byte.checked_sub(b'A')?,
-            b'a'..=b'z' => byte.checked_sub(b'a')?.checked_add(26)?,
-            b'0'..=b'9' => byte.checked_sub(b'0')?.checked_add(52)?,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        word = ((word << 6) | u32::from(digit)) & 0xffff;
-        bits = bits.checked_add(6)?;
-        if let Some(left) = bits.checked_sub(8) {
-            bytes.push(u8::try_from((word >> left) & 0xff).ok()?);
-            bits = left;
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::{Method, Request};
 use crate::auth::basic;
+use crate::encoding::hex_digit;
 
 /// A complete head.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,13 +143,12 @@ fn parse_query(query: &str) -> Option<Vec<(String, String)>> {
 
 /// Decodes `%41` and `+`; invalid escapes are kept as they are.
 fn decode(text: &str) -> String {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let escaped = match (byte, after) {
             (b'%', [high, low, tail @ ..]) => {
-                digit(*high).zip(digit(*low)).map(|(high, low)| ((high << 4) | low, tail))
+                hex_digit(*high).zip(hex_digit(*low)).map(|(high, low)| ((high << 4) | low, tail))
             }
             (b'+', _) => Some((b' ', after)),
             _ => None,

@@ -313,32 +313,8 @@ fn add_one(count: Option<&mut usize>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule::Spec;
+    use super::super::rule::tests::rule;
     use super::*;
-
-    /// A rule from `field=value` words; it is called `r`.
-    fn spec(text: &str) -> Spec {
-        let mut spec = Spec { name: Some("r".into()), ..Spec::default() };
-        for (field, value) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
-            let slot = match field {
-                "name" => &mut spec.name,
-                "src" => &mut spec.srchost,
-                "sport" => &mut spec.srcport,
-                "dst" => &mut spec.dsthost,
-                "dport" => &mut spec.dstport,
-                "protocol" => &mut spec.protocol,
-                "process" => &mut spec.process,
-                "status" => &mut spec.status,
-                _ => panic!("{field}"),
-            };
-            *slot = Some(value.into());
-        }
-        spec
-    }
-
-    fn rule(text: &str) -> Rule {
-        Rule::new(&spec(text)).expect("a rule")
-    }
 
     fn line(local: &str, remote: &str, state: &str, inode: u64) -> String {
         format!("0: {local} {remote} {state} 0:0 0:0 0 0 0 {inode} 1\n")

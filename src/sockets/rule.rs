@@ -356,7 +356,7 @@ fn pattern(text: &str) -> Result<Regex, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
         spec
     }
 
-    fn rule(text: &str) -> Rule {
+    pub(in crate::sockets) fn rule(text: &str) -> Rule {
         Rule::new(&spec(text)).expect("a rule")
     }
 

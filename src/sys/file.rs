@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::erased::ErasedBuffer;
 use crate::collector::{Deadline, Error};
+use crate::encoding::hex_array;
 
 /// The most matches a glob gives, and the most entries of one folder it looks at.
 const GLOB_LIMIT: usize = 4096;
@@ -118,7 +119,7 @@ pub fn secret(path: &Path) -> Result<[u8; 16], Error> {
             if fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0) {
                 log::warn!("{subject}: others can read the secret; its mode should be 0600");
             }
-            parse_secret(text.trim_ascii()).ok_or(Error::Malformed { subject, expected: "32 hex digits", offset: 0 })
+            hex_array(text.trim_ascii()).ok_or(Error::Malformed { subject, expected: "32 hex digits", offset: 0 })
         }
         Err(error) => Err(Error::io(&subject, &error)),
     }
@@ -135,19 +136,6 @@ fn write_secret(file: &mut File, secret: &[u8]) -> io::Result<()> {
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     writeln!(file, "{text}")?;
     file.sync_all()
-}
-
-fn parse_secret(text: &[u8]) -> Option<[u8; 16]> {
-    let mut secret = [0; 16];
-    let (pairs, rest) = text.as_chunks::<2>();
-    if pairs.len() != secret.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in secret.iter_mut().zip(pairs) {
-        let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = (digit(*high)? << 4) | digit(*low)?;
-    }
-    Some(secret)
 }
 
 fn open_regular(path: &Path, subject: &str) -> Result<File, Error> {

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::encoding::{STANDARD, hex_array};
 
 /// The length of a key as `wg` writes it.
 const LENGTH: usize = 44;
@@ -15,32 +14,18 @@ pub struct Key(pub [u8; 32]);
 impl Key {
     /// A key as `wg` writes it: 43 digits of base64 and `=`.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        // Room for whatever as many digits may say: with another padding one byte more.
-        let mut bytes = [0; LENGTH / 4 * 3];
-        let length = STANDARD.decode_slice(text, &mut bytes).ok().filter(|_| text.len() == LENGTH)?;
-        bytes.get(..length)?.try_into().ok().map(Self)
+        STANDARD.decode_array(text).map(Self)
     }
 
     /// A key as 64 hex digits.
     pub fn from_hex(text: &[u8]) -> Option<Self> {
-        let (pairs, rest) = text.as_chunks::<2>();
-        let mut key = [0; 32];
-        if pairs.len() != key.len() || !rest.is_empty() {
-            return None;
-        }
-        for (byte, [high, low]) in key.iter_mut().zip(pairs) {
-            let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Some(Self(key))
+        hex_array(text).map(Self)
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; LENGTH];
-        let length = STANDARD.encode_slice(self.0, &mut text).unwrap_or_default();
-        out.write_str(text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
+        out.write_str(STANDARD.encode(&self.0, &mut [0; LENGTH]).ok_or(fmt::Error)?)
     }
 }
 

@@ -171,7 +171,7 @@ fn every_outside_thing_is_known_to_one_place() {
         ("serde_json", "session.rs"),
         ("pico_args", "cli.rs"),
         ("regex_lite", "sockets/rule.rs"),
-        ("base64::alphabet", "bcrypt.rs"),
+        ("base64::", "encoding.rs"),
         ("bcrypt::bcrypt(", "bcrypt.rs"),
         ("httpdate", "http/date.rs"),
         ("saphyr_parser", "settings/document.rs"),

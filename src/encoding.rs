@@ -1,0 +1,96 @@
+//! Bytes as text: base64 and hex digits. The only file that knows the crate base64.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode::Indifferent;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
+
+/// One way to write base64.
+pub struct Base64(GeneralPurpose);
+
+/// RFC 4648 with its padding, and no other text for the same bytes.
+pub static STANDARD: Base64 = Base64(GeneralPurpose::new(&alphabet::STANDARD, PAD));
+
+/// RFC 4648, read with or without padding, as HTTP clients write credentials.
+pub static LENIENT: Base64 = Base64(GeneralPurpose::new(
+    &alphabet::STANDARD,
+    PAD.with_decode_padding_mode(Indifferent).with_decode_allow_trailing_bits(true),
+));
+
+/// The text form of bcrypt. Some programs leave bits in its last letter that say nothing; Prometheus takes those, too.
+pub static BCRYPT: Base64 =
+    Base64(GeneralPurpose::new(&alphabet::BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true)));
+
+impl Base64 {
+    /// The bytes that a text stands for; absent where it is not of this alphabet.
+    pub fn decode(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; text.len()];
+        let length = self.0.decode_slice(text, &mut bytes).ok()?;
+        bytes.truncate(length);
+        Some(bytes)
+    }
+
+    /// The same where it must be as many bytes, without a copy elsewhere in memory.
+    pub fn decode_array<const N: usize>(&self, text: &[u8]) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let length = self.0.decode_slice(text, &mut bytes).ok()?;
+        (length == N).then_some(bytes)
+    }
+
+    /// The text of some bytes in a room that is large enough for it; absent where it is not.
+    pub fn encode<'t>(&self, bytes: &[u8], room: &'t mut [u8]) -> Option<&'t str> {
+        let length = self.0.encode_slice(bytes, room).ok()?;
+        std::str::from_utf8(room.get(..length)?).ok()
+    }
+}
+
+/// The value of a hex digit.
+pub fn hex_digit(letter: u8) -> Option<u8> {
+    char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// As many bytes in hex digits, two for each, and nothing else.
+pub fn hex_array<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    let mut bytes = [0; N];
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_as_its_user_writes_it() {
+        // RFC 4648, section 10.
+        for (text, bytes) in [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob")] {
+            assert_eq!(STANDARD.decode(text.as_bytes()).as_deref(), Some(bytes.as_bytes()), "{text}");
+            assert_eq!(STANDARD.encode(bytes.as_bytes(), &mut [0; 8]), Some(text));
+            let bare = text.trim_end_matches('=');
+            assert_eq!(LENIENT.decode(bare.as_bytes()).as_deref(), Some(bytes.as_bytes()), "{bare}");
+            assert_eq!(STANDARD.decode(bare.as_bytes()).is_some(), bare == text, "{bare}");
+        }
+        for (text, expected) in [("Zh==", None), ("Zm9v!", None), ("Z", None), ("=", None)] {
+            assert_eq!(STANDARD.decode(text.as_bytes()), expected, "{text}");
+        }
+        assert_eq!(LENIENT.decode(b"Zh==").as_deref(), Some(b"f".as_slice()), "bits that say nothing");
+        assert_eq!(STANDARD.decode_array(b"Zm9v"), Some(*b"foo"));
+        assert_eq!(STANDARD.decode_array::<2>(b"Zm9v"), None);
+        assert_eq!(STANDARD.decode_array::<4>(b"Zm9v"), None);
+        assert_eq!(STANDARD.encode(b"foo", &mut [0; 3]), None);
+    }
+
+    #[test]
+    fn hex_digits_are_as_many_as_asked_for() {
+        assert_eq!(hex_array(b"00fFa9"), Some([0, 255, 0xa9]));
+        for text in ["", "00ff", "00ffa", "00ffa9a", "00ffa9aa", "00ffg9"] {
+            assert_eq!(hex_array::<3>(text.as_bytes()), None, "{text}");
+        }
+    }
+}
