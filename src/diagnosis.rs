@@ -38,7 +38,7 @@ impl Finding {
     }
 
     /// What was found and what to do, without the source.
-    pub fn in_one_line(self) -> String {
+    pub fn in_one_line(&self) -> String {
         let Self { subject, message, fix, .. } = self;
         format!("{subject}: {message}{}{fix}", if fix.is_empty() { "" } else { "; " })
     }

@@ -195,7 +195,9 @@ impl Work {
             .serve(access, Limits::default(), Arc::new(move |request| answering.answer(request)))
             .map_err(|error| format!("{}: {error}", web.listen.join(", ")))?;
         app.free_memory_by(free_memory);
-        announce_listeners(&app, &listeners, &web);
+        let found = findings(&listeners, &web);
+        app.note_listeners(found.clone());
+        announce_listeners(&listeners, &web, &found);
         *lock(&self.daemon) = Some(Daemon { app, listeners, protection });
         Ok(())
     }
@@ -311,9 +313,10 @@ impl Daemon {
         if self.listeners.is_closed() {
             return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
         }
-        self.app.note_listeners(findings(&self.listeners, &web));
+        let found = findings(&self.listeners, &web);
+        self.app.note_listeners(found.clone());
         if self.listeners.addresses() != before {
-            announce_listeners(&self.app, &self.listeners, &web);
+            announce_listeners(&self.listeners, &web, &found);
         }
         Ok(())
     }
@@ -366,13 +369,11 @@ fn announce(app: &App, origin: &str) {
     }
 }
 
-fn announce_listeners(app: &App, listeners: &Listeners, web: &Web) {
-    let found = findings(listeners, web);
-    app.note_listeners(found.clone());
+fn announce_listeners(listeners: &Listeners, web: &Web, found: &[Finding]) {
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     let protocol = if web.tls.is_some() { " with TLS" } else { "" };
     log::info!("listening on {} ({}){protocol}", web.listen.join(", "), addresses.join(", "));
-    for open in found.into_iter().filter(|found| found.severity == Severity::Warning && !web.open) {
+    for open in found.iter().filter(|found| found.severity == Severity::Warning && !web.open) {
         log::warn!("{}; web: {{open: true}} says that this is meant", open.in_one_line());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use memchr::{memchr, memchr2, memmem};
 
@@ -101,6 +102,11 @@ impl<'a> Text<'a> {
             Some(digits) => 0i64.checked_sub_unsigned(digits.number()?),
             None => i64::try_from(self.number()?).ok(),
         }
+    }
+
+    /// An IPv4 or IPv6 address and nothing else.
+    pub fn address(self) -> Option<IpAddr> {
+        std::str::from_utf8(self.0).ok()?.parse().ok()
     }
 
     /// 1 to 12 for a month's name as C prints it: `Jan`, `Feb`, …

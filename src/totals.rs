@@ -74,7 +74,7 @@ struct Session {
 }
 
 impl Totals {
-    /// A totals that keeps at max_idle `max_idle` entries of which no session is left.
+    /// Totals that keep at most `max_idle` entries of which no session is left.
     pub fn new(max_idle: usize) -> Self {
         Self { max_idle, ..Self::default() }
     }
@@ -99,6 +99,11 @@ impl Totals {
     /// A session's key, from everything that distinguishes it from all other sessions, past and future.
     pub fn key(&self, session: impl Hash) -> u64 {
         self.hasher.hash_one(session)
+    }
+
+    /// Whether a session is remembered.
+    pub fn knows(&self, key: u64) -> bool {
+        self.sessions_by_key.contains_key(&key)
     }
 
     /// Records the counters of a session of `origin` at the time `now`. A session's counters don't fall: a lower value than

@@ -430,6 +430,8 @@ mod tests {
             "web.allow: only some networks could ask, and now all can; web: {open: true} says that this is meant",
         );
         let listen = "web.listen: only some addresses were listened on, and now all are; web: {open: true} says that this is meant";
+        let hosts =
+            "web.hosts: only some host names were answered, and now all are; web: {open: true} says that this is meant";
         let sessions =
             "web.sessions: the session pages were off, and now they are on; sessions: true says that this is meant";
         let names =
@@ -450,6 +452,8 @@ mod tests {
             ("web: {listen: [\"127.0.0.1:9234\"]}".to_owned(), String::new(), Some(listen)),
             ("web: {listen: [\"127.0.0.1:9234\"]}".to_owned(), format!("web:\n{allow}"), None),
             ("web: {listen: [\"127.0.0.1:9234\"]}".to_owned(), "web: {listen: [\":9234\"]}".to_owned(), None),
+            ("web: {hosts: [gw.example.org]}".to_owned(), format!("web:\n{allow}"), Some(hosts)),
+            ("web: {hosts: [gw.example.org]}".to_owned(), "web: {hosts: [gw]}".to_owned(), None),
             ("web: {sessions: false}".to_owned(), String::new(), Some(sessions)),
             ("web: {sessions: false}".to_owned(), "web: {open: true}".to_owned(), Some(sessions)),
             ("web: {sessions: false}".to_owned(), "web: {sessions: true}".to_owned(), None),

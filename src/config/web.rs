@@ -64,6 +64,11 @@ impl Web {
                 "only some networks could ask, and now all can; web: {open: true} says that this is meant",
             ),
             (
+                "web.hosts",
+                before.hosts.is_some() && self.hosts.is_none(),
+                "only some host names were answered, and now all are; web: {open: true} says that this is meant",
+            ),
+            (
                 "web.tls_server_config",
                 asks_for_certificate(before) && !asks_for_certificate(self),
                 "a client's certificate was asked for, and now none is; web: {open: true} says that this is meant",

@@ -100,9 +100,8 @@ impl Pool {
 
     /// Starts a thread for each request that may start, as far as the limit allows; then cancels replies for the rest.
     fn spawn(self: &Arc<Self>, state: &mut State) {
-        let idle = state.threads.saturating_sub(state.under_way.len());
         let startable = fairness::startable(state.peers(), &state.answers(), self.limits.answers);
-        let wanted = startable.saturating_sub(idle);
+        let wanted = startable.saturating_sub(state.idle());
         for _ in 0..wanted.min(self.limits.answers.saturating_sub(state.threads)) {
             let pool = Arc::clone(self);
             let run = move || {
@@ -232,10 +231,15 @@ impl State {
         self.waiting.remove(fairness::refuse(&left)?)
     }
 
-    /// Cancels replies, if possible as many as `wanted` threads.
+    /// The number of threads without a reply.
+    fn idle(&self) -> usize {
+        self.threads.saturating_sub(self.under_way.len())
+    }
+
+    /// Cancels replies until, if possible, `wanted` threads are free.
     fn shed(&mut self, stall: Duration, wanted: usize) {
         let ending = self.under_way.iter().filter(|answer| answer.progress == Progress::Ending).count();
-        for _ in ending..wanted {
+        for _ in ending.saturating_add(self.idle())..wanted {
             let Some(index) = fairness::shed(&self.answers(), stall) else { return };
             if let Some(answer) = self.under_way.get_mut(index) {
                 answer.end();
@@ -367,13 +371,22 @@ mod tests {
             (B, Progress::Lingering),
             (A, long(0)),
         ];
-        for (wanted, expected) in [(0, &[][..]), (1, &[4]), (2, &[2, 4]), (3, &[1, 2, 4]), (9, &[0, 1, 2, 4])] {
+        for (idle, wanted, expected) in [
+            (0, 0, &[][..]),
+            (0, 1, &[4]),
+            (0, 2, &[2, 4]),
+            (0, 3, &[1, 2, 4]),
+            (0, 9, &[0, 1, 2, 4]),
+            (1, 1, &[]),
+            (1, 2, &[4]),
+        ] {
             let (jobs, _clients): (Vec<Job>, Vec<TcpStream>) = under_way.iter().map(|(peer, _)| job(*peer, "")).unzip();
             let under_way = jobs.into_iter().zip(under_way).map(|(job, (_, progress))| {
                 let Job { stream, peer, .. } = job;
                 UnderWay { socket: stream.socket, peer, progress }
             });
-            let mut state = State { under_way: under_way.collect(), ..State::default() };
+            let under_way: Vec<_> = under_way.collect();
+            let mut state = State { threads: under_way.len() + idle, under_way, ..State::default() };
             state.shed(Duration::from_millis(250), wanted);
             state.shed(Duration::from_millis(250), wanted);
             let ended = state.under_way.iter().enumerate().filter(|(_, one)| one.progress == Progress::Ending);

@@ -151,10 +151,7 @@ impl Keys {
 
 /// The index of a key among all; absent for one that doesn't matter here.
 fn place_of(key: Text<'_>, dialect: Dialect) -> Option<usize> {
-    let is = |written: &[u8], name: &str| match dialect.is_libreswan() {
-        true => written.eq_ignore_ascii_case(name.as_bytes()),
-        false => written == name.as_bytes(),
-    };
+    let is = |written: &[u8], name: &str| is_word(Text::new(written), name, dialect);
     let find = |written: &[u8], names: &[&str]| names.iter().position(|name| is(written, name));
     if let Some(at) = find(key.bytes(), &CONN_KEYS) {
         return Some(at);
@@ -221,11 +218,11 @@ impl Sections {
             Current::None => return self.complain(location, "a setting outside of any section"),
         };
         let dialect = self.dialect;
-        if key == "auto" && start_of(Text::new(value), dialect).is_none() {
+        if is_word(key, "auto", dialect) && start_of(Text::new(value), dialect).is_none() {
             self.complain(location, "auto has a value that is not known, so the conn is not loaded");
         }
         let Some(conn) = self.conns.get_mut(number) else { return };
-        if key == "also" || dialect.is_libreswan() && key.bytes().eq_ignore_ascii_case(b"also") {
+        if is_word(key, "also", dialect) {
             if !value.is_empty() && value != b"%default" {
                 conn.also.push((value.to_vec(), location));
             }

@@ -11,7 +11,7 @@
 //! | always | the rest | 2 |
 //!
 //! Sources: ipsec.conf(5) and `starter/confread.c`, `stroke_config.c` (strongSwan); ipsec.conf(5), `keywords.c`,
-//! `confread.c`, `orient.c` (libreswan). A tunnel is never 4 while an SA of it exists.
+//! `confread.c`, `orient.c` (libreswan). A tunnel is never 4 while an SA of it is up.
 //!
 //! Which end is the peer: the one that the daemon lists as such. Where it lists no such conn: strongSwan swaps the
 //! ends where `right` is an address of this machine and takes `left` as its own otherwise; libreswan's own end has an
@@ -99,6 +99,13 @@ pub struct Conn {
     pub left: End,
     /// `right…=`.
     pub right: End,
+}
+
+impl Conn {
+    /// How many pairs of networks it connects, at least 1.
+    pub fn pairs(&self) -> usize {
+        self.left.networks.saturating_mul(self.right.networks)
+    }
 }
 
 /// One end of a conn.
@@ -194,8 +201,7 @@ fn same_host(host: Text<'_>, printed: Text<'_>, dialect: Dialect) -> bool {
 
 const GROUPS: [&str; 3] = ["%group", "%opportunisticgroup", "%oppogroup"];
 
-const ANYBODY: [&str; 9] =
-    ["%any", "%any4", "%any6", "%opportunistic", "%oppo", "0.0.0.0", "::", "%group", "%opportunisticgroup"];
+const ANYBODY: [&str; 7] = ["%any", "%any4", "%any6", "%opportunistic", "%oppo", "0.0.0.0", "::"];
 
 /// Whether the words for an end name nobody: each entry of the list is everybody, a network, or a range.
 fn is_anybody(host: Text<'_>, dialect: Dialect) -> bool {
@@ -212,15 +218,11 @@ fn is_anybody(host: Text<'_>, dialect: Dialect) -> bool {
 }
 
 fn is_network(entry: Text<'_>) -> bool {
-    entry.cut(b'/').is_some_and(|(address, bits)| is_address(address) && bits.number().is_some())
+    entry.cut(b'/').is_some_and(|(address, bits)| address.address().is_some() && bits.number().is_some())
 }
 
 fn is_range(entry: Text<'_>) -> bool {
-    entry.cut(b'-').is_some_and(|(first, last)| is_address(first) && is_address(last))
-}
-
-fn is_address(text: Text<'_>) -> bool {
-    std::str::from_utf8(text.bytes()).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok())
+    entry.cut(b'-').is_some_and(|(first, last)| first.address().is_some() && last.address().is_some())
 }
 
 fn same(text: Text<'_>, word: &str) -> bool {

@@ -126,9 +126,7 @@ fn add_lines<'a>(lines: impl Iterator<Item = Text<'a>>, serials: &mut HashSet<u6
 fn interface_address(word: Text<'_>) -> Option<Text<'_>> {
     let inside = word.after("[").and_then(|word| word.cut(b']')).map(|(address, _)| address);
     let bare = || word.cut(b'@').or_else(|| word.cut_last(b':')).map_or(word, |(address, _)| address);
-    let is_address =
-        |text: &Text<'_>| std::str::from_utf8(text.bytes()).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
-    [inside.unwrap_or(word), bare()].into_iter().find(is_address)
+    [inside.unwrap_or(word), bare()].into_iter().find(|text| text.address().is_some())
 }
 
 /// The first line of a conn goes to the list, and to that of the traps; those below it have more spaces.

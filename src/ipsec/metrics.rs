@@ -160,7 +160,7 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     let tally = Tally::of(tunnels, status);
     for (number, (tunnel, count)) in tunnels.iter().zip(&tally.tunnels).enumerate() {
         expose_tunnel(tunnel, count, status, out);
-        let pairs = tunnel.conn.left.networks.saturating_mul(tunnel.conn.right.networks);
+        let pairs = tunnel.conn.pairs();
         if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
             let up = tally.pairs.get(&number).map_or(0, HashSet::len);
             out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
@@ -286,7 +286,10 @@ impl<'a> Tally<'a> {
         let mut listed = vec![None; self.tunnels.len()];
         for conn in &status.conns {
             let Some(number) = names.find(conn.name) else { continue };
-            if let Some(ends) = listed.get_mut(number).filter(|_| !conn.is_instance && !conn.name.contains("#")) {
+            let is_whole = names.0.contains_key(conn.name.bytes());
+            if let Some(ends) =
+                listed.get_mut(number).filter(|_| !conn.is_instance && (is_whole || without_group(conn.name).is_none()))
+            {
                 ends.get_or_insert(conn.ends);
             }
             if let Some(count) = self.tunnels.get_mut(number) {
@@ -322,15 +325,18 @@ impl<'a> Tally<'a> {
 
     /// Notes the networks of an installed CHILD_SA: by its selectors, else by what libreswan calls it.
     fn pair(&mut self, tunnels: &[Tunnel], number: usize, child: &ChildSa<'a>) {
-        let is_one = |conn: &kind::Conn| conn.left.networks.max(conn.right.networks) == 1;
-        if tunnels.get(number).is_none_or(|tunnel| is_one(&tunnel.conn)) {
+        let Some(most) = tunnels.get(number).map(|tunnel| tunnel.conn.pairs()).filter(|pairs| *pairs > 1) else {
+            return;
+        };
+        let known = self.pairs.entry(number).or_default();
+        // A peer may narrow its selectors in as many ways as it likes; more than are configured say nothing more.
+        if known.len() >= most {
             return;
         }
-        let known = self.pairs.entry(number).or_default();
         match child.selectors.and_then(|selectors| selectors.cut_at("===")) {
             Some((ours, theirs)) => {
                 let pairs = ours.words().flat_map(|ours| theirs.words().map(move |theirs| (ours, theirs)));
-                known.extend(pairs.take(PAIR_LIMIT));
+                known.extend(pairs.take(most.min(PAIR_LIMIT)));
             }
             None => known.extend([(child.name, Text::default())]),
         }
@@ -427,9 +433,8 @@ fn without_networks(name: Text<'_>) -> Option<Text<'_>> {
 /// A network begins with a digit, or has a colon in it.
 fn without_group(name: Text<'_>) -> Option<Text<'_>> {
     let (name, network) = name.cut_last(b'#')?;
-    let is_network =
-        |text: Text<'_>| text.bytes().first().is_some_and(u8::is_ascii_hexdigit) || text.bytes().first() == Some(&b':');
-    is_network(network).then_some(name)
+    let is_network = network.bytes().first().is_some_and(u8::is_ascii_digit) || network.contains(":");
+    is_network.then_some(name)
 }
 
 #[cfg(test)]
@@ -565,6 +570,7 @@ mod tests {
             ("c#d#192.0.2.0/24", Some(3)),
             ("c", None),
             ("a#x", None),
+            ("a#backup", None),
             ("a/1", None),
         ] {
             assert_eq!(names.find(name.into()), expected, "{name}");

@@ -308,10 +308,10 @@ impl Charon {
             lock(totals).ikes.clear();
         }
         let moment = Moment { unix: clock::now(), passed: Instant::now() };
-        // Held for a moment only: charon's events are booked meanwhile.
+        // Held for a moment only: charon's events are recorded meanwhile.
         lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
         let start = || {
-            lock(totals).ikes.begin();
+            lock(totals).begin_list();
             Listing::like(out)
         };
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {

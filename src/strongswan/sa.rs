@@ -17,8 +17,6 @@
 //! | an IKE_SA without `established` | all states but ESTABLISHED |
 //! | identities that are not UTF-8, empty, or `%any` | any |
 
-use std::net::IpAddr;
-
 use super::vici::{Element, Elements, Message};
 use crate::text::Text;
 
@@ -451,17 +449,15 @@ fn is_shunt(mode: Text<'_>) -> bool {
 fn is_any(address: Text<'_>) -> bool {
     address.after("%any").is_some()
         || address.before("/0").is_some()
-        || ip(address).is_some_and(|address| address.is_unspecified())
+        || address.trim().address().is_some_and(|address| address.is_unspecified())
 }
 
 /// Whether it is a network, also of one address, or a range: charon takes such for peers that come, and never begins.
 fn is_network(address: Text<'_>) -> bool {
-    address.cut(b'/').is_some_and(|(network, _)| ip(network).is_some())
-        || address.cut(b'-').is_some_and(|(first, last)| ip(first).is_some() && ip(last).is_some())
-}
-
-fn ip(text: Text<'_>) -> Option<IpAddr> {
-    std::str::from_utf8(text.trim().bytes()).ok()?.parse().ok()
+    address.cut(b'/').is_some_and(|(network, _)| network.trim().address().is_some())
+        || address
+            .cut(b'-')
+            .is_some_and(|(first, last)| first.trim().address().is_some() && last.trim().address().is_some())
 }
 
 /// The elements behind the start of a section that stands directly in the message's one section.

@@ -22,7 +22,7 @@ pub struct SaTotals {
     identity: Identity,
     /// The rekey volume of the CHILD_SAs of each tunnel that has one.
     volumes: HashMap<String, Volume>,
-    /// The most CHILD_SAs that are remembered; further ones are not recorded.
+    /// The most CHILD_SAs that are remembered; no new ones are recorded beyond.
     limit: usize,
     /// The most clients, and the most tunnels, without an SA that are kept.
     max_idle: usize,
@@ -59,7 +59,6 @@ impl SaTotals {
     pub fn begin_pass(&mut self, counted: Option<u64>, configured: &Configured) {
         self.clients.begin_pass();
         self.tunnels.begin_pass();
-        self.listed = 0;
         let expected = counted.unwrap_or(DEFAULT_EXPECTED).min(MAX_EXPECTED);
         self.limit = self.limit.max(limit(usize::try_from(expected).unwrap_or(0)));
         self.volumes.clear();
@@ -72,6 +71,12 @@ impl SaTotals {
                 self.volumes.insert(name, child.volume);
             }
         }
+    }
+
+    /// Begins a list, of which a pass may have several: only the last one is complete.
+    pub fn begin_list(&mut self) {
+        self.listed = 0;
+        self.ikes.begin();
     }
 
     /// How much a CHILD_SA may carry before it is rekeyed.
@@ -100,10 +105,10 @@ impl SaTotals {
 
     /// Records the counters of a CHILD_SA from an event at the time `now`.
     pub fn record_event(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        if self.tunnels.sessions() >= self.limit {
+        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
+        if self.tunnels.sessions() >= self.limit && !self.tunnels.knows(key) {
             return;
         }
-        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
         let ike_sa = self.origin(ike.unique_id.number());
         if let Some(client) = ike.client(self.identity) {
             self.clients.record(ike_sa, key, traffic, None, now, || name(client));
@@ -224,7 +229,23 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_charon_says_is_long_is_booked_whole() {
+    fn a_known_child_sa_goes_on_where_there_is_no_room_for_others() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(1), &Configured::default());
+        totals.record(&ike("known", "ESTABLISHED"), &child("known", 1000), 0);
+        totals.end_pass(0, Unlisted::default());
+        for number in 0..2 * MAX_UNLISTED {
+            let number = number.to_string();
+            totals.record_event(&ike(&number, "ESTABLISHED"), &child(&number, 0), 1);
+        }
+        totals.begin_pass(Some(1), &Configured::default());
+        totals.record(&ike("known", "ESTABLISHED"), &child("known", 1200), 2);
+        totals.end_pass(2, Unlisted::default());
+        assert_eq!(received(&totals), [1200; 2]);
+    }
+
+    #[test]
+    fn a_list_that_charon_says_is_long_is_recorded_whole() {
         let mut totals = SaTotals::new(Identity::Remote, 10);
         totals.begin_pass(Some(3 * MAX_UNLISTED as u64), &Configured::default());
         for number in 0..3 * MAX_UNLISTED {
@@ -261,7 +282,7 @@ mod tests {
         let mut list = |totals: &mut SaTotals, is_listed: bool, bytes: u64| {
             look += 300;
             totals.begin_pass(Some(1), &Configured::default());
-            totals.ikes.begin();
+            totals.begin_list();
             if is_listed {
                 totals.record(&hangs, &child("7", bytes), look);
                 totals.ikes.record(&hangs);
@@ -285,7 +306,7 @@ mod tests {
             [(0, "1", 100, 0), (300, "2", 150, 0), (900, "", 0, 1), (1600, "2", 160, 0)]
         {
             totals.begin_pass(Some(1), &Configured::default());
-            totals.ikes.begin();
+            totals.begin_list();
             if !number.is_empty() {
                 totals.record(&ike(number, "ESTABLISHED"), &child("7", bytes), look);
                 totals.ikes.record(&ike(number, "ESTABLISHED"));

@@ -5,7 +5,7 @@
 //! a peer, and what follows is that peer's. Private and preshared keys are passed over, so that the interface's own
 //! public key, which it does not say, is not known.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::device::{AllowedIp, Device, Peer};
 use super::key::Key;
@@ -90,16 +90,12 @@ fn endpoint(value: Text<'_>) -> Option<SocketAddr> {
     let (host, port) = value.cut_last(b':')?;
     let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
     let host = host.cut(b'%').map_or(host, |(host, _)| host);
-    Some(SocketAddr::new(address(host)?, short(port).ok()??))
-}
-
-fn address(value: Text<'_>) -> Option<IpAddr> {
-    std::str::from_utf8(value.bytes()).ok()?.parse().ok()
+    Some(SocketAddr::new(host.address()?, short(port).ok()??))
 }
 
 fn network(value: Text<'_>) -> Option<AllowedIp> {
     let (host, prefix) = value.cut(b'/')?;
-    let address = address(host)?;
+    let address = host.address()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let prefix = prefix.number().and_then(|prefix| u8::try_from(prefix).ok()).filter(|prefix| *prefix <= longest)?;
     Some(AllowedIp { address, prefix })
