@@ -949,6 +949,17 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_is_not_known_is_said_however_libreswan_lets_its_key_be_written() {
+        let found = |text: &str, dialect| read_bytes(text.as_bytes(), dialect).1.len();
+        for (text, strongswan, libreswan) in
+            [("conn a\n\tauto=strat\n", 1, 1), ("conn a\n\tAUTO=strat\n", 0, 1), ("conn a\n\tAUTO=Start\n", 0, 0)]
+        {
+            assert_eq!(found(text, StrongSwan), strongswan, "{text}");
+            assert_eq!([Libreswan4, Libreswan5].map(|dialect| found(text, dialect)), [libreswan; 2], "{text}");
+        }
+    }
+
+    #[test]
     fn a_mistake_costs_its_own_line_and_is_named() {
         let text = "\tauto=add\nconn\nconn a\n\tauto ignore\nauto=ignore\n\tauto=ignore\n\nconn b\n also=nobody\n rightid=\"x\n auto=ignore\nconn c\n";
         let (tunnels, _) = read(text);

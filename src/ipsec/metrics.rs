@@ -629,6 +629,23 @@ mod tests {
     }
 
     #[test]
+    fn no_more_pairs_of_networks_are_remembered_than_twice_those_configured() {
+        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = (2, 2))];
+        let mut lines = "lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n".to_owned();
+        for child in 0..50 {
+            let ours: String = (0..50).map(|host| format!(" 10.1.{child}.{host}/32")).collect();
+            lines.push_str(&format!(
+                "lan{{{child}}}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: 3fde83da_i a2923e36_o\n\
+                 lan{{{child}}}:  {ours} === 10.2.0.0/16\n"
+            ));
+        }
+        let output = format!("Security Associations (1 up, 0 connecting):\n{lines}");
+        let status = status::parse(output.as_str().into()).expect("a status");
+        assert_eq!(Tally::of(&tunnels, &status).pairs[&0].len(), 4);
+        assert_eq!(samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up"), ["{tunnel=\"lan\"} 4"]);
+    }
+
+    #[test]
     fn a_pair_of_networks_that_is_down_does_not_hide_behind_another() {
         let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = (2, 2))];
         let up = |selectors: &str| {
