@@ -65,7 +65,7 @@ impl Session {
     #[must_use]
     pub fn shown(mut self, identities: Identities) -> Self {
         self.remoteid = identities.show(self.remoteid.as_str().into()).unwrap_or_default();
-        if self.hides_addresses {
+        if self.hides_addresses && identities != Identities::Plain {
             for address in [&mut self.remotehost, &mut self.remotets] {
                 *address = identities.show(address.as_str().into()).unwrap_or_default();
             }

@@ -114,7 +114,7 @@ fn copies(original: &Path) -> impl Iterator<Item = (Stamp, PathBuf)> {
     names.into_iter().filter_map(move |other| {
         let path = folder.join(&other);
         let is_its = |copy: CopyOf| copy.original == name && copy.may_be_written;
-        if !other.starts_with(name.split('.').next()?) || !copy_at(&path).is_some_and(is_its) {
+        if !other.contains(name.split('.').next()?) || !copy_at(&path).is_some_and(is_its) {
             return None;
         }
         Some((file::stamp(&path)?, path))
@@ -226,6 +226,7 @@ mod tests {
             ("both", &[("s.log", STATUS, 9000), ("s.log.1", STATUS, 10_000)], false, Some("s.log")),
             ("dead", &[("s.log.1", STATUS, 9000)], false, None),
             ("ended", &[("s.log.1", STATUS, 9000), ("s.log.2", STATUS, 90_000)], true, Some("s.log.1")),
+            ("before", &[("s.log", "", 60), ("old-s.log", STATUS, 5)], false, Some("old-s.log")),
             ("packed", &[("s.log.1.gz", "\x1f", 5)], false, None),
             ("notes", &[("s.log.old", "no status\n", 5)], false, None),
         ] {

@@ -9,7 +9,7 @@
 //!
 //! | wait | bound |
 //! |---|---|
-//! | open, read, stat, readdir of status files and of `ipsec.conf` with its includes; globs; discovery; the surroundings of a target | [`run`] |
+//! | open, read, stat, readdir of status files and of `ipsec.conf` with its includes; globs; sockets in a folder and files with names; discovery; the surroundings of a target | [`run`] |
 //! | fork and exec of a command | [`run`] |
 //! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is left alone |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |

@@ -230,12 +230,17 @@ pub fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// The names in a folder, sorted; none where it can't be read.
+/// How many entries a folder has; absent where it can't be read.
+pub fn count(folder: &Path) -> Option<u64> {
+    u64::try_from(fs::read_dir(folder).ok()?.count()).ok()
+}
+
+/// The names in a folder, sorted, at most as many as a pattern may match; none where it can't be read.
 pub fn names(folder: &Path) -> Vec<String> {
     list(folder).unwrap_or_default()
 }
 
-/// The names in a folder, sorted.
+/// The names in a folder, sorted, at most as many as a pattern may match.
 pub fn list(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).map_err(|error| Error::io(&folder.display().to_string(), &error))?;
     let mut names: Vec<String> =

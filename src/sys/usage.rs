@@ -36,7 +36,7 @@ pub fn read() -> Usage {
     let text = |path: &str| file::head(Path::new(path), LIMIT).unwrap_or_default();
     let usage =
         parse(&text("/proc/self/stat"), &text("/proc/self/status"), &text("/proc/self/limits"), &text("/proc/stat"));
-    Usage { open_fds: Some(file::names(Path::new("/proc/self/fd")).len() as u64), ..usage }
+    Usage { open_fds: file::count(Path::new("/proc/self/fd")), ..usage }
 }
 
 fn parse(stat: &[u8], status: &[u8], limits: &[u8], machine: &[u8]) -> Usage {

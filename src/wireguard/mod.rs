@@ -37,8 +37,8 @@ pub mod settings;
 pub mod totals;
 pub mod uapi;
 
-/// The most that is read of one interface: room for a hundred thousand peers.
-const LIMIT: usize = 32 * 1024 * 1024;
+/// The most that is read of one interface: room for a hundred thousand peers, of which user space prints some 370 bytes each.
+const LIMIT: usize = 64 * 1024 * 1024;
 
 /// The largest file with names that is read.
 const NAME_FILE_LIMIT: usize = 16 * 1024 * 1024;
@@ -46,7 +46,7 @@ const NAME_FILE_LIMIT: usize = 16 * 1024 * 1024;
 /// What follows the name of an interface in the name of its socket.
 const SOCKET: &str = ".sock";
 
-/// How often an interface is read whose peers change meanwhile.
+/// How often is asked what changes meanwhile.
 const TRIES: u32 = 8;
 
 /// The most time that it takes to find out whether there is anything.
@@ -76,8 +76,8 @@ type NameFiles = Vec<(PathBuf, Option<Stamp>)>;
 /// An interface, and where it is asked.
 struct Interface {
     name: String,
-    /// Its socket; absent where the kernel has it.
-    socket: Option<String>,
+    /// Its socket, and as which file that was found; absent where the kernel has it.
+    socket: Option<(String, Option<Stamp>)>,
 }
 
 /// What tells an interface from others of its name, before and after it.
@@ -102,10 +102,11 @@ impl WireGuard {
             let Interface { name, socket } = interface;
             let (result, stamp) = match socket {
                 None => (read_kernel(name, &mut family, deadline), None),
-                Some(path) => (read_socket(path, deadline).map(Some), file::stamp(Path::new(path))),
+                Some((path, stamp)) => (read_socket(path, deadline).map(Some), *stamp),
             };
             let Some(result) = result.transpose() else { continue };
-            let device = report.target(socket.as_ref().unwrap_or(name).clone(), result);
+            let target = socket.as_ref().map_or(name, |(path, _)| path);
+            let device = report.target(target.clone(), result);
             let index = device.as_ref().and_then(|device| device.index).unwrap_or_default();
             each(name, (index, stamp), device.as_ref(), report);
         }
@@ -124,12 +125,12 @@ impl WireGuard {
             Ok(names) => found.extend(names.into_iter().map(|name| Interface { name, socket: None })),
             Err(error) => note(error, report),
         }
-        match files(&self.settings.socket_folder) {
-            Ok(files) => {
-                for name in files.iter().filter_map(|file| file.strip_suffix(SOCKET)) {
-                    if !found.iter().any(|interface| interface.name == name) {
-                        let socket = self.settings.socket_folder.join(format!("{name}{SOCKET}")).display().to_string();
-                        found.push(Interface { name: name.into(), socket: Some(socket) });
+        let folder = self.settings.socket_folder.clone();
+        match blocking::run(&folder.display().to_string(), deadline, move || user_space(&folder)) {
+            Ok(interfaces) => {
+                for interface in interfaces {
+                    if !found.iter().any(|known| known.name == interface.name) {
+                        found.push(interface);
                     }
                 }
             }
@@ -183,7 +184,7 @@ impl Collector for WireGuard {
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
-        // One scrape at a time: what an earlier look saw must not be counted after a later one.
+        // One scrape at a time: what an earlier one read must not be counted after a later one.
         let mut memory = match self.memory.take(deadline, self.name()) {
             Ok(memory) => memory,
             Err(error) => return note(error, report),
@@ -205,7 +206,10 @@ impl Collector for WireGuard {
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
         // One at a time here, too: many at once must not hold every peer in memory for each of them.
-        let Ok(mut memory) = self.memory.take(deadline, self.name()) else { return };
+        let mut memory = match self.memory.take(deadline, self.name()) {
+            Ok(memory) => memory,
+            Err(error) => return note(error, report),
+        };
         memory.read_names(&self.settings.name_files, deadline);
         let names = &memory.names;
         let Settings { gateway, peers, .. } = &self.settings;
@@ -274,21 +278,25 @@ fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
     Ok(reader.end())
 }
 
-/// The files in the folder of sockets; none where there is no such folder.
-fn files(folder: &Path) -> Result<Vec<String>, Error> {
-    match file::list(folder) {
-        Err(Error::NotFound { .. }) => Ok(Vec::new()),
-        files => files,
-    }
+/// The interfaces whose sockets are in a folder; none where there is no such folder.
+fn user_space(folder: &Path) -> Result<Vec<Interface>, Error> {
+    let files = match file::list(folder) {
+        Err(Error::NotFound { .. }) => Vec::new(),
+        files => files?,
+    };
+    let interface = |file: &String| {
+        let path = folder.join(file);
+        let socket = Some((path.display().to_string(), file::stamp(&path)));
+        Some(Interface { name: file.strip_suffix(SOCKET)?.into(), socket })
+    };
+    Ok(files.iter().filter_map(interface).collect())
 }
 
 /// The kernel's interfaces of WireGuard, sorted.
 fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    dump(Protocol::Route, "rtnetlink", &netlink::links_request(ByteOrder::NATIVE), deadline, &mut |data| {
-        if let Some(name) = netlink::link(data)? {
-            names.push(name);
-        }
+    let request = netlink::links_request(ByteOrder::NATIVE);
+    let mut names = dump(Protocol::Route, "rtnetlink", &request, deadline, |data, names: &mut Vec<String>| {
+        names.extend(netlink::link(data)?);
         Ok(())
     })?;
     names.sort_unstable();
@@ -297,12 +305,11 @@ fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
 
 /// The number under which the kernel speaks of WireGuard; absent where it does not.
 fn family(deadline: Deadline) -> Result<Option<u16>, Error> {
-    let mut number = None;
-    dump(Protocol::Generic, "generic netlink", &netlink::families_request(ByteOrder::NATIVE), deadline, &mut |data| {
-        number = netlink::family(data)?.or(number);
+    let request = netlink::families_request(ByteOrder::NATIVE);
+    dump(Protocol::Generic, "generic netlink", &request, deadline, |data, number: &mut Option<u16>| {
+        *number = netlink::family(data)?.or(*number);
         Ok(())
-    })?;
-    Ok(number)
+    })
 }
 
 /// An interface of the kernel; absent where it went away since it was listed.
@@ -313,20 +320,33 @@ fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Resul
     };
     *known = Some(number);
     let request = netlink::device_request(number, name, ByteOrder::NATIVE);
+    match dump(Protocol::Generic, name, &request, deadline, netlink::read_device) {
+        Ok(device) => Ok(Some(device)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the messages of an answer say together. Where what they list changed meanwhile, some may be missing or come
+/// twice, so it is asked again.
+fn dump<T: Default>(
+    protocol: Protocol,
+    target: &str,
+    request: &[u8],
+    deadline: Deadline,
+    each: fn(Data<'_>, &mut T) -> Result<(), Malformed>,
+) -> Result<T, Error> {
     for _ in 0..TRIES {
-        let mut device = Device::default();
-        match dump(Protocol::Generic, name, &request, deadline, &mut |data| netlink::read_device(data, &mut device)) {
-            Ok(false) => return Ok(Some(device)),
-            Ok(true) => {}
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+        let mut found = T::default();
+        if !dump_once(protocol, target, request, deadline, &mut |data| each(data, &mut found))? {
+            return Ok(found);
         }
     }
-    Err(Error::Io { subject: name.into(), why: "changed faster than it can be read".into() })
+    Err(Error::Io { subject: target.into(), why: "changed faster than it can be read".into() })
 }
 
 /// Reads all messages of an answer; says whether what it lists changed meanwhile.
-fn dump(
+fn dump_once(
     protocol: Protocol,
     target: &str,
     request: &[u8],
