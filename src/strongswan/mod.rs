@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use self::configured::{Configured, Moment};
 use self::events::Listener;
-use self::ike_sas::Unlisted;
+use self::ike_sas::{Gaps, Unlisted};
 use self::metrics::{Certified, Count, Listing};
 use self::sa::{Connection, Identity, IkeSa, Policy};
 use self::stats::Stats;
@@ -194,7 +194,8 @@ impl StrongSwan {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
         };
         let start = || report.sessions.like();
-        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, |unlisted| unlisted.least > 0)?.all;
+        let gaps = |unlisted: Unlisted| Gaps { lacks_any: unlisted.least > 0, some_ended: false };
+        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?.all;
         Ok(())
     }
 }
@@ -317,9 +318,9 @@ impl Charon {
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
             listing.record(ike, moment, &mut configured, &mut lock(totals));
         };
-        let lacks_any = |unlisted| lock(totals).ikes.lacks_any(unlisted);
+        let gaps = |unlisted| lock(totals).ikes.gaps(unlisted);
         let List { all: mut listing, total, unlisted, stats } =
-            self.sas(stats.as_ref(), cache.unlisted, start, each, lacks_any)?;
+            self.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?;
         let missing = lock(totals).end_pass(moment.unix, unlisted);
         configured.finish(&listing.sessions, &missing, &cache.configured, moment.passed);
         let sessions = listing.up.saturating_add(missing.count);
@@ -367,8 +368,9 @@ impl Charon {
     }
 
     /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are few. It passes over
-    /// such a one, so the list is asked for again where it `lacks` one that matters, unless as many as at the last
-    /// scrape are missing: then they are busy for longer than a scrape can wait.
+    /// such a one, so the list is asked for again where it lacks one that matters, unless as many as at the last
+    /// scrape are missing: then they are busy for longer than a scrape can wait. That one has ended is believed when two
+    /// lists in a row say it.
     ///
     /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
     /// sends a first message makes one, and must not hide by it which tunnel is down.
@@ -378,7 +380,7 @@ impl Charon {
         missing_before: u64,
         mut start: impl FnMut() -> T,
         mut each: impl FnMut(&mut T, &IkeSa<'_>),
-        lacks: impl Fn(Unlisted) -> bool,
+        gaps: impl Fn(Unlisted) -> Gaps,
     ) -> Result<List<T>, Error> {
         let mut established = before.and_then(Stats::established);
         let longest = match before.and_then(|stats| stats.ikes) {
@@ -387,7 +389,7 @@ impl Charon {
             }
             None => LONGEST_LIST,
         };
-        let mut pauses = PAUSES.iter();
+        let (mut pauses, mut some_ended_before) = (PAUSES.iter(), false);
         loop {
             let started = Instant::now();
             let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
@@ -403,18 +405,19 @@ impl Charon {
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
             let after = stats.as_ref().and_then(Stats::established);
             let unlisted = Unlisted::of(established, after, listed.saturating_sub(half_open));
-            established = after;
+            let Gaps { lacks_any, some_ended } = gaps(unlisted);
             let is_worse = unlisted.least > missing_before || unlisted.least == 0;
             match pauses.next() {
                 Some(pause)
-                    if is_worse
-                        && lacks(unlisted)
+                    if (is_worse && lacks_any || some_ended && !some_ended_before)
                         && has_time(
                             self.deadline.left(&self.subject).ok(),
                             pause.saturating_add(started.elapsed()),
                         ) =>
                 {
                     thread::sleep(*pause);
+                    some_ended_before = some_ended;
+                    established = self.stats()?.as_ref().and_then(Stats::established);
                 }
                 _ => return Ok(List { all, total, unlisted, stats }),
             }
