@@ -264,7 +264,7 @@ fn findings(listeners: &Listeners, web: &Web) -> Vec<Finding> {
 
 /// Why an address can't be listened on, and what to do.
 fn not_listening(error: &Error) -> String {
-    diagnosis::failed_listener(error.subject(), error, http::is_ours(error.subject())).in_one_line()
+    diagnosis::failed_listener(&error.subject, error, http::is_ours(&error.subject)).in_one_line()
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.

@@ -132,7 +132,7 @@ mod tests {
 
     use super::routes::{REALM, UNLISTED, times};
     use super::*;
-    use crate::collector::{Collector, Deadline, Error, Report};
+    use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
     use crate::http::{Credentials, Method, Request};
     use crate::privacy::Identities;
     use crate::session::Session;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn gone() -> Error {
-        Error::NotFound { subject: "/stub".into() }
+        Error::new("/stub", ErrorKind::NotFound)
     }
 
     fn request(target: &str) -> Request {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_short_deadline_says_nothing_about_a_source() {
-        let slow = Error::TimedOut { subject: "/stub".into() };
+        let slow = Error::new("/stub", ErrorKind::TimedOut);
         let app = app(vec![stub("a", Some(slow.clone()))]);
         let ask = |milliseconds| {
             let timeout = Some(Duration::from_millis(milliseconds));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use log::warn;
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
@@ -297,10 +297,8 @@ impl Collector for Ipsec {
 /// What the commands printed, by whichever daemon it is.
 fn parse_status<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
     let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
-    status.ok_or_else(|| Error::Malformed {
-        subject: command.into(),
-        expected: "\"Security Associations\"",
-        offset: text.bytes().len(),
+    status.ok_or_else(|| {
+        Error::new(command, ErrorKind::Malformed { expected: "\"Security Associations\"", offset: text.bytes().len() })
     })
 }
 
@@ -315,7 +313,7 @@ fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     let is_starters_status = matches!(output.code, Some(1 | 3));
     match output.success || is_starters_status && is_whole(&output.stdout) {
         true => Ok(output.stdout),
-        false => Err(Error::Refused { subject: command.join(" "), why: output.complaint }),
+        false => Err(Error::new(command.join(" "), ErrorKind::Refused { why: output.complaint })),
     }
 }
 
@@ -332,7 +330,7 @@ fn dialect_of(printed: &Result<Vec<u8>, Error>) -> Option<Dialect> {
 
 /// Whether the command was refused because this `ipsec` does not have it.
 fn lacks(printed: &Result<Vec<u8>, Error>, command: &str) -> bool {
-    matches!(printed, Err(Error::Refused { why, .. }) if libreswan::lacks(why, command))
+    matches!(printed, Err(Error { kind: ErrorKind::Refused { why, .. }, .. }) if libreswan::lacks(why, command))
 }
 
 /// A command with its last word replaced, where it is one of `words`.
@@ -419,12 +417,14 @@ impl Reading {
         let number = self.files.len();
         if number >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} files are included");
-            return Err(Error::Refused { subject: path.display().to_string(), why });
+            return Err(Error::new(path.display().to_string(), ErrorKind::Refused { why }));
         }
         self.files.push((path.to_owned(), stamp));
         let bytes =
             file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline).map_err(|error| match error {
-                Error::TooLong { subject, .. } => Error::TooLong { subject, limit: CONFIG_LIMIT },
+                Error { subject, kind: ErrorKind::TooLong { .. } } => {
+                    Error::new(subject, ErrorKind::TooLong { limit: CONFIG_LIMIT })
+                }
                 error => error,
             })?;
         self.size = self.size.saturating_add(bytes.len());
@@ -458,7 +458,7 @@ impl Reading {
         let path = folder.join(pattern);
         if self.patterns.len() >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} includes");
-            self.record_error(Error::Refused { subject: path.display().to_string(), why });
+            self.record_error(Error::new(path.display().to_string(), ErrorKind::Refused { why }));
             return Vec::new();
         }
         if !pattern.contains(['*', '?', '[']) {
@@ -473,7 +473,7 @@ impl Reading {
     }
 
     fn record_error(&mut self, error: Error) {
-        self.hides_conns |= !matches!(error, Error::NotFound { .. });
+        self.hides_conns |= error.kind != ErrorKind::NotFound;
         self.errors.push(error.to_string());
         self.errors.truncate(COMPLAINT_LIMIT);
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::copies::{CopyOf, copy_of};
 use super::staleness::FIRST_LIMIT;
 use super::status::{self, Document};
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::file::{self, Stamp};
 
 /// How much of a pattern's match is read to tell whether it is a status file, in bytes.
@@ -125,7 +125,7 @@ fn copies(original: &Path) -> impl Iterator<Item = (Stamp, PathBuf)> {
 fn is_status(path: &Path) -> bool {
     match file::head(path, HEAD) {
         Ok(head) => head.is_empty() || !matches!(status::parse(&head), Document::Unknown),
-        Err(Error::Denied { .. }) => true,
+        Err(Error { kind: ErrorKind::Denied, .. }) => true,
         Err(_) => false,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collector::Error;
+use crate::collector::{Error, ErrorKind};
 
 /// How long names without an address are left alone before they are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ struct HostsState {
 impl Hosts {
     /// The names, with the addresses that some had `before`.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
-        let waiting = |name: &str| Err(Error::TimedOut { subject: name.into() });
+        let waiting = |name: &str| Err(Error::new(name, ErrorKind::TimedOut));
         let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
         let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
         let state = HostsState { answers, tried: None, renewed: None, busy: false };
@@ -126,7 +126,7 @@ mod tests {
             if name == "a.example" { Ok(vec![IpAddr::from([192, 0, 2, 1])]) } else { Err(no_such(name)) }
         };
         fn no_such(name: &str) -> Error {
-            Error::NotFound { subject: name.into() }
+            Error::new(name, ErrorKind::NotFound)
         }
         let names = ["a.example", "b.example", "a.example"].into_iter();
         let hosts = Arc::new(Hosts::new(names, &Answers::new(), resolve));
@@ -135,7 +135,7 @@ mod tests {
         assert!(hosts.look_up(start));
         let much_later = start + Duration::from_secs(600);
         assert!(!hosts.look_up(much_later), "one is at work");
-        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { subject: "a.example".into() }));
+        assert_eq!(hosts.answers()["a.example"], Err(Error::new("a.example", ErrorKind::TimedOut)));
         drop(shut);
         hosts.wait(Duration::from_secs(60));
         assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
@@ -151,7 +151,7 @@ mod tests {
     fn addresses_are_renewed_and_kept_while_nobody_knows_better() {
         static ROUND: AtomicUsize = AtomicUsize::new(0);
         let resolve: Resolve = |name| match (ROUND.load(Ordering::SeqCst), name) {
-            (0, "new.example") | (2, _) => Err(Error::NotFound { subject: name.into() }),
+            (0, "new.example") | (2, _) => Err(Error::new(name, ErrorKind::NotFound)),
             (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
         };
         let mut before = Answers::new();

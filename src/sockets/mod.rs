@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
 use crate::settings::{ConfigError, Input};
 use crate::sources::Source;
@@ -101,7 +101,10 @@ impl Sockets {
             log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
         }
         if lines.skipped > 0 && lines.understood == 0 {
-            return Err(Error::Malformed { subject: path.display().to_string(), expected: "sockets", offset: 0 });
+            return Err(Error::new(
+                path.display().to_string(),
+                ErrorKind::Malformed { expected: "sockets", offset: 0 },
+            ));
         }
         Ok(lines.state_counts)
     }
@@ -118,8 +121,8 @@ impl Sockets {
                     metrics::expose_state_counts(table, state_counts, matcher.states(table), &mut report.exposition)
                 }
                 // A machine without IPv6 has no tables for it.
-                Err(Error::NotFound { .. }) if !matcher.requires(table) => continue,
-                Err(Error::NotFound { .. }) => matcher.mark_absent(table),
+                Err(Error { kind: ErrorKind::NotFound, .. }) if !matcher.requires(table) => continue,
+                Err(Error { kind: ErrorKind::NotFound, .. }) => matcher.mark_absent(table),
                 Err(_) => matcher.mark_unread(table),
             }
             report.target(self.path(table).display().to_string(), result);
@@ -194,7 +197,7 @@ pub fn unmatchable(rule: &Rule, names: &Names) -> Option<Notice> {
 /// Counts the sockets that the kernel lists; after an error some may have been counted.
 fn ask(table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
     let mut state_counts = StateCounts::default();
-    let broken = |why: String| Error::Io { subject: "sock_diag".into(), why };
+    let broken = |why: String| Error::new("sock_diag", ErrorKind::Io { why });
     netlink::sock_diag(&diag::request(table, matcher.states(table)), TABLE_LIMIT, deadline, |datagram| {
         for message in diag::parse(datagram) {
             match message {
@@ -277,7 +280,10 @@ mod tests {
         let (samples, targets) = proc.collect(vec![rule("tcp", "*"), rule("tcp6", "*")]);
         assert_eq!(samples, "count tcp 1\nup tcp 1\n");
         assert_eq!(targets.len(), 2, "{targets:?}");
-        assert!(matches!(&targets[1], (name, Err(Error::NotFound { .. })) if name == "net/tcp6"), "{targets:?}");
+        assert!(
+            matches!(&targets[1], (name, Err(Error { kind: ErrorKind::NotFound, .. })) if name == "net/tcp6"),
+            "{targets:?}"
+        );
     }
 
     #[test]

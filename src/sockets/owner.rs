@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::process::{self, Process};
 
 use super::matcher::PendingOwners;
@@ -27,9 +27,11 @@ pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwner
     }
     let matters = unknown_rules.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
     match walked {
-        Err(Error::TimedOut { .. }) => Err(Error::TimedOut { subject }),
-        Ok(()) if matters => Err(Error::Denied { subject }),
-        Ok(()) if pending_owners.overflowed() => Err(Error::Io { subject, why: "too many sockets to look for".into() }),
+        Err(Error { kind: ErrorKind::TimedOut, .. }) => Err(Error::new(subject, ErrorKind::TimedOut)),
+        Ok(()) if matters => Err(Error::new(subject, ErrorKind::Denied)),
+        Ok(()) if pending_owners.overflowed() => {
+            Err(Error::new(subject, ErrorKind::Io { why: "too many sockets to look for".into() }))
+        }
         walked => walked,
     }
 }
@@ -58,7 +60,7 @@ fn ask(
 ) -> Result<(), Error> {
     let names = match process.names() {
         Ok(names) => names,
-        Err(Error::Denied { .. }) => {
+        Err(Error { kind: ErrorKind::Denied, .. }) => {
             add_unknown(pending_owners.pending_rules(), unknown_rules);
             return Ok(());
         }
@@ -70,8 +72,8 @@ fn ask(
         return Ok(());
     }
     match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
-        Err(Error::Denied { .. }) => add_unknown(rules, unknown_rules),
-        Err(error @ Error::TimedOut { .. }) => return Err(error),
+        Err(Error { kind: ErrorKind::Denied, .. }) => add_unknown(rules, unknown_rules),
+        Err(error @ Error { kind: ErrorKind::TimedOut, .. }) => return Err(error),
         _ => {}
     }
     Ok(())
@@ -177,7 +179,7 @@ mod tests {
             return;
         }
         let (result, counts) = found(&proc.0, &["nginx", "sshd", "other"], SOON);
-        assert_eq!(result, Err(Error::Denied { subject: target(&proc.0) }));
+        assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::Denied)));
         assert_eq!(counts, [(Some(true), None), (Some(true), Some(1)), (Some(false), Some(0))]);
     }
 
@@ -187,7 +189,7 @@ mod tests {
         let own = proc.process(500, "exporter", "exporter\0", &["socket:[101]"]);
         symlink(own, proc.0.join("self")).expect("a link");
         let (result, counts) = found(&proc.0, &["exporter", "nginx"], SOON);
-        assert_eq!(result, Err(Error::Denied { subject: target(&proc.0) }));
+        assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::Denied)));
         assert_eq!(counts, [(Some(true), None), (None, None)]);
     }
 
@@ -196,10 +198,10 @@ mod tests {
         let proc = Proc::new("time");
         proc.process(30, "nginx", "nginx\0", &["socket:[101]"]);
         let (result, counts) = found(&proc.0, &["nginx"], Duration::ZERO);
-        assert_eq!(result, Err(Error::TimedOut { subject: target(&proc.0) }));
+        assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::TimedOut)));
         assert_eq!(counts, [(None, None)]);
         let (result, counts) = found(&proc.0.join("no-such"), &["nginx"], SOON);
-        assert!(matches!(result, Err(Error::NotFound { .. })), "{result:?}");
+        assert!(matches!(result, Err(Error { kind: ErrorKind::NotFound, .. })), "{result:?}");
         assert_eq!(counts, [(None, None)]);
     }
 }

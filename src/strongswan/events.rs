@@ -20,7 +20,7 @@ use super::sa::{self, ChildSa, IkeSa};
 use super::totals::SaTotals;
 use super::vici::{self, Message, Packet};
 use super::{Charon, known};
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::clock;
 use crate::sys::socket::Closer;
 use crate::text::Text;
@@ -230,7 +230,7 @@ fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
         charon.channel.extend(Deadline::within(ANSWER_TIME));
         if !has_more {
             if schedule.began.is_some() {
-                return Err(Error::TimedOut { subject: charon.subject.clone() });
+                return Err(Error::new(&*charon.subject, ErrorKind::TimedOut));
             }
             schedule.begin();
             charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;

@@ -19,7 +19,7 @@ use self::totals::SaTotals;
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::advice::Advice;
 use crate::calendar::utc;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::{Exposition, Group, TableInfo};
 use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
@@ -340,7 +340,7 @@ impl Charon {
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
             let loaded = configured.register(&connection);
-            loaded.map_err(|what| Error::TooMany { subject: subject.clone(), limit: configured::MOST, what })
+            loaded.map_err(|what| Error::new(&*subject, ErrorKind::TooMany { limit: configured::MOST, what }))
         })?;
         cache.connections = hash.finish();
         Ok(configured)
@@ -440,7 +440,7 @@ impl Charon {
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(Error::Refused { .. }) => {
+                Err(Error { kind: ErrorKind::Refused { .. }, .. }) => {
                     self.lacks_counters |= command == COUNTERS;
                     return Ok(());
                 }
@@ -528,7 +528,7 @@ impl Charon {
                     length = length.saturating_add(message.bytes().len());
                     each(message)?;
                     if length > longest {
-                        return Err(Error::TooLong { subject: self.subject.clone(), limit: longest });
+                        return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: longest }));
                     }
                 }
                 Packet::Response(message) => {
@@ -552,16 +552,17 @@ impl Charon {
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
         let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
         if length > LONGEST_SEGMENT {
-            return Err(Error::TooLong { subject: self.subject.clone(), limit: LONGEST_SEGMENT });
+            return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
         }
         match vici::parse(self.channel.take(length)?) {
             Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
                 Err(refused(&self.subject, request, "charon does not know it"))
             }
             Ok(packet) => Ok(packet),
-            Err(fault) => {
-                Err(Error::Malformed { subject: self.subject.clone(), expected: fault.expected, offset: fault.offset })
-            }
+            Err(fault) => Err(Error::new(
+                self.subject.clone(),
+                ErrorKind::Malformed { expected: fault.expected, offset: fault.offset },
+            )),
         }
     }
 }
@@ -577,19 +578,19 @@ fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), 
     if *count <= MOST_ENTRIES {
         return Ok(());
     }
-    Err(Error::TooMany { subject: subject.into(), limit: MOST_ENTRIES, what })
+    Err(Error::new(subject, ErrorKind::TooMany { limit: MOST_ENTRIES, what }))
 }
 
 /// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
 fn known(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
-        Err(Error::Refused { .. }) => Ok(()),
+        Err(Error { kind: ErrorKind::Refused { .. }, .. }) => Ok(()),
         answer => answer,
     }
 }
 
 fn refused(subject: &str, request: &str, why: &str) -> Error {
-    Error::Refused { subject: subject.into(), why: format!("{request}: {why}") }
+    Error::new(subject, ErrorKind::Refused { why: format!("{request}: {why}") })
 }
 
 /// What was booked before a panic still stands: every entry is a single step.

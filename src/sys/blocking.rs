@@ -26,7 +26,7 @@ use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 
 /// The most threads that have not come back; with more, nothing is asked until one does.
 const MOST_STUCK: usize = 24;
@@ -111,7 +111,7 @@ fn begin(subject: &str, deadline: Deadline) -> Result<(), Error> {
         let other = pending.iter().find(|call| call.subject == subject);
         let is_full = pending.iter().filter(|call| call.is_stuck).count() >= MOST_STUCK;
         if is_full || other.is_some_and(|call| call.is_stuck) {
-            return Err(Error::TimedOut { subject: subject.into() });
+            return Err(Error::new(subject, ErrorKind::TimedOut));
         }
         if other.is_none() {
             pending.push(Pending { subject: subject.into(), is_stuck: false });
@@ -147,7 +147,7 @@ impl<T> Call<Result<T, Error>> {
             let Ok(left) = deadline.left(subject) else {
                 *stage = Stage::Abandoned;
                 abandon(subject);
-                return Err(Error::TimedOut { subject: subject.into() });
+                return Err(Error::new(subject, ErrorKind::TimedOut));
             };
             (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
         }
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_call_gives_what_it_returns() {
         assert_eq!(run("a call", within(60_000), || Ok(7)), Ok(7));
-        let error = Error::NotFound { subject: "x".into() };
+        let error = Error::new("x", ErrorKind::NotFound);
         let same = error.clone();
         assert_eq!(run::<()>("a call", within(60_000), move || Err(same)), Err(error));
         let inner = || run("an inner call", within(60_000), || Ok(thread::current().id()));
@@ -201,7 +201,7 @@ mod tests {
             let _ = gate.recv();
             Ok(())
         };
-        let timed_out = || Err(Error::TimedOut { subject: subject.into() });
+        let timed_out = || Err(Error::new(subject, ErrorKind::TimedOut));
         assert_eq!(run(subject, within(100), hang), timed_out());
         begins.recv().expect("it was called");
         for _ in 0..100 {
@@ -236,7 +236,7 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         let others: Vec<_> = (0..2 * MOST_STUCK).map(|_| ask(60_000)).collect();
-        let timed_out = || Err(Error::TimedOut { subject: subject.into() });
+        let timed_out = || Err(Error::new(subject, ErrorKind::TimedOut));
         assert_eq!(first.join().unwrap(), timed_out());
         assert!(others.into_iter().all(|other| other.join().unwrap() == timed_out()), "they are told, too");
         assert_eq!(*lock(&CALLS), 1);
@@ -254,6 +254,6 @@ mod tests {
     #[test]
     fn with_no_time_left_nothing_is_called() {
         let never = || -> Result<(), Error> { panic!("there is no time") };
-        assert_eq!(run("late", within(0), never), Err(Error::TimedOut { subject: "late".into() }));
+        assert_eq!(run("late", within(0), never), Err(Error::new("late", ErrorKind::TimedOut)));
     }
 }

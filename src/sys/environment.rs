@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{file, process};
-use crate::collector::Error;
+use crate::collector::{Error, ErrorKind};
 use crate::text::Text;
 
 /// What shows that a source's daemon is on the machine.
@@ -65,7 +65,7 @@ pub struct AccessProblem {
 impl Environment {
     /// Looks around after `target` of a source that leaves `traces` could not be read.
     pub fn inspect(traces: Traces, target: &str, error: &Error) -> Self {
-        let is_denied = matches!(error, Error::Denied { .. });
+        let is_denied = error.kind == ErrorKind::Denied;
         Self {
             access_problem: is_denied.then(|| access_problem(Path::new(target))).flatten(),
             is_running: !traces.processes.is_empty() && runs(traces.processes),

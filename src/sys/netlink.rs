@@ -10,7 +10,7 @@ use nix::sys::socket::{
 
 use super::erased::ErasedBuffer;
 use super::socket::time_value;
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 
 /// The most that the kernel puts in one datagram of an answer, if there is room for it.
 const DATAGRAM: usize = 32 * 1024;
@@ -61,7 +61,7 @@ pub fn ask(
         };
         total = total.saturating_add(length);
         let datagram = buffer.get(..length).filter(|_| total <= limit);
-        let Some(datagram) = datagram else { return Err(Error::TooLong { subject: subject.into(), limit }) };
+        let Some(datagram) = datagram else { return Err(Error::new(subject, ErrorKind::TooLong { limit })) };
         if length == 0 {
             return Err(Error::io(subject, &io::ErrorKind::UnexpectedEof.into()));
         }

@@ -89,6 +89,7 @@ fn socket_of(target: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collector::ErrorKind;
     use std::net::TcpListener;
     use std::os::fd::AsRawFd;
     use std::time::Duration;
@@ -119,8 +120,8 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_is_an_error() {
         let process = Process { folder: "/proc/no-such-process".into() };
-        assert!(matches!(process.names(), Err(Error::NotFound { .. })));
+        assert!(matches!(process.names(), Err(Error { kind: ErrorKind::NotFound, .. })));
         let sockets = process.socket_inodes(Deadline::within(Duration::from_secs(5)), |_| {});
-        assert!(matches!(sockets, Err(Error::NotFound { .. })));
+        assert!(matches!(sockets, Err(Error { kind: ErrorKind::NotFound, .. })));
     }
 }

@@ -10,7 +10,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Uid, User, geteuid};
 
-use crate::collector::Error;
+use crate::collector::{Error, ErrorKind};
 
 /// The longest such file, in bytes.
 const LONGEST: usize = 4 * 1024 * 1024;
@@ -115,7 +115,7 @@ fn regular(file: OwnedFd, subject: &str) -> Result<(File, Metadata), Error> {
     if meta.is_file() {
         return Ok((file, meta));
     }
-    Err(Error::Io { subject: subject.into(), why: "not a regular file".into() })
+    Err(Error::new(subject, ErrorKind::Io { why: "not a regular file".into() }))
 }
 
 fn whole(file: &File, subject: &str) -> Result<Vec<u8>, Error> {
@@ -123,7 +123,7 @@ fn whole(file: &File, subject: &str) -> Result<Vec<u8>, Error> {
     let most = (LONGEST as u64).saturating_add(1);
     file.take(most).read_to_end(&mut bytes).map_err(|error: io::Error| Error::io(subject, &error))?;
     if bytes.len() > LONGEST {
-        return Err(Error::TooLong { subject: subject.into(), limit: LONGEST });
+        return Err(Error::new(subject, ErrorKind::TooLong { limit: LONGEST }));
     }
     Ok(bytes)
 }
@@ -242,7 +242,7 @@ mod tests {
             let error = read(path).expect_err("no file");
             assert_eq!(error.to_string(), format!("{}: not a regular file", path.display()));
         }
-        assert!(matches!(read(&folder.0.join("absent")), Err(Error::NotFound { .. })));
+        assert!(matches!(read(&folder.0.join("absent")), Err(Error { kind: ErrorKind::NotFound, .. })));
     }
 
     #[test]
@@ -253,8 +253,8 @@ mod tests {
         assert_eq!(read(&path).map(|bytes| bytes.len()), Ok(4 * 1024 * 1024));
         fs::write(&path, vec![b'#'; 4 * 1024 * 1024 + 1]).unwrap();
         let subject = path.display().to_string();
-        assert_eq!(read(&path), Err(Error::TooLong { subject, limit: LONGEST }));
-        assert!(matches!(folder.search("exporter.yaml"), Err(Error::TooLong { .. })));
+        assert_eq!(read(&path), Err(Error::new(subject, ErrorKind::TooLong { limit: LONGEST })));
+        assert!(matches!(folder.search("exporter.yaml"), Err(Error { kind: ErrorKind::TooLong { .. }, .. })));
     }
 
     #[test]

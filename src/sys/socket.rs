@@ -18,7 +18,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::erased::ErasedBuffer;
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 
 /// The most addresses of one host name that are kept.
 const ADDRESS_LIMIT: usize = 64;
@@ -92,7 +92,7 @@ pub fn resolve(host: &str) -> Result<Vec<IpAddr>, Error> {
     let mut addresses: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).take(ADDRESS_LIMIT).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    if addresses.is_empty() { Err(Error::NotFound { subject: host.into() }) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(Error::new(host, ErrorKind::NotFound)) } else { Ok(addresses) }
 }
 
 /// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
@@ -123,7 +123,7 @@ fn addresses(host: &str, deadline: Deadline, subject: &str) -> Result<Vec<Socket
     }
     static IS_BUSY: AtomicBool = AtomicBool::new(false);
     if IS_BUSY.swap(true, Ordering::Relaxed) {
-        return Err(Error::TimedOut { subject: subject.into() });
+        return Err(Error::new(subject, ErrorKind::TimedOut));
     }
     let (name, answer) = (host.to_owned(), Arc::new((Mutex::new(None), Condvar::new())));
     let theirs = Arc::clone(&answer);
@@ -220,7 +220,7 @@ impl Channel {
             let room = buffer.get_mut(filled..).unwrap_or_default();
             let limit = if room.is_empty() { AHEAD } else { limit };
             if room.is_empty() || total > limit {
-                return Err(Error::TooLong { subject: self.subject.clone(), limit });
+                return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit }));
             }
             let count = self.stream.read_some(room, self.deadline, &self.subject)?;
             (filled, total) = (filled.saturating_add(count), total.saturating_add(count));
@@ -334,7 +334,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error, Error::TimedOut { subject: path.display().to_string() });
+        assert_eq!(error, Error::new(path.display().to_string(), ErrorKind::TimedOut));
         std::fs::remove_file(&path).expect("the socket goes");
     }
 }
