@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Protocol;
 use super::staleness::Times;
 use super::status::{Client, Document, Entry, Statistics, parse};
-use super::totals::{Beginning, ClientRow, ClientTotals, UnidentifiedRow};
+use super::totals::{Beginning, ClientPass, ClientRow, ClientTotals, KnownFiles, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
@@ -196,16 +196,16 @@ pub fn expose(
 ) -> Vec<(usize, i64)> {
     let mut gathered = Gathered::default();
     let mut stale = Vec::new();
-    totals.begin_pass();
+    let mut pass = totals.pass(now.seconds);
     for (index, reading) in readings.iter().enumerate() {
         let document = reading.file.map(parse);
         if reading.torn || matches!(document, Some(Document::Unknown) | None) {
-            totals.keep(reading.path, now.seconds);
+            pass.keep(reading.path);
         }
-        let times = reading.times(totals, now);
+        let times = reading.times(pass.files, now);
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
-            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, totals, now, out),
+            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, &mut pass, now, out),
             (Some(Document::Statistics(statistics)), Some(times)) => {
                 out.add::<Link>(&(reading.server, statistics));
                 ServerRow { updated: times.updated, ..ServerRow::default() }
@@ -217,7 +217,7 @@ pub fn expose(
         let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
-    totals.end_pass(now.seconds);
+    drop(pass);
     let version = gathered.living_version.or(gathered.version).unwrap_or_default();
     out.add::<Probe>(&(version, gathered.is_alive));
     let clients = totals.clients();
@@ -230,13 +230,13 @@ pub fn expose(
 
 impl Reading<'_> {
     /// What the file's times say; absent where it is no status file.
-    pub fn times(&self, totals: &mut ClientTotals, now: Now) -> Option<Times> {
+    pub fn times(&self, files: &mut KnownFiles, now: Now) -> Option<Times> {
         let updated = match self.file.map(parse)? {
             Document::Server(entries) => entries.updated(),
             Document::Statistics(statistics) => statistics.updated(),
             Document::Unknown => return None,
         };
-        Some(totals.times(self.path, updated, self.modified, self.stale_after, now))
+        Some(files.times(self.path, updated, self.modified, self.stale_after, now))
     }
 }
 
@@ -268,7 +268,7 @@ impl<'a> Gathered<'a> {
         &mut self,
         reading: &Reading<'a>,
         times: Times,
-        totals: &mut ClientTotals,
+        pass: &mut ClientPass<'_>,
         now: Now,
         out: &mut Exposition,
     ) -> ServerRow<'a> {
@@ -276,7 +276,7 @@ impl<'a> Gathered<'a> {
         let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         self.has_servers = true;
         let (mut skipped, mut routes) = (0u64, 0u64);
-        let mut pending = Pending::of(totals.file(reading.path), reading.protocol, times);
+        let mut pending = Pending::of(pass.file(reading.path), reading.protocol, times);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
@@ -288,7 +288,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, &mut pending, totals, now);
+                        self.client(&client, &mut pending, pass, now);
                     }
                 }
                 Entry::Route(route) => {
@@ -305,16 +305,16 @@ impl<'a> Gathered<'a> {
         }
         for client in std::mem::take(&mut pending.nameless) {
             if let Some(identity) = client.identity(pending.routed.contains(&client.real_address)) {
-                self.session(&client, identity, &mut pending, totals, now);
+                self.session(&client, identity, &mut pending, pass, now);
             }
         }
-        totals.record_unidentified(reading.path, pending.rows, now.seconds);
+        pass.record_unidentified(reading.path, pending.rows);
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, totals: &mut ClientTotals, now: Now) {
+    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, pass: &mut ClientPass<'_>, now: Now) {
         match client.identity(false) {
-            Some(identity) => self.session(client, identity, pending, totals, now),
+            Some(identity) => self.session(client, identity, pending, pass, now),
             None => pending.nameless.push(*client),
         }
     }
@@ -324,7 +324,7 @@ impl<'a> Gathered<'a> {
         client: &Client<'a>,
         identity: Text<'a>,
         pending: &mut Pending<'a>,
-        totals: &mut ClientTotals,
+        pass: &mut ClientPass<'_>,
         now: Now,
     ) {
         let since = match pending.times.late {
@@ -335,7 +335,7 @@ impl<'a> Gathered<'a> {
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);
-        if let Some(row) = totals.record(pending.file, &ClientRow { client, identity, protocol, since }, now.seconds) {
+        if let Some(row) = pass.record(pending.file, &ClientRow { client, identity, protocol, since }) {
             pending.rows.push(row);
         }
     }

@@ -292,7 +292,7 @@ impl Collector for OpenVpn {
         for file in self.read(&totals, deadline, report) {
             let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
             let (reading, now) = (file.reading(), now());
-            if let Some(times) = reading.times(&mut totals, now) {
+            if let Some(times) = reading.times(&mut totals.files, now) {
                 sessions::list(&reading, times, now, name, &mut report.sessions);
             }
         }

@@ -192,16 +192,15 @@ impl Collector for WireGuard {
         let now = clock::now();
         memory.read_names(&self.settings.name_files, deadline);
         let Memory { totals, names, .. } = &mut *memory;
-        totals.begin_pass();
+        let mut pass = totals.pass(now);
         self.read(deadline, report, &mut |interface, id, device, report| match device {
             Some(device) => {
                 let configured = &self.settings.peers;
                 let reading = Reading { interface, id, device, names, configured };
-                metrics::expose(reading, totals, now, &mut report.exposition);
+                metrics::expose(reading, &mut pass, now, &mut report.exposition);
             }
-            None => totals.keep(interface, now),
+            None => pass.keep(interface),
         });
-        totals.end_pass(now);
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {

@@ -102,11 +102,11 @@ fn known(case: &Case) -> (Names, Configured) {
 
 fn exposed(devices: &[(String, Device)], names: &Names, configured: &Configured, options: Options) -> Exposition {
     let (mut out, mut totals) = (Exposition::with_options(options), PeerTotals::new(10));
-    totals.begin_pass();
+    let mut pass = totals.pass(NOW);
     for (interface, device) in devices {
-        expose(Reading { interface, id: 0, device, names, configured }, &mut totals, NOW, &mut out);
+        expose(Reading { interface, id: 0, device, names, configured }, &mut pass, NOW, &mut out);
     }
-    totals.end_pass(NOW);
+    drop(pass);
     out
 }
 

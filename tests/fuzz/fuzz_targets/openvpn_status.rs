@@ -32,7 +32,7 @@ fuzz_target!(|file: &[u8]| {
         return judge::check(out);
     }
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut totals, now) {
+    if let Some(times) = reading.times(&mut totals.files, now) {
         sessions::list(&reading, times, now, "gateway", &mut rows);
     }
     if length / 4 % 2 == 0 {

@@ -30,8 +30,6 @@ fuzz_target!(|datagram: &[u8]| {
     let (mut out, mut totals) = (Exposition::default(), PeerTotals::new(10));
     let (names, configured) = (&Names::new(), &Configured::default());
     let reading = Reading { interface: "wg0", id: 0, device: &device, names, configured };
-    totals.begin_pass();
-    expose(reading, &mut totals, 1_795_180_825, &mut out);
-    totals.end_pass(1_795_180_825);
+    expose(reading, &mut totals.pass(1_795_180_825), 1_795_180_825, &mut out);
     judge::check(out);
 });
