@@ -160,7 +160,7 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
         Start::Route => Kind::OnDemand,
         Start::Add | Start::Start => Kind::Always,
     };
-    let is_group = dialect.is_libreswan() && host.is_some_and(|host| GROUPS.iter().any(|word| same(host, word)));
+    let is_group = dialect.is_libreswan() && host.is_some_and(|host| GROUPS.iter().any(|word| same(host, *word)));
     Assessment { kind, has_users: end.logs_in || is_anybody && !conn.is_shunt, is_group }
 }
 
@@ -193,7 +193,7 @@ fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>
 /// Whether what is written for an end is what the daemon prints for it.
 fn same_host(host: Text<'_>, printed: Text<'_>, dialect: Dialect) -> bool {
     if dialect.is_libreswan() {
-        return same_word(host, printed);
+        return same(host, printed);
     }
     // strongSwan takes the address from the route, and prints this instead.
     host == printed || host == "%defaultroute" && printed == "%any"
@@ -210,7 +210,7 @@ fn is_anybody(host: Text<'_>, dialect: Dialect) -> bool {
     }
     let is_default_route = |entry: Text<'_>| dialect == Dialect::StrongSwan && entry == "%defaultroute";
     host.fields(b',').map(Text::trim).filter(|entry| !entry.is_empty()).all(|entry| {
-        ANYBODY.iter().chain(&GROUPS).any(|word| same(entry, word))
+        ANYBODY.iter().chain(&GROUPS).any(|word| same(entry, *word))
             || is_default_route(entry)
             || is_network(entry)
             || is_range(entry)
@@ -225,12 +225,9 @@ fn is_range(entry: Text<'_>) -> bool {
     entry.cut(b'-').is_some_and(|(first, last)| first.address().is_some() && last.address().is_some())
 }
 
-fn same(text: Text<'_>, word: &str) -> bool {
-    text.bytes().eq_ignore_ascii_case(word.as_bytes())
-}
-
-fn same_word(a: Text<'_>, b: Text<'_>) -> bool {
-    a.bytes().eq_ignore_ascii_case(b.bytes())
+/// Whether two words are the same in any case.
+fn same<'a>(a: Text<'_>, b: impl Into<Text<'a>>) -> bool {
+    a.bytes().eq_ignore_ascii_case(b.into().bytes())
 }
 
 #[cfg(test)]

@@ -72,8 +72,7 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
     if !is_status(status) {
         return None;
     }
-    let mut found =
-        Status { dialect: dialect(status), names_users: traffic.is_some(), is_whole: true, ..Status::default() };
+    let mut found = Status { dialect: dialect(status), names_users: traffic.is_some(), ..Status::default() };
     let mut serials = HashSet::new();
     // A row is established, also where the status was printed a moment too early to say so.
     for line in traffic.unwrap_or_default().lines().map(unnumbered).filter(|line| !line.is_empty()) {
@@ -88,19 +87,23 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
 
 /// Adds what pluto of strongSwan 4 printed before charon's status; whether it printed anything.
 pub fn add_pluto<'a>(text: Text<'a>, status: &mut Status<'a>) -> bool {
-    let own = |line: &Text<'a>| line.after("000 ").is_some();
-    let is_pluto =
-        |line: Text<'_>| line.after("000 Status of IKEv1 pluto").is_some() || line.after("000 %myid").is_some();
-    if !text.lines().filter(own).any(is_pluto) || is_status(text) {
-        return false;
+    let has_pluto = is_pluto(text);
+    if has_pluto {
+        status.counts_packets = false;
+        let own = text.lines().filter(|line| line.after("000 ").is_some());
+        add_lines(own, &mut HashSet::new(), status);
     }
-    status.counts_packets = false;
-    add_lines(text.lines().filter(own), &mut HashSet::new(), status);
-    true
+    has_pluto
+}
+
+/// Whether pluto of strongSwan 4 printed a part of this.
+pub fn is_pluto(text: Text<'_>) -> bool {
+    let is_own = |line: Text<'_>| ["Status of IKEv1 pluto", "%myid"].iter().any(|word| line.after(word).is_some());
+    text.lines().filter_map(|line| line.after("000 ")).any(is_own) && !is_status(text)
 }
 
 /// Which rules of ipsec.conf the version follows that printed this.
-fn dialect(status: Text<'_>) -> Dialect {
+pub fn dialect(status: Text<'_>) -> Dialect {
     let version = status.lines().find_map(|line| unnumbered(line).cut_at("pluto_version=").map(|(_, version)| version));
     let major = version.and_then(|version| version.cut(b'.')).and_then(|(major, _)| major.number());
     match major {

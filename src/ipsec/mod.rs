@@ -311,21 +311,19 @@ impl CommandOutput {
 fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     let output = command::run(command, STATUS_LIMIT, deadline)?;
     let is_starters_status = matches!(output.code, Some(1 | 3));
-    match output.success || is_starters_status && is_whole(&output.stdout) {
+    match output.success || is_starters_status && status::is_whole(Text::new(&output.stdout)) {
         true => Ok(output.stdout),
         false => Err(Error::new(command.join(" "), ErrorKind::Refused { why: output.complaint })),
     }
 }
 
-/// Whether this is all of what strongSwan's `ipsec statusall` prints.
-fn is_whole(printed: &[u8]) -> bool {
-    printed.ends_with(b"\n") && status::parse(Text::new(printed)).is_some_and(|status| status.is_whole)
-}
-
 /// Whose `ipsec` printed this; absent where that does not show.
 fn dialect_of(printed: &Result<Vec<u8>, Error>) -> Option<Dialect> {
     let text = Text::new(printed.as_ref().ok()?);
-    status::parse(text).or_else(|| libreswan::parse(text, None)).map(|status| status.dialect)
+    if status::is_status(text) {
+        return Some(Dialect::StrongSwan);
+    }
+    libreswan::is_status(text).then(|| libreswan::dialect(text))
 }
 
 /// Whether the command was refused because this `ipsec` does not have it.

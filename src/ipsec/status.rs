@@ -37,8 +37,6 @@ pub struct Status<'a> {
     pub counts_packets: bool,
     /// Whether users are named.
     pub names_users: bool,
-    /// Whether the list of SAs was begun and has an entry, if only that there are none.
-    pub is_whole: bool,
 }
 
 /// A conn as the daemon lists it.
@@ -183,6 +181,25 @@ impl ChildSa<'_> {
     }
 }
 
+/// Whether this is what strongSwan's `ipsec statusall` or `ipsec status` prints.
+pub fn is_status(text: Text<'_>) -> bool {
+    text.lines().any(|line| Part::of(line) == Some(Part::Sas)) || libreswan::is_pluto(text)
+}
+
+/// Whether this is a status to its end: the list of SAs has an entry, if only that there are none, or there is pluto's
+/// status alone.
+pub fn is_whole(text: Text<'_>) -> bool {
+    let (mut part, mut has_sas) = (Part::Head, false);
+    let mut is_entry = |line: Text<'_>| {
+        if let Some(next) = Part::of(line) {
+            (part, has_sas) = (next, has_sas || next == Part::Sas);
+            return false;
+        }
+        part == Part::Sas && (is_nothing(line) || line.after("000 ").is_none() && tag(line).is_some())
+    };
+    text.bytes().ends_with(b"\n") && (text.lines().any(&mut is_entry) || !has_sas && libreswan::is_pluto(text))
+}
+
 /// Reads what `ipsec statusall` or `ipsec status` printed; absent where it is neither.
 pub fn parse(text: Text<'_>) -> Option<Status<'_>> {
     let mut status = Status { counts_packets: true, names_users: true, ..Status::default() };
@@ -198,7 +215,6 @@ pub fn parse(text: Text<'_>) -> Option<Status<'_>> {
         }
     }
     let has_pluto = libreswan::add_pluto(text, &mut status);
-    status.is_whole |= has_pluto && !is_found;
     (is_found || has_pluto).then_some(status)
 }
 
@@ -277,11 +293,8 @@ fn merged<'a>(line: Text<'a>, first: &Listed<'a>) -> Option<Listed<'a>> {
 /// Takes one line into the SAs above it; its kind where it does not fit.
 fn understand<'a>(line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
     let Some(tag) = tag(line) else {
-        let is_nothing = ["none", "no match"].iter().any(|word| line.trim() == *word);
-        status.is_whole |= is_nothing;
-        return (!is_nothing && !line.trim().is_empty()).then_some(LineKind::Other);
+        return (!is_nothing(line) && !line.trim().is_empty()).then_some(LineKind::Other);
     };
-    status.is_whole = true;
     let understood = match tag.kind {
         Kind::Ike => about_ike_sa(&tag, status),
         Kind::Child => about_child_sa(&tag, status),
@@ -291,6 +304,11 @@ fn understand<'a>(line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
         (None, Kind::Ike) => Some(LineKind::Ike),
         (None, Kind::Child) => Some(LineKind::Child),
     }
+}
+
+/// Whether a line of the list of SAs says that there are none.
+fn is_nothing(line: Text<'_>) -> bool {
+    ["none", "no match"].iter().any(|word| line.trim() == *word)
 }
 
 fn about_ike_sa<'a>(tag: &Tag<'a>, status: &mut Status<'a>) -> Option<()> {
@@ -520,15 +538,17 @@ Security Associations (0 up, 0 connecting):
         assert_eq!(conns, expected);
         assert_eq!(status.addresses, ["192.0.2.1", "2001:db8::1"]);
         assert_eq!((status.shunts, status.traps), (vec!["lan".into()], vec!["weir".into()]));
-        assert!(status.is_whole && status.skipped == Skipped::default());
+        assert_eq!(status.skipped, Skipped::default());
+        assert!(is_whole(lines.into()) && !is_whole(lines.trim_end().into()), "its last line has an end");
         let torn = lines.split_once("  none").expect("the end").0;
-        assert!(!parse(torn.into()).expect("a status").is_whole);
+        assert!(is_status(torn.into()) && !is_whole(torn.into()));
     }
 
     #[test]
     fn what_is_not_a_status_is_absent() {
         for text in ["", "000 Total IPsec connections: loaded 0, active 0\n", "Connections:\n   a[1]: ESTABLISHED\n"] {
             assert!(parse(Text::from(text)).is_none(), "{text:?}");
+            assert!(!is_status(text.into()) && !is_whole(text.into()), "{text:?}");
         }
         for nothing in ["none", "no match"] {
             assert!(sas(&format!("Security Associations (0 up, 0 connecting):\n  {nothing}\n")).is_empty());
