@@ -11,7 +11,6 @@ use gateway_exporter::collector::{Collector, Deadline, Error, Report};
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::exposition::{Exposition, Options};
 use gateway_exporter::privacy::Identities;
-use gateway_exporter::session::json;
 use gateway_exporter::settings::Common;
 use gateway_exporter::siphash::Key as HashKey;
 use gateway_exporter::sources::Source;
@@ -130,7 +129,7 @@ fn captures_become_the_expected_text_and_json() {
         let said = text(exposed(&devices, &names, &configured, Options::default())).into_bytes();
         for secret in SECRETS {
             let hides = |bytes: &[u8]| !bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
-            assert!(hides(&said) && hides(&json(&rows)), "{}: a key is shown", case.name);
+            assert!(hides(&said) && hides(&fixture::json(&rows)), "{}: a key is shown", case.name);
         }
     }
 }
