@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::advice::{Advice, Severity};
 use crate::exposition::{Exposition, Options};
+use crate::lock::lock;
 use crate::session::Sessions;
 
 /// Reads one watched source.
@@ -129,7 +130,7 @@ impl<T: Default> DeadlineMutex<T> {
 
     /// Waits for the lock; `TimedOut` with this subject if it is not free before the deadline.
     pub fn take(&self, deadline: Deadline, subject: &str) -> Result<DeadlineGuard<'_, T>, Error> {
-        let mut slot = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.value);
         loop {
             if let Some(value) = slot.take() {
                 return Ok(DeadlineGuard { mutex: self, value });
@@ -157,7 +158,7 @@ impl<T: Default> DerefMut for DeadlineGuard<'_, T> {
 impl<T: Default> Drop for DeadlineGuard<'_, T> {
     fn drop(&mut self) {
         let value = std::mem::take(&mut self.value);
-        *self.mutex.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        *lock(&self.mutex.value) = Some(value);
         self.mutex.free.notify_one();
     }
 }

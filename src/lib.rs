@@ -59,6 +59,7 @@ pub mod hash_index;
 pub mod http;
 pub mod ipsec;
 pub mod kernel;
+pub mod lock;
 pub mod logging;
 pub mod memory_budget;
 pub mod openvpn;

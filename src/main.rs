@@ -5,7 +5,7 @@ use std::mem;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use gateway_exporter::app::{App, catalogue};
@@ -17,6 +17,7 @@ use gateway_exporter::config::load::{self, Loaded};
 use gateway_exporter::config::{Protection, Web};
 use gateway_exporter::diagnosis::{self, Finding, Severity};
 use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
+use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::{command, file, libc};
 use gateway_exporter::{logging, self_metrics};
@@ -208,11 +209,6 @@ impl Work {
             None => Ok(()),
         }
     }
-}
-
-/// Nothing here is left half done by a panic, which ends the process.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One scrape to the standard output, or into a file; a target that did not answer is said by the exit status.

@@ -3,7 +3,7 @@
 //! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use self::registry::Discover;
 
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::diagnosis::{self, Finding};
 use crate::exposition::{self, Group, Listed};
 use crate::http::{FreeMemory, Reply};
+use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
 use crate::self_metrics;
 use crate::sources::{self, AnySettings};
@@ -117,11 +118,6 @@ pub fn catalogue() -> String {
         text.push('\n');
     }
     text
-}
-
-/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! swanctl.conf, there is nothing to ask, and the command is not run.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use log::warn;
@@ -16,6 +16,7 @@ use log::warn;
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
+use crate::lock::lock;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::{Environment, Traces};
@@ -132,20 +133,20 @@ impl Ipsec {
     /// The configuration by the rules of `dialect`, read again where a file of it has changed.
     fn configuration(&self, dialect: Dialect, deadline: Deadline) -> Result<Arc<Configuration>, Error> {
         // The lock is not held while files are read: a slow disk must not stop another scrape.
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).configuration.clone();
+        let known = lock(&self.known).configuration.clone();
         let path = self.settings.config.clone();
         let configuration = blocking::run(&self.config_name(), deadline, move || match known {
             Some(known) if known.dialect == dialect && known.is_current(deadline) => Ok(known),
             _ => read(&path, dialect, deadline).map(Arc::new),
         })?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         known.configuration = Some(Arc::clone(&configuration));
         Ok(configuration)
     }
 
     /// Logs what is wrong with the configuration, once; by whose rules is known only when the command has answered.
     fn log_complaints(&self, configuration: &Configuration) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if known.complaints != configuration.complaints {
             configuration.complaints.iter().for_each(|complaint| warn!("{complaint}"));
             known.complaints.clone_from(&configuration.complaints);
@@ -154,7 +155,7 @@ impl Ipsec {
 
     /// Whether the configuration that was read last has no conn.
     fn has_nothing_to_ask(&self) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         known.configuration.as_ref().is_some_and(|configuration| configuration.is_empty())
     }
 
@@ -186,11 +187,11 @@ impl Ipsec {
     }
 
     fn detected(&self) -> Detected {
-        *self.detected.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.detected)
     }
 
     fn remember(&self, change: impl FnOnce(&mut Detected)) {
-        change(&mut self.detected.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.detected));
     }
 
     fn status_command(&self) -> Vec<String> {
@@ -210,7 +211,7 @@ impl Ipsec {
 
     /// Says which kinds of lines were not understood, each once: that is how a new version is noticed.
     fn log_skipped(&self, command: &str, skipped: Skipped) {
-        let mut detected = self.detected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut detected = lock(&self.detected);
         for kind in LineKind::ALL.into_iter().filter(|kind| skipped.has(*kind)) {
             if !detected.skipped.has(kind) {
                 detected.skipped.add(kind);
@@ -459,7 +460,7 @@ impl Reading {
             self.record_error(Error::new(path.display().to_string(), ErrorKind::Refused { why }));
             return Vec::new();
         }
-        if !pattern.contains(['*', '?', '[']) {
+        if !file::is_pattern(pattern) {
             return vec![path];
         }
         let found = file::glob(&path, deadline).unwrap_or_else(|error| {

@@ -75,7 +75,7 @@ pub fn find(
 
 /// Whether a path is looked up at every scrape.
 pub fn is_pattern(status: &Path) -> bool {
-    status.to_string_lossy().contains(['*', '?', '['])
+    file::is_pattern(&status.to_string_lossy())
 }
 
 /// The file that a path is a copy of; itself where it is none.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Protocol;
 use super::staleness::Times;
-use super::status::{Client, Document, Entry, Statistics, parse};
+use super::status::{Client, Document, Entries, Entry, Statistics, parse};
 use super::totals::{Beginning, ClientPass, ClientRow, ClientTotals, KnownFiles, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
@@ -205,7 +205,9 @@ pub fn expose(
         let times = reading.times(pass.files, now);
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
-            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, &mut pass, now, out),
+            (Some(Document::Server(entries)), Some(times)) => {
+                gathered.server(reading, entries, times, &mut pass, now, out)
+            }
             (Some(Document::Statistics(statistics)), Some(times)) => {
                 out.add::<Link>(&(reading.server, statistics));
                 ServerRow { updated: times.updated, ..ServerRow::default() }
@@ -267,13 +269,13 @@ impl<'a> Gathered<'a> {
     fn server(
         &mut self,
         reading: &Reading<'a>,
+        entries: Entries<'a>,
         times: Times,
         pass: &mut ClientPass<'_>,
         now: Now,
         out: &mut Exposition,
     ) -> ServerRow<'a> {
         let mut row = ServerRow { updated: times.updated, ..ServerRow::default() };
-        let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         self.has_servers = true;
         let (mut skipped, mut routes) = (0u64, 0u64);
         let mut pending = Pending::of(pass.file(reading.path), reading.protocol, times);

@@ -18,7 +18,7 @@
 
 use super::metrics::Now;
 use super::status::{Moment, parts};
-use crate::calendar::utc;
+use crate::calendar::{CLOCK_SKEW, utc};
 
 /// How often OpenVPN writes its status where nothing else is asked of it, in seconds.
 const USUAL_INTERVAL: i64 = 60;
@@ -28,9 +28,6 @@ const MISSED: i64 = 3;
 
 /// How old a file may be of which only one writing was seen, in seconds.
 pub const FIRST_LIMIT: i64 = USUAL_INTERVAL * MISSED;
-
-/// So far ahead, in seconds, a clock is taken for right.
-const SKEW: i64 = 60;
 
 /// Zones are told apart by quarters of an hour, in seconds.
 const QUARTER: i64 = 900;
@@ -105,7 +102,7 @@ impl Zone {
 impl Writings {
     /// What is known after the first look.
     fn first(updated: Moment<'_>, modified: Option<i64>, now: Now, known: Option<Zone>) -> Self {
-        let past = |moment: &i64| *moment <= now.seconds.saturating_add(SKEW);
+        let past = |moment: &i64| *moment <= now.seconds.saturating_add(CLOCK_SKEW);
         let modified = modified.filter(past);
         let zone = Zone::of(updated, modified, now).or(known);
         let moment = zone.unwrap_or_default().moment(updated, now);

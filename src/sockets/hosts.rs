@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::collector::{Error, ErrorKind};
+use crate::lock::lock;
 
 /// How long names without an address are left alone before they are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ impl Hosts {
     }
 
     fn state(&self) -> MutexGuard<'_, HostsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn answers(&self) -> Answers {

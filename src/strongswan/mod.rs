@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::advice::Advice;
 use crate::calendar::utc;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::{Exposition, Group, TableInfo};
+use crate::lock::lock;
 use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
@@ -591,11 +592,6 @@ fn known(answer: Result<(), Error>) -> Result<(), Error> {
 
 fn refused(subject: &str, request: &str, why: &str) -> Error {
     Error::new(subject, ErrorKind::Refused { why: format!("{request}: {why}") })
-}
-
-/// What was booked before a panic still stands: every entry is a single step.
-fn lock(totals: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
-    totals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a command failed, if it did.

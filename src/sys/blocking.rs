@@ -14,7 +14,8 @@
 //! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is left alone |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |
 //! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its deadline ([`crate::app`]) |
-//! | getaddrinfo | a thread of its own, one at a time |
+//! | getaddrinfo for the address of a daemon | [`run`] |
+//! | getaddrinfo for the hosts of rules | a thread of its own, one at a time |
 //! | netlink | time-outs of the kernel; the kernel answers from memory |
 //! | a lock | held for steps in memory only; those that wait for a source or a password have a deadline |
 //! | the standard error | a thread of its own, one at a time ([`crate::logging`]) |
@@ -23,10 +24,11 @@
 //! What the kernel itself does not let go, such as a process in a write to a dead NFS server, ends when it does.
 
 use std::cell::Cell;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use crate::collector::{Deadline, Error, ErrorKind};
+use crate::lock::lock;
 
 /// The most threads that have not come back; with more, nothing is asked until one does.
 const MOST_STUCK: usize = 24;
@@ -163,11 +165,6 @@ impl<T> Call<T> {
             self.done.notify_one();
         }
     }
-}
-
-/// Every update here is a single step: what a panic left stands.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

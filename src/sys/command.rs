@@ -1,10 +1,11 @@
 //! Commands: started without a shell, read up to a cap, ended with all their children at the deadline.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,12 @@ use nix::unistd::Pid;
 
 use super::blocking;
 use crate::collector::{Deadline, Error, ErrorKind};
+use crate::lock::lock;
 
 /// How much of what a command says on stderr is kept for the error.
 const COMPLAINT_LIMIT: usize = 4096;
 
-/// How long a command that closed its output may take to end.
+/// How often it is checked whether a command that has closed its output has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long a command that was killed may take to be gone.
@@ -66,7 +68,7 @@ pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Outpu
             .spawn();
         child.map(|child| Running::new(child, name)).map_err(|error| Error::io(&program, &error))
     };
-    blocking::run(&subject, deadline, start)?.read(limit, deadline, &subject)
+    blocking::run(&subject, deadline, start)?.read(limit, deadline)
 }
 
 /// The commands that did not end when they were killed.
@@ -74,7 +76,7 @@ static LEFT: Mutex<Vec<(String, Child)>> = Mutex::new(Vec::new());
 
 /// The process of that command that did not end when it was killed, if it still runs.
 fn left_behind(subject: &str) -> Option<u32> {
-    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left = lock(&LEFT);
     left.retain_mut(|(_, child)| is_running(child));
     left.iter().find(|(command, _)| command == subject).map(|(_, child)| child.id())
 }
@@ -95,7 +97,7 @@ pub fn end_all() {
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 fn running() -> MutexGuard<'static, Vec<Pid>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RUNNING)
 }
 
 /// A child that does not outlive its reader, unless it is not ours to end.
@@ -125,7 +127,7 @@ impl Drop for Running {
         while is_running(&mut child) {
             if killed.elapsed() >= KILL_WAIT {
                 let subject = std::mem::take(&mut self.subject);
-                return LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((subject, child));
+                return lock(&LEFT).push((subject, child));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -133,21 +135,22 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn read(&mut self, limit: usize, deadline: Deadline, subject: &str) -> Result<Output, Error> {
-        let Some(child) = &mut self.child else { return Err(no_pipe(subject)) };
-        let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(no_pipe(subject));
-        };
-        unblock(&stdout, &stderr).map_err(|error| Error::io(subject, &error))?;
-        let (mut output, mut errors) = (Pipe::default(), Pipe::default());
+    fn read(&mut self, limit: usize, deadline: Deadline) -> Result<Output, Error> {
+        let Self { child, subject, .. } = self;
+        let subject = subject.as_str();
+        let no_pipe = || Error::new(subject, ErrorKind::Io { why: "no pipe".into() });
+        let child = child.as_mut().ok_or_else(no_pipe)?;
+        let stdout = child.stdout.take().map(OwnedFd::from).ok_or_else(no_pipe)?;
+        let stderr = child.stderr.take().map(OwnedFd::from).ok_or_else(no_pipe)?;
+        let (mut output, mut errors) = (Pipe::new(stdout, subject)?, Pipe::new(stderr, subject)?);
         let mut status = None;
         // A child that has ended may leave children of its own that hold the pipes: what was
         // written before it ended is all that is waited for.
-        while !(output.closed && errors.closed) && status.is_none() {
-            wait(&stdout, &stderr, &output, &errors, deadline, subject)?;
+        while !(output.is_closed && errors.is_closed) && status.is_none() {
+            wait([&output, &errors], deadline, subject)?;
             status = child.try_wait().map_err(|error| Error::io(subject, &error))?;
-            output.drain(&mut stdout, subject)?;
-            errors.drain(&mut stderr, subject)?;
+            output.drain(subject)?;
+            errors.drain(subject)?;
             errors.bytes.truncate(COMPLAINT_LIMIT);
             if output.bytes.len() > limit {
                 return Err(Error::new(subject, ErrorKind::TooLong { limit }));
@@ -172,26 +175,28 @@ fn end(child: &mut Child, status: Option<ExitStatus>, deadline: Deadline, subjec
     }
 }
 
-fn no_pipe(subject: &str) -> Error {
-    Error::new(subject, ErrorKind::Io { why: "no pipe".into() })
-}
-
-#[derive(Default)]
+/// A pipe from a child, and what was read from it.
 struct Pipe {
+    file: File,
     bytes: Vec<u8>,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl Pipe {
+    fn new(pipe: OwnedFd, subject: &str) -> Result<Self, Error> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|error| Error::io(subject, &error.into()))?;
+        Ok(Self { file: pipe.into(), bytes: Vec::new(), is_closed: false })
+    }
+
     /// Takes what is there now, a bounded amount at a time.
-    fn drain(&mut self, pipe: &mut impl Read, subject: &str) -> Result<(), Error> {
+    fn drain(&mut self, subject: &str) -> Result<(), Error> {
         const STEP: u64 = 256 * 1024;
-        if self.closed {
+        if self.is_closed {
             return Ok(());
         }
         let before = self.bytes.len();
-        match pipe.take(STEP).read_to_end(&mut self.bytes) {
-            Ok(_) => self.closed = (self.bytes.len().saturating_sub(before) as u64) < STEP,
+        match (&self.file).take(STEP).read_to_end(&mut self.bytes) {
+            Ok(_) => self.is_closed = (self.bytes.len().saturating_sub(before) as u64) < STEP,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(Error::io(subject, &error)),
         }
@@ -199,26 +204,11 @@ impl Pipe {
     }
 }
 
-fn unblock(stdout: &ChildStdout, stderr: &ChildStderr) -> io::Result<()> {
-    for pipe in [stdout.as_fd(), stderr.as_fd()] {
-        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
-    Ok(())
-}
-
-/// Waits until a pipe has something or was closed; looks at least every 50 ms, since a child
-/// can end while a grandchild keeps its pipes open.
-fn wait(
-    stdout: &ChildStdout,
-    stderr: &ChildStderr,
-    output: &Pipe,
-    errors: &Pipe,
-    deadline: Deadline,
-    subject: &str,
-) -> Result<(), Error> {
-    let open = [(stdout.as_fd(), output.closed), (stderr.as_fd(), errors.closed)];
-    let mut watched: Vec<PollFd<'_>> =
-        open.into_iter().filter(|(_, closed)| !closed).map(|(pipe, _)| PollFd::new(pipe, PollFlags::POLLIN)).collect();
+/// Waits until a pipe can be read or was closed, at most 50 ms, since a child can end while a grandchild keeps its pipes
+/// open.
+fn wait(pipes: [&Pipe; 2], deadline: Deadline, subject: &str) -> Result<(), Error> {
+    let open = pipes.iter().filter(|pipe| !pipe.is_closed);
+    let mut watched: Vec<_> = open.map(|pipe| PollFd::new(pipe.file.as_fd(), PollFlags::POLLIN)).collect();
     let left = deadline.left(subject)?.min(Duration::from_millis(50));
     match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),

@@ -256,6 +256,11 @@ pub fn command(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// Whether a path or name is a pattern of [`glob`].
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
 /// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted; `TimedOut` where looking for them takes
 /// longer than there is time.
 ///
@@ -266,7 +271,7 @@ pub fn glob(pattern: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str();
-        let Some(wild) = part.to_str().filter(|part| part.contains(['*', '?', '['])) else {
+        let Some(wild) = part.to_str().filter(|part| is_pattern(part)) else {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         };

@@ -7,9 +7,6 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -17,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::blocking;
 use super::erased::ErasedBuffer;
 use crate::collector::{Deadline, Error, ErrorKind};
 
@@ -115,35 +113,16 @@ fn open_tcp(host: &str, deadline: Deadline, subject: &str) -> Result<io::Result<
     Ok(last)
 }
 
-/// The addresses of `host:port`. The resolver is not waited for longer than the deadline, nor asked again while it is
-/// still busy with what nobody waits for any more.
+/// The addresses of `host:port`.
 fn addresses(host: &str, deadline: Deadline, subject: &str) -> Result<Vec<SocketAddr>, Error> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    static IS_BUSY: AtomicBool = AtomicBool::new(false);
-    if IS_BUSY.swap(true, Ordering::Relaxed) {
-        return Err(Error::new(subject, ErrorKind::TimedOut));
-    }
-    let (name, answer) = (host.to_owned(), Arc::new((Mutex::new(None), Condvar::new())));
-    let theirs = Arc::clone(&answer);
-    let resolve = move || {
-        let found = name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect());
-        IS_BUSY.store(false, Ordering::Relaxed);
-        *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        theirs.1.notify_one();
-    };
-    if let Err(error) = thread::Builder::new().name("resolver".into()).spawn(resolve) {
-        IS_BUSY.store(false, Ordering::Relaxed);
-        return Err(Error::io(subject, &error));
-    }
-    let (found, known) = &*answer;
-    let left = deadline.left(subject)?;
-    let waiting = found.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut found, _) =
-        known.wait_timeout_while(waiting, left, |found| found.is_none()).unwrap_or_else(PoisonError::into_inner);
-    let nobody = || Err(io::ErrorKind::TimedOut.into());
-    found.take().unwrap_or_else(nobody).map_err(|error| Error::io(subject, &error))
+    let (host, name) = (host.to_owned(), subject.to_owned());
+    blocking::run(subject, deadline, move || {
+        let found = host.to_socket_addrs().map_err(|error| Error::io(&name, &error))?;
+        Ok(found.take(ADDRESS_LIMIT).collect())
+    })
 }
 
 pub(super) fn time_value(time: Duration) -> TimeVal {
