@@ -20,9 +20,9 @@ const ABSENT: u32 = u32::MAX;
 pub struct Session {
     /// The name of the gateway.
     pub server: String,
-    /// `ikev1`, `ikev2`, `tcp` or `udp`.
+    /// `ikev1`, `ikev2`, `tcp`, `udp` or `wireguard`.
     pub protocol: String,
-    /// strongSwan: `<connection>[<id>]`.
+    /// strongSwan: `<connection>[<id>]`; WireGuard: the interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniqueid: Option<String>,
     /// OpenVPN: the client id; empty where the status version has none.
@@ -31,28 +31,28 @@ pub struct Session {
     /// OpenVPN: the peer id; empty where the status version has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p2uniqueid: Option<String>,
-    /// The IKE_SA's state; `ESTABLISHED` or `CONNECTING` for OpenVPN.
+    /// The IKE_SA's state; `ESTABLISHED` or `CONNECTING` for OpenVPN, `ESTABLISHED` or `IDLE` for WireGuard.
     pub state: String,
-    /// The peer's address.
+    /// The peer's address; empty where it is unknown.
     pub remotehost: String,
     /// The peer's port; empty where the source does not say.
     pub remoteport: String,
-    /// The peer's identity or common name.
+    /// The peer's identity or common name; for WireGuard its configured name, or its public key.
     pub remoteid: String,
-    /// The peer's traffic selectors joined by `;`, or its virtual address.
+    /// The peer's traffic selectors or allowed IPs joined by `;`, or its virtual address.
     pub remotets: String,
     /// strongSwan: our traffic selectors joined by `;`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub localts: Option<String>,
-    /// `YYYY-MM-DD hh:mm:ss`, local time; empty where unknown.
+    /// `YYYY-MM-DD hh:mm:ss`, local time, for WireGuard of the last handshake; empty where unknown.
     pub established: String,
     /// Bytes received from the peer.
     pub bytesin: String,
     /// Bytes sent to the peer.
     pub bytesout: String,
-    /// Packets received from the peer.
+    /// Packets received from the peer; `0` where they are not counted.
     pub packetsin: String,
-    /// Packets sent to the peer.
+    /// Packets sent to the peer; `0` where they are not counted.
     pub packetsout: String,
     /// Whether its addresses tell who the peer is, so that they are shown as its identity is.
     #[serde(skip)]
@@ -123,8 +123,8 @@ impl Session {
     }
 }
 
-/// A list of sessions: each shown as the operator wants, and no more than are allowed. The texts of all fields stand one
-/// behind the other, for a hundred thousand sessions would be more than a million strings.
+/// A list of sessions: each shown as the operator wants, and no more than are allowed. The texts of all fields stand
+/// one behind the other, for a hundred thousand sessions would be more than a million strings.
 #[derive(Debug, Default)]
 pub struct Sessions {
     identities: Identities,

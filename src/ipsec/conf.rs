@@ -28,10 +28,10 @@ use super::kind::{self, Dialect, End, Start};
 /// The most complaints that are kept.
 const COMPLAINT_LIMIT: usize = 100;
 
-/// How many `also` lines are followed for one conn.
+/// The most `also` lines that are followed for one conn.
 const ALSO_LIMIT: usize = 256;
 
-/// The longest pattern whose braces are looked at, and the most patterns that are made of one.
+/// The longest pattern whose braces are expanded, and the most patterns that it is expanded to.
 const PATTERN_LIMIT: usize = 1024;
 const ALTERNATIVE_LIMIT: usize = 100;
 
@@ -268,8 +268,8 @@ impl Sections {
     /// strongSwan: the settings of a conn over those of its parents, a later `also` over an earlier one,
     /// a parent over its own parents, and all of them over `%default`.
     ///
-    /// Parents are settled before their children and each of them once, so a loop ends; `seen`
-    /// remembers for which conn each was met last.
+    /// Parents are resolved before their children, and each of them once, so that a loop ends; `seen` has for each conn
+    /// the one for which it was visited last.
     fn inherit_last(&self, start: usize, parents: &[Vec<usize>], seen: &mut [usize]) -> Keys {
         let mut keys = self.default_keys();
         let mut path = vec![(start, 0usize)];
@@ -355,7 +355,7 @@ fn meaning(keys: &Keys, is_refused: bool, dialect: Dialect) -> kind::Conn {
     let is = |text: Text<'_>, word: &str| is_word(text, word, dialect);
     let [auto, kind, authby, xauth, keyexchange] = [0, 1, 2, 3, 4].map(|at| keys.get(at));
     let [mut left, mut right] = [0, END_KEYS.len()].map(|first| EndKeys::of(keys, first));
-    // Who says that one end is the client says that the other is the server.
+    // If one end is configured as the client, the other is the server.
     let [left_logs_in, right_logs_in] = [(&left, &right), (&right, &left)].map(|(end, other)| {
         [end.auth, end.auth2, end.autheap].into_iter().any(names_users) || is_yes(end.client) || is_yes(other.server)
     });
@@ -437,7 +437,7 @@ fn is_word(text: Text<'_>, word: &str, dialect: Dialect) -> bool {
     text == word || dialect.is_libreswan() && text.bytes().eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// Whether a value says that who stands at this end proves a name: by EAP, by XAuth, by EAP-TLS.
+/// Whether a value says that the peer at this end proves a user name: by EAP, by XAuth, by EAP-TLS.
 fn names_users(value: Text<'_>) -> bool {
     value.after("eap").is_some() || value.after("xauth").is_some() || value.bytes().eq_ignore_ascii_case(b"tls")
 }
@@ -523,7 +523,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What stands before the next byte.
+/// What precedes the next byte.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Before {
     #[default]
@@ -665,7 +665,7 @@ fn word(text: Text<'_>, has_escapes: bool) -> Option<(Cow<'_, [u8]>, Text<'_>)> 
     (!word.is_empty()).then_some((Cow::Borrowed(word), Text::new(rest)))
 }
 
-/// What stands before the closing quote, without its backslashes, and what follows it.
+/// The text before the closing quote, without its backslashes, and what follows the quote.
 fn quoted(inside: &[u8]) -> (Cow<'_, [u8]>, Text<'_>) {
     let mut plain = Cow::Borrowed(inside.get(..0).unwrap_or_default());
     let mut rest = inside;

@@ -4,9 +4,12 @@
 //!
 //! | kind | what makes it so | nothing is up |
 //! |---|---|---|
-//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know; where libreswan refuses that: two values for one key, no peer | 4 |
-//! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`] |
-//! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`, `%opportunisticgroup`, or networks and ranges only | no sample |
+//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know; where libreswan refuses that: two
+//! values for one key, no peer | 4 |
+//! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`]
+//! |
+//! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`,
+//! `%opportunisticgroup`, or networks and ranges only | no sample |
 //! | on demand | `auto=route`, `auto=ondemand`, a peer with a name or address | 2 |
 //! | always | the rest | 2 |
 //!
@@ -29,9 +32,9 @@ use super::status::Ends;
 pub enum Kind {
     /// The daemon does not load it by itself.
     NotLoaded,
-    /// A policy without keys: what it names is let through or dropped.
+    /// A policy without keys: traffic that matches it passes unprotected or is dropped.
     Shunt,
-    /// It answers every peer that proves an identity; none has to be connected.
+    /// It accepts every peer that proves an identity; none has to be connected.
     Anybody,
     /// A policy brings it up at the first packet.
     OnDemand,
@@ -74,8 +77,8 @@ pub enum Dialect {
     StrongSwan,
     /// Openswan, and libreswan up to 4: two different values for one key in one section, and the conn is not loaded.
     Libreswan4,
-    /// libreswan from 5.0: the first of two equal keys in a section counts; two different values in a section and in one
-    /// that it names by `also`, and the conn is not loaded.
+    /// libreswan from 5.0: the first of two equal keys in a section counts; two different values in a section and in
+    /// one that it names by `also`, and the conn is not loaded.
     Libreswan5,
 }
 
@@ -113,7 +116,7 @@ impl Conn {
 pub struct End {
     /// `left=` or `right=`; absent where it is not written.
     pub host: Option<Box<[u8]>>,
-    /// Who stands at this end proves a name by EAP or XAuth.
+    /// Whether the peer at this end proves a user name by EAP or XAuth.
     pub logs_in: bool,
     /// How many networks are written for this end, at least 1.
     pub networks: usize,
@@ -164,7 +167,7 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
     Assessment { kind, has_users: end.logs_in || is_anybody && !conn.is_shunt, is_group }
 }
 
-/// Which end the peer stands at.
+/// Which end is the peer's.
 fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Side {
     let (left, right) = (conn.left.host.as_deref().map(Text::new), conn.right.host.as_deref().map(Text::new));
     let is_own =
@@ -190,7 +193,7 @@ fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>
     }
 }
 
-/// Whether what is written for an end is what the daemon prints for it.
+/// Whether a configured end is the one that the daemon prints.
 fn same_host(host: Text<'_>, printed: Text<'_>, dialect: Dialect) -> bool {
     if dialect.is_libreswan() {
         return same(host, printed);
@@ -203,7 +206,7 @@ const GROUPS: [&str; 3] = ["%group", "%opportunisticgroup", "%oppogroup"];
 
 const ANYBODY: [&str; 7] = ["%any", "%any4", "%any6", "%opportunistic", "%oppo", "0.0.0.0", "::"];
 
-/// Whether the words for an end name nobody: each entry of the list is everybody, a network, or a range.
+/// Whether an end names no single peer: each entry of the list is a wildcard, a network, or a range.
 fn is_anybody(host: Text<'_>, dialect: Dialect) -> bool {
     if host.trim().is_empty() {
         return false;

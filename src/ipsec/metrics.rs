@@ -5,7 +5,8 @@
 //! - not loaded: 4, without `ipsec_up`.
 //! - shunt: 0 where the daemon lists it as installed. 4 with `auto=add`, since nobody asked for it to be installed.
 //!   Where it should be installed and the daemon's list of shunts does not have it: 2. Where there is no such list, as
-//!   in `ipsec status` of old versions, 3. A group of libreswan's has no state of its own: only its members are installed.
+//!   in `ipsec status` of old versions, 3. A group of libreswan's has no state of its own: only its members are
+//!   installed.
 //! - anybody: no `ipsec_tunnel_status`, `ipsec_up` 1, 0 users.
 //! - on demand, always: 2.
 
@@ -157,12 +158,12 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
         return tunnels.iter().for_each(|tunnel| expose_unknown(tunnel, out));
     };
     out.add::<Lines>(&status.skipped.count);
-    let tally = Tally::of(tunnels, status);
-    for (number, (tunnel, count)) in tunnels.iter().zip(&tally.tunnels).enumerate() {
+    let counts = TunnelCounts::of(tunnels, status);
+    for (number, (tunnel, count)) in tunnels.iter().zip(&counts.tunnels).enumerate() {
         expose_tunnel(tunnel, count, status, out);
         let pairs = tunnel.conn.pairs();
         if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
-            let up = tally.pairs.get(&number).map_or(0, HashSet::len);
+            let up = counts.pairs.get(&number).map_or(0, HashSet::len);
             out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
         }
     }
@@ -177,7 +178,7 @@ fn expose_unknown(tunnel: &Tunnel, out: &mut Exposition) {
     out.add::<Tunnels>(&Row { tunnel, user: None, state: Some(state), traffic: Traffic::default() });
 }
 
-fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &mut Exposition) {
+fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, out: &mut Exposition) {
     let name = Text::new(&tunnel.name);
     let Assessment { kind, has_users, .. } = count.assessment;
     let state = count.state(tunnel.conn.start, status);
@@ -201,17 +202,17 @@ fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &
     }
 }
 
-/// What all SAs come to, for each tunnel.
-struct Tally<'a> {
-    tunnels: Vec<Count<'a>>,
-    /// Where each user stands among those of a tunnel.
+/// The states and counters of all SAs, by tunnel.
+struct TunnelCounts<'a> {
+    tunnels: Vec<TunnelCount<'a>>,
+    /// The index of each user among those of its tunnel.
     positions: HashMap<(usize, Text<'a>), usize>,
     /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
     pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
 
 /// One tunnel, and its users in the order of their first SA.
-struct Count<'a> {
+struct TunnelCount<'a> {
     assessment: Assessment,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
@@ -253,32 +254,32 @@ impl<'a> Names<'a> {
     }
 }
 
-impl<'a> Tally<'a> {
+impl<'a> TunnelCounts<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
-        let counts = tunnels.iter().map(|_| Count::new()).collect();
-        let mut tally = Self { tunnels: counts, positions: HashMap::new(), pairs: HashMap::new() };
-        let listed = tally.list(&names, status);
-        for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
+        let empty = tunnels.iter().map(|_| TunnelCount::new()).collect();
+        let mut counts = Self { tunnels: empty, positions: HashMap::new(), pairs: HashMap::new() };
+        let listed = counts.list(&names, status);
+        for ((tunnel, count), listed) in tunnels.iter().zip(&mut counts.tunnels).zip(listed) {
             count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
         }
         for sa in &status.sas {
             let owner = names.find(sa.name);
             let state = if sa.is_established() { State::Established } else { State::Down };
-            tally.add(owner, sa.user(), state, None);
+            counts.add(owner, sa.user(), state, None);
             for child in &sa.children {
                 // Conns with the same ends share one IKE_SA, and their children keep their names.
                 let number = names.find(child.name).or(owner);
                 match child.is_installed() {
-                    true => tally.add(number, sa.user(), State::Installed, Some(child.traffic)),
-                    false => tally.add(number, sa.user(), state, None),
+                    true => counts.add(number, sa.user(), State::Installed, Some(child.traffic)),
+                    false => counts.add(number, sa.user(), state, None),
                 }
                 if let Some(number) = number.filter(|_| child.is_installed()) {
-                    tally.pair(tunnels, number, child);
+                    counts.pair(tunnels, number, child);
                 }
             }
         }
-        tally
+        counts
     }
 
     /// Takes what the daemon lists beside the SAs; hands out the ends of each tunnel as it lists them.
@@ -346,7 +347,7 @@ impl<'a> Tally<'a> {
 /// The most pairs of networks that one CHILD_SA adds.
 const PAIR_LIMIT: usize = 10_000;
 
-impl Count<'_> {
+impl TunnelCount<'_> {
     fn new() -> Self {
         let assessment = Assessment { kind: Kind::Always, has_users: false, is_group: false };
         Self {
@@ -641,7 +642,7 @@ mod tests {
         }
         let output = format!("Security Associations (1 up, 0 connecting):\n{lines}");
         let status = status::parse(output.as_str().into()).expect("a status");
-        assert_eq!(Tally::of(&tunnels, &status).pairs[&0].len(), 4);
+        assert_eq!(TunnelCounts::of(&tunnels, &status).pairs[&0].len(), 4);
         assert_eq!(samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up"), ["{tunnel=\"lan\"} 4"]);
     }
 

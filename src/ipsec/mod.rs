@@ -3,9 +3,9 @@
 //! The same two names stand for libreswan, which is asked `ipsec status` and `ipsec trafficstatus`
 //! instead. Which of them it is shows in the first answer and is remembered; ipsec.conf is then read by its rules.
 //!
-//! `ipsec statusall` ends with starter's exit status, not with charon's (`_ipsec.in`): a whole status with 1 (starter may
-//! not be signalled) or 3 (starter does not run) behind it is a status. Where ipsec.conf has no conn at all, as beside
-//! swanctl.conf, there is nothing to ask, and the command is not run.
+//! `ipsec statusall` ends with starter's exit status, not with charon's (`_ipsec.in`): a whole status with 1 (starter
+//! may not be signalled) or 3 (starter does not run) behind it is a status. Where ipsec.conf has no conn at all, as
+//! beside swanctl.conf, there is nothing to ask, and the command is not run.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -57,7 +57,7 @@ const READ_TIME: Duration = Duration::from_secs(5);
 /// The most complaints about ipsec.conf that are logged.
 const COMPLAINT_LIMIT: usize = 100;
 
-/// Where the tunnels are configured, and who knows their state.
+/// Where the tunnels are configured, and the command that prints their state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// ipsec.conf.
@@ -91,10 +91,10 @@ struct CommandOutput {
     result: Result<Vec<u8>, Error>,
 }
 
-/// What one round of commands printed.
+/// What the commands of one scrape printed.
 struct Answer {
     status: CommandOutput,
-    /// Libreswan's counters stand apart.
+    /// libreswan prints its counters with a command of their own.
     traffic: Option<CommandOutput>,
 }
 
@@ -109,7 +109,7 @@ pub struct Configuration {
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     is_whole: bool,
-    /// A file that is there could not be read.
+    /// A file exists and could not be read, so that it may have conns.
     hides_conns: bool,
 }
 
@@ -144,7 +144,8 @@ impl Ipsec {
         Ok(configuration)
     }
 
-    /// Logs what is wrong with the configuration, once; by whose rules is known only when the command has answered.
+    /// Logs what is wrong with the configuration, once. Called when the command has answered, since that shows whose
+    /// rules apply.
     fn log_complaints(&self, configuration: &Configuration) {
         let mut known = lock(&self.known);
         if known.complaints != configuration.complaints {
@@ -159,7 +160,7 @@ impl Ipsec {
         known.configuration.as_ref().is_some_and(|configuration| configuration.is_empty())
     }
 
-    /// What the commands print, where it is this scrape's turn.
+    /// Runs the commands, if this scrape has the lock.
     fn ask(&self, lock: Result<&(), Error>, deadline: Deadline) -> Answer {
         let run = |command: Vec<String>| {
             let result = lock.clone().and_then(|_| run(&command, deadline));
@@ -209,7 +210,7 @@ impl Ipsec {
             .then_some(command)
     }
 
-    /// Says which kinds of lines were not understood, each once: that is how a new version is noticed.
+    /// Logs each kind of lines that was not understood once, so that a new version of the daemon is noticed.
     fn log_skipped(&self, command: &str, skipped: Skipped) {
         let mut detected = lock(&self.detected);
         for kind in LineKind::ALL.into_iter().filter(|kind| skipped.has(*kind)) {
@@ -295,7 +296,7 @@ impl Collector for Ipsec {
     }
 }
 
-/// What the commands printed, by whichever daemon it is.
+/// Parses what the commands of strongSwan or libreswan printed.
 fn parse_status<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
     let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
     status.ok_or_else(|| {
@@ -318,7 +319,7 @@ fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Whose `ipsec` printed this; absent where that does not show.
+/// Whose `ipsec` printed this; absent if it is not a status.
 fn dialect_of(printed: &Result<Vec<u8>, Error>) -> Option<Dialect> {
     let text = Text::new(printed.as_ref().ok()?);
     if status::is_status(text) {
@@ -382,7 +383,7 @@ pub fn is_without_conns(config: &Path) -> bool {
     read(config, Dialect::default(), Deadline::within(READ_TIME)).is_ok_and(|configuration| configuration.is_empty())
 }
 
-/// What remains to be done: an included file stands in the place of its `include`.
+/// What remains to be read: an included file replaces its `include`.
 enum Step {
     Enter(PathBuf),
     Within(IncludedFile),
@@ -407,7 +408,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads a file; nothing where it was read before, so that files which include each other end.
+    /// Reads a file; absent if it was read before, so that files which include each other are read once.
     fn open(&mut self, path: &Path, deadline: Deadline) -> Result<Option<IncludedFile>, Error> {
         let stamp = file::stamp(path);
         if stamp.is_some() && self.files.iter().any(|(_, seen)| *seen == stamp) {
@@ -430,7 +431,8 @@ impl Reading {
         Ok(Some(IncludedFile { number, bytes, cursor: Cursor::default() }))
     }
 
-    /// Takes a file's statements up to the next `include`: what is left of it, and the files found.
+    /// Takes a file's statements up to the next `include`; returns the rest of the file, and the files that are
+    /// included.
     fn take_statements(
         &mut self,
         mut source: IncludedFile,

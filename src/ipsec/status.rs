@@ -1,9 +1,9 @@
-//! `ipsec statusall`: which keys are agreed with whom, and what went through them.
+//! `ipsec statusall`: the IKE_SAs and CHILD_SAs with their peers and traffic.
 //!
 //! strongSwan prints it (`stroke_list.c`); there is no other definition of the format. Known forms, by version:
 //!
-//! - A CHILD_SA has `, reqid N` from 5.3.0, unique ids in the braces with it (before, the reqid itself: two CHILD_SAs of
-//!   one rekeying share it); counters have `(N pkts, Ns ago)` from 5.0.3, `(Ns ago)` before; IPComp adds CPIs.
+//! - A CHILD_SA has `, reqid N` from 5.3.0, unique ids in the braces with it (before, the reqid itself: two CHILD_SAs
+//!   of one rekeying share it); counters have `(N pkts, Ns ago)` from 5.0.3, `(Ns ago)` before; IPComp adds CPIs.
 //! - The heading is `Security Associations:` in 4.x, with counts later; `Shunted Connections:` is there from 4.6.
 //! - Peers stand as `HOST[ID]`, in Vyatta's builds (EdgeOS, early VyOS) as `HOST[PORT][ID]`.
 //! - In 4.x pluto's status for IKEv1 stands before charon's, with `000 ` before each line: see [`libreswan`].
@@ -16,7 +16,7 @@ use crate::text::Text;
 use super::kind::Dialect;
 use super::libreswan;
 
-/// What the daemon has up at the moment.
+/// The daemon's present SAs, and the conns that it has loaded.
 #[derive(Debug, Default)]
 pub struct Status<'a> {
     /// Who printed it.
@@ -44,7 +44,7 @@ pub struct Status<'a> {
 pub struct Listed<'a> {
     /// Its name, with what libreswan adds to it.
     pub name: Text<'a>,
-    /// Its ends, as the daemon turned them.
+    /// Its ends, as the daemon assigned them.
     pub ends: Ends<'a>,
     /// Whether its policy is in the kernel; absent where that is not said.
     pub is_routed: Option<bool>,
@@ -52,10 +52,10 @@ pub struct Listed<'a> {
     pub is_instance: bool,
 }
 
-/// The hosts of a conn as the daemon turned them.
+/// The hosts of a conn, as the daemon assigned them: its own end and the peer's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends<'a> {
-    /// Its own.
+    /// Its own end.
     pub local: Text<'a>,
     /// The peer's: an address, a name, `%any`…
     pub remote: Text<'a>,
@@ -116,7 +116,7 @@ impl Skipped {
     }
 }
 
-/// An agreement with one peer.
+/// An IKE_SA: the negotiated keys between the daemon and one peer.
 #[derive(Debug)]
 pub struct IkeSa<'a> {
     /// The name of the conn it was made from.
@@ -133,7 +133,7 @@ pub struct IkeSa<'a> {
     pub children: Vec<ChildSa<'a>>,
 }
 
-/// The keys for traffic between two networks.
+/// A CHILD_SA: the keys for the traffic between two networks.
 #[derive(Debug)]
 pub struct ChildSa<'a> {
     /// The name of the conn whose networks these are.
@@ -142,7 +142,7 @@ pub struct ChildSa<'a> {
     pub id: u64,
     /// `INSTALLED`, `REKEYING`…
     pub state: Text<'a>,
-    /// What went through; all absent where no counters were printed.
+    /// Its counters; all absent where none were printed.
     pub traffic: Traffic,
     /// `OURS === THEIRS`, networks separated by spaces; absent where they were not printed.
     pub selectors: Option<Text<'a>>,
@@ -162,12 +162,12 @@ pub struct Traffic {
 }
 
 impl<'a> IkeSa<'a> {
-    /// Whether both sides have proved who they are and still agree.
+    /// Whether both sides are authenticated and the IKE_SA has not ended.
     pub fn is_established(&self) -> bool {
         ["ESTABLISHED", "REKEYING", "REKEYED"].iter().any(|state| self.state == *state)
     }
 
-    /// Who the peer is, once that is proved: a connecting peer can claim any name.
+    /// The peer's name; absent before it is authenticated, since it can claim any name until then.
     pub fn user(&self) -> Option<Text<'a>> {
         let proved = self.state != "CREATED" && self.state != "CONNECTING";
         self.login.or(self.remote).filter(|_| proved)
@@ -282,8 +282,8 @@ fn connection(line: Text<'_>) -> Option<Listed<'_>> {
     Some(Listed { name: name.trim(), ends, is_routed: None, is_instance: false })
 }
 
-/// `  NAME:   child:  OURS === THEIRS TUNNEL` below a conn of another name: charon keeps conns that differ in nothing but
-/// their networks as one, which has the first one's name.
+/// `  NAME:   child:  OURS === THEIRS TUNNEL` below a conn of another name: charon keeps conns that differ in nothing
+/// but their networks as one, which has the first one's name.
 fn merged<'a>(line: Text<'a>, first: &Listed<'a>) -> Option<Listed<'a>> {
     let (name, _) = line.cut_at(":   child:  ")?;
     let name = name.trim();
@@ -387,7 +387,7 @@ fn ike_sa<'a>(tag: &Tag<'a>) -> Option<IkeSa<'a>> {
     if !is_state(state) {
         return None;
     }
-    // Ours comes first, so what a peer puts into its own identity can't move the cut.
+    // Our end comes first, so that nothing in the peer's identity can change where the text is split.
     let (ours, theirs) = ends.cut_at("]...")?;
     let (_, identity) = theirs.before("]")?.cut(b'[')?;
     // Where our own end has a port before the identity, the peer's has one, too.
@@ -397,7 +397,7 @@ fn ike_sa<'a>(tag: &Tag<'a>) -> Option<IkeSa<'a>> {
     Some(IkeSa { name: tag.name, id: tag.id, state, remote, login: None, children: Vec::new() })
 }
 
-/// What stands behind `4500][`.
+/// The identity after `4500][`; absent where there is no port.
 fn without_port(identity: Text<'_>) -> Option<Text<'_>> {
     let (port, identity) = identity.cut_at("][")?;
     port.number().map(|_| identity)

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Protocol;
 use super::staleness::Times;
 use super::status::{Client, Document, Entries, Entry, Statistics, parse};
-use super::totals::{Beginning, ClientPass, ClientRow, ClientTotals, KnownFiles, UnidentifiedRow};
+use super::totals::{ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
@@ -194,7 +194,7 @@ pub fn expose(
     now: Now,
     out: &mut Exposition,
 ) -> Vec<(usize, i64)> {
-    let mut gathered = Gathered::default();
+    let mut summary = Summary::default();
     let mut stale = Vec::new();
     let mut pass = totals.pass(now.seconds);
     for (index, reading) in readings.iter().enumerate() {
@@ -206,7 +206,7 @@ pub fn expose(
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
             (Some(Document::Server(entries)), Some(times)) => {
-                gathered.server(reading, entries, times, &mut pass, now, out)
+                summary.server(reading, entries, times, &mut pass, now, out)
             }
             (Some(Document::Statistics(statistics)), Some(times)) => {
                 out.add::<Link>(&(reading.server, statistics));
@@ -214,17 +214,17 @@ pub fn expose(
             }
             _ => ServerRow::default(),
         };
-        gathered.is_alive |= times.is_some() && late.is_none();
+        summary.is_alive |= times.is_some() && late.is_none();
         stale.extend(late.map(|age| (index, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
     drop(pass);
-    let version = gathered.living_version.or(gathered.version).unwrap_or_default();
-    out.add::<Probe>(&(version, gathered.is_alive));
+    let version = summary.living_version.or(summary.version).unwrap_or_default();
+    out.add::<Probe>(&(version, summary.is_alive));
     let clients = totals.clients();
-    if gathered.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
-        out.add::<Sessions>(&gathered.sessions);
+    if summary.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
+        out.add::<Sessions>(&summary.sessions);
     }
     clients.iter().for_each(|client| out.add_row::<Person>(&client, true));
     stale
@@ -244,7 +244,7 @@ impl Reading<'_> {
 
 /// What the files come to so far.
 #[derive(Default)]
-struct Gathered<'a> {
+struct Summary<'a> {
     is_alive: bool,
     has_servers: bool,
     sessions: u64,
@@ -265,7 +265,7 @@ struct Pending<'a> {
     routed: HashSet<Text<'a>>,
 }
 
-impl<'a> Gathered<'a> {
+impl<'a> Summary<'a> {
     fn server(
         &mut self,
         reading: &Reading<'a>,
@@ -330,10 +330,10 @@ impl<'a> Gathered<'a> {
         now: Now,
     ) {
         let since = match pending.times.late {
-            Some(_) => Beginning::Ended,
+            Some(_) => SessionStart::Ended,
             None => {
                 self.sessions = self.sessions.saturating_add(1);
-                Beginning::At(pending.times.zone.moment(client.since, now))
+                SessionStart::At(pending.times.zone.moment(client.since, now))
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);

@@ -1,4 +1,4 @@
-//! The state that is kept between scrapes: each client's totals, its sessions, and how often each status file is written.
+//! The state that is kept between scrapes: each client's totals and sessions, and when each status file was written.
 //!
 //! A row is matched to a session of the previous scrape in one of these ways:
 //!
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use super::Protocol;
 use super::metrics::Now;
-use super::staleness::{Times, Writings};
-use super::status::{Client, Moment};
+use super::staleness::{Times, UpdateHistory};
+use super::status::{Client, Timestamp};
 use crate::text::{Text, clip};
 use crate::totals::{Entry, OriginId, Pass, REMEMBERED, Sample, Totals, Traffic};
 
@@ -54,7 +54,7 @@ pub struct ClientPass<'t> {
 /// What is known of one status file.
 #[derive(Debug, Default)]
 struct File {
-    writings: Option<Writings>,
+    updates: Option<UpdateHistory>,
     /// Its sessions without ids, sorted by owner and address.
     sessions: Vec<Session>,
     last_read: i64,
@@ -77,7 +77,7 @@ pub struct UnidentifiedRow<'a> {
     bytes: [u64; 2],
     identity: Text<'a>,
     protocol: Protocol,
-    since: Beginning,
+    since: SessionStart,
     /// The position of the matched session among those of the file.
     session: Option<usize>,
     /// The position of the row among those without ids of the file.
@@ -86,7 +86,7 @@ pub struct UnidentifiedRow<'a> {
 
 /// When a session began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
+pub enum SessionStart {
     /// In seconds since 1970; absent if the file does not say.
     At(Option<i64>),
     /// The session has ended with its server.
@@ -103,7 +103,7 @@ pub struct ClientRow<'r, 'a> {
     /// The transport protocol.
     pub protocol: Protocol,
     /// When the session began.
-    pub since: Beginning,
+    pub since: SessionStart,
 }
 
 /// A client and the address that it connects from, as hashes.
@@ -127,7 +127,7 @@ impl ClientTotals {
 
     /// The age in seconds from which each known file is stale.
     pub fn limits(&self) -> HashMap<PathBuf, i64> {
-        let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.writings?.limit()));
+        let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.updates?.limit()));
         self.files.by_path.iter().filter_map(limit).collect()
     }
 
@@ -138,18 +138,18 @@ impl ClientTotals {
 }
 
 impl KnownFiles {
-    /// Records that the file at `path`, last modified at `modified`, says that it was written at `updated`; returns how old
-    /// it is, its time zone, and whether it is stale.
+    /// Records that the file at `path`, last modified at `modified`, states that it was written at `updated`; returns
+    /// its times at `now`.
     pub fn times(
         &mut self,
         path: &Path,
-        updated: Moment<'_>,
+        updated: Timestamp<'_>,
         modified: Option<i64>,
         stale_after: Option<i64>,
         now: Now,
     ) -> Times {
         let file = self.touch(path, now.seconds);
-        file.writings.insert(Writings::after(file.writings, updated, modified, now)).times(stale_after, now)
+        file.updates.insert(UpdateHistory::after(file.updates, updated, modified, now)).times(stale_after, now)
     }
 
     fn touch(&mut self, path: &Path, now: i64) -> &mut File {
@@ -238,14 +238,14 @@ impl ClientPass<'_> {
         origin: OriginId,
         key: u64,
         [bytes_in, bytes_out]: [u64; 2],
-        since: Beginning,
+        since: SessionStart,
         (identity, protocol): (Text<'_>, Protocol),
     ) {
         let sample = Sample { origin, key, counted: Traffic { bytes_in, bytes_out, ..Traffic::default() } };
         let name = || format!("{}_{}", clip(String::from_utf8_lossy(identity.bytes())), protocol.word()).into();
         match since {
-            Beginning::Ended => self.clients.record_ended(sample, name),
-            Beginning::At(since) => self.clients.record(sample, since, name),
+            SessionStart::Ended => self.clients.record_ended(sample, name),
+            SessionStart::At(since) => self.clients.record(sample, since, name),
         }
     }
 }
@@ -261,8 +261,8 @@ fn is_no_id(peer_id: Text<'_>) -> bool {
     peer_id.is_empty() || ["16777215", "4294967295"].iter().any(|none| peer_id == *none)
 }
 
-/// Calls `give` with all rows and sessions of the same `key`, both sorted by where they are, and where the first of the
-/// sessions stands.
+/// Calls `give` with all rows and sessions of the same `key`, and the index of the first of these sessions; both lists
+/// are sorted by address.
 fn match_groups(
     rows: &mut [UnidentifiedRow<'_>],
     sessions: &mut [Session],
@@ -281,10 +281,11 @@ fn match_groups(
     }
 }
 
-/// Gives the rows of one client to those of its sessions that have other addresses now.
+/// Matches the remaining rows of one client with its remaining sessions, whose addresses have changed.
 ///
-/// The addresses may have been exchanged, so that a row was given to another's session: where rows and sessions are
-/// left over all are given anew, whatever their addresses, unless no more find each other then.
+/// Two clients may have exchanged addresses, so that a row was matched with the other's session. So if rows and
+/// sessions remain, all of them are matched again without regard to addresses; the result is kept only if it matches
+/// more.
 fn match_floating(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], first: usize) {
     if rows.iter().all(|row| row.session.is_some() || row.protocol != Protocol::Udp) {
         return;
@@ -304,8 +305,8 @@ fn match_floating(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], fi
     }
 }
 
-/// Gives as many rows as possible to sessions, the first of which stands at `first`, none of whose bytes fall: the row
-/// with the fewest bytes received first, and always the session that sent the most.
+/// Matches as many rows as possible with sessions so that no session's bytes fall: rows in the order of the bytes
+/// received, each with the session that sent the most. `first` is the index of the first of these sessions.
 fn match_by_bytes(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], first: usize) {
     if let ([row], [session]) = (&mut *rows, &mut *sessions) {
         if row.session.is_none() && !session.is_found && session.may_become(row.bytes) {
@@ -355,10 +356,10 @@ mod tests {
         let origin = pass.file(Path::new(FILE));
         let mut rows = Vec::new();
         for (name, address, since, [bytes_received, bytes_sent]) in lines.iter().copied() {
-            let since = Moment { text: since.into(), seconds: None };
+            let since = Timestamp { text: since.into(), seconds: None };
             let (common_name, real_address) = (name.into(), address.into());
             let client = Client { common_name, real_address, since, bytes_received, bytes_sent, ..Client::default() };
-            let seen = ClientRow { client: &client, identity: common_name, protocol, since: Beginning::At(None) };
+            let seen = ClientRow { client: &client, identity: common_name, protocol, since: SessionStart::At(None) };
             rows.extend(pass.record(origin, &seen));
         }
         assert_eq!(rows.len(), lines.len(), "none of them has an id");
@@ -377,7 +378,7 @@ mod tests {
         let mut totals = ClientTotals::new(10);
         for (now, id, bytes_received) in [(0, "0", 100), (1, "0", 150), (2, "1", 7), (3, "1", 9)] {
             let client = Client { client_id: id.into(), bytes_received, ..Client::default() };
-            let since = Beginning::At(None);
+            let since = SessionStart::At(None);
             let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
             let mut pass = totals.pass(now);
             assert!(pass.record(pass.file(Path::new(FILE)), &seen).is_none());
@@ -398,14 +399,14 @@ mod tests {
         ] {
             let mut totals = ClientTotals::new(10);
             let client = Client { client_id: client_id.into(), peer_id: peer_id.into(), ..Client::default() };
-            let seen = ClientRow { client: &client, identity: "ann".into(), protocol, since: Beginning::At(None) };
+            let seen = ClientRow { client: &client, identity: "ann".into(), protocol, since: SessionStart::At(None) };
             let mut pass = totals.pass(0);
             let row = pass.record(pass.file(Path::new(FILE)), &seen);
             assert_eq!(row.is_none(), has_id, "{protocol:?} {client_id} {peer_id}");
         }
     }
 
-    /// Scrapes of one file, ten seconds apart, and what the clients come to in the end.
+    /// Scrapes one file every ten seconds, and compares the clients' totals after the last scrape.
     fn play(protocol: Protocol, scrapes: &[&[Line]], expected: &[(&str, [u64; 2], u64)]) {
         let mut totals = ClientTotals::new(10);
         for (now, lines) in (0..).step_by(10).zip(scrapes) {
@@ -448,7 +449,7 @@ mod tests {
             (Protocol::Udp, ("ann", B, T, [1300, 1999]), [2300, 3999], "it sent less"),
             (Protocol::Udp, ("ann", A, T, [30, 40]), [1030, 2040], "the same address, with less"),
             (Protocol::Udp, ("ann", A, U, [1300, 2900]), [2300, 4900], "the server was started again"),
-            (Protocol::Tcp, ("ann", B, T, [1300, 2900]), [2300, 4900], "TCP does not match_floating"),
+            (Protocol::Tcp, ("ann", B, T, [1300, 2900]), [2300, 4900], "a TCP client does not float"),
         ] {
             let mut totals = ClientTotals::new(10);
             scrape(&mut totals, 0, protocol, &[began]);
@@ -546,7 +547,7 @@ mod tests {
     #[test]
     fn a_server_that_has_ended_has_no_sessions() {
         let mut totals = ClientTotals::new(10);
-        for (now, since, bytes_received) in [(0, Beginning::At(Some(5)), 100), (10, Beginning::Ended, 130)] {
+        for (now, since, bytes_received) in [(0, SessionStart::At(Some(5)), 100), (10, SessionStart::Ended, 130)] {
             for client_id in ["7", ""] {
                 let client = Client { client_id: client_id.into(), bytes_received, ..Client::default() };
                 let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
@@ -580,7 +581,7 @@ mod tests {
                             bytes,
                             identity: Text::default(),
                             protocol: Protocol::Udp,
-                            since: Beginning::Ended,
+                            since: SessionStart::Ended,
                             session: None,
                             position: 0,
                         };

@@ -1,7 +1,8 @@
 //! sock_diag, the kernel's own way of listing sockets: a request that names the states, and the messages of its answer.
 //!
 //! Format: sock_diag(7) and the kernel's `inet_diag.h`. Headers are in the byte order of the machine, ports and
-//! addresses in that of the network. The kernel leaves out what was not asked for, which spares printing and parsing it.
+//! addresses in that of the network. The kernel leaves out what was not asked for, which spares printing and parsing
+//! it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,7 +21,7 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const SOCKET: u16 = 20;
 
-/// `INET_DIAG_SKV6ONLY`, one byte; the kernel says it of IPv6 sockets that wait for whoever comes.
+/// `INET_DIAG_SKV6ONLY`, one byte; the kernel adds it to IPv6 sockets that listen.
 const V6_ONLY: u16 = 11;
 
 /// The states that `/proc/net` prints, 1 to 12; a later one stands for sockets that are only bound.
@@ -42,11 +43,11 @@ pub enum Message {
     Broken,
 }
 
-/// The messages of one datagram, up to one that is broken; those of other kinds are passed over.
+/// The messages of one datagram, up to one that is broken; messages of other kinds are skipped.
 #[derive(Clone, Debug)]
 pub struct Messages<'a>(&'a [u8]);
 
-/// Asks for the sockets of a table in complete states.
+/// The request for all sockets of a table in any of `states`.
 pub fn request(table: Table, states: States) -> Vec<u8> {
     let (family, protocol) = match table {
         Table::Tcp => (AF_INET, IPPROTO_TCP),
@@ -57,7 +58,7 @@ pub fn request(table: Table, states: States) -> Vec<u8> {
     let mut out = vec![0; HEADER];
     out.extend_from_slice(&[family, protocol, 0, 0]);
     out.extend_from_slice(&(states.mask() & PRINTED).to_ne_bytes());
-    // No port, no address: all sockets of these states are counted by the state_counts, whatever the rules name.
+    // No port and no address: the sockets by state are counted whatever ports and addresses rules name.
     out.extend_from_slice(&[0; 48]);
     let length = u32::try_from(out.len()).unwrap_or(u32::MAX).to_ne_bytes();
     let [kind, flags] = [SOCKET.to_ne_bytes(), DUMP.to_ne_bytes()];

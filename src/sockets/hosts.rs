@@ -1,6 +1,6 @@
 //! The host names that rules use, and their addresses.
 //!
-//! The system's resolver may block for long, so names are looked up by a thread of their own, one at a time.
+//! The system's resolver may block for long, so one thread looks up all names, one after the other.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::collector::{Error, ErrorKind};
 use crate::lock::lock;
 
-/// How long names without an address are left alone before they are tried again.
+/// How long to wait before names without an address are looked up again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How long addresses are believed before all names are looked up again: peers have dynamic ones.
+/// How long addresses are used before all names are looked up again: peers may have dynamic addresses.
 const RENEW_AFTER: Duration = Duration::from_secs(300);
 
 /// The system's resolver, which may block for long.
@@ -23,7 +23,7 @@ pub(super) type Resolve = fn(&str) -> Result<Vec<IpAddr>, Error>;
 /// What is known of each host name: its addresses, or why there are none.
 pub(super) type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
 
-/// The host names that rules use. They are looked up aside, by one thread at a time.
+/// The host names that rules use.
 pub(super) struct Hosts {
     resolve: Resolve,
     state: Mutex<HostsState>,
@@ -32,14 +32,15 @@ pub(super) struct Hosts {
 
 struct HostsState {
     answers: Answers,
-    /// When some were looked up, and when all were.
+    /// When names were last looked up.
     tried: Option<Instant>,
+    /// When all names were last looked up.
     renewed: Option<Instant>,
     busy: bool,
 }
 
 impl Hosts {
-    /// The names, with the addresses that some had `before`.
+    /// These names, with the addresses of those that are in `before`.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
         let waiting = |name: &str| Err(Error::new(name, ErrorKind::TimedOut));
         let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
@@ -56,8 +57,9 @@ impl Hosts {
         self.state().answers.clone()
     }
 
-    /// Has names looked up, unless that is under way: those without addresses where that was not tried in the minute
-    /// before `now`, all of them where their addresses are old. Gives whether that has begun.
+    /// Starts a thread that looks up the names that are due at `now`: those without an address [`RETRY_AFTER`] after
+    /// the last attempt, all of them after [`RENEW_AFTER`]. Returns whether there were any; none are due while a thread
+    /// is at work.
     pub(super) fn look_up(self: &Arc<Self>, now: Instant) -> bool {
         let pending = self.state().begin(now);
         if pending.is_empty() {
@@ -78,14 +80,14 @@ impl Hosts {
         true
     }
 
-    /// Waits until nothing is being looked up, but no longer than `max_wait`.
+    /// Waits until the thread has ended, at most `max_wait`.
     pub(super) fn wait(&self, max_wait: Duration) {
         drop(self.done.wait_timeout_while(self.state(), max_wait, |state| state.busy));
     }
 }
 
 impl HostsState {
-    /// The names to look up now; none where it is not the time.
+    /// The names that are due at `now`; marks them as being looked up.
     fn begin(&mut self, now: Instant) -> Vec<String> {
         let passed =
             |since: Option<Instant>, time| since.is_none_or(|since| now.saturating_duration_since(since) >= time);
@@ -104,7 +106,8 @@ impl HostsState {
         pending
     }
 
-    /// Whoever had addresses keeps them while there are no others: a resolver that fails says nothing about a peer.
+    /// Stores an answer. A name keeps its addresses if it can't be looked up: a failure of the resolver says nothing
+    /// about the peer.
     fn note(&mut self, name: String, answer: Result<Vec<IpAddr>, Error>) {
         if answer.is_ok() || self.answers.get(&name).is_none_or(Result::is_err) {
             self.answers.insert(name, answer);

@@ -1,8 +1,7 @@
 //! Which process holds a socket: the links in `/proc/<pid>/fd` say `socket:[inode]`.
 //!
-//! Looking at every descriptor of every process is what makes this expensive, so processes
-//! are asked for their names first, and only those that a rule names show their descriptors.
-//! A socket that several processes hold counts for each name that one of them has.
+//! Reading every descriptor of every process is expensive, so the names of a process are read first, and its
+//! descriptors only if a rule names it. A socket that several processes hold counts for each name that one of them has.
 
 use std::path::Path;
 
@@ -16,8 +15,8 @@ pub fn target(proc: &Path) -> String {
     proc.join("*/fd").display().to_string()
 }
 
-/// Settles pending_owners with the processes under `proc`. Where a process that a rule may mean could
-/// not be asked and pending_owners stay pending, the rule is unknown_rules and the error says why.
+/// Resolves the pending owners by reading the processes under `proc`. If a process that a rule may name could not be
+/// read while sockets of the rule are still pending, the rule is marked as unknown, and the error says why.
 pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwners<'_, '_>) -> Result<(), Error> {
     let subject = target(proc);
     let mut unknown_rules = Vec::new();
@@ -79,7 +78,7 @@ fn ask(
     Ok(())
 }
 
-/// Doubts each of the rules once, however many processes could not be asked.
+/// Adds rules to `unknown_rules`, each once.
 fn add_unknown(rules: impl IntoIterator<Item = usize>, unknown_rules: &mut Vec<usize>) {
     for rule in rules {
         if !unknown_rules.contains(&rule) {

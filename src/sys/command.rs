@@ -1,4 +1,4 @@
-//! Commands: started without a shell, read up to a cap, ended with all their children at the deadline.
+//! Commands: started without a shell, read up to a size limit, and killed with all their children at the deadline.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -43,8 +43,8 @@ pub struct Output {
 /// Runs a command to its end and reads its output, at most `limit` bytes.
 ///
 /// The command gets its own process group, which is killed when the deadline is over, when
-/// it prints too much, and when it leaves children behind that keep its output open. One that can't be ended,
-/// because it is another user's as behind sudo, is left alone, and not started again while it runs.
+/// it prints too much, and when it leaves children behind that keep its output open. A command that can't be killed,
+/// such as one of another user behind sudo, is abandoned, and not started again while it runs.
 pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Output, Error> {
     let subject = command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
@@ -85,10 +85,10 @@ fn is_running(child: &mut Child) -> bool {
     matches!(child.try_wait(), Ok(None))
 }
 
-/// Ends every command that is running: the process ends, and none of them shall outlive it.
+/// Kills all running commands, so that none of them outlives the exporter.
 pub fn end_all() {
     for group in running().iter() {
-        // The group may be gone already; that is what is wanted.
+        // The group may have ended already.
         let _ = killpg(*group, Signal::SIGKILL);
     }
 }
@@ -100,7 +100,7 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     lock(&RUNNING)
 }
 
-/// A child that does not outlive its reader, unless it is not ours to end.
+/// A running command; it is killed when this is dropped.
 struct Running {
     /// Absent only while this is dropped.
     child: Option<Child>,
@@ -110,7 +110,7 @@ struct Running {
 
 impl Running {
     fn new(child: Child, subject: String) -> Self {
-        // Process ids are positive and fit; 0 would mean our own group, so what doesn't is nobody's.
+        // Process ids are positive and fit. A number that does not must not become 0, which means our own group.
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         running().push(group);
         Self { child: Some(child), group, subject }
@@ -119,7 +119,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A group keeps its number while any child of it is left. Where none is, the number is free for a moment only.
+        // A group keeps its number while a child of it is left; if none is, the number has been free only for a moment.
         let _ = killpg(self.group, Signal::SIGKILL);
         running().retain(|other| *other != self.group);
         let Some(mut child) = self.child.take() else { return };
@@ -204,8 +204,8 @@ impl Pipe {
     }
 }
 
-/// Waits until a pipe can be read or was closed, at most 50 ms, since a child can end while a grandchild keeps its pipes
-/// open.
+/// Waits until a pipe can be read or was closed, at most 50 ms, since a child can end while a grandchild keeps its
+/// pipes open.
 fn wait(pipes: [&Pipe; 2], deadline: Deadline, subject: &str) -> Result<(), Error> {
     let open = pipes.iter().filter(|pipe| !pipe.is_closed);
     let mut watched: Vec<_> = open.map(|pipe| PollFd::new(pipe.file.as_fd(), PollFlags::POLLIN)).collect();

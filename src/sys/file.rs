@@ -12,10 +12,10 @@ use super::erased::ErasedBuffer;
 use crate::collector::{Deadline, Error, ErrorKind};
 use crate::encoding::hex_array;
 
-/// The most matches a glob gives, and the most entries of one folder it looks at.
+/// The most matches of a glob, and the most entries of one folder that it reads.
 const GLOB_LIMIT: usize = 4096;
 
-/// How much is read between two looks at the clock.
+/// How many bytes are read between two checks of the deadline.
 const STEP: usize = 1024 * 1024;
 
 /// The longest line that [`read_lines`] hands out.
@@ -81,7 +81,7 @@ pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Puts a file in the place of another in one step: whoever reads it sees the old one or the new one, never a part.
+/// Replaces a file in one step: a reader sees the old content or the new one, never a part of either.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let subject = path.display().to_string();
     // A device or a link in the same place is not ours to remove.
@@ -221,12 +221,12 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// Whether a regular file stands there.
+/// Whether the path is a regular file.
 pub fn is_file(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Whether a socket stands there.
+/// Whether the path is a socket.
 pub fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
@@ -261,8 +261,8 @@ pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted; `TimedOut` where looking for them takes
-/// longer than there is time.
+/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted; `TimedOut` where looking for them
+/// takes longer than there is time.
 ///
 /// A pattern without any of these is its own match where such a path exists. As in a shell,
 /// a leading dot must be written out.

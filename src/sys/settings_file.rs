@@ -1,4 +1,4 @@
-//! Files that say what the daemon does, and its secrets: opened once, judged by what was opened, never waited for.
+//! Configuration files and secrets: opened once and without waiting; owner and mode are checked on the open file.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -18,18 +18,18 @@ const LONGEST: usize = 4 * 1024 * 1024;
 /// The bits of a mode that let others than the owner write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// What became of a file that nobody named.
+/// The result of looking for a file that the operator did not name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Search {
     /// There is none.
     Absent,
     /// It is not read; the words say why, and what to do.
     Refused(String),
-    /// What stands in it.
+    /// Its content.
     Found(Vec<u8>),
 }
 
-/// Reads a file that the operator named. Whoever owns it, it is read; that others may write it is a warning.
+/// Reads a file that the operator named, whoever owns it; logs a warning if others can write it.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let subject = path.display().to_string();
     let here = nix::fcntl::AT_FDCWD;
@@ -41,8 +41,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     whole(&file, &subject)
 }
 
-/// Looks for a file in the current folder, where anybody may have put one: what is read belongs to root or to this user,
-/// as its folder does, and nobody else may write either.
+/// Looks for a file in the current folder, where another user may have put one: it is read only if it and its folder
+/// belong to root or to this user, and nobody else can write either.
 pub fn search(path: &Path) -> Result<Search, Error> {
     folder(nix::fcntl::AT_FDCWD, Path::new(".")).map_or(Ok(Search::Absent), |here| search_in(here, path))
 }
@@ -74,7 +74,7 @@ fn search_in(mut folder: OwnedFd, path: &Path) -> Result<Search, Error> {
     Ok(Search::Absent)
 }
 
-/// The file in a folder that nobody else can write; it is judged once it is open.
+/// The file in a folder that nobody else can write; its owner and mode are checked once it is open.
 fn found_in(folder: &OwnedFd, name: &Path, subject: &str) -> Result<Search, Error> {
     let flags = flags() | OFlag::O_NOFOLLOW;
     let file = openat(folder, name, flags, Mode::empty()).map_err(|error| Error::io(subject, &error.into()))?;
@@ -89,7 +89,7 @@ fn refused(subject: &str, why: &str) -> Search {
     Search::Refused(format!("{subject} {why}: not read; --config.file={subject} if you mean it"))
 }
 
-/// Why somebody else may have made it, or may change it.
+/// Why another user may have made it, or may change it.
 fn distrust(found: &nix::Result<FileStat>) -> Option<String> {
     let Ok(found) = found else { return Some("can't be looked at".into()) };
     let owner = Uid::from_raw(found.st_uid);

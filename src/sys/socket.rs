@@ -56,15 +56,15 @@ pub struct Channel {
     stream: Stream,
     deadline: Deadline,
     subject: String,
-    /// What was read stands at `unread` in it.
+    /// What was received; the part that was not taken yet is at `unread`.
     buffer: Vec<u8>,
     unread: Range<usize>,
 }
 
-/// Closes a channel that somebody else reads.
+/// Closes a channel that another thread reads.
 pub struct Closer(Stream);
 
-/// How much is read ahead: many small segments cost one system call.
+/// How many bytes are read ahead, so that many small segments cost one system call.
 const AHEAD: usize = 64 * 1024;
 
 enum Stream {
@@ -152,7 +152,7 @@ impl Stream {
 }
 
 impl Closer {
-    /// Whoever reads it sees its end.
+    /// Closes the channel; its reader gets the end of the stream.
     pub fn close(&self) {
         // It may be closed already.
         let _ = match &self.0 {
@@ -163,7 +163,7 @@ impl Closer {
 }
 
 impl Channel {
-    /// The next `count` bytes, where they were read to: a list of SAs is megabytes, and not copied once more.
+    /// The next `count` bytes, as a part of the buffer: a list of SAs has megabytes, which are not copied again.
     pub fn take(&mut self, count: usize) -> Result<&[u8], Error> {
         while self.unread.len() < count {
             self.read_ahead(count)?;
@@ -187,8 +187,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Hands out what comes, in blocks of whole lines, until `each` has seen the end and says so by giving false; at most
-    /// `limit` bytes. What was handed out before an error stands. It is overwritten afterwards, for it may hold keys.
+    /// Calls `each` with blocks of whole lines until it returns false, which means that it has seen the end; `TooLong`
+    /// after `limit` bytes. The buffer is overwritten afterwards, since it may contain keys.
     pub fn read_lines(
         &mut self,
         limit: usize,
