@@ -9,7 +9,6 @@ use std::time::Duration;
 use self::device::Device;
 use self::metrics::Reading;
 use self::names::{Format, Names, Reader};
-use self::netlink::{ByteOrder, Content, Data, Malformed};
 use self::sessions::Listing;
 use self::settings::Settings;
 use self::totals::PeerTotals;
@@ -17,6 +16,7 @@ use self::uapi::{Answer, Progress};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
+use crate::netlink::{ByteOrder, Content, Data, Malformed, messages};
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::Environment;
@@ -355,7 +355,7 @@ fn dump_once(
     let mut is_interrupted = false;
     let malformed = |Malformed { expected, offset }| Error::new(target, ErrorKind::Malformed { expected, offset });
     ask(protocol, target, request, LIMIT, deadline, &mut |datagram| {
-        for message in netlink::messages(datagram, ByteOrder::NATIVE) {
+        for message in messages(datagram, ByteOrder::NATIVE) {
             let message = message.map_err(malformed)?;
             is_interrupted |= message.is_interrupted;
             match message.content {
