@@ -4,12 +4,9 @@
 //!
 //! | kind | what makes it so | nothing is up |
 //! |---|---|---|
-//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know; where libreswan refuses that: two
-//! values for one key, no peer | 4 |
-//! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`]
-//! |
-//! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`,
-//! `%opportunisticgroup`, or networks and ranges only | no sample |
+//! | not loaded | no `auto=`, `auto=ignore`, a word that the daemon does not know; where libreswan refuses that: two values for one key, no peer | 4 |
+//! | shunt | `type=passthrough`, `pass`, `drop` or `reject`; `authby=never` | 0 installed, else see [`super::metrics`] |
+//! | anybody | the peer is `%any`, `%any4`, `%any6`, `0.0.0.0`, `::`, `%group`, `%opportunistic`, `%opportunisticgroup`, or networks and ranges only | no sample |
 //! | on demand | `auto=route`, `auto=ondemand`, a peer with a name or address | 2 |
 //! | always | the rest | 2 |
 //!

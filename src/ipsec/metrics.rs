@@ -1,6 +1,6 @@
 //! The families of ipsec.conf tunnels: names, help, and how conns and SAs become rows.
 //!
-//! What each [`Kind`] reads as where no SA of it is up, given a status:
+//! The values for each [`Kind`] of conn while none of its SAs is up and the status could be read:
 //!
 //! - not loaded: 4, without `ipsec_up`.
 //! - shunt: 0 where the daemon lists it as installed. 4 with `auto=add`, since nobody asked for it to be installed.
@@ -38,7 +38,7 @@ struct Lines;
 struct Row<'a> {
     tunnel: Text<'a>,
     user: Option<Text<'a>>,
-    /// Absent where nobody is connected to what waits for anybody.
+    /// The state; absent for a conn that accepts any peer, while none is connected.
     state: Option<State>,
     traffic: Traffic,
 }
@@ -79,7 +79,7 @@ impl Table for Tunnels {
     ];
 }
 
-/// A tunnel, and how many users have rows of their own; no row where users are not named.
+/// A tunnel and the number of its users that have rows; no row if users are not named.
 impl Table for Users {
     type Row<'a> = (Text<'a>, usize);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
@@ -104,7 +104,7 @@ impl Table for Infos {
     )];
 }
 
-/// A tunnel that a packet brings up, and whether the policy that does it is installed.
+/// A tunnel that is brought up by a packet, and whether its trap policy is installed.
 impl Table for Traps {
     type Row<'a> = (Text<'a>, bool);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
@@ -193,7 +193,7 @@ fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, 
         let (state, traffic) = (Some(sum.state), sum.traffic(status.counts_packets));
         out.add::<Tunnels>(&Row { tunnel: name, user: Some(*user), state, traffic });
     }
-    // Where users are not named, that there is none is known all the same.
+    // If users are not named, it is still known when there are none.
     if has_users && kind != Kind::NotLoaded && (status.names_users || count.total.state == State::Down) {
         out.add::<Users>(&(name, count.users.len()));
     }
@@ -216,9 +216,9 @@ struct TunnelCount<'a> {
     assessment: Assessment,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
-    /// Its policy is in the kernel; absent where the daemon doesn't say so.
+    /// Whether its policy is in the kernel; absent if the daemon does not say.
     is_routed: Option<bool>,
-    /// A shunt of that name is installed.
+    /// Whether a shunt of that name is installed.
     is_shunted: bool,
     is_trapped: bool,
 }
@@ -228,7 +228,7 @@ struct Sum {
     state: State,
     /// The sums of the counters that were printed.
     known: Traffic,
-    /// A CHILD_SA carries traffic and printed no counters, as while it is rekeyed.
+    /// Whether an installed CHILD_SA has no counters, as during a rekeying.
     has_unknown: bool,
     /// Which counters a CHILD_SA did not print beside others: 1 for each in the order of [`Traffic`].
     lacks: [bool; 4],
@@ -282,7 +282,7 @@ impl<'a> TunnelCounts<'a> {
         counts
     }
 
-    /// Takes what the daemon lists beside the SAs; hands out the ends of each tunnel as it lists them.
+    /// Records the conns, shunts and traps that the daemon lists; returns the ends that it lists for each tunnel.
     fn list(&mut self, names: &Names<'_>, status: &Status<'a>) -> Vec<Option<Ends<'a>>> {
         let mut listed = vec![None; self.tunnels.len()];
         for conn in &status.conns {
@@ -313,7 +313,7 @@ impl<'a> TunnelCounts<'a> {
             return;
         };
         count.total.add(state, traffic);
-        // Who has left, or has not come in yet, is no user.
+        // A peer that has disconnected, or is not connected yet, is no user.
         let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
         let index = *self.positions.entry((number, user)).or_insert(count.users.len());
         if index == count.users.len() {
@@ -324,13 +324,13 @@ impl<'a> TunnelCounts<'a> {
         }
     }
 
-    /// Notes the networks of an installed CHILD_SA: by its selectors, else by what libreswan calls it.
+    /// Records the networks of an installed CHILD_SA: its selectors or, without these, its name as libreswan makes it.
     fn pair(&mut self, tunnels: &[Tunnel], number: usize, child: &ChildSa<'a>) {
         let Some(most) = tunnels.get(number).map(|tunnel| tunnel.conn.pairs()).filter(|pairs| *pairs > 1) else {
             return;
         };
         let known = self.pairs.entry(number).or_default();
-        // A peer may narrow its selectors in as many ways as it likes; more than are configured say nothing more.
+        // A peer may narrow its selectors to any number of networks; only as many are counted as are configured.
         if known.len() >= most {
             return;
         }
@@ -360,7 +360,7 @@ impl TunnelCount<'_> {
         }
     }
 
-    /// What the row without a user says.
+    /// The value of the row without a user.
     fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
         let is_up = self.total.state != State::Down;
         match self.assessment.kind {
@@ -410,8 +410,7 @@ impl Sum {
         }
     }
 
-    /// The sums; 0 where nothing is up, absent where only what prints no counters is up, and where one did not print
-    /// that counter beside others.
+    /// The sums; 0 if no SA is up, absent if only SAs without counters are up, or if one of them lacks that counter.
     fn traffic(&self, counts_packets: bool) -> Traffic {
         let nothing = (!self.has_unknown).then_some(0);
         let [in_bytes, in_packets, out_bytes, out_packets] = self.lacks;

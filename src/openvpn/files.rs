@@ -22,7 +22,7 @@ const HEAD: usize = 4096;
 /// A server's status file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusPath {
-    /// The file as it is named or matched: what is known of the server goes by it.
+    /// The file as it is named or matched; the server's state is kept under this path.
     pub original: PathBuf,
     /// The file to read: the original, or the copy that OpenVPN writes to.
     pub current: PathBuf,
@@ -36,7 +36,7 @@ impl StatusPath {
         Self { current: path.clone(), original: path, is_moved: false }
     }
 
-    /// The same where no copy is read in the original's place.
+    /// The original, without a copy that is read in its place.
     #[must_use]
     pub fn unmoved(self) -> Self {
         Self { current: self.original.clone(), is_moved: false, ..self }
@@ -45,8 +45,8 @@ impl StatusPath {
 
 /// The status files of a path or pattern.
 ///
-/// `limit` says how long a file may go without being written, in seconds, and is absent for one that was never read;
-/// `stale_after` is what the configuration says instead.
+/// `limit` gives the age in seconds from which a file is stale, absent for one that was never read; `stale_after` is
+/// that age as configured.
 pub fn find(
     status: &Path,
     stale_after: Option<i64>,
@@ -73,7 +73,7 @@ pub fn find(
     Ok(originals.into_iter().map(found).filter(is_server).collect())
 }
 
-/// Whether a path is looked up at every scrape.
+/// Whether a path is a pattern, whose files are searched at every scrape.
 pub fn is_pattern(status: &Path) -> bool {
     file::is_pattern(&status.to_string_lossy())
 }
@@ -92,8 +92,8 @@ fn copy_at(path: &Path) -> Option<CopyOf> {
 
 /// The file that a server writes to now: its original, unless only a copy was written to within `limit` seconds.
 ///
-/// Where the original is gone the last copy of a server that `was_read` before is given all the same, so that its end
-/// is noticed.
+/// If the original is gone, it is the last copy of a server that `was_read` before, so that the end of the server is
+/// noticed.
 fn current(original: &Path, limit: i64, was_read: bool) -> PathBuf {
     let most = u64::try_from(limit).unwrap_or_default();
     let is_fresh = |stamp: &Stamp| !stamp.is_empty() && stamp.age().is_none_or(|age| age.as_secs() <= most);

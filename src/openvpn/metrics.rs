@@ -17,23 +17,23 @@ use crate::totals::{Entry as ClientEntry, OriginId};
 pub struct Reading<'a> {
     /// Its server's name, which other files may have, too.
     pub server: &'a str,
-    /// Where it stands, or stood before it was rotated: what is remembered of a file goes by this.
+    /// Its path, before it was rotated if it was; the state of a file is kept under this path.
     pub path: &'a Path,
-    /// When it was written, in seconds since 1970, as the file system says; absent where that is not known.
+    /// Its mtime in seconds since 1970; absent if it is not known.
     pub modified: Option<i64>,
     /// Whether there is no such file.
     pub is_gone: bool,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
-    /// What the configuration says that its clients come over.
+    /// The protocol of its clients where their rows don't say it.
     pub protocol: Protocol,
-    /// Whether the file was caught half written, so that one session may stand in it twice.
+    /// Whether the file was read while it was written, so that it may list a session twice.
     pub torn: bool,
-    /// How old the file may be, in seconds; absent where that follows from how often it is written.
+    /// The age in seconds from which the file is stale; absent if that follows from how often it is written.
     pub stale_after: Option<i64>,
 }
 
-/// What the world says: the time, and what a local date means.
+/// The present time, and the conversion of local dates.
 #[derive(Clone, Copy)]
 pub struct Now {
     /// Seconds since 1970.
@@ -242,7 +242,7 @@ impl Reading<'_> {
     }
 }
 
-/// What the files come to so far.
+/// The sums over the files that were read so far.
 #[derive(Default)]
 struct Summary<'a> {
     is_alive: bool,
@@ -252,16 +252,16 @@ struct Summary<'a> {
     living_version: Option<Text<'a>>,
 }
 
-/// What is known of a file before its clients are read, and what can be said of them only behind its last row.
+/// What is known of a file before its clients are read, and the clients that can be recorded only after its last row.
 struct Pending<'a> {
     file: OriginId,
     protocol: Protocol,
     times: Times,
-    /// Those without ids.
+    /// The rows without ids.
     rows: Vec<UnidentifiedRow<'a>>,
-    /// Those whose row does not say whether they have authenticated.
+    /// The clients whose rows don't say whether they are authenticated.
     nameless: Vec<Client<'a>>,
-    /// Where routes lead to, if there are any of those.
+    /// The real addresses to which routes lead; collected only if there are nameless clients.
     routed: HashSet<Text<'a>>,
 }
 

@@ -160,7 +160,7 @@ impl KnownFiles {
 }
 
 impl ClientPass<'_> {
-    /// The file at a path, as [`ClientPass::record`] knows it.
+    /// The origin of the sessions in the file at a path.
     pub fn file(&self, path: &Path) -> OriginId {
         self.clients.origin(path)
     }
@@ -503,7 +503,7 @@ mod tests {
             Protocol::Udp,
             &[
                 &[("crew", A, T, [100, 200]), ("crew", B, T, [1000, 2000]), ("crew", C, T, [10, 20])],
-                // One stays, two have new addresses, one is somebody new.
+                // One keeps its address, two have new addresses, one is a new client.
                 &[
                     ("crew", "192.0.2.1:1", T, [1001, 2002]),
                     ("crew", "192.0.2.2:2", T, [103, 204]),

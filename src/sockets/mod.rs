@@ -1,8 +1,8 @@
-//! Sockets that should be there: rules, matched against the kernel's tables of sockets.
+//! Sockets that should exist: rules, matched against the kernel's tables of sockets.
 //!
-//! A scrape asks the kernel once for each table that a rule needs, and only for the states that
-//! rules name; where it may not ask it reads `/proc/net`, a block of lines at a time. Processes
-//! are asked only where a rule names one. What could not be seen is not known: it has no sample.
+//! A scrape asks the kernel once for each table that a rule needs, and only for the states that rules name; if that is
+//! not permitted, it reads `/proc/net`, a block of lines at a time. Processes are read only if a rule names one. What
+//! could not be read is unknown and has no sample.
 
 mod advice;
 pub mod diag;
@@ -45,11 +45,11 @@ const START_WAIT: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Where the kernel's view of processes and sockets is mounted: `/proc`.
     pub proc: PathBuf,
-    /// What should be there.
+    /// The sockets that should exist.
     pub rules: Vec<Rule>,
 }
 
-/// The rules, ready to be held against the tables.
+/// The collector.
 pub struct Sockets {
     settings: Settings,
     hosts: Arc<Hosts>,
@@ -65,7 +65,7 @@ impl Sockets {
         let names = settings.rules.iter().flat_map(Rule::names);
         let hosts = Arc::new(Hosts::new(names, before, socket::resolve));
         hosts.look_up(Instant::now());
-        // Whatever is known by then is what the first scrape has.
+        // The first scrape has the addresses that are known by then.
         hosts.wait(START_WAIT);
         Self { settings, hosts }
     }
@@ -74,9 +74,9 @@ impl Sockets {
         self.settings.proc.join(table.path())
     }
 
-    /// Counts a table's sockets; gives how many are in each state, at least in those that rules name.
+    /// Matches a table's sockets; returns their number in each state, at least in those that rules name.
     fn read(&self, table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
-        // Elsewhere stand copies of another kernel's tables. A kernel without IPv6 would answer with nothing.
+        // Another folder has copies of another kernel's tables. A kernel without IPv6 would answer with an empty list.
         if self.settings.proc == Path::new("/proc") && file::is_file(&self.path(table)) {
             let before = matcher.clone();
             match ask(table, deadline, matcher) {

@@ -9,14 +9,11 @@
 //!
 //! | wait | bound |
 //! |---|---|
-//! | open, read, stat, readdir of status files and of `ipsec.conf` with its includes; globs; sockets in a folder and
-//! files with names; discovery; the surroundings of a target | [`run`] |
+//! | open, read, stat, readdir of status files and of `ipsec.conf` with its includes; globs; sockets in a folder and files with names; discovery; the surroundings of a target | [`run`] |
 //! | fork and exec of a command | [`run`] |
-//! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is
-//! abandoned |
+//! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is abandoned |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |
-//! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its
-//! deadline ([`crate::app`]) |
+//! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its deadline ([`crate::app`]) |
 //! | getaddrinfo for the address of a daemon | [`run`] |
 //! | getaddrinfo for the hosts of rules | a thread of its own, one at a time |
 //! | netlink | time-outs of the kernel; the kernel answers from memory |
