@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::lock::lock;
 use crate::sys::{clock, stderr};
 use crate::text::printable;
 
@@ -131,7 +132,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

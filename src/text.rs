@@ -89,7 +89,7 @@ impl<'a> Text<'a> {
 
     /// A decimal number and nothing else; absent where it does not fit.
     pub fn number(self) -> Option<u64> {
-        // So many digits always fit, and nearly every number has no more.
+        // 19 digits always fit, and few numbers have more.
         let (first, last) = self.0.split_at_checked(19).unwrap_or((self.0, &[]));
         let sum = first.iter().try_fold(0u64, |sum, byte| Some(sum.wrapping_mul(10).wrapping_add(digit(*byte)?)))?;
         let sum = last.iter().try_fold(sum, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))?;

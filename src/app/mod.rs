@@ -3,7 +3,7 @@
 //! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use self::registry::Discover;
 
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::diagnosis::{self, Finding};
 use crate::exposition::{self, Group, Listed};
 use crate::http::{FreeMemory, Reply};
+use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
 use crate::self_metrics;
 use crate::sources::{self, AnySettings};
@@ -119,11 +120,6 @@ pub fn catalogue() -> String {
     text
 }
 
-/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -132,7 +128,7 @@ mod tests {
 
     use super::routes::{REALM, UNLISTED, times};
     use super::*;
-    use crate::collector::{Collector, Deadline, Error, Report};
+    use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
     use crate::http::{Credentials, Method, Request};
     use crate::privacy::Identities;
     use crate::session::Session;
@@ -178,7 +174,7 @@ mod tests {
     }
 
     fn gone() -> Error {
-        Error::NotFound { subject: "/stub".into() }
+        Error::new("/stub", ErrorKind::NotFound)
     }
 
     fn request(target: &str) -> Request {
@@ -212,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_short_deadline_says_nothing_about_a_source() {
-        let slow = Error::TimedOut { subject: "/stub".into() };
+        let slow = Error::new("/stub", ErrorKind::TimedOut);
         let app = app(vec![stub("a", Some(slow.clone()))]);
         let ask = |milliseconds| {
             let timeout = Some(Duration::from_millis(milliseconds));

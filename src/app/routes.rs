@@ -198,20 +198,7 @@ impl Listing {
 
     fn into_json(mut self) -> Reply {
         let left_out = self.left_out();
-        let mut before = b"[".as_slice();
-        let write = move |out: &mut Vec<u8>| match self.next() {
-            Some(session) => {
-                out.extend_from_slice(before);
-                session::write_json(&session, out);
-                before = b",";
-                true
-            }
-            None => {
-                out.extend_from_slice(if before == b"[" { b"[]" } else { b"]" });
-                false
-            }
-        };
-        let reply = private(Reply::pieces(session::CONTENT_TYPE, write));
+        let reply = private(Reply::pieces(session::CONTENT_TYPE, session::json_writer(move || self.next())));
         if left_out > 0 { reply.with_count(UNLISTED, left_out) } else { reply }
     }
 

@@ -5,12 +5,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Credentials;
 use super::queue::{Queue, Step, Ticket};
 use crate::bcrypt::Hash;
+use crate::lock::lock;
 use crate::siphash::Key;
 
 /// How long a request waits until its password is checked.
@@ -132,11 +133,6 @@ impl Users {
         bytes.extend_from_slice(password);
         self.key.hash(&bytes)
     }
-}
-
-/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{AccessControl, Limits, Method, Reply};
 /// How long to pause after a listener could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The paths of the liveness and readiness checks, as in Prometheus itself.
-const HEALTHY: &str = "/-/healthy";
+pub(super) const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 
 /// The interval for checking requests that wait for a thread.

@@ -1,18 +1,18 @@
 //! What a person does where a status file can't be read, or shows that its server has ended.
 
 use crate::advice::{Advice, Phrase, Severity, denied, span};
-use crate::collector::{Error, Notice};
+use crate::collector::{Error, ErrorKind, Notice};
 use crate::sys::environment::Environment;
 
 /// Why a status file could not be read, and what to do.
 pub(super) fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
-    Some(match error {
-        Error::Denied { .. } => denied(target, environment, ""),
-        Error::NotFound { .. } => Advice::of(error, "OpenVPN has not written it", start(target)),
-        Error::Malformed { expected: "END", .. } => {
+    Some(match &error.kind {
+        ErrorKind::Denied => denied(target, environment, ""),
+        ErrorKind::NotFound => Advice::of(error, "OpenVPN has not written it", start(target)),
+        ErrorKind::Malformed { expected: "END", .. } => {
             Advice::of(error, "half written", "df says whether the disk is full; is OpenVPN still running?")
         }
-        Error::Malformed { .. } => Advice::of(
+        ErrorKind::Malformed { .. } => Advice::of(
             error,
             "neither version 1, 2 nor 3, nor a client's statistics",
             "name the file that status in OpenVPN's configuration names; status-version 2 is known here",

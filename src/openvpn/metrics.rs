@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Protocol;
 use super::staleness::Times;
-use super::status::{Client, Document, Entry, Statistics, parse};
-use super::totals::{Beginning, ClientRow, ClientTotals, UnidentifiedRow};
+use super::status::{Client, Document, Entries, Entry, Statistics, parse};
+use super::totals::{ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
@@ -17,23 +17,23 @@ use crate::totals::{Entry as ClientEntry, OriginId};
 pub struct Reading<'a> {
     /// Its server's name, which other files may have, too.
     pub server: &'a str,
-    /// Where it stands, or stood before it was rotated: what is remembered of a file goes by this.
+    /// Its path, before it was rotated if it was; the state of a file is kept under this path.
     pub path: &'a Path,
-    /// When it was written, in seconds since 1970, as the file system says; absent where that is not known.
+    /// Its mtime in seconds since 1970; absent if it is not known.
     pub modified: Option<i64>,
     /// Whether there is no such file.
     pub is_gone: bool,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
-    /// What the configuration says that its clients come over.
+    /// The protocol of its clients where their rows don't say it.
     pub protocol: Protocol,
-    /// Whether the file was caught half written, so that one session may stand in it twice.
+    /// Whether the file was read while it was written, so that it may list a session twice.
     pub torn: bool,
-    /// How old the file may be, in seconds; absent where that follows from how often it is written.
+    /// The age in seconds from which the file is stale; absent if that follows from how often it is written.
     pub stale_after: Option<i64>,
 }
 
-/// What the world says: the time, and what a local date means.
+/// The present time, and the conversion of local dates.
 #[derive(Clone, Copy)]
 pub struct Now {
     /// Seconds since 1970.
@@ -194,35 +194,37 @@ pub fn expose(
     now: Now,
     out: &mut Exposition,
 ) -> Vec<(usize, i64)> {
-    let mut gathered = Gathered::default();
+    let mut summary = Summary::default();
     let mut stale = Vec::new();
-    totals.begin_pass();
+    let mut pass = totals.pass(now.seconds);
     for (index, reading) in readings.iter().enumerate() {
         let document = reading.file.map(parse);
         if reading.torn || matches!(document, Some(Document::Unknown) | None) {
-            totals.keep(reading.path, now.seconds);
+            pass.keep(reading.path);
         }
-        let times = reading.times(totals, now);
+        let times = reading.times(pass.files, now);
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
-            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, times, totals, now, out),
+            (Some(Document::Server(entries)), Some(times)) => {
+                summary.server(reading, entries, times, &mut pass, now, out)
+            }
             (Some(Document::Statistics(statistics)), Some(times)) => {
                 out.add::<Link>(&(reading.server, statistics));
                 ServerRow { updated: times.updated, ..ServerRow::default() }
             }
             _ => ServerRow::default(),
         };
-        gathered.is_alive |= times.is_some() && late.is_none();
+        summary.is_alive |= times.is_some() && late.is_none();
         stale.extend(late.map(|age| (index, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
-    totals.end_pass(now.seconds);
-    let version = gathered.living_version.or(gathered.version).unwrap_or_default();
-    out.add::<Probe>(&(version, gathered.is_alive));
+    drop(pass);
+    let version = summary.living_version.or(summary.version).unwrap_or_default();
+    out.add::<Probe>(&(version, summary.is_alive));
     let clients = totals.clients();
-    if gathered.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
-        out.add::<Sessions>(&gathered.sessions);
+    if summary.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
+        out.add::<Sessions>(&summary.sessions);
     }
     clients.iter().for_each(|client| out.add_row::<Person>(&client, true));
     stale
@@ -230,19 +232,19 @@ pub fn expose(
 
 impl Reading<'_> {
     /// What the file's times say; absent where it is no status file.
-    pub fn times(&self, totals: &mut ClientTotals, now: Now) -> Option<Times> {
+    pub fn times(&self, files: &mut KnownFiles, now: Now) -> Option<Times> {
         let updated = match self.file.map(parse)? {
             Document::Server(entries) => entries.updated(),
             Document::Statistics(statistics) => statistics.updated(),
             Document::Unknown => return None,
         };
-        Some(totals.times(self.path, updated, self.modified, self.stale_after, now))
+        Some(files.times(self.path, updated, self.modified, self.stale_after, now))
     }
 }
 
-/// What the files come to so far.
+/// The sums over the files that were read so far.
 #[derive(Default)]
-struct Gathered<'a> {
+struct Summary<'a> {
     is_alive: bool,
     has_servers: bool,
     sessions: u64,
@@ -250,33 +252,33 @@ struct Gathered<'a> {
     living_version: Option<Text<'a>>,
 }
 
-/// What is known of a file before its clients are read, and what can be said of them only behind its last row.
+/// What is known of a file before its clients are read, and the clients that can be recorded only after its last row.
 struct Pending<'a> {
     file: OriginId,
     protocol: Protocol,
     times: Times,
-    /// Those without ids.
+    /// The rows without ids.
     rows: Vec<UnidentifiedRow<'a>>,
-    /// Those whose row does not say whether they have authenticated.
+    /// The clients whose rows don't say whether they are authenticated.
     nameless: Vec<Client<'a>>,
-    /// Where routes lead to, if there are any of those.
+    /// The real addresses to which routes lead; collected only if there are nameless clients.
     routed: HashSet<Text<'a>>,
 }
 
-impl<'a> Gathered<'a> {
+impl<'a> Summary<'a> {
     fn server(
         &mut self,
         reading: &Reading<'a>,
+        entries: Entries<'a>,
         times: Times,
-        totals: &mut ClientTotals,
+        pass: &mut ClientPass<'_>,
         now: Now,
         out: &mut Exposition,
     ) -> ServerRow<'a> {
         let mut row = ServerRow { updated: times.updated, ..ServerRow::default() };
-        let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         self.has_servers = true;
         let (mut skipped, mut routes) = (0u64, 0u64);
-        let mut pending = Pending::of(totals.file(reading.path), reading.protocol, times);
+        let mut pending = Pending::of(pass.file(reading.path), reading.protocol, times);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
@@ -288,7 +290,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, &mut pending, totals, now);
+                        self.client(&client, &mut pending, pass, now);
                     }
                 }
                 Entry::Route(route) => {
@@ -305,16 +307,16 @@ impl<'a> Gathered<'a> {
         }
         for client in std::mem::take(&mut pending.nameless) {
             if let Some(identity) = client.identity(pending.routed.contains(&client.real_address)) {
-                self.session(&client, identity, &mut pending, totals, now);
+                self.session(&client, identity, &mut pending, pass, now);
             }
         }
-        totals.record_unidentified(reading.path, pending.rows, now.seconds);
+        pass.record_unidentified(reading.path, pending.rows);
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, totals: &mut ClientTotals, now: Now) {
+    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, pass: &mut ClientPass<'_>, now: Now) {
         match client.identity(false) {
-            Some(identity) => self.session(client, identity, pending, totals, now),
+            Some(identity) => self.session(client, identity, pending, pass, now),
             None => pending.nameless.push(*client),
         }
     }
@@ -324,18 +326,18 @@ impl<'a> Gathered<'a> {
         client: &Client<'a>,
         identity: Text<'a>,
         pending: &mut Pending<'a>,
-        totals: &mut ClientTotals,
+        pass: &mut ClientPass<'_>,
         now: Now,
     ) {
         let since = match pending.times.late {
-            Some(_) => Beginning::Ended,
+            Some(_) => SessionStart::Ended,
             None => {
                 self.sessions = self.sessions.saturating_add(1);
-                Beginning::At(pending.times.zone.moment(client.since, now))
+                SessionStart::At(pending.times.zone.moment(client.since, now))
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);
-        if let Some(row) = totals.record(pending.file, &ClientRow { client, identity, protocol, since }, now.seconds) {
+        if let Some(row) = pass.record(pending.file, &ClientRow { client, identity, protocol, since }) {
             pending.rows.push(row);
         }
     }

@@ -80,7 +80,7 @@ impl Table {
         }
     }
 
-    /// The state of a socket that waits for whoever comes.
+    /// The state of a socket that waits for peers.
     pub const fn listening(self) -> u8 {
         match self {
             Self::Tcp | Self::Tcp6 => LISTEN,

@@ -37,14 +37,14 @@ impl StateCounts {
         }
     }
 
-    /// Counts what another state_counts counted.
+    /// Adds the counts of `other`.
     pub fn absorb(&mut self, other: &Self) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
         }
     }
 
-    /// Every state of `seen` that the table's protocol has, and its sockets: 0 where there are none.
+    /// The name and the number of sockets of every state of `seen` that the table's protocol has.
     pub fn counts(&self, table: Table, seen: States) -> impl Iterator<Item = (&'static str, usize)> {
         let states: &[(u8, &'static str)] = match table {
             Table::Tcp | Table::Tcp6 => &TCP,

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,9 @@ use self::totals::SaTotals;
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::advice::Advice;
 use crate::calendar::utc;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::{Exposition, Group, TableInfo};
+use crate::lock::lock;
 use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
@@ -341,7 +342,7 @@ impl Charon {
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
             let loaded = configured.register(&connection);
-            loaded.map_err(|what| Error::TooMany { subject: subject.clone(), limit: configured::MOST, what })
+            loaded.map_err(|what| Error::new(&*subject, ErrorKind::TooMany { limit: configured::MOST, what }))
         })?;
         cache.connections = hash.finish();
         Ok(configured)
@@ -443,7 +444,7 @@ impl Charon {
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(Error::Refused { .. }) => {
+                Err(Error { kind: ErrorKind::Refused { .. }, .. }) => {
                     self.lacks_counters |= command == COUNTERS;
                     return Ok(());
                 }
@@ -531,7 +532,7 @@ impl Charon {
                     length = length.saturating_add(message.bytes().len());
                     each(message)?;
                     if length > longest {
-                        return Err(Error::TooLong { subject: self.subject.clone(), limit: longest });
+                        return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: longest }));
                     }
                 }
                 Packet::Response(message) => {
@@ -555,16 +556,17 @@ impl Charon {
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
         let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
         if length > LONGEST_SEGMENT {
-            return Err(Error::TooLong { subject: self.subject.clone(), limit: LONGEST_SEGMENT });
+            return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
         }
         match vici::parse(self.channel.take(length)?) {
             Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
                 Err(refused(&self.subject, request, "charon does not know it"))
             }
             Ok(packet) => Ok(packet),
-            Err(fault) => {
-                Err(Error::Malformed { subject: self.subject.clone(), expected: fault.expected, offset: fault.offset })
-            }
+            Err(fault) => Err(Error::new(
+                self.subject.clone(),
+                ErrorKind::Malformed { expected: fault.expected, offset: fault.offset },
+            )),
         }
     }
 }
@@ -580,24 +582,19 @@ fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), 
     if *count <= MOST_ENTRIES {
         return Ok(());
     }
-    Err(Error::TooMany { subject: subject.into(), limit: MOST_ENTRIES, what })
+    Err(Error::new(subject, ErrorKind::TooMany { limit: MOST_ENTRIES, what }))
 }
 
 /// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
 fn known(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
-        Err(Error::Refused { .. }) => Ok(()),
+        Err(Error { kind: ErrorKind::Refused { .. }, .. }) => Ok(()),
         answer => answer,
     }
 }
 
 fn refused(subject: &str, request: &str, why: &str) -> Error {
-    Error::Refused { subject: subject.into(), why: format!("{request}: {why}") }
-}
-
-/// What was booked before a panic still stands: every entry is a single step.
-fn lock(totals: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
-    totals.lock().unwrap_or_else(PoisonError::into_inner)
+    Error::new(subject, ErrorKind::Refused { why: format!("{request}: {why}") })
 }
 
 /// Why a command failed, if it did.

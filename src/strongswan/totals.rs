@@ -7,7 +7,7 @@ use super::configured::{Configured, Volume};
 use super::ike_sas::{IkeSas, Missing, Unlisted};
 use super::sa::{ChildSa, Identity, IkeSa};
 use crate::text::{Text, clip};
-use crate::totals::{OriginId, Totals, Traffic};
+use crate::totals::{OriginId, Sample, Totals, Traffic};
 
 /// Separates connection and child in a tunnel's name; no configured name can contain it.
 const SEPARATOR: char = '\0';
@@ -57,8 +57,6 @@ impl SaTotals {
 
     /// Begins a pass over all SAs, where charon's statistics count `counted` IKE_SAs, and registers all configured tunnels.
     pub fn begin_pass(&mut self, counted: Option<u64>, configured: &Configured) {
-        self.clients.begin_pass();
-        self.tunnels.begin_pass();
         let expected = counted.unwrap_or(DEFAULT_EXPECTED).min(MAX_EXPECTED);
         self.limit = self.limit.max(limit(usize::try_from(expected).unwrap_or(0)));
         self.volumes.clear();
@@ -105,28 +103,28 @@ impl SaTotals {
 
     /// Records the counters of a CHILD_SA from an event at the time `now`.
     pub fn record_event(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
+        let key = self.clients.key((child.unique_id, child.spi_in));
         if self.tunnels.sessions() >= self.limit && !self.tunnels.knows(key) {
             return;
         }
-        let ike_sa = self.origin(ike.unique_id.number());
+        let sample = Sample { origin: self.origin(ike.unique_id.number()), key, counted: traffic(child) };
         if let Some(client) = ike.client(self.identity) {
-            self.clients.record(ike_sa, key, traffic, None, now, || name(client));
+            self.clients.record(sample, now, || name(client));
         }
-        self.tunnels.record(ike_sa, key, traffic, None, now, || tunnel(ike.name, child.name).into());
+        self.tunnels.record(sample, now, || tunnel(ike.name, child.name).into());
     }
 
     /// Ends the pass; `unlisted` IKE_SAs were left out of the list. The sessions of those that still exist are kept, however
     /// long charon is busy with them.
     pub fn end_pass(&mut self, now: i64, unlisted: Unlisted) -> Missing {
         let missing = self.ikes.finish(unlisted);
+        let (mut clients, mut tunnels) = (self.clients.pass(now), self.tunnels.pass(now));
         for number in missing.numbers.iter().take(MAX_BUSY) {
-            let ike_sa = self.origin(Some(*number));
-            self.clients.keep(ike_sa, now);
-            self.tunnels.keep(ike_sa, now);
+            let ike_sa = clients.origin(*number);
+            clients.keep(ike_sa);
+            tunnels.keep(ike_sa);
         }
-        self.clients.end_pass(now);
-        self.tunnels.end_pass(now);
+        drop((clients, tunnels));
         // If all clients disconnect at once and come back, both their old and their new SAs are remembered.
         self.typical = self.listed.max(self.typical.saturating_sub(self.typical / 32));
         self.limit = limit(self.typical);

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::session::{Session, json};
+use gateway_exporter::session::{Session, json_writer};
 
 use crate::reader;
 
@@ -141,4 +141,12 @@ pub(crate) fn torment(input: &[u8], judge: impl Fn(&[u8])) {
             broken[at] ^= bit;
         }
     }
+}
+
+/// The sessions as `/sessions` lists them.
+pub(crate) fn json(sessions: &[Session]) -> Vec<u8> {
+    let (mut sessions, mut out) = (sessions.iter().cloned(), Vec::new());
+    let mut write = json_writer(|| sessions.next());
+    while write(&mut out) {}
+    out
 }

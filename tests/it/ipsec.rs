@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Error, Report};
+use gateway_exporter::collector::{Collector, Deadline, Error, ErrorKind, Report};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Location, Sections};
 use gateway_exporter::ipsec::kind::{Dialect, Start};
@@ -166,7 +166,7 @@ fn a_changed_configuration_is_read_again() {
     assert_eq!(tunnels(), ["b"], "the file itself");
     fs::remove_file(gateway.folder.join("ipsec.conf")).expect("it goes");
     let (config, command, text) = collect(&ipsec, within(5000));
-    assert_eq!(config, Err(Error::NotFound { subject: gateway.folder.join("ipsec.conf").display().to_string() }));
+    assert_eq!(config, Err(Error::new(gateway.folder.join("ipsec.conf").display().to_string(), ErrorKind::NotFound)));
     assert_eq!((command, text.as_str()), (Ok(()), "ipsec_status_lines_skipped 0\n"));
 }
 
@@ -219,7 +219,7 @@ fn two_scrapes_do_not_run_the_command_at_the_same_moment() {
 fn a_hanging_command_costs_its_own_scrape_only() {
     let hanging = Gateway::new("hang", LAN, "echo run >>$1/log; sleep 60");
     let ipsec = hanging.watch();
-    let late = Err(Error::TimedOut { subject: ipsec.targets().remove(1) });
+    let late = Err(Error::new(ipsec.targets().remove(1), ErrorKind::TimedOut));
     thread::scope(|threads| {
         for milliseconds in [600, 300] {
             let (ipsec, late) = (&ipsec, &late);
@@ -291,5 +291,5 @@ fn a_command_that_fails_leaves_the_states_unknown() {
     let config = gateway.folder.join("ipsec.conf");
     let missing = Ipsec::new(Settings { config, command: vec!["no-such-ipsec".into(), "statusall".into()] });
     let (_, command, text) = collect(&missing, within(5000));
-    assert_eq!((command, text.as_str()), (Err(Error::NotFound { subject: "no-such-ipsec".into() }), LAN_UNKNOWN));
+    assert_eq!((command, text.as_str()), (Err(Error::new("no-such-ipsec", ErrorKind::NotFound)), LAN_UNKNOWN));
 }
