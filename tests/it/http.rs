@@ -774,6 +774,9 @@ fn a_panic_ends_the_process() {
 fn an_idle_server_sleeps() {
     let Some(server) = Server::start("an_idle_server_sleeps") else { return };
     assert_scraped(server.address);
+    // Also beside a connection that is kept.
+    let mut kept = connect(server.address);
+    ask_again(&mut kept);
     let switches = || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
         let one = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap();
@@ -785,6 +788,7 @@ fn an_idle_server_sleeps() {
     let before = switches();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(switches(), before);
+    ask_again(&mut kept);
 }
 
 /// This test binary again, as a server of its own; lines on its standard input tell it what to suffer.
