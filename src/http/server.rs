@@ -59,8 +59,8 @@ pub(super) struct Server {
     limits: Limits,
     /// The number of changes of the configuration so far; connections of earlier ones are not kept.
     generation: usize,
-    /// Whether something is short, so that kept connections must be closed.
-    is_short: bool,
+    /// Whether kept connections must be closed: something is short, or the configuration has changed.
+    closes_kept: bool,
     /// Nothing is accepted until then.
     paused: Option<Instant>,
     failure: LogOnce,
@@ -159,7 +159,7 @@ impl Server {
             waker,
             limits,
             generation: 0,
-            is_short: false,
+            closes_kept: false,
             paused: None,
             failure: LogOnce::default(),
         })
@@ -188,7 +188,7 @@ impl Server {
             if ready.orders {
                 self.take_orders();
             }
-            if mem::take(&mut self.is_short) {
+            if mem::take(&mut self.closes_kept) {
                 self.close_kept();
             }
             for job in self.pool.take_expired() {
@@ -209,7 +209,7 @@ impl Server {
             self.paused = None;
             // Their peers may not be allowed any more, or the certificate is another one.
             self.generation = self.generation.wrapping_add(1);
-            self.is_short = true;
+            self.closes_kept = true;
         }
         drop(next);
         // The sender may have stopped waiting.
@@ -224,7 +224,7 @@ impl Server {
         // A byte that is left wakes the loop once more.
         let _ = (&self.waker).read(&mut [0; 64]);
         let orders = self.pool.take_orders();
-        self.is_short |= orders.closes_kept;
+        self.closes_kept |= orders.closes_kept;
         for answered in orders.answered {
             self.keep_answered(answered);
         }
@@ -349,7 +349,7 @@ impl Server {
         head.request.is_local = head.request.accepts_gzip && stream.is_local();
         let refused =
             self.pool.submit(Job { stream, peer, head, since: Instant::now(), generation: self.generation })?;
-        self.is_short = true;
+        self.closes_kept = true;
         self.reject(refused.stream, refused.peer, Reject::Busy);
         None
     }

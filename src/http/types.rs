@@ -58,7 +58,7 @@ pub struct Request {
     pub accepts_gzip: bool,
     /// The peer: an IPv4 address, or the /64 of an IPv6 address.
     pub peer: IpAddr,
-    /// Whether the peer is this machine itself. Known only if the client accepts gzip, which nothing else depends on.
+    /// Whether the peer is this machine itself; false if the client does not accept gzip, since nothing else depends on it.
     pub is_local: bool,
 }
 
