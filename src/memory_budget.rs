@@ -48,6 +48,11 @@ impl Reservation {
         self.fits(more) || is_freed() && self.fits(more)
     }
 
+    /// Reserves `more` bytes if they are free; returns whether they were. Nothing is cancelled for them.
+    pub fn grow_if_free(&self, more: usize) -> bool {
+        self.fits(more)
+    }
+
     /// Reserves `more` bytes even if they are not free; returns true.
     pub fn grow_anyway(&self, more: usize) -> bool {
         self.grow_where(more, |_, _| true)

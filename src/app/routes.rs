@@ -63,8 +63,14 @@ impl Scrapes {
 }
 
 impl App {
-    /// Answers a request, after checking its host name and credentials.
+    /// Answers a request, after checking its host name and credentials; compresses the reply as configured.
     pub fn answer(&self, request: &Request) -> Reply {
+        let reply = self.reply(request);
+        let compress = lock(&self.registry.watch).config.web.compress;
+        self.compression.apply(compress, request, reply)
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
         if !self.is_host(request) {
             return Reply::text(421, MISDIRECTED);
         }

@@ -75,7 +75,8 @@ class Exporter(Process):
         started = time.perf_counter()
         total, head = 0, b""
         with socket.create_connection(("127.0.0.1", self.port)) as stream:
-            stream.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nX-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n")
+            stream.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
+                           b"X-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n")
             while count := stream.recv_into(BLOCK):
                 head = head or bytes(BLOCK[:64])
                 total += count

@@ -350,7 +350,7 @@ class Slow(unittest.TestCase):
     def strangers(self, count):
         """So many connections from one other address that ask again and again."""
         over = threading.Event()
-        request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n"
+        request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 
         def ask():
             while not over.is_set():
