@@ -471,4 +471,27 @@ mod tests {
         pass(&mut totals, 1, &[]);
         assert_eq!(live(&totals), [(0, None)]);
     }
+
+    #[test]
+    fn a_session_is_remembered_for_ten_minutes_and_no_second_longer() {
+        for (away, expected) in [(600, 130), (601, 230)] {
+            let mut totals = Totals::new(10);
+            pass(&mut totals, 0, &[("ann", "a", bytes(100, 0))]);
+            pass(&mut totals, away, &[]);
+            pass(&mut totals, away + 1, &[("ann", "a", bytes(130, 0))]);
+            assert_eq!(total(&totals, "ann"), Some(bytes(expected, 0)), "away for {away} s");
+        }
+    }
+
+    #[test]
+    fn each_of_the_four_counters_is_its_own_and_none_wraps_around() {
+        let four =
+            |bytes_in, bytes_out, packets_in, packets_out| Traffic { bytes_in, bytes_out, packets_in, packets_out };
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "a", four(100, 20, 3, 4))]);
+        pass(&mut totals, 1, &[("ann", "a", four(110, 40, 33, 44))]);
+        assert_eq!(total(&totals, "ann"), Some(four(110, 40, 33, 44)));
+        pass(&mut totals, 2, &[("ann", "b", four(u64::MAX, 1, u64::MAX, 1))]);
+        assert_eq!(total(&totals, "ann"), Some(four(u64::MAX, 41, u64::MAX, 45)));
+    }
 }

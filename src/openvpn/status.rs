@@ -864,4 +864,17 @@ mod tests {
             assert!(matches!(parse(text.as_bytes()), Document::Unknown), "{text:?}");
         }
     }
+
+    #[test]
+    fn a_row_has_64_fields_at_most() {
+        for (columns, entry) in [(64, None), (65, Some(Entry::Skipped))] {
+            let more = columns - 4;
+            let header = format!("Common Name\tReal Address\tBytes Received\tBytes Sent{}", "\tnew".repeat(more));
+            let row = format!("ann\t192.0.2.1:5\t1\t2{}", "\tx".repeat(more));
+            let text = format!("TITLE\tOpenVPN 2.9 x\nHEADER\tCLIENT_LIST\t{header}\nCLIENT_LIST\t{row}\nEND\n");
+            let found = entries(&text);
+            assert_eq!(clients(&text).len(), usize::from(entry.is_none()), "{columns}");
+            assert_eq!(found.iter().find(|found| **found == Entry::Skipped), entry.as_ref(), "{columns}");
+        }
+    }
 }

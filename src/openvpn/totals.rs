@@ -587,4 +587,43 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_has_no_ids_is_remembered_for_ten_minutes_and_no_second_longer() {
+        for (away, expected) in [(600, 130), (601, 230)] {
+            let mut totals = ClientTotals::new(10);
+            scrape(&mut totals, 0, Protocol::Udp, &[("ann", A, T, [100, 0])]);
+            scrape(&mut totals, away, Protocol::Udp, &[("ann", A, T, [130, 0])]);
+            assert_eq!(sums(&totals)[0].1, [expected, 0], "away for {away} s");
+        }
+        for (away, is_known) in [(600, true), (601, false)] {
+            let mut totals = ClientTotals::new(10);
+            let now = Now { seconds: 0, unix: |_| None, local: |_| None };
+            let updated = Moment { text: "".into(), seconds: Some(0) };
+            totals.times(Path::new(FILE), updated, None, None, now);
+            totals.end_pass(away);
+            assert_eq!(totals.limits().contains_key(Path::new(FILE)), is_known, "not read for {away} s");
+        }
+    }
+
+    #[test]
+    fn rows_stay_with_their_addresses_where_no_more_would_be_found_otherwise() {
+        play(
+            Protocol::Udp,
+            &[
+                &[("crew", A, T, [100, 200]), ("crew", B, T, [1000, 2000])],
+                &[("crew", A, T, [1500, 2500]), ("crew", C, T, [50, 60])],
+            ],
+            &[("crew_udp", [1000 + 1500 + 50, 2000 + 2500 + 60], 2)],
+        );
+    }
+
+    #[test]
+    fn clients_without_ids_are_listed_in_the_order_of_their_rows() {
+        let rows: Vec<Line> = ["d", "a", "c", "b", "f", "e"].map(|name| (name, A, T, [1, 1])).into();
+        let mut totals = ClientTotals::new(10);
+        scrape(&mut totals, 0, Protocol::Udp, &rows);
+        let names: Vec<_> = sums(&totals).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["d_udp", "a_udp", "c_udp", "b_udp", "f_udp", "e_udp"]);
+    }
 }

@@ -237,4 +237,20 @@ mod tests {
         assert_eq!(parse(&written(SOCKET, &socket_body(7, 1, LOOPBACK, b""))).next(), Some(Message::Broken));
         assert!(!is_v6_only(&[0, 0, 0, 0, 0, 0, 0, 0]), "lengths of nothing come to an end");
     }
+
+    #[test]
+    fn an_attribute_is_filled_up_to_four_bytes_and_has_a_value() {
+        let before = |length: usize| [attribute(1, &vec![7; length]), attribute(V6_ONLY, &[1])].concat();
+        for length in 0..9 {
+            assert!(is_v6_only(&before(length)), "{length}");
+        }
+        let [empty, after] = [attribute(V6_ONLY, &[]), attribute(1, &[1])];
+        assert!(!is_v6_only(&[empty, after].concat()), "what follows is another's");
+    }
+
+    #[test]
+    fn a_message_is_filled_up_to_four_bytes() {
+        let datagram = [written(1, b"abc"), written(DONE, &0i32.to_ne_bytes())].concat();
+        assert_eq!(parse(&datagram).collect::<Vec<_>>(), [Message::End]);
+    }
 }
