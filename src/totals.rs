@@ -494,4 +494,51 @@ mod tests {
         pass(&mut totals, 2, &[("ann", "b", four(u64::MAX, 1, u64::MAX, 1))]);
         assert_eq!(total(&totals, "ann"), Some(four(u64::MAX, 41, u64::MAX, 45)));
     }
+
+    #[test]
+    fn a_session_is_found_by_its_key_where_those_before_it_are_gone() {
+        let mut totals = Totals::new(10);
+        let of = |name: &'static str, counted| (name, name, bytes(counted, 0));
+        pass(&mut totals, 0, &[of("a", 1), of("b", 10), of("c", 100)]);
+        pass(&mut totals, 700, &[of("b", 20), of("c", 200)]);
+        pass(&mut totals, 701, &[of("c", 300), of("b", 30)]);
+        let totals: Vec<_> = totals.entries().iter().map(|entry| (&*entry.name, entry.total.bytes_in)).collect();
+        assert_eq!(totals, [("a", 1), ("b", 30), ("c", 300)]);
+    }
+
+    #[test]
+    fn a_session_that_may_begin_again_does_so_where_one_counter_is_lower() {
+        let mut totals = Totals::new(10);
+        for (counted, expected) in [
+            (bytes(100, 10), bytes(100, 10)),
+            (bytes(120, 10), bytes(120, 10)),
+            (bytes(120, 10), bytes(120, 10)),
+            (bytes(5, 50), bytes(125, 60)),
+            (bytes(6, 49), bytes(131, 109)),
+            (bytes(7, 49), bytes(132, 109)),
+        ] {
+            totals.begin_pass();
+            let key = totals.key("a");
+            let total = totals.record_restartable(OriginId::default(), key, counted, 0, || "ann".into());
+            totals.end_pass(0);
+            assert_eq!(total, expected, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_moved_is_kept_with_what_it_moved_to() {
+        let mut totals = Totals::new(10);
+        let (old, new) = (totals.origin("old"), totals.origin("new"));
+        for (now, origin) in [(0, old), (10, new)] {
+            totals.begin_pass();
+            totals.record(origin, totals.key("a"), bytes(100, 0), None, now, || "ann".into());
+            totals.end_pass(now);
+        }
+        for (now, origin, left) in [(500, new, 1), (1000, old, 1), (1101, old, 0)] {
+            totals.begin_pass();
+            totals.keep(origin, now);
+            totals.end_pass(now);
+            assert_eq!(totals.sessions(), left, "{now}");
+        }
+    }
 }

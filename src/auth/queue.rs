@@ -505,4 +505,24 @@ mod tests {
         assert_eq!(clock.step(tickets[3]), Step::Refused, "the newest of two");
         assert_eq!(clock.step(tickets[1]), Step::Wait(None));
     }
+
+    #[test]
+    fn a_pause_that_was_left_is_added_to_the_next() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        clock.fail(1);
+        // Peers with a mark rest now, and one without is computed meanwhile.
+        let other = clock.enter(2).unwrap();
+        clock.compute(other, false);
+        let again = clock.enter(1).unwrap();
+        assert_eq!(clock.step(again), Step::Wait(Some(clock.now + 2 * HASH)));
+    }
+
+    #[test]
+    fn who_failed_finds_no_slot_where_all_are_taken() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        assert!((2..=9).all(|last| clock.enter(last).is_some()));
+        assert!(clock.enter(1).is_none());
+    }
 }

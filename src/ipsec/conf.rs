@@ -1074,6 +1074,11 @@ mod tests {
         let text = Text::from("conn a\n x=\"a\\rb\\nc\\td\\qe\"\n");
         parse(text, &mut cursor, StrongSwan);
         assert_eq!(parse(text, &mut cursor, StrongSwan), Some(Statement::Setting("x".into(), b"a\rb\nc\tdqe".into())));
+        let mut cursor = Cursor::default();
+        let text = Text::from(" rightid=@#00ff # x\n rightid = @#00ff#x\n left=a@#b\n");
+        let values: Vec<_> = std::iter::from_fn(|| parse(text, &mut cursor, StrongSwan)).collect();
+        let setting = |key: &'static str, value: &'static [u8]| Statement::Setting(key.into(), value.into());
+        assert_eq!(values, [setting("rightid", b"@#00ff"), setting("rightid", b"@#00ff"), setting("left", b"a@")]);
         let text = "conn a\n leftid=\"open\n auto=add\n rightid=closed\"\n";
         assert_eq!(by_dialect(text), [["a!"], ["a"], ["a"]]);
     }

@@ -593,4 +593,25 @@ mod tests {
             assert_eq!(unnumbered(line.into()), Text::from(expected), "{line}");
         }
     }
+
+    #[test]
+    fn what_names_its_parent_is_a_child_sa_only_once_it_is_established() {
+        for (line, expected) in [
+            (
+                "#2: \"a\":500 STATE_PARENT_I3 (PARENT SA established); EVENT_SA_REPLACE in 9s; isakmp#1; idle;",
+                Stage::Child,
+            ),
+            ("#1: \"a\":500 STATE_PARENT_I3 (PARENT SA established); EVENT_SA_REPLACE in 9s; idle;", Stage::Ike),
+            (
+                "#3: \"a\":500 STATE_QUICK_I1 (sent QI1, expecting QR1); EVENT_RETRANSMIT in 4s; isakmp#1; idle;",
+                Stage::Open,
+            ),
+            (
+                "#4: \"a\":500 STATE_MODE_CFG_R1 (ModeCfg Set sent, expecting Ack); EVENT_SA_REPLACE in 4s; idle;",
+                Stage::Ike,
+            ),
+        ] {
+            assert_eq!(state(line.into()).map(|state| state.stage), Some(expected), "{line}");
+        }
+    }
 }

@@ -347,4 +347,13 @@ mod tests {
         let found = looks(&[behind(0, 0), behind(100, 0), behind(200, 60), behind(280, 60), behind(281, 60)]);
         assert_eq!(found[2..], [None, None, Some(181)]);
     }
+
+    #[test]
+    fn the_zone_of_the_last_time_that_it_fitted_stays() {
+        let utc_file = Writings::after(None, date("2026-11-20 13:20:25"), Some(NOW + 1), now(NOW + 5, cet));
+        assert_eq!(utc_file.zone, Some(Zone::East(0)));
+        // Copied since: the mtime is that of the copy, and fits no zone.
+        let copy = Writings::after(Some(utc_file), date("2026-11-20 13:21:25"), Some(NOW + 500), now(NOW + 505, cet));
+        assert_eq!((copy.updated, copy.times(None, now(NOW + 505, cet)).zone), (Some(NOW + 60), Zone::East(0)));
+    }
 }

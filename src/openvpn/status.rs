@@ -647,9 +647,12 @@ mod tests {
     #[test]
     fn the_rest_of_an_overwritten_line_is_a_fragment_and_an_unknown_row_is_not() {
         assert_eq!(
-            entries("TITLE\tOpenVPN 2.6.14 x\nF\t2\t2\tAES-256-GCM\nGLOBAL_STATS\tdco_enabled\t0\nNEW_ROW\t1\nEND\n"),
+            entries(
+                "TITLE\tOpenVPN 2.6.14 x\nF\t2\t2\tAES-256-GCM\nIST\t1\nGLOBAL_STATS\tdco_enabled\t0\nNEW_ROW\t1\nEND\n"
+            ),
             [
                 Entry::Version("2.6.14".into()),
+                Entry::Fragment,
                 Entry::Fragment,
                 Entry::Global("dco_enabled".into(), "0".into()),
                 Entry::End
@@ -876,5 +879,12 @@ mod tests {
             assert_eq!(clients(&text).len(), usize::from(entry.is_none()), "{columns}");
             assert_eq!(found.iter().find(|found| **found == Entry::Skipped), entry.as_ref(), "{columns}");
         }
+    }
+
+    #[test]
+    fn of_a_column_that_stands_twice_the_first_counts() {
+        let text = "TITLE\tOpenVPN 2.9 x\nHEADER\tCLIENT_LIST\tCommon Name\tReal Address\tBytes Received\tBytes Sent\tCommon Name\n\
+                    CLIENT_LIST\tann\t192.0.2.1:5\t1\t2\tbob\nEND\n";
+        assert_eq!(clients(text)[0].common_name, Text::from("ann"));
     }
 }

@@ -240,11 +240,11 @@ mod tests {
 
     #[test]
     fn an_attribute_is_filled_up_to_four_bytes_and_has_a_value() {
-        let before = |length: usize| [attribute(1, &vec![7; length]), attribute(V6_ONLY, &[1])].concat();
+        let before = |length: usize| [attribute(1, &vec![7; length]), attribute(11, &[1])].concat();
         for length in 0..9 {
             assert!(is_v6_only(&before(length)), "{length}");
         }
-        let [empty, after] = [attribute(V6_ONLY, &[]), attribute(1, &[1])];
+        let [empty, after] = [attribute(11, &[]), attribute(1, &[1])];
         assert!(!is_v6_only(&[empty, after].concat()), "what follows is another's");
     }
 

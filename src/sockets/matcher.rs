@@ -521,4 +521,17 @@ mod tests {
             counted.state_counts.counts(Table::Tcp, States::ALL).filter(|(_, count)| *count > 0).collect();
         assert_eq!((counted.understood, states), (2, vec![("established", 1), ("listen", 1)]));
     }
+
+    #[test]
+    fn a_socket_for_ipv6_only_is_none_of_ipv4() {
+        let rules = [rule("status=listen"), rule("protocol=tcp6 status=listen")];
+        let names = Names::new();
+        let end = Endpoint { address: "::".parse().unwrap(), port: 0 };
+        for (v6_only, expected) in [(false, [Some(1), Some(1)]), (true, [Some(0), Some(1)])] {
+            let mut matcher = Matcher::new(&rules, &names);
+            let row = Row { local: Endpoint { port: 22, ..end }, remote: end, state: 10, inode: 1, v6_only };
+            matcher.count_row(Table::Tcp6, &row);
+            assert_eq!(matcher.counts().map(RuleCount::count).collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -528,7 +528,7 @@ mod tests {
     #[test]
     fn a_connection_lists_its_children_and_not_what_is_in_them() {
         let segment = segment(
-            "+gw [local_addrs =%any ] [remote_addrs =192.0.2.2 ] +remote-1 id=x - +children +lan mode=TUNNEL \
+            "+gw [local_addrs =%any ] [remote_addrs =192.0.2.2 ] +remote-1 +children +no - - id=x - +children +lan mode=TUNNEL \
              +deeper - [local-ts =a ] - +voice - - -",
         );
         let connection = Connection::parse(message(&segment)).expect("a connection");

@@ -365,4 +365,27 @@ mod tests {
         }
         assert_eq!(received(&totals), [200; 2], "before strongSwan 5.3 none has a number");
     }
+
+    #[test]
+    fn no_more_configured_tunnels_are_registered_than_there_is_room_for() {
+        use super::super::sa::Connection;
+        use super::super::vici::{Element, Packet, encode, parse};
+        let mut out = vec![1];
+        let names: Vec<String> = (0..6_000).map(|number| number.to_string()).collect();
+        for element in [Element::Section("gw".into()), Element::Section("children".into())] {
+            encode(element, &mut out);
+        }
+        for name in &names {
+            encode(Element::Section(name.as_str().into()), &mut out);
+            encode(Element::SectionEnd, &mut out);
+        }
+        encode(Element::SectionEnd, &mut out);
+        encode(Element::SectionEnd, &mut out);
+        let Ok(Packet::Response(message)) = parse(&out) else { panic!("no message") };
+        let mut configured = Configured::default();
+        configured.register(&Connection::parse(message).expect("a connection")).expect("few enough");
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(0), &configured);
+        assert_eq!(totals.tunnels().count(), 5_000 + 10);
+    }
 }

@@ -471,3 +471,169 @@ impl Request {
         if self.order == ByteOrder::Big { number.to_be_bytes() } else { number.to_le_bytes() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
+
+    fn request(order: ByteOrder) -> Request {
+        Request { bytes: Vec::new(), order }
+    }
+
+    fn attribute(kind: u16, value: &[u8], order: ByteOrder) -> Vec<u8> {
+        request(order).attribute(kind, value)
+    }
+
+    /// A message, which is not filled up to four bytes.
+    fn message(kind: u16, flags: u16, body: &[u8], order: ByteOrder) -> Vec<u8> {
+        let out = request(order);
+        let length = u32::try_from(HEADER + body.len()).expect("short");
+        [&out.u32(length)[..], &out.u16(kind), &out.u16(flags), &[0; 8], body].concat()
+    }
+
+    /// What messages say in one word each, and whether they were interrupted.
+    fn words(datagram: &[u8], order: ByteOrder) -> Vec<(String, bool)> {
+        let word = |message: Result<Message<'_>, Malformed>| match message {
+            Ok(Message { is_interrupted, content: Content::Data(data) }) => {
+                (format!("data {}", data.kind), is_interrupted)
+            }
+            Ok(Message { is_interrupted, content: Content::End }) => ("end".into(), is_interrupted),
+            Ok(Message { is_interrupted, content: Content::Refused(code) }) => {
+                (format!("refused {code}"), is_interrupted)
+            }
+            Err(malformed) => (malformed.expected.into(), false),
+        };
+        messages(datagram, order).map(word).collect()
+    }
+
+    #[test]
+    fn each_kind_of_message_is_told_from_the_others() {
+        for order in ORDERS {
+            let code = |code: i32| request(order).u32(code.cast_unsigned());
+            for (kind, flags, body, expected) in [
+                (ERROR, 0, &code(0)[..], &[][..]),
+                (ERROR, 0, &code(-13), &[("refused 13", false)]),
+                (ERROR, 0, &code(-13)[..3], &[("a message that is whole", false)]),
+                (DONE, 0, &code(0), &[("end", false)]),
+                (DONE, 0x10, &code(0), &[("end", true)]),
+                (DONE, 0x20, &code(7), &[("end", false)]),
+                (DONE, 0, b"", &[("end", false)]),
+                (DONE, 0, &code(-2), &[("refused 2", false)]),
+                (OVERRUN, 0, b"", &[("a message that is whole", false)]),
+                (1, 0, b"", &[]),
+                (15, 0, b"", &[]),
+                (16, 0x12, b"x", &[("data 16", true)]),
+                (29, 0x02, b"", &[("data 29", false)]),
+            ] {
+                let expected: Vec<_> = expected.iter().map(|(word, is)| ((*word).to_owned(), *is)).collect();
+                assert_eq!(
+                    words(&message(kind, flags, body, order), order),
+                    expected,
+                    "{kind} {flags} {body:?} {order:?}"
+                );
+            }
+            let mut two = message(16, 0, b"abc", order);
+            two.push(0);
+            two.extend(message(DONE, 0, b"", order));
+            assert_eq!(words(&two, order), [("data 16".to_owned(), false), ("end".to_owned(), false)]);
+        }
+    }
+
+    /// What a message of WireGuard with these attributes says.
+    fn device(attributes: &[Vec<u8>], order: ByteOrder) -> Result<Device, Malformed> {
+        let mut device = Device::default();
+        let body = [&[0; GENERIC_HEADER][..], &attributes.concat()].concat();
+        read_device(Data { kind: 29, bytes: Piece { bytes: &body, offset: 0, order } }, &mut device)?;
+        Ok(device)
+    }
+
+    fn peer(attributes: &[Vec<u8>], order: ByteOrder) -> Vec<u8> {
+        let key = attribute(1, &[7; 32], order);
+        attribute(8 | 0x8000, &attribute(0x8000, &[key, attributes.concat()].concat(), order), order)
+    }
+
+    #[test]
+    fn numbers_are_whole_and_0_is_none() {
+        for order in ORDERS {
+            let out = request(order);
+            for (number, expected) in [(0, None), (1, Some(1)), (u16::MAX, Some(u16::MAX))] {
+                let attributes = [
+                    attribute(1, &out.u32(number.into()), order),
+                    attribute(6, &out.u16(number), order),
+                    attribute(7, &out.u32(number.into()), order),
+                    peer(&[attribute(5, &out.u16(number), order)], order),
+                ];
+                let found = device(&attributes, order).expect("a device");
+                assert_eq!(found.index, Some(number.into()));
+                assert_eq!((found.listen_port, found.fwmark), (expected, expected.map(u32::from)));
+                assert_eq!(found.peers[0].keepalive, expected);
+            }
+            assert_eq!(
+                device(&[attribute(6, &[1], order)], order).map_err(|malformed| malformed.expected),
+                Err("2 bytes")
+            );
+        }
+    }
+
+    #[test]
+    fn a_peers_counters_time_and_endpoint_are_its_own() {
+        for order in ORDERS {
+            let eight = |number: u64| match order {
+                ByteOrder::Big => number.to_be_bytes(),
+                ByteOrder::Little => number.to_le_bytes(),
+            };
+            let time = |seconds, nanoseconds| attribute(6, &[eight(seconds), eight(nanoseconds)].concat(), order);
+            for (time, expected) in [(time(0, 0), None), (time(9, 0), Some(9)), (time(0, 1), Some(0))] {
+                let attributes = [attribute(7, &eight(11), order), attribute(8, &eight(22), order), time];
+                let found = device(&[peer(&attributes, order)], order).expect("a device");
+                let peer = &found.peers[0];
+                assert_eq!((peer.received, peer.sent, peer.handshake), (11, 22, expected));
+            }
+            let out = request(order);
+            let port = 51_820_u16.to_be_bytes();
+            let four = [&out.u16(AF_INET)[..], &port, &[192, 0, 2, 1], &[0; 8]].concat();
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets();
+            let six = [&out.u16(AF_INET6)[..], &port, &[1, 2, 3, 4], &address, &[0; 4]].concat();
+            for (bytes, expected) in [(four, "192.0.2.1:51820"), (six, "[2001:db8::1]:51820")] {
+                let found = device(&[peer(&[attribute(4, &bytes, order)], order)], order).expect("a device");
+                assert_eq!(found.peers[0].endpoint, expected.parse().ok());
+            }
+        }
+    }
+
+    #[test]
+    fn networks_without_more_than_the_key_are_the_last_peers() {
+        let order = ByteOrder::NATIVE;
+        let network = |last: u8| {
+            let parts = [
+                attribute(1, &request(order).u16(AF_INET), order),
+                attribute(2, &[10, 0, 0, last], order),
+                attribute(3, &[32], order),
+            ];
+            attribute(9 | 0x8000, &attribute(0x8000, &parts.concat(), order), order)
+        };
+        let found = device(&[peer(&[network(1)], order), peer(&[network(2)], order)], order).expect("a device");
+        assert_eq!((found.peers.len(), found.allowed_ips(&found.peers[0]).len()), (1, 2));
+    }
+
+    #[test]
+    fn an_interface_of_wireguard_has_its_kind_and_a_name() {
+        let order = ByteOrder::NATIVE;
+        let named = |message: u16, name: &[u8], kind: &[u8]| {
+            let information = attribute(18 | 0x4000 | 0x8000, &attribute(1, kind, order), order);
+            let body = [&[0; LINK_HEADER][..], &attribute(3, name, order), &information].concat();
+            link(Data { kind: message, bytes: Piece { bytes: &body, offset: 0, order } })
+        };
+        for (message, name, kind, expected) in [
+            (NEW_LINK, &b"wg0\0"[..], &b"wireguard\0"[..], Some("wg0")),
+            (NEW_LINK, b"wg0", b"wireguard", Some("wg0")),
+            (NEW_LINK, b"\0", b"wireguard\0", None),
+            (NEW_LINK, b"eth0\0", b"veth\0", None),
+            (17, b"wg0\0", b"wireguard\0", None),
+        ] {
+            assert_eq!(named(message, name, kind), Ok(expected.map(str::to_owned)), "{message} {name:?} {kind:?}");
+        }
+    }
+}
