@@ -20,8 +20,6 @@ from test_siege import MOST_MEMORY_OF_TLS, Vital, hello_of_a_client
 BINARY = ROOT / "target" / "debug" / "gateway-exporter-tls"
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n"
 CONFIG = "sockets:\n  - {name: here, port: 1, protocol: tcp4}\n"
-# What docs/security.md promises: 8 MB as without TLS, and what 256 handshakes can hold.
-MOST_MEMORY = (8 + 32) << 20
 # What the server gives a head and all that must come before it.
 HEAD_TIME = 5.0
 
