@@ -887,4 +887,14 @@ mod tests {
                     CLIENT_LIST\tann\t192.0.2.1:5\t1\t2\tbob\nEND\n";
         assert_eq!(clients(text)[0].common_name, Text::from("ann"));
     }
+
+    #[test]
+    fn the_last_line_may_lack_its_end_where_it_is_the_files_last_word() {
+        let title = "TITLE\tOpenVPN 2.6.14 x\n";
+        for (last, expected) in
+            [("END", true), ("END\n", true), ("END\r\n", true), ("EN", false), ("ENDS", false), ("", false)]
+        {
+            assert_eq!(entries(&format!("{title}{last}")).contains(&Entry::End), expected, "{last:?}");
+        }
+    }
 }

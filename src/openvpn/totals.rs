@@ -626,4 +626,19 @@ mod tests {
         let names: Vec<_> = sums(&totals).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["d_udp", "a_udp", "c_udp", "b_udp", "f_udp", "e_udp"]);
     }
+
+    #[test]
+    fn where_one_id_ends_and_the_next_begins_is_told() {
+        let mut totals = ClientTotals::new(10);
+        totals.begin_pass();
+        for (client_id, peer_id, bytes_received) in [("1", "23", 100), ("12", "3", 50)] {
+            let client =
+                Client { client_id: client_id.into(), peer_id: peer_id.into(), bytes_received, ..Client::default() };
+            let since = Beginning::At(None);
+            let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+            assert!(totals.record(totals.file(Path::new(FILE)), &seen, 0).is_none());
+        }
+        totals.end_pass(0);
+        assert_eq!(sums(&totals), [("ann_udp", [150, 0], 2)]);
+    }
 }

@@ -687,7 +687,7 @@ mod tests {
     fn every_key_is_its_own_fields() {
         let ike = segment(
             "+gw uniqueid=1 version=2 remote-host=h remote-port=5 remote-id=r remote-eap-id=e remote-xauth-id=x \
-             initiator=yes nat-remote=yes nat-fake=no established=3 rekey-time=4 reauth-time=-5 encr-alg=E \
+             initiator=yes nat-remote=no nat-fake=yes established=3 rekey-time=4 reauth-time=-5 encr-alg=E \
              encr-keysize=128 integ-alg=I integ-keysize=256 dh-group=G +child-sas +c uniqueid=9 spi-in=c1 encap=yes \
              bytes-in=1 bytes-out=2 packets-in=3 packets-out=4 use-in=5 use-out=6 rekey-time=7 life-time=8 \
              install-time=9 [local-ts =l ] [remote-ts =r ] - - +child-sas +other - - -",
@@ -698,7 +698,7 @@ mod tests {
             ("1".into(), Some(2), "h".into(), "5".into())
         );
         assert_eq!((ike.remote_id, ike.remote_eap_id, ike.remote_xauth_id), ("r".into(), "e".into(), "x".into()));
-        assert_eq!((ike.initiator, ike.nat_remote, ike.nat_fake), (true, true, false));
+        assert_eq!((ike.initiator, ike.nat_remote, ike.nat_fake), (true, false, true));
         assert_eq!((ike.established, ike.rekey_time, ike.reauth_time), (Some(3), Some(4), Some(-5)));
         let Proposal { encryption, encryption_keysize, integrity, integrity_keysize, dh_group } = ike.proposal;
         assert_eq!((encryption, encryption_keysize, integrity), ("E".into(), Some(128), "I".into()));
@@ -725,5 +725,20 @@ mod tests {
         );
         let ike = IkeSa::parse(message(&event)).expect("an IKE_SA");
         assert_eq!(ike.rekeyed().map(|child| child.name).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_peer_that_has_said_no_name_is_nobody() {
+        for (remote, eap, expected, user) in [
+            ("", "", None, None),
+            ("%any", "", None, None),
+            ("%any", "%any", None, None),
+            ("gw", "", Some("gw"), Some("gw")),
+            ("gw", "ann", Some("gw"), Some("ann")),
+        ] {
+            let ike = IkeSa { remote_id: remote.into(), remote_eap_id: eap.into(), ..IkeSa::default() };
+            let found = [Identity::Remote, Identity::User].map(|identity| ike.client(identity));
+            assert_eq!(found, [expected, user].map(|name| name.map(Text::from)), "{remote} {eap}");
+        }
     }
 }

@@ -366,17 +366,17 @@ mod tests {
         assert_eq!(received(&totals), [200; 2], "before strongSwan 5.3 none has a number");
     }
 
-    #[test]
-    fn no_more_configured_tunnels_are_registered_than_there_is_room_for() {
+    /// A connection with so many children of a mode.
+    fn configured(count: usize, mode: &str) -> Configured {
         use super::super::sa::Connection;
         use super::super::vici::{Element, Packet, encode, parse};
         let mut out = vec![1];
-        let names: Vec<String> = (0..6_000).map(|number| number.to_string()).collect();
         for element in [Element::Section("gw".into()), Element::Section("children".into())] {
             encode(element, &mut out);
         }
-        for name in &names {
-            encode(Element::Section(name.as_str().into()), &mut out);
+        for number in 0..count {
+            encode(Element::Section(number.to_string().as_str().into()), &mut out);
+            encode(Element::Pair("mode".into(), mode.into()), &mut out);
             encode(Element::SectionEnd, &mut out);
         }
         encode(Element::SectionEnd, &mut out);
@@ -384,8 +384,34 @@ mod tests {
         let Ok(Packet::Response(message)) = parse(&out) else { panic!("no message") };
         let mut configured = Configured::default();
         configured.register(&Connection::parse(message).expect("a connection")).expect("few enough");
+        configured
+    }
+
+    #[test]
+    fn no_more_configured_tunnels_are_registered_than_there_is_room_for_and_no_shunts() {
+        for (count, mode, expected) in
+            [(6_000, "TUNNEL", 5_000 + 10), (3, "TRANSPORT", 3), (3, "PASS", 0), (3, "DROP", 0)]
+        {
+            let mut totals = SaTotals::new(Identity::Remote, 10);
+            totals.begin_pass(Some(0), &configured(count, mode));
+            assert_eq!(totals.tunnels().count(), expected, "{mode}");
+        }
+    }
+
+    #[test]
+    fn of_ike_sas_that_charon_is_busy_with_a_thousand_keep_their_sessions() {
         let mut totals = SaTotals::new(Identity::Remote, 10);
-        totals.begin_pass(Some(0), &configured);
-        assert_eq!(totals.tunnels().count(), 5_000 + 10);
+        for (now, listed) in [(0, 1_500), (500, 0), (1_000, 0)] {
+            totals.begin_pass(Some(1_500), &Configured::default());
+            totals.begin_list();
+            for number in 0..listed {
+                let number = number.to_string();
+                totals.record(&ike(&number, "ESTABLISHED"), &child(&number, 1), now);
+                totals.ikes.record(&ike(&number, "ESTABLISHED"));
+            }
+            let unlisted = 1_500 - listed;
+            totals.end_pass(now, Unlisted { least: unlisted, most: unlisted });
+        }
+        assert_eq!(totals.tunnels.sessions(), 1_000);
     }
 }

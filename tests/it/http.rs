@@ -644,10 +644,25 @@ fn limits_are_those_that_the_documentation_promises() {
 
 #[test]
 fn a_head_of_8_kib_is_read_and_not_one_byte_more() {
-    let address = start(Limits { head_time: NEVER, queue_time: NEVER, ..short_limits() }, routes);
-    for (length, expected) in [(8192, 200), (8193, 431)] {
+    let patient = Limits { head_time: NEVER, queue_time: NEVER, ..short_limits() };
+    let address = start(patient, routes);
+    let small = start(Limits { head_bytes: 100, ..patient }, routes);
+    for (address, length, expected) in
+        [(address, 8192, 200), (address, 8193, 431), (small, 100, 200), (small, 101, 431)]
+    {
         let (before, behind) = ("GET /metrics HTTP/1.1\r\nX: ", "\r\n\r\n");
         let head = format!("{before}{}{behind}", "x".repeat(length - before.len() - behind.len()));
         assert_eq!((head.len(), status(&ask(address, head))), (length, expected));
+    }
+}
+
+#[test]
+fn as_many_connections_are_open_as_may_be_and_the_oldest_goes_first() {
+    let address = start(Limits { head_time: NEVER, connections: 2, ..short_limits() }, routes);
+    let mut silent: Vec<TcpStream> = (0..3).map(|_| connect(address)).collect();
+    assert_eq!(rest(&mut silent[0]), b"", "it was closed for the third");
+    for mut kept in silent.split_off(1) {
+        kept.set_nonblocking(true).unwrap();
+        assert!(kept.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     }
 }
