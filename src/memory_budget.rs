@@ -107,6 +107,7 @@ mod tests {
         let beyond = budget.reserve();
         assert!(!beyond.grow(5) && beyond.grow_anyway(5), "unless it must");
         assert_eq!(*budget.reserved(), 11);
+        assert!(reserve(&budget, 0).is_some(), "nothing fits even then");
         drop(beyond);
         let third = reserve(&budget, 4).expect("what the first one gave back");
         drop((second, third));

@@ -285,3 +285,67 @@ impl Request {
         if self.order == ByteOrder::Big { number.to_be_bytes() } else { number.to_le_bytes() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(order: ByteOrder) -> Request {
+        Request { bytes: Vec::new(), order }
+    }
+
+    /// A message, which is not filled up to four bytes.
+    fn message(kind: u16, flags: u16, body: &[u8], order: ByteOrder) -> Vec<u8> {
+        let out = request(order);
+        let length = u32::try_from(HEADER + body.len()).expect("short");
+        [&out.u32(length)[..], &out.u16(kind), &out.u16(flags), &[0; 8], body].concat()
+    }
+
+    /// What messages say in one word each, and whether they were interrupted.
+    fn words(datagram: &[u8], order: ByteOrder) -> Vec<(String, bool)> {
+        let word = |message: Result<Message<'_>, Malformed>| match message {
+            Ok(Message { is_interrupted, content: Content::Data(data) }) => {
+                (format!("data {}", data.kind), is_interrupted)
+            }
+            Ok(Message { is_interrupted, content: Content::End }) => ("end".into(), is_interrupted),
+            Ok(Message { is_interrupted, content: Content::Refused(code) }) => {
+                (format!("refused {code}"), is_interrupted)
+            }
+            Err(malformed) => (malformed.expected.into(), false),
+        };
+        messages(datagram, order).map(word).collect()
+    }
+
+    #[test]
+    fn each_kind_of_message_is_told_from_the_others() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let code = |code: i32| request(order).u32(code.cast_unsigned());
+            for (kind, flags, body, expected) in [
+                (ERROR, 0, &code(0)[..], &[][..]),
+                (ERROR, 0, &code(-13), &[("refused 13", false)]),
+                (ERROR, 0, &code(-13)[..3], &[("a message that is whole", false)]),
+                (DONE, 0, &code(0), &[("end", false)]),
+                (DONE, 0x10, &code(0), &[("end", true)]),
+                (DONE, 0x20, &code(7), &[("end", false)]),
+                (DONE, 0, b"", &[("end", false)]),
+                (DONE, 0, &code(-2), &[("refused 2", false)]),
+                (OVERRUN, 0, b"", &[("a message that is whole", false)]),
+                (1, 0, b"", &[]),
+                (15, 0, b"", &[]),
+                (16, 0x12, b"x", &[("data 16", true)]),
+                (29, 0x02, b"", &[("data 29", false)]),
+            ] {
+                let expected: Vec<_> = expected.iter().map(|(word, is)| ((*word).to_owned(), *is)).collect();
+                assert_eq!(
+                    words(&message(kind, flags, body, order), order),
+                    expected,
+                    "{kind} {flags} {body:?} {order:?}"
+                );
+            }
+            let mut two = message(16, 0, b"abc", order);
+            two.push(0);
+            two.extend(message(DONE, 0, b"", order));
+            assert_eq!(words(&two, order), [("data 16".to_owned(), false), ("end".to_owned(), false)]);
+        }
+    }
+}

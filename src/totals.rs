@@ -493,4 +493,70 @@ mod tests {
         pass(&mut totals, 1, &[]);
         assert_eq!(live(&totals), [(0, None)]);
     }
+
+    #[test]
+    fn a_session_is_remembered_for_ten_minutes_and_no_second_longer() {
+        for (away, expected) in [(600, 130), (601, 230)] {
+            let mut totals = Totals::new(10);
+            pass(&mut totals, 0, &[("ann", "a", bytes(100, 0))]);
+            pass(&mut totals, away, &[]);
+            pass(&mut totals, away + 1, &[("ann", "a", bytes(130, 0))]);
+            assert_eq!(total(&totals, "ann"), Some(bytes(expected, 0)), "away for {away} s");
+        }
+    }
+
+    #[test]
+    fn each_of_the_four_counters_is_its_own_and_none_wraps_around() {
+        let four =
+            |bytes_in, bytes_out, packets_in, packets_out| Traffic { bytes_in, bytes_out, packets_in, packets_out };
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "a", four(100, 20, 3, 4))]);
+        pass(&mut totals, 1, &[("ann", "a", four(110, 40, 33, 44))]);
+        assert_eq!(total(&totals, "ann"), Some(four(110, 40, 33, 44)));
+        pass(&mut totals, 2, &[("ann", "b", four(u64::MAX, 1, u64::MAX, 1))]);
+        assert_eq!(total(&totals, "ann"), Some(four(u64::MAX, 41, u64::MAX, 45)));
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_key_where_those_before_it_are_gone() {
+        let mut totals = Totals::new(10);
+        let of = |name: &'static str, counted| (name, name, bytes(counted, 0));
+        pass(&mut totals, 0, &[of("a", 1), of("b", 10), of("c", 100)]);
+        pass(&mut totals, 700, &[of("b", 20), of("c", 200)]);
+        pass(&mut totals, 701, &[of("c", 300), of("b", 30)]);
+        let totals: Vec<_> = totals.entries().iter().map(|entry| (&*entry.name, entry.total.bytes_in)).collect();
+        assert_eq!(totals, [("a", 1), ("b", 30), ("c", 300)]);
+    }
+
+    #[test]
+    fn a_session_that_may_begin_again_does_so_where_one_counter_is_lower() {
+        let mut totals = Totals::new(10);
+        for (counted, expected) in [
+            (bytes(100, 10), bytes(100, 10)),
+            (bytes(120, 10), bytes(120, 10)),
+            (bytes(120, 10), bytes(120, 10)),
+            (bytes(5, 50), bytes(125, 60)),
+            (bytes(6, 49), bytes(131, 109)),
+            (bytes(7, 49), bytes(132, 109)),
+        ] {
+            let mut pass = totals.pass(0);
+            let sample = Sample { origin: OriginId::default(), key: pass.key("a"), counted };
+            let total = pass.record_restartable(sample, || "ann".into());
+            assert_eq!(total, expected, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_moved_is_kept_with_what_it_moved_to() {
+        let mut totals = Totals::new(10);
+        let (old, new) = (totals.origin("old"), totals.origin("new"));
+        for (now, origin) in [(0, old), (10, new)] {
+            let mut pass = totals.pass(now);
+            pass.record(Sample { origin, key: pass.key("a"), counted: bytes(100, 0) }, None, || "ann".into());
+        }
+        for (now, origin, left) in [(500, new, 1), (1000, old, 1), (1101, old, 0)] {
+            totals.pass(now).keep(origin);
+            assert_eq!(totals.sessions(), left, "{now}");
+        }
+    }
 }

@@ -410,6 +410,10 @@ mod tests {
             under_way[index].stage = Stage::Ending;
             ended.push(index);
         }
+        let writing = |time| Answer { peer: peer("192.0.2.1"), stage: Stage::Writing(time) };
+        assert_eq!(shed(&[writing(STALL)], STALL), Some(0));
+        assert_eq!(shed(&[writing(STALL - Duration::from_nanos(1))], STALL), None);
+        assert_eq!(shed(&answers("al bl"), STALL), Some(1), "the newest that only lingers");
         // Lingering first, then the longest of the heaviest peer; what is made or has just begun stays.
         assert_eq!(ended, [4, 2, 1, 0]);
     }
@@ -458,5 +462,16 @@ mod tests {
         }
         (0..HANDSHAKES_REMEMBERED * 20).for_each(|n| handshakes.record(peers(["a", "b"][n % 2])[0]));
         assert_eq!(handshakes.counts.len(), 2);
+    }
+
+    #[test]
+    fn counts_are_halved_at_every_256th_handshake() {
+        let (few, many) = (peers("a")[0], peers("b")[0]);
+        let mut handshakes = Handshakes::default();
+        handshakes.record(few);
+        (0..254).for_each(|_| handshakes.record(many));
+        assert_eq!((handshakes.counts.get(&few), handshakes.counts.get(&many)), (Some(&1), Some(&254)));
+        handshakes.record(many);
+        assert_eq!((handshakes.counts.get(&few), handshakes.counts.get(&many)), (None, Some(&127)));
     }
 }

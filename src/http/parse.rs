@@ -341,6 +341,7 @@ mod tests {
             (400, b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
             (400, b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
             (400, b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nContent-Length:\r\n\r\n"),
             (400, b"GET / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n"),
             (405, b"POST /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n"),
             (405, b"OPTIONS * HTTP/1.1\r\n\r\n"),
@@ -354,6 +355,8 @@ mod tests {
         }
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
         assert_eq!(status(many.as_bytes()), Some(431));
+        let as_many_as_may_be = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(64));
+        assert!(parse(as_many_as_may_be.as_bytes()).is_ok_and(|head| head.is_some()));
     }
 
     #[test]

@@ -1024,4 +1024,59 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn as_many_complaints_are_kept_as_anybody_reads() {
+        assert_eq!(complaints(&"conn a\n\twrong\n".repeat(150)).len(), 100);
+        assert_eq!(complaints(&"conn a\n also=nobody\n".repeat(150)).len(), 100);
+    }
+
+    #[test]
+    fn of_one_conn_256_also_lines_are_followed() {
+        for (before, is_followed) in [(255, true), (256, false)] {
+            let mut text = String::from("conn base\n auto=add\nconn other\nconn a\n");
+            text.push_str(&" also=other\n".repeat(before));
+            text.push_str(" also=base\n");
+            let expected = if is_followed { "a" } else { "a!" };
+            for dialect in [StrongSwan, Libreswan4, Libreswan5] {
+                let found: Vec<String> = read_bytes(text.as_bytes(), dialect).0.iter().map(show).collect();
+                assert_eq!(found, ["base", "other!", expected], "{before} lines before, {dialect:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_with_braces_has_1024_bytes_and_becomes_100_patterns_at_most() {
+        for (length, expected) in [(1024, 2), (1025, 1)] {
+            let pattern = format!("{}{{a,b}}", "x".repeat(length - "{a,b}".len()));
+            assert_eq!((pattern.len(), alternatives(&pattern).len()), (length, expected));
+        }
+        let many = |count: usize| format!("{{{}}}", vec!["a"; count].join(","));
+        assert_eq!([99, 100, 101, 500].map(|count| alternatives(&many(count)).len()), [99, 100, 100, 100]);
+    }
+
+    #[test]
+    fn default_is_nobodys_also_and_lists_of_networks_add_up_over_also() {
+        let text = "conn %default\n auto=ignore\nconn base\n auto=ignore\nconn a\n also=%default\n auto=add\n";
+        assert_eq!(by_dialect(text), [["base!", "a"], ["base!", "a"], ["base!", "a"]]);
+        let text = "conn %default\n auto=add\nconn base\n auto=ignore\nconn a\n also=base\n also=%default\n";
+        assert_eq!(by_dialect(text), [["base!", "a!"], ["base!", "a!"], ["base!", "a!"]]);
+        let text = "conn base\n auto=add\n leftsubnets=10.1.0.0/16\nconn a\n also=base\n leftsubnets=10.2.0.0/16\n";
+        assert_eq!(by_dialect(text)[2], ["base", "a"], "no two values for one key");
+    }
+
+    #[test]
+    fn escapes_are_read_and_an_open_quote_costs_libreswan_its_line() {
+        let mut cursor = Cursor::default();
+        let text = Text::from("conn a\n x=\"a\\rb\\nc\\td\\qe\"\n");
+        parse(text, &mut cursor, StrongSwan);
+        assert_eq!(parse(text, &mut cursor, StrongSwan), Some(Statement::Setting("x".into(), b"a\rb\nc\tdqe".into())));
+        let mut cursor = Cursor::default();
+        let text = Text::from(" rightid=@#00ff # x\n rightid = @#00ff#x\n left=a@#b\n");
+        let values: Vec<_> = std::iter::from_fn(|| parse(text, &mut cursor, StrongSwan)).collect();
+        let setting = |key: &'static str, value: &'static [u8]| Statement::Setting(key.into(), value.into());
+        assert_eq!(values, [setting("rightid", b"@#00ff"), setting("rightid", b"@#00ff"), setting("left", b"a@")]);
+        let text = "conn a\n leftid=\"open\n auto=add\n rightid=closed\"\n";
+        assert_eq!(by_dialect(text), [["a!"], ["a"], ["a"]]);
+    }
 }

@@ -579,4 +579,44 @@ mod tests {
         assert!(lacks("whack: unrecognized option '--trafficstatus'", "trafficstatus"));
         assert!(!lacks("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory", "statusall"));
     }
+
+    #[test]
+    fn spis_are_of_the_state_above_them_only() {
+        let text = "000 Status of IKEv1 pluto daemon (strongSwan 4.5.2):\n\
+            000 #2: \"a\" STATE_QUICK_R2 (IPsec SA established); EVENT_SA_REPLACE in 9s; newest IPSEC\n\
+            000 #3: \"a\" esp.1@192.0.2.2 (20 bytes) esp.2@192.0.2.1 (30 bytes); tunnel\n";
+        let mut status = Status::default();
+        assert!(add_pluto(text.into(), &mut status));
+        assert_eq!(status.sas[0].children[0].traffic, Traffic::default());
+    }
+
+    #[test]
+    fn the_number_before_a_line_has_three_digits() {
+        for (line, expected) in
+            [("000 x", "x"), ("  000  x ", "000  x"), ("0000 x", "0000 x"), ("00 x", "00 x"), ("abc x", "abc x")]
+        {
+            assert_eq!(unnumbered(line.into()), Text::from(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_names_its_parent_is_a_child_sa_only_once_it_is_established() {
+        for (line, expected) in [
+            (
+                "#2: \"a\":500 STATE_PARENT_I3 (PARENT SA established); EVENT_SA_REPLACE in 9s; isakmp#1; idle;",
+                Stage::Child,
+            ),
+            ("#1: \"a\":500 STATE_PARENT_I3 (PARENT SA established); EVENT_SA_REPLACE in 9s; idle;", Stage::Ike),
+            (
+                "#3: \"a\":500 STATE_QUICK_I1 (sent QI1, expecting QR1); EVENT_RETRANSMIT in 4s; isakmp#1; idle;",
+                Stage::Open,
+            ),
+            (
+                "#4: \"a\":500 STATE_MODE_CFG_R1 (ModeCfg Set sent, expecting Ack); EVENT_SA_REPLACE in 4s; idle;",
+                Stage::Ike,
+            ),
+        ] {
+            assert_eq!(state(line.into()).map(|state| state.stage), Some(expected), "{line}");
+        }
+    }
 }

@@ -563,6 +563,8 @@ Security Associations (0 up, 0 connecting):
             ("10.9.0.1[gw]...10.9.0.2[x]...192.0.2.9[root]", Some("x]...192.0.2.9[root")),
             ("10.9.0.1[gw]...10.9.0.2[x[9]: CONNECTING]", Some("x[9]: CONNECTING")),
             ("2001:db8::1[gw]...2001:db8::2[2001:db8::2]", Some("2001:db8::2")),
+            ("10.9.0.1[gw]...10.9.0.2[4500][root]", Some("4500][root")),
+            ("10.9.0.1[500][gw]...10.9.0.2[4500][bob]", Some("bob")),
             ("10.9.0.1[gw]...10.9.0.2[%any]", None),
             ("10.9.0.1[gw]...10.9.0.2[]", None),
         ] {
@@ -634,6 +636,15 @@ Security Associations (0 up, 0 connecting):
             something else\n";
         let status = parse(Text::from(lines)).expect("a status");
         assert_eq!((status.sas.len(), status.skipped.count), (0, 3));
+        // Those of the same name and another number are not about what stands above them.
+        let others = "Security Associations (1 up, 0 connecting):\n\
+            users[2]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.2[b]\n\
+            users[3]: Remote EAP identity: mallory\n\
+            users{2}:  INSTALLED, TUNNEL, reqid 2\n\
+            users{3}:  AES_CBC_128/HMAC_SHA1_96, 840 bytes_i (9 pkts, 4s ago), 0 bytes_o, rekeying disabled\n";
+        let others = parse(Text::from(others)).expect("a status");
+        assert_eq!((others.sas[0].user(), others.sas[0].children[0].traffic), (Some("b".into()), Traffic::default()));
+        assert_eq!(others.skipped.count, 2);
         let kinds = LineKind::ALL.map(|kind| status.skipped.has(kind));
         assert_eq!(kinds, [true, true, false, false, false, true]);
     }
@@ -646,6 +657,52 @@ Security Associations (0 up, 0 connecting):
             let mut flipped = bytes.to_vec();
             flipped[end] ^= 1 << (end % 8);
             parse(Text::new(&flipped));
+        }
+    }
+
+    #[test]
+    fn which_states_are_established_proved_and_installed() {
+        for (state, is_established, is_proved) in [
+            ("CREATED", false, false),
+            ("CONNECTING", false, false),
+            ("ESTABLISHED", true, true),
+            ("REKEYING", true, true),
+            ("REKEYED", true, true),
+            ("DELETING", false, true),
+        ] {
+            let text =
+                format!("Security Associations (1 up, 0 connecting):\n a[1]: {state}, 10.9.0.1[gw]...10.9.0.2[b]\n");
+            let sas = sas(&text);
+            assert_eq!((sas[0].is_established(), sas[0].user().is_some()), (is_established, is_proved), "{state}");
+        }
+        for (state, is_installed) in [
+            ("CREATED", false),
+            ("ROUTED", false),
+            ("INSTALLED", true),
+            ("UPDATING", true),
+            ("REKEYING", true),
+            ("REKEYED", true),
+            ("DELETING", false),
+        ] {
+            let text = format!(
+                "Security Associations (1 up, 0 connecting):\n a[1]: ESTABLISHED, 10.9.0.1[gw]...10.9.0.2[b]\n a{{1}}:  {state}, TUNNEL, reqid 1\n"
+            );
+            assert_eq!(sas(&text)[0].children[0].is_installed(), is_installed, "{state}");
+        }
+    }
+
+    #[test]
+    fn packets_are_counted_unless_one_line_lacks_them() {
+        let text = |packets: &str| {
+            format!(
+                "Security Associations (1 up, 0 connecting):\n a[1]: ESTABLISHED, 10.9.0.1[gw]...10.9.0.2[b]\n \
+                 a{{1}}:  INSTALLED, TUNNEL, reqid 1\n a{{1}}:  AES, 840 bytes_i ({packets}4s ago), 0 bytes_o\n \
+                 a{{2}}:  INSTALLED, TUNNEL, reqid 1\n a{{2}}:  AES, 840 bytes_i (9 pkts, 4s ago), 0 bytes_o\n"
+            )
+        };
+        for (packets, is_counted) in [("9 pkts, ", true), ("", false)] {
+            let text = text(packets);
+            assert_eq!(parse(Text::from(text.as_str())).map(|status| status.counts_packets), Some(is_counted));
         }
     }
 }

@@ -266,12 +266,16 @@ mod tests {
             (".27-11-2026", true),
             (".bak-1", true),
             ("_old2", true),
+            ("-19900101", true),
+            ("-20991231", true),
         ] {
             let name = format!("{NAME}{ending}");
             assert_eq!(beside_the_original(&name), Some((NAME.into(), may_be_written)), "{name}");
         }
         for (name, may_be_written) in [
             ("openvpn-status.1.log", true),
+            ("openvpn-status.tmp.log", false),
+            ("openvpn-status.1.tmp.log", false),
             ("openvpn-status-20261127.log", true),
             ("openvpn-status-old.log", true),
             ("openvpn-status (copy).log", true),
@@ -319,8 +323,14 @@ mod tests {
             "status (2)",
             "10.20.2030",
             "site-10.8.0.1",
+            "status-19891231",
+            "status-21000101",
+            "status.100",
         ] {
             assert_eq!(copy_of(name, |_| false), None, "{name}");
+        }
+        for ending in [".1194", "-1194", "-12345", ".12345"] {
+            assert_eq!(beside_the_original(&format!("{NAME}{ending}")), None, "{ending}");
         }
     }
 }

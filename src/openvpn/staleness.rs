@@ -327,4 +327,34 @@ mod tests {
             known = Some(writings);
         }
     }
+
+    #[test]
+    fn the_bounds_of_a_delay_and_of_a_clock_that_is_ahead() {
+        let text = date("2026-11-20 14:20:25");
+        for (delay, zone) in [(-16, None), (-15, Some(Zone::Local)), (120, Some(Zone::Local)), (121, None)] {
+            assert_eq!(Zone::of(text, Some(NOW + delay), now(NOW, cet)), zone, "{delay}");
+        }
+        let number = |seconds| Timestamp { text: "".into(), seconds: Some(seconds) };
+        for (ahead, late) in [(60, None), (61, Some(500))] {
+            assert_eq!(looks(&[(NOW, number(NOW + ahead), Some(NOW - 500))]), [late], "{ahead} s ahead");
+        }
+    }
+
+    #[test]
+    fn a_change_was_made_since_the_last_look_and_not_since_the_last_change() {
+        let behind =
+            |at: i64, written: i64| (NOW + at, Timestamp { text: "".into(), seconds: Some(NOW + written - 900) }, None);
+        let found = looks(&[behind(0, 0), behind(100, 0), behind(200, 60), behind(280, 60), behind(281, 60)]);
+        assert_eq!(found[2..], [None, None, Some(181)]);
+    }
+
+    #[test]
+    fn the_zone_of_the_last_time_that_it_fitted_stays() {
+        let utc_file = UpdateHistory::after(None, date("2026-11-20 13:20:25"), Some(NOW + 1), now(NOW + 5, cet));
+        assert_eq!(utc_file.zone, Some(Zone::East(0)));
+        // Copied since: the mtime is that of the copy, and fits no zone.
+        let copy =
+            UpdateHistory::after(Some(utc_file), date("2026-11-20 13:21:25"), Some(NOW + 500), now(NOW + 505, cet));
+        assert_eq!((copy.updated, copy.times(None, now(NOW + 505, cet)).zone), (Some(NOW + 60), Zone::East(0)));
+    }
 }

@@ -648,9 +648,12 @@ mod tests {
     #[test]
     fn the_rest_of_an_overwritten_line_is_a_fragment_and_an_unknown_row_is_not() {
         assert_eq!(
-            entries("TITLE\tOpenVPN 2.6.14 x\nF\t2\t2\tAES-256-GCM\nGLOBAL_STATS\tdco_enabled\t0\nNEW_ROW\t1\nEND\n"),
+            entries(
+                "TITLE\tOpenVPN 2.6.14 x\nF\t2\t2\tAES-256-GCM\nIST\t1\nGLOBAL_STATS\tdco_enabled\t0\nNEW_ROW\t1\nEND\n"
+            ),
             [
                 Entry::Version("2.6.14".into()),
+                Entry::Fragment,
                 Entry::Fragment,
                 Entry::Global("dco_enabled".into(), "0".into()),
                 Entry::End
@@ -863,6 +866,36 @@ mod tests {
         assert!(statistics.is_whole());
         for text in ["", "\n", "hello\n", "TITLE OpenVPN\n"] {
             assert!(matches!(parse(text.as_bytes()), Document::Unknown), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_64_fields_at_most() {
+        for (columns, entry) in [(64, None), (65, Some(Entry::Skipped))] {
+            let more = columns - 4;
+            let header = format!("Common Name\tReal Address\tBytes Received\tBytes Sent{}", "\tnew".repeat(more));
+            let row = format!("ann\t192.0.2.1:5\t1\t2{}", "\tx".repeat(more));
+            let text = format!("TITLE\tOpenVPN 2.9 x\nHEADER\tCLIENT_LIST\t{header}\nCLIENT_LIST\t{row}\nEND\n");
+            let found = entries(&text);
+            assert_eq!(clients(&text).len(), usize::from(entry.is_none()), "{columns}");
+            assert_eq!(found.iter().find(|found| **found == Entry::Skipped), entry.as_ref(), "{columns}");
+        }
+    }
+
+    #[test]
+    fn of_a_column_that_stands_twice_the_first_counts() {
+        let text = "TITLE\tOpenVPN 2.9 x\nHEADER\tCLIENT_LIST\tCommon Name\tReal Address\tBytes Received\tBytes Sent\tCommon Name\n\
+                    CLIENT_LIST\tann\t192.0.2.1:5\t1\t2\tbob\nEND\n";
+        assert_eq!(clients(text)[0].common_name, Text::from("ann"));
+    }
+
+    #[test]
+    fn the_last_line_may_lack_its_end_where_it_is_the_files_last_word() {
+        let title = "TITLE\tOpenVPN 2.6.14 x\n";
+        for (last, expected) in
+            [("END", true), ("END\n", true), ("END\r\n", true), ("EN", false), ("ENDS", false), ("", false)]
+        {
+            assert_eq!(entries(&format!("{title}{last}")).contains(&Entry::End), expected, "{last:?}");
         }
     }
 }

@@ -599,4 +599,58 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_has_no_ids_is_remembered_for_ten_minutes_and_no_second_longer() {
+        for (away, expected) in [(600, 130), (601, 230)] {
+            let mut totals = ClientTotals::new(10);
+            scrape(&mut totals, 0, Protocol::Udp, &[("ann", A, T, [100, 0])]);
+            scrape(&mut totals, away, Protocol::Udp, &[("ann", A, T, [130, 0])]);
+            assert_eq!(sums(&totals)[0].1, [expected, 0], "away for {away} s");
+        }
+        for (away, is_known) in [(600, true), (601, false)] {
+            let mut totals = ClientTotals::new(10);
+            let now = Now { seconds: 0, unix: |_| None, local: |_| None };
+            let updated = Timestamp { text: "".into(), seconds: Some(0) };
+            totals.files.times(Path::new(FILE), updated, None, None, now);
+            drop(totals.pass(away));
+            assert_eq!(totals.limits().contains_key(Path::new(FILE)), is_known, "not read for {away} s");
+        }
+    }
+
+    #[test]
+    fn rows_stay_with_their_addresses_where_no_more_would_be_found_otherwise() {
+        play(
+            Protocol::Udp,
+            &[
+                &[("crew", A, T, [100, 200]), ("crew", B, T, [1000, 2000])],
+                &[("crew", A, T, [1500, 2500]), ("crew", C, T, [50, 60])],
+            ],
+            &[("crew_udp", [1000 + 1500 + 50, 2000 + 2500 + 60], 2)],
+        );
+    }
+
+    #[test]
+    fn clients_without_ids_are_listed_in_the_order_of_their_rows() {
+        let rows: Vec<Line> = ["d", "a", "c", "b", "f", "e"].map(|name| (name, A, T, [1, 1])).into();
+        let mut totals = ClientTotals::new(10);
+        scrape(&mut totals, 0, Protocol::Udp, &rows);
+        let names: Vec<_> = sums(&totals).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["d_udp", "a_udp", "c_udp", "b_udp", "f_udp", "e_udp"]);
+    }
+
+    #[test]
+    fn where_one_id_ends_and_the_next_begins_is_told() {
+        let mut totals = ClientTotals::new(10);
+        let mut pass = totals.pass(0);
+        for (client_id, peer_id, bytes_received) in [("1", "23", 100), ("12", "3", 50)] {
+            let client =
+                Client { client_id: client_id.into(), peer_id: peer_id.into(), bytes_received, ..Client::default() };
+            let since = SessionStart::At(None);
+            let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+            assert!(pass.record(pass.file(Path::new(FILE)), &seen).is_none());
+        }
+        drop(pass);
+        assert_eq!(sums(&totals), [("ann_udp", [150, 0], 2)]);
+    }
 }

@@ -189,4 +189,28 @@ mod tests {
         let Some(Message::Socket(row)) = parse(&endless).next() else { panic!("a socket") };
         assert!(!row.v6_only, "attributes without a length come to an end");
     }
+
+    /// Whether a socket with these attributes is for IPv6 only.
+    fn is_v6_only_by(attributes: &[u8]) -> bool {
+        match parse(&written(SOCKET, &socket_body(AF_INET6, 10, LOOPBACK, attributes))).next() {
+            Some(Message::Socket(row)) => row.v6_only,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_attribute_is_filled_up_to_four_bytes_and_has_a_value() {
+        let before = |length: usize| [attribute(1, &vec![7; length]), attribute(11, &[1])].concat();
+        for length in 0..9 {
+            assert!(is_v6_only_by(&before(length)), "{length}");
+        }
+        let [empty, after] = [attribute(11, &[]), attribute(1, &[1])];
+        assert!(!is_v6_only_by(&[empty, after].concat()), "what follows is another's");
+    }
+
+    #[test]
+    fn a_message_is_filled_up_to_four_bytes() {
+        let datagram = [written(1, b"abc"), written(DONE, &0i32.to_ne_bytes())].concat();
+        assert_eq!(parse(&datagram).collect::<Vec<_>>(), [Message::End]);
+    }
 }

@@ -489,4 +489,50 @@ mod tests {
         let found: Vec<_> = matcher.counts().map(|count| (count.up(), count.count())).collect();
         assert_eq!(found, [(None, None), (Some(true), Some(PENDING_OWNER_LIMIT + 1024))]);
     }
+
+    #[test]
+    fn exactly_as_many_claims_are_kept_as_may_be() {
+        let rules = [rule("process=sshd")];
+        let names = Names::new();
+        let mut matcher = Matcher::new(&rules, &names);
+        let block = line("0100007F:0016", "00000000:0000", "0A", 7).repeat(1024);
+        for _ in 0..256 {
+            let _ = matcher.count(Table::Tcp, block.as_bytes(), Endian::Little);
+        }
+        assert!(!matcher.overflowed && matcher.counts[0].complete);
+        let one = line("0100007F:0016", "00000000:0000", "0A", 7);
+        let _ = matcher.count(Table::Tcp, one.as_bytes(), Endian::Little);
+        assert!(matcher.overflowed && !matcher.counts[0].complete);
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_both_ports_wants_both() {
+        let lines = line("0100007F:0016", "0100007F:01BB", "01", 1) + &line("0100007F:0016", "0100007F:0050", "01", 2);
+        let rules = ["sport=22 dport=443", "dport=22", "dport=80", "sport=443"];
+        assert_eq!(seen(Table::Tcp, &lines, &rules), [Some(1), Some(0), Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn the_sockets_of_a_block_are_counted_by_state_whatever_the_rules_ask_for() {
+        let lines = line("0100007F:0016", "0100007F:01BB", "01", 1) + &line("0100007F:0016", "00000000:0000", "0A", 2);
+        let rules = [rule("status=listen")];
+        let names = Names::new();
+        let counted = Matcher::new(&rules, &names).count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        let states: Vec<_> =
+            counted.state_counts.counts(Table::Tcp, States::ALL).filter(|(_, count)| *count > 0).collect();
+        assert_eq!((counted.understood, states), (2, vec![("established", 1), ("listen", 1)]));
+    }
+
+    #[test]
+    fn a_socket_for_ipv6_only_is_none_of_ipv4() {
+        let rules = [rule("status=listen"), rule("protocol=tcp6 status=listen")];
+        let names = Names::new();
+        let end = Endpoint { address: "::".parse().unwrap(), port: 0 };
+        for (v6_only, expected) in [(false, [Some(1), Some(1)]), (true, [Some(0), Some(1)])] {
+            let mut matcher = Matcher::new(&rules, &names);
+            let row = Row { local: Endpoint { port: 22, ..end }, remote: end, state: 10, inode: 1, v6_only };
+            matcher.count_row(Table::Tcp6, &row);
+            assert_eq!(matcher.counts().map(RuleCount::count).collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -313,4 +313,103 @@ mod tests {
         }
         assert_eq!(received(&totals), [160; 2]);
     }
+
+    #[test]
+    fn no_more_clients_and_tunnels_are_registered_than_there_is_room_for() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(0), &Configured::default());
+        let names: Vec<String> = (0..2 * MAX_UNLISTED).map(|number| number.to_string()).collect();
+        for name in &names {
+            let mut client = ike("1", "ESTABLISHED");
+            client.remote_id = name.as_str().into();
+            totals.register_client(&client);
+        }
+        assert_eq!(totals.clients().count(), 5_000 + 10);
+    }
+
+    #[test]
+    fn four_child_sas_are_remembered_for_each_listed_one_and_5000_more() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(1000), &Configured::default());
+        for number in 0..1000 {
+            let number = number.to_string();
+            totals.record(&ike(&number, "ESTABLISHED"), &child(&number, 1), 0);
+        }
+        totals.end_pass(0, Unlisted::default());
+        assert_eq!(totals.limit, 9_000);
+        for number in 0..20_000 {
+            let number = number.to_string();
+            totals.record_event(&ike(&number, "ESTABLISHED"), &child(&number, 1), 1);
+        }
+        assert_eq!(totals.tunnels.sessions(), 9_000);
+        // It falls slowly when they are gone, and what charon counts raises it at once, but not without bound.
+        totals.begin_list();
+        totals.end_pass(2, Unlisted::default());
+        assert_eq!(totals.limit, 4 * (1000 - 31) + 5_000);
+        for (counted, limit) in [(Some(u64::MAX), 405_000), (None, 25_000), (Some(0), 8_876)] {
+            totals.limit = 4 * (1000 - 31) + 5_000;
+            totals.begin_pass(counted, &Configured::default());
+            assert_eq!(totals.limit, limit, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_sa_of_the_same_number_and_another_spi_is_another() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(2), &Configured::default());
+        for spi in ["c1", "c2"] {
+            let child = ChildSa { spi_in: spi.into(), ..child("7", 100) };
+            totals.record(&ike("1", "ESTABLISHED"), &child, 0);
+        }
+        assert_eq!(received(&totals), [200; 2], "before strongSwan 5.3 none has a number");
+    }
+
+    /// A connection with so many children of a mode.
+    fn configured(count: usize, mode: &str) -> Configured {
+        use super::super::sa::Connection;
+        use super::super::vici::{Element, Packet, encode, parse};
+        let mut out = vec![1];
+        for element in [Element::Section("gw".into()), Element::Section("children".into())] {
+            encode(element, &mut out);
+        }
+        for number in 0..count {
+            encode(Element::Section(number.to_string().as_str().into()), &mut out);
+            encode(Element::Pair("mode".into(), mode.into()), &mut out);
+            encode(Element::SectionEnd, &mut out);
+        }
+        encode(Element::SectionEnd, &mut out);
+        encode(Element::SectionEnd, &mut out);
+        let Ok(Packet::Response(message)) = parse(&out) else { panic!("no message") };
+        let mut configured = Configured::default();
+        configured.register(&Connection::parse(message).expect("a connection")).expect("few enough");
+        configured
+    }
+
+    #[test]
+    fn no_more_configured_tunnels_are_registered_than_there_is_room_for_and_no_shunts() {
+        for (count, mode, expected) in
+            [(6_000, "TUNNEL", 5_000 + 10), (3, "TRANSPORT", 3), (3, "PASS", 0), (3, "DROP", 0)]
+        {
+            let mut totals = SaTotals::new(Identity::Remote, 10);
+            totals.begin_pass(Some(0), &configured(count, mode));
+            assert_eq!(totals.tunnels().count(), expected, "{mode}");
+        }
+    }
+
+    #[test]
+    fn of_ike_sas_that_charon_is_busy_with_a_thousand_keep_their_sessions() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        for (now, listed) in [(0, 1_500), (500, 0), (1_000, 0)] {
+            totals.begin_pass(Some(1_500), &Configured::default());
+            totals.begin_list();
+            for number in 0..listed {
+                let number = number.to_string();
+                totals.record(&ike(&number, "ESTABLISHED"), &child(&number, 1), now);
+                totals.ikes.record(&ike(&number, "ESTABLISHED"));
+            }
+            let unlisted = 1_500 - listed;
+            totals.end_pass(now, Unlisted { least: unlisted, most: unlisted });
+        }
+        assert_eq!(totals.tunnels.sessions(), 1_000);
+    }
 }

@@ -462,6 +462,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_as_long_as_the_limit_is_read_and_one_byte_more_is_not() {
+        let path = std::env::temp_dir().join(format!("gwx-limit-{}", std::process::id()));
+        for (length, is_read) in [(100, true), (101, false)] {
+            fs::write(&path, "x".repeat(length - 1) + "\n").expect("a scratch file");
+            assert_eq!(read(&path, 100, soon()).is_ok(), is_read, "{length}");
+            assert_eq!(read_lines(&path, 100, soon(), |_| ()).is_ok(), is_read, "{length} in lines");
+        }
+        fs::remove_file(&path).expect("the scratch file goes");
+        // Of files below /proc the length is not known before.
+        let path = Path::new("/proc/self/cmdline");
+        let length = read(path, 1 << 20, soon()).expect("our own command line").len();
+        assert!(read(path, length, soon()).is_ok() && read(path, length - 1, soon()).is_err());
+    }
+
+    #[test]
     fn a_secret_is_made_once_and_for_its_owner_only() {
         let path = std::env::temp_dir().join(format!("gwx-secret-{}", std::process::id()));
         let first = secret(&path).unwrap();

@@ -211,3 +211,126 @@ fn ip(family: u16, bytes: &[u8]) -> Option<IpAddr> {
 fn trim(name: &[u8]) -> &[u8] {
     name.strip_suffix(b"\0").unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{Content, Message, messages};
+
+    const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
+
+    fn attribute(kind: u16, value: &[u8], order: ByteOrder) -> Vec<u8> {
+        Request::new(0, &[], order).attribute(kind, value)
+    }
+
+    fn two(number: u16, order: ByteOrder) -> [u8; 2] {
+        if order == ByteOrder::Big { number.to_be_bytes() } else { number.to_le_bytes() }
+    }
+
+    fn four(number: u32, order: ByteOrder) -> [u8; 4] {
+        Request::new(0, &[], order).u32(number)
+    }
+
+    /// What a message of that kind says to `read`.
+    fn read<T>(kind: u16, body: &[u8], order: ByteOrder, read: impl FnOnce(Data<'_>) -> T) -> T {
+        let datagram = Request::new(kind, body, order).finish();
+        match messages(&datagram, order).next() {
+            Some(Ok(Message { content: Content::Data(data), .. })) => read(data),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a message of WireGuard with these attributes says.
+    fn device(attributes: &[Vec<u8>], order: ByteOrder) -> Result<Device, Malformed> {
+        let mut device = Device::default();
+        let body = [&[0; GENERIC_HEADER][..], &attributes.concat()].concat();
+        read(29, &body, order, |data| read_device(data, &mut device))?;
+        Ok(device)
+    }
+
+    fn peer(attributes: &[Vec<u8>], order: ByteOrder) -> Vec<u8> {
+        let key = attribute(1, &[7; 32], order);
+        attribute(8 | 0x8000, &attribute(0x8000, &[key, attributes.concat()].concat(), order), order)
+    }
+
+    #[test]
+    fn numbers_are_whole_and_0_is_none() {
+        for order in ORDERS {
+            for (number, expected) in [(0, None), (1, Some(1)), (u16::MAX, Some(u16::MAX))] {
+                let attributes = [
+                    attribute(1, &four(number.into(), order), order),
+                    attribute(6, &two(number, order), order),
+                    attribute(7, &four(number.into(), order), order),
+                    peer(&[attribute(5, &two(number, order), order)], order),
+                ];
+                let found = device(&attributes, order).expect("a device");
+                assert_eq!(found.index, Some(number.into()));
+                assert_eq!((found.listen_port, found.fwmark), (expected, expected.map(u32::from)));
+                assert_eq!(found.peers[0].keepalive, expected);
+            }
+            assert_eq!(
+                device(&[attribute(6, &[1], order)], order).map_err(|malformed| malformed.expected),
+                Err("2 bytes")
+            );
+        }
+    }
+
+    #[test]
+    fn a_peers_counters_time_and_endpoint_are_its_own() {
+        for order in ORDERS {
+            let eight = |number: u64| match order {
+                ByteOrder::Big => number.to_be_bytes(),
+                ByteOrder::Little => number.to_le_bytes(),
+            };
+            let time = |seconds, nanoseconds| attribute(6, &[eight(seconds), eight(nanoseconds)].concat(), order);
+            for (time, expected) in [(time(0, 0), None), (time(9, 0), Some(9)), (time(0, 1), Some(0))] {
+                let attributes = [attribute(7, &eight(11), order), attribute(8, &eight(22), order), time];
+                let found = device(&[peer(&attributes, order)], order).expect("a device");
+                let peer = &found.peers[0];
+                assert_eq!((peer.received, peer.sent, peer.handshake), (11, 22, expected));
+            }
+            let port = 51_820_u16.to_be_bytes();
+            let four = [&two(AF_INET, order)[..], &port, &[192, 0, 2, 1], &[0; 8]].concat();
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets();
+            let six = [&two(AF_INET6, order)[..], &port, &[1, 2, 3, 4], &address, &[0; 4]].concat();
+            for (bytes, expected) in [(four, "192.0.2.1:51820"), (six, "[2001:db8::1]:51820")] {
+                let found = device(&[peer(&[attribute(4, &bytes, order)], order)], order).expect("a device");
+                assert_eq!(found.peers[0].endpoint, expected.parse().ok());
+            }
+        }
+    }
+
+    #[test]
+    fn networks_without_more_than_the_key_are_the_last_peers() {
+        let order = ByteOrder::NATIVE;
+        let network = |last: u8| {
+            let parts = [
+                attribute(1, &two(AF_INET, order), order),
+                attribute(2, &[10, 0, 0, last], order),
+                attribute(3, &[32], order),
+            ];
+            attribute(9 | 0x8000, &attribute(0x8000, &parts.concat(), order), order)
+        };
+        let found = device(&[peer(&[network(1)], order), peer(&[network(2)], order)], order).expect("a device");
+        assert_eq!((found.peers.len(), found.allowed_ips(&found.peers[0]).len()), (1, 2));
+    }
+
+    #[test]
+    fn an_interface_of_wireguard_has_its_kind_and_a_name() {
+        let order = ByteOrder::NATIVE;
+        let named = |message: u16, name: &[u8], kind: &[u8]| {
+            let information = attribute(18 | 0x4000 | 0x8000, &attribute(1, kind, order), order);
+            let body = [&[0; LINK_HEADER][..], &attribute(3, name, order), &information].concat();
+            read(message, &body, order, link)
+        };
+        for (message, name, kind, expected) in [
+            (NEW_LINK, &b"wg0\0"[..], &b"wireguard\0"[..], Some("wg0")),
+            (NEW_LINK, b"wg0", b"wireguard", Some("wg0")),
+            (NEW_LINK, b"\0", b"wireguard\0", None),
+            (NEW_LINK, b"eth0\0", b"veth\0", None),
+            (17, b"wg0\0", b"wireguard\0", None),
+        ] {
+            assert_eq!(named(message, name, kind), Ok(expected.map(str::to_owned)), "{message} {name:?} {kind:?}");
+        }
+    }
+}

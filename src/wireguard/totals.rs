@@ -84,12 +84,15 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_for_long_goes_on() {
-        let mut totals = PeerTotals::new(0);
-        record(&mut totals, 0, 1, 100, 10);
-        for now in (0..7200).step_by(60) {
-            totals.pass(now).keep("wg0");
+        for most in [0, 10] {
+            let mut totals = PeerTotals::new(most);
+            record(&mut totals, 0, 1, 100, 10);
+            record(&mut totals, 30, 2, 100, 10);
+            for now in (60..7200).step_by(60) {
+                totals.pass(now).keep("wg0");
+            }
+            assert_eq!(record(&mut totals, 7200, 2, 110, 10), (210, 20), "{most}");
         }
-        assert_eq!(record(&mut totals, 7200, 1, 110, 10), (110, 10));
     }
 
     #[test]

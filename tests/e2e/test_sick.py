@@ -135,8 +135,11 @@ class Sick(unittest.TestCase):
         self.assertEqual(set(families["gateway_exporter_target_up"].samples.values()), {1}, self.exporter.log())
 
     def scrape(self):
+        started = time.monotonic()
         status, _, body = self.exporter.get("/metrics", {"X-Prometheus-Scrape-Timeout-Seconds": str(TIME)})
         self.assertEqual(status, 200)
+        # What hangs here does so for a minute or for ever; the rest is for a busy machine.
+        self.assertLess(time.monotonic() - started, TIME + 10)
         return read_exposition(body)
 
     def suffer(self, collector, reason, *absent, logged=None):

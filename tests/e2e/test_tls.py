@@ -21,8 +21,6 @@ BINARY = ROOT / "target" / "debug" / "gateway-exporter-tls"
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 KEPT = REQUEST.replace(b"Connection: close\r\n", b"")
 CONFIG = "sockets:\n  - {name: here, port: 1, protocol: tcp4}\n"
-# What docs/security.md promises: 8 MB as without TLS, and what 256 handshakes can hold.
-MOST_MEMORY = (8 + 32) << 20
 # What the server gives a head and all that must come before it.
 HEAD_TIME = 5.0
 

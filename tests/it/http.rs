@@ -1,8 +1,10 @@
 //! The HTTP server under attack: real sockets on loopback, with limits short enough to wait for.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -165,7 +167,7 @@ fn a_head_that_is_silent_or_drips_is_cut_in_time() {
 
 #[test]
 fn streams_are_whole_in_both_versions() {
-    let address = start(short_limits(), routes);
+    let address = start(Limits { answer_time: NEVER, queue_time: NEVER, ..short_limits() }, routes);
     let new = ask(address, "GET /short HTTP/1.1\r\nConnection: close\r\n\r\n");
     assert!(new.contains("\r\nTransfer-Encoding: chunked\r\n"), "{new}");
     assert!(new.ends_with("\r\n\r\ne\r\na short stream\r\n0\r\n\r\n"), "{new}");
@@ -653,7 +655,7 @@ fn whoever_is_answered_makes_room_for_a_head_under_way() {
 
 #[test]
 fn two_hundred_scrapes_at_once_are_all_answered() {
-    let address = start(Limits::default(), |request| {
+    let address = start(Limits { queue_time: NEVER, ..Limits::default() }, |request| {
         std::thread::sleep(Duration::from_millis(5));
         routes(request)
     });
@@ -892,5 +894,47 @@ fn be_server() {
             _ => kept.clear(),
         }
         println!("{line}");
+    }
+}
+
+#[test]
+fn limits_are_those_that_the_documentation_promises() {
+    let Limits { connections, answers, head_bytes, head_time, queue_time, stall_time, .. } = Limits::default();
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (security, configuration) = (read("docs/security.md"), read("docs/configuration.md"));
+    let half = answers / 2;
+    for (text, promise) in [
+        (&security, format!("more than {connections} other allowed addresses")),
+        (&security, format!("half of the free threads: {half} of {answers}, the next {}", half / 2)),
+        (&security, format!("for at most {} s.", queue_time.as_secs_f64())),
+        (&configuration, format!("Handshake and request head have {} s together", head_time.as_secs())),
+    ] {
+        assert!(text.contains(&promise), "{promise}");
+    }
+    assert_eq!((head_bytes, stall_time), (8192, Duration::from_millis(250)));
+}
+
+#[test]
+fn a_head_of_8_kib_is_read_and_not_one_byte_more() {
+    let patient = Limits { head_time: NEVER, queue_time: NEVER, ..short_limits() };
+    let address = start(patient, routes);
+    let small = start(Limits { head_bytes: 100, ..patient }, routes);
+    for (address, length, expected) in
+        [(address, 8192, 200), (address, 8193, 431), (small, 100, 200), (small, 101, 431)]
+    {
+        let (before, behind) = ("GET /metrics HTTP/1.1\r\nX: ", "\r\n\r\n");
+        let head = format!("{before}{}{behind}", "x".repeat(length - before.len() - behind.len()));
+        assert_eq!((head.len(), status(&ask(address, head))), (length, expected));
+    }
+}
+
+#[test]
+fn as_many_connections_are_open_as_may_be_and_the_oldest_goes_first() {
+    let address = start(Limits { head_time: NEVER, connections: 2, ..short_limits() }, routes);
+    let mut silent: Vec<TcpStream> = (0..3).map(|_| connect(address)).collect();
+    assert_eq!(rest(&mut silent[0]), b"", "it was closed for the third");
+    for mut kept in silent.split_off(1) {
+        kept.set_nonblocking(true).unwrap();
+        assert!(kept.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     }
 }
