@@ -355,6 +355,11 @@ mod tests {
     }
 
     #[test]
+    fn udp_listens_in_a_state_of_its_own() {
+        assert_eq!(Table::ALL.map(Table::listening), [10, 10, 7, 7]);
+    }
+
+    #[test]
     fn unwanted_states_are_left_out() {
         let states = ["01", "0A", "06", "07", "1F", "20", "FF"];
         let text: String = states.iter().map(|state| line("00000000:0001", "00000000:0000", state, "1")).collect();

@@ -922,7 +922,7 @@ fn a_head_of_8_kib_is_read_and_not_one_byte_more() {
     for (address, length, expected) in
         [(address, 8192, 200), (address, 8193, 431), (small, 100, 200), (small, 101, 431)]
     {
-        let (before, behind) = ("GET /metrics HTTP/1.1\r\nX: ", "\r\n\r\n");
+        let (before, behind) = ("GET /metrics HTTP/1.1\r\nConnection: close\r\nX: ", "\r\n\r\n");
         let head = format!("{before}{}{behind}", "x".repeat(length - before.len() - behind.len()));
         assert_eq!((head.len(), status(&ask(address, head))), (length, expected));
     }
