@@ -1,9 +1,8 @@
 //! Label values: escaped for the text format, without terminal control characters, and cut to a maximum length.
 
 use std::fmt::{self, Write as _};
-use std::slice;
 
-use super::table::{DynRow, TableInfo};
+use super::table::DynRow;
 use crate::privacy::Identities;
 use crate::text::{LONGEST, Text, clipped, is_disruptive};
 
@@ -13,12 +12,10 @@ use crate::text::{LONGEST, Text, clipped, is_disruptive};
 /// [`crate::text::LONGEST`] are cut.
 pub struct LabelValue<'w> {
     out: &'w mut Vec<u8>,
-    label_prefixes: slice::Iter<'w, String>,
-    /// Where in `out` the current label begins.
-    start: usize,
-    /// Where in `out` its value begins.
-    begin: usize,
-    written: bool,
+    /// The current label's name.
+    name: &'static str,
+    /// Where in `out` its value begins; absent while it has none.
+    begin: Option<usize>,
     identities: Identities,
     flags: RowFlags,
 }
@@ -42,23 +39,16 @@ pub(super) enum Subject {
 }
 
 impl LabelValue<'_> {
-    /// Begins the next label.
-    pub(super) fn open(&mut self) {
-        self.start = self.out.len();
-        self.out.extend_from_slice(self.label_prefixes.next().map_or(b"", |prefix| prefix.as_bytes()));
-        self.begin = self.out.len();
-        self.written = false;
-    }
-
-    /// Ends the label; a label without a value is left out.
-    pub(super) fn close(&mut self) {
-        if self.written {
-            if self.out.len().saturating_sub(self.begin) > LONGEST {
-                self.flags.is_verbatim &= !shorten(self.begin, self.out);
+    /// Writes one label by calling `value`; a label without a value is left out.
+    #[inline]
+    pub(super) fn label(&mut self, name: &'static str, value: impl FnOnce(&mut Self)) {
+        (self.name, self.begin) = (name, None);
+        value(self);
+        if let Some(begin) = self.begin {
+            if self.out.len().saturating_sub(begin) > LONGEST {
+                self.flags.is_verbatim &= !shorten(begin, self.out);
             }
             self.out.push(b'"');
-        } else {
-            self.out.truncate(self.start);
         }
     }
 
@@ -85,7 +75,7 @@ impl LabelValue<'_> {
 
     /// Writes a text.
     pub fn text(&mut self, text: Text<'_>) {
-        self.written = true;
+        self.begin_value();
         self.flags.is_verbatim &= escape(text, self.out);
     }
 
@@ -98,9 +88,20 @@ impl LabelValue<'_> {
 
     /// Writes a value by its `Display`.
     pub fn display(&mut self, value: impl fmt::Display) {
-        self.written = true;
+        self.begin_value();
         // Writing to a LabelValue can't fail; a failing Display only ends early.
         let _ = write!(self, "{value}");
+    }
+
+    /// Writes `,name="` before the first piece of a value.
+    #[inline]
+    fn begin_value(&mut self) {
+        if self.begin.is_none() {
+            self.out.push(b',');
+            self.out.extend_from_slice(self.name.as_bytes());
+            self.out.extend_from_slice(b"=\"");
+            self.begin = Some(self.out.len());
+        }
     }
 
     /// Writes several texts, separated by `separator`.
@@ -121,22 +122,11 @@ impl fmt::Write for LabelValue<'_> {
     }
 }
 
-/// The text before each label's value: `,name="`.
-pub(super) fn label_prefixes(table_info: &dyn TableInfo) -> Vec<String> {
-    (0..).map_while(|number| table_info.label(number)).map(|name| [",", name, "=\""].concat()).collect()
-}
-
 /// Writes `{a="x",b="y"}`, or nothing if no label has a value.
-pub(super) fn write_labels(
-    row: &dyn DynRow,
-    label_prefixes: &[String],
-    identities: Identities,
-    out: &mut Vec<u8>,
-) -> RowFlags {
+pub(super) fn write_labels(row: &dyn DynRow, identities: Identities, out: &mut Vec<u8>) -> RowFlags {
     let flags = RowFlags { subject: Subject::None, is_verbatim: true };
     let begin = out.len();
-    let label_prefixes = label_prefixes.iter();
-    let mut value = LabelValue { out, label_prefixes, start: begin, begin, written: false, identities, flags };
+    let mut value = LabelValue { out, name: "", begin: None, identities, flags };
     row.write_labels(&mut value);
     let LabelValue { out, flags, .. } = value;
     if let Some(first) = out.get_mut(begin) {

@@ -101,8 +101,7 @@ impl Exposition {
         }
         let Some(rows) = self.tables.get_mut(at) else { return };
         let RowFlags { subject, is_verbatim } = rows.write(row, self.options.identities);
-        let is_full =
-            self.options.most_series.is_some_and(|most| self.series.saturating_add(rows.families.len()) > most);
+        let is_full = self.options.most_series.is_some_and(|most| self.series.saturating_add(rows.families) > most);
         let may_go = group.is_some_and(Group::is_peers) || subject == Subject::Client;
         let check = match (is_distinct, is_verbatim) {
             (true, true) => DuplicateCheck::None,

@@ -191,11 +191,13 @@ pub struct Listed {
 }
 
 /// A table's names, without the type of its rows.
-pub trait TableInfo {
+pub trait TableInfo: Sync {
     /// The name of its label `number`.
     fn label(&self, number: usize) -> Option<&'static str>;
     /// Its family `number`.
     fn family(&self, number: usize) -> Option<&'static FamilyInfo>;
+    /// The number of its families.
+    fn families(&self) -> usize;
     /// The group that it belongs to.
     fn group(&self) -> Option<Group>;
 }
@@ -213,7 +215,7 @@ pub(super) struct RowOf<'r, 'a, T: Table>(pub(super) &'r T::Row<'a>)
 where
     T::Row<'a>: 'r;
 
-struct TableInfoOf<T>(PhantomData<T>);
+struct TableInfoOf<T>(PhantomData<fn() -> T>);
 
 impl<T: Table> TableInfo for TableInfoOf<T> {
     fn label(&self, number: usize) -> Option<&'static str> {
@@ -222,6 +224,10 @@ impl<T: Table> TableInfo for TableInfoOf<T> {
 
     fn family(&self, number: usize) -> Option<&'static FamilyInfo> {
         T::FAMILIES.get(number).map(|family| &family.info)
+    }
+
+    fn families(&self) -> usize {
+        T::FAMILIES.len()
     }
 
     fn group(&self) -> Option<Group> {
@@ -236,9 +242,7 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
-            out.open();
-            (label.value)(self.0, out);
-            out.close();
+            out.label(label.name, |out| (label.value)(self.0, out));
         }
     }
 
@@ -327,6 +331,7 @@ const fn check<T: Table + ?Sized>() {
     let mut i = 0;
     while i < T::FAMILIES.len() {
         assert!(valid_name(T::FAMILIES[i].info.name), "a family's name is not a metric name");
+        assert!(valid_help(T::FAMILIES[i].info.help), "a help text has what must be escaped");
         if i > 0 {
             assert!(before(T::FAMILIES[i - 1].info.name, T::FAMILIES[i].info.name), "families are sorted by name");
         }
@@ -354,6 +359,19 @@ const fn valid_name(name: &str) -> bool {
         i += 1;
     }
     !bytes.is_empty()
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
+const fn valid_help(help: &str) -> bool {
+    let bytes = help.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        if matches!(bytes[i], b'\\' | b'\n') {
+            return false;
+        }
+        i += 1;
+    }
+    true
 }
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
