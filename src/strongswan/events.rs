@@ -220,7 +220,10 @@ fn after(pause: Duration) -> Instant {
 fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
     charon.channel.extend(Deadline::within(ANSWER_TIME));
     for event in EVENTS {
-        charon.channel.send(&vici::register(event))?;
+        if charon.registered.contains(&event) {
+            continue;
+        }
+        charon.send(&vici::register(event))?;
         let answer = charon.confirmed(event);
         if NEEDED.contains(&event) { answer? } else { known(answer)? }
     }
@@ -233,7 +236,7 @@ fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
                 return Err(Error::TimedOut { subject: charon.subject.clone() });
             }
             schedule.begin();
-            charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
+            charon.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
             continue;
         }
         match charon.packet("events")? {

@@ -119,6 +119,10 @@ struct Charon {
     subject: String,
     /// Whether this charon has no counters: they are a plugin of their own.
     lacks_counters: bool,
+    /// The events that are registered: twice registered, they would come twice.
+    registered: Vec<&'static str>,
+    /// Whether a command was sent whose answer is of no use and not read yet.
+    has_unread_answer: bool,
 }
 
 /// What came of a list of all IKE_SAs.
@@ -279,11 +283,11 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
         let (channel, subject) = (socket::open(address, deadline)?, address.to_string());
-        Ok(Self { channel, deadline, subject, lacks_counters: false })
+        Ok(Self { channel, deadline, subject, lacks_counters: false, registered: Vec::new(), has_unread_answer: false })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
-        self.channel.send(&vici::command("version", &[]))?;
+        self.send(&vici::command("version", &[]))?;
         loop {
             if let Packet::Response(message) = self.packet("version")? {
                 let value = |key| message.value(key).unwrap_or_default();
@@ -428,7 +432,7 @@ impl Charon {
         arguments: &[(&str, &str)],
         read: &mut dyn FnMut(Message<'_>),
     ) -> Result<(), Error> {
-        self.channel.send(&vici::command(command, arguments))?;
+        self.send(&vici::command(command, arguments))?;
         loop {
             match self.packet(command) {
                 Ok(Packet::Response(message)) => {
@@ -509,18 +513,29 @@ impl Charon {
         known(listed).map(|()| all)
     }
 
-    /// Runs a command that answers by events of at most `longest` bytes in all, and hands each to `each`.
+    /// Runs a command that answers by events of at most `longest` bytes in all, and hands each to `each`. The events stay
+    /// registered: charon sends them to nobody but who gave the command.
     fn stream(
         &mut self,
         command: &str,
-        event: &str,
+        event: &'static str,
         arguments: &[(&str, &str)],
         longest: usize,
         each: &mut dyn FnMut(Message<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.channel.send(&vici::register(event))?;
-        self.confirmed(event)?;
-        self.channel.send(&vici::command(command, arguments))?;
+        let mut request = Vec::new();
+        let is_new = !self.registered.contains(&event);
+        if is_new {
+            request = vici::register(event);
+        }
+        request.extend(vici::command(command, arguments));
+        self.send(&request)?;
+        if is_new {
+            self.has_unread_answer = true;
+            self.confirmed(event)?;
+            self.has_unread_answer = false;
+            self.registered.push(event);
+        }
         let mut length = 0usize;
         loop {
             match self.packet(command)? {
@@ -532,17 +547,21 @@ impl Charon {
                     }
                 }
                 Packet::Response(message) => {
-                    let refusal = refusal(message);
-                    self.channel.send(&vici::unregister(event))?;
-                    self.confirmed(event)?;
-                    return refusal.map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
+                    return refusal(message).map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
                 }
                 _ => {}
             }
         }
     }
 
-    /// Reads until charon confirms that an event was registered or unregistered.
+    fn send(&mut self, requests: &[u8]) -> Result<(), Error> {
+        if std::mem::take(&mut self.has_unread_answer) {
+            known(self.packet("the last command").map(drop))?;
+        }
+        self.channel.send(requests)
+    }
+
+    /// Reads until charon confirms that an event was registered.
     fn confirmed(&mut self, event: &str) -> Result<(), Error> {
         while self.packet(event)? != Packet::EventConfirm {}
         Ok(())
