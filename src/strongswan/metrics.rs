@@ -1,7 +1,5 @@
 //! What charon's answers mean to Prometheus.
 
-use std::collections::HashSet;
-
 use super::configured::{Configured, Moment};
 use super::sa::{ChildSa, IkeSa};
 use super::stats::{Event, PRIORITIES, Pool, Stats};
@@ -9,6 +7,7 @@ use super::totals::SaTotals;
 use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
+use crate::hash_index::NumberSet;
 use crate::text::Text;
 use crate::totals::Traffic;
 
@@ -587,7 +586,7 @@ pub struct Listing {
     pub up: u64,
     /// The same of each connection, by its position.
     pub sessions: Vec<u64>,
-    children: HashSet<u64>,
+    children: NumberSet,
 }
 
 impl Listing {
@@ -602,13 +601,14 @@ impl Listing {
         if ike.is_unauthenticated() {
             return;
         }
+        let connection = configured.connection_of(ike);
         if ike.is_up() {
-            self.count(configured.connection_of(ike));
+            self.count(connection);
         }
         let mut children: u64 = 0;
         for child in ike.children() {
             children = children.saturating_add(1);
-            configured.record(ike, &child, moment.passed);
+            configured.record(connection, &child, moment.passed);
             totals.record(ike, &child, moment.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
             expose_child(&ChildRow { ike, child }, is_new, &mut self.out);

@@ -30,6 +30,8 @@ pub struct SaTotals {
     listed: usize,
     /// The greatest number of CHILD_SAs in a list, decaying slowly.
     typical: usize,
+    /// A buffer for the text that a CHILD_SA's key is the hash of.
+    scratch: Vec<u8>,
 }
 
 /// How many more CHILD_SAs than in the last list are recorded: an endless list, or events without any further list, must
@@ -105,11 +107,16 @@ impl SaTotals {
 
     /// Records the counters of a CHILD_SA from an event at the time `now`.
     pub fn record_event(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
+        // One text is hashed faster than two; the length tells where the first ends.
+        self.scratch.clear();
+        self.scratch.extend_from_slice(child.unique_id.bytes());
+        self.scratch.extend_from_slice(child.spi_in.bytes());
+        self.scratch.extend_from_slice(&child.unique_id.bytes().len().to_ne_bytes());
+        let (key, traffic) = (self.clients.key(self.scratch.as_slice()), traffic(child));
         if self.tunnels.sessions() >= self.limit && !self.tunnels.knows(key) {
             return;
         }
-        let ike_sa = self.origin(ike.unique_id.number());
+        let ike_sa = origin(ike.unique_id.number());
         if let Some(client) = ike.client(self.identity) {
             self.clients.record(ike_sa, key, traffic, None, now, || name(client));
         }
@@ -121,7 +128,7 @@ impl SaTotals {
     pub fn end_pass(&mut self, now: i64, unlisted: Unlisted) -> Missing {
         let missing = self.ikes.finish(unlisted);
         for number in missing.numbers.iter().take(MAX_BUSY) {
-            let ike_sa = self.origin(Some(*number));
+            let ike_sa = OriginId::numbered(*number);
             self.clients.keep(ike_sa, now);
             self.tunnels.keep(ike_sa, now);
         }
@@ -131,11 +138,6 @@ impl SaTotals {
         self.typical = self.listed.max(self.typical.saturating_sub(self.typical / 32));
         self.limit = limit(self.typical);
         missing
-    }
-
-    /// The origin of an IKE_SA's sessions; charon always numbers IKE_SAs.
-    fn origin(&self, number: Option<u64>) -> OriginId {
-        number.map_or_else(OriginId::default, |number| self.clients.origin(number))
     }
 
     /// All clients with their totals, in the order in which they were first recorded.
@@ -150,6 +152,11 @@ impl SaTotals {
             Some((connection, child, tunnel.total))
         })
     }
+}
+
+/// The origin of an IKE_SA's sessions; charon always numbers IKE_SAs.
+fn origin(number: Option<u64>) -> OriginId {
+    number.map_or_else(OriginId::default, OriginId::numbered)
 }
 
 /// The name of a tunnel's entry.
