@@ -20,6 +20,26 @@ pub struct LabelValue<'w> {
     flags: RowFlags,
 }
 
+/// Labels that the rows of several tables share: they are escaped and joined once (a tenth of a scrape of IKE_SAs).
+#[derive(Debug, Default)]
+pub struct SharedLabels {
+    /// `,name="value"` for each.
+    text: Vec<u8>,
+    is_verbatim: bool,
+}
+
+impl SharedLabels {
+    /// Sets the labels, sorted by name.
+    pub fn set(&mut self, labels: &[(&'static str, Text<'_>)]) {
+        self.text.clear();
+        let mut out = LabelValue::new(&mut self.text, Identities::Plain);
+        for (name, text) in labels {
+            out.label(name, |out| out.text(*text));
+        }
+        self.is_verbatim = out.flags.is_verbatim;
+    }
+}
+
 /// What became known of a row while its labels were written.
 #[derive(Clone, Copy)]
 pub(super) struct RowFlags {
@@ -38,7 +58,12 @@ pub(super) enum Subject {
     Hidden,
 }
 
-impl LabelValue<'_> {
+impl<'w> LabelValue<'w> {
+    fn new(out: &'w mut Vec<u8>, identities: Identities) -> Self {
+        let flags = RowFlags { subject: Subject::None, is_verbatim: true };
+        Self { out, name: "", begin: None, identities, flags }
+    }
+
     /// Writes one label by calling `value`; a label without a value is left out.
     #[inline]
     pub(super) fn label(&mut self, name: &'static str, value: impl FnOnce(&mut Self)) {
@@ -77,6 +102,12 @@ impl LabelValue<'_> {
     pub fn text(&mut self, text: Text<'_>) {
         self.begin_value();
         self.flags.is_verbatim &= escape(text, self.out);
+    }
+
+    /// Writes labels that were written before, in place of one.
+    pub fn shared(&mut self, labels: &SharedLabels) {
+        self.flags.is_verbatim &= labels.is_verbatim;
+        self.out.extend_from_slice(&labels.text);
     }
 
     /// Writes a text, if there is one.
@@ -124,9 +155,8 @@ impl fmt::Write for LabelValue<'_> {
 
 /// Writes `{a="x",b="y"}`, or nothing if no label has a value.
 pub(super) fn write_labels(row: &dyn DynRow, identities: Identities, out: &mut Vec<u8>) -> RowFlags {
-    let flags = RowFlags { subject: Subject::None, is_verbatim: true };
     let begin = out.len();
-    let mut value = LabelValue { out, name: "", begin: None, identities, flags };
+    let mut value = LabelValue::new(out, identities);
     row.write_labels(&mut value);
     let LabelValue { out, flags, .. } = value;
     if let Some(first) = out.get_mut(begin) {

@@ -9,6 +9,9 @@ use super::values::Values;
 use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
 
+/// The room for the labels of a table to begin with, in bytes: most tables have few rows.
+const ROOM: usize = 256;
+
 /// The rows of one table.
 pub(super) struct Rows {
     pub(super) table: TypeId,
@@ -54,9 +57,9 @@ impl Rows {
             table,
             table_info,
             families: table_info.families(),
-            labels: Vec::new(),
-            ends: Vec::new(),
-            values: Values::default(),
+            labels: Vec::with_capacity(ROOM),
+            ends: Vec::with_capacity(ROOM / 32),
+            values: Values::with_capacity(ROOM / 32),
             index: HashIndex::default(),
             has_gaps: false,
             must_find: false,

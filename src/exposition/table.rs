@@ -128,9 +128,10 @@ pub struct Family<T: Table + ?Sized> {
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 }
 
-/// A label of a table: its name, and the function that writes a row's value of it.
+/// A label of a table, or several that are written together: their names, and the function that writes a row's values.
 pub struct Label<T: Table + ?Sized> {
     name: &'static str,
+    more: &'static [&'static str],
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 }
 
@@ -172,7 +173,16 @@ pub const fn label<T: Table + ?Sized>(
     name: &'static str,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
-    Label { name, value }
+    Label { name, more: &[], value }
+}
+
+/// Labels that a row shares with rows of other tables; the value function calls [`LabelValue::shared`].
+pub const fn shared<T: Table + ?Sized>(
+    name: &'static str,
+    more: &'static [&'static str],
+    value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
+) -> Label<T> {
+    Label { name, more, value }
 }
 
 /// The description of one family for the catalogue.
@@ -219,7 +229,7 @@ struct TableInfoOf<T>(PhantomData<fn() -> T>);
 
 impl<T: Table> TableInfo for TableInfoOf<T> {
     fn label(&self, number: usize) -> Option<&'static str> {
-        T::LABELS.get(number).map(|label| label.name)
+        T::LABELS.iter().flat_map(|label| [label.name].into_iter().chain(label.more.iter().copied())).nth(number)
     }
 
     fn family(&self, number: usize) -> Option<&'static FamilyInfo> {
@@ -337,14 +347,23 @@ const fn check<T: Table + ?Sized>() {
         }
         i += 1;
     }
+    let mut last = "";
     i = 0;
     while i < T::LABELS.len() {
-        assert!(valid_name(T::LABELS[i].name), "a label's name is not a label name");
-        if i > 0 {
-            assert!(before(T::LABELS[i - 1].name, T::LABELS[i].name), "labels are sorted by name");
+        last = check_label(last, T::LABELS[i].name);
+        let mut j = 0;
+        while j < T::LABELS[i].more.len() {
+            last = check_label(last, T::LABELS[i].more[j]);
+            j += 1;
         }
         i += 1;
     }
+}
+
+const fn check_label(last: &str, name: &'static str) -> &'static str {
+    assert!(valid_name(name), "a label's name is not a label name");
+    assert!(before(last, name), "labels are sorted by name");
+    name
 }
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
