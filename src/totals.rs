@@ -68,6 +68,11 @@ impl OriginId {
     pub const fn numbered(number: u64) -> Self {
         Self(number.wrapping_add(1))
     }
+
+    /// What tells it from others.
+    pub const fn bytes(self) -> [u8; 8] {
+        self.0.to_ne_bytes()
+    }
 }
 
 #[derive(Debug)]

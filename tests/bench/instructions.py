@@ -83,6 +83,14 @@ def openvpn(folder, count):
     return f"openvpn: [{{status: {path}, stale_after: 4000000000}}]\n"
 
 
+def wireguard(folder, count):
+    """A configuration that asks a WireGuard in user space with so many peers."""
+    sockets_in = folder / f"wireguard-{count}"
+    sockets_in.mkdir()
+    inputs.UserSpace(sockets_in / "wg0.sock", inputs.wireguard(count))
+    return f"wireguard: {{interfaces: [wg0], socket_folder: {sockets_in}, name_files: []}}\nmax_series: 0\n"
+
+
 def held(count):
     """Listening sockets, held as long as the list is."""
     return [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -101,6 +109,8 @@ def rows(binary, folder):
     yield "one more IKE_SA", (sizes[1000] - sizes[20]) // 980
     few, many = (steady(binary, folder, openvpn(folder, count)) for count in (100, 10_000))
     yield "one more OpenVPN client", (many - few) // 9900
+    few, many = (steady(binary, folder, wireguard(folder, count)) for count in (100, 2000))
+    yield "one more WireGuard peer", (many - few) // 1900
     config = inputs.rules()
     few = steady(binary, folder, config)
     sockets = held(500)
