@@ -4,55 +4,76 @@ use std::hash::Hash;
 
 use super::device::Peer;
 use super::key::Key;
+use crate::hash_index::NumberSet;
 use crate::totals::{OriginId, Totals, Traffic};
 
 /// What every peer came to; interfaces are known by their names.
 #[derive(Debug, Default)]
-pub struct PeerTotals(Totals);
+pub struct PeerTotals {
+    totals: Totals,
+    /// The keys of the peers of this scrape.
+    listed: NumberSet,
+}
 
 /// An interface as it was made: another one of the same name is another incarnation.
 #[derive(Clone, Copy, Debug)]
-pub struct Incarnation<'n, I> {
-    /// Its name.
-    pub interface: &'n str,
-    /// What tells it from those of the same name before and after it.
-    pub id: I,
+pub struct Incarnation<'n> {
+    interface: &'n str,
+    origin: OriginId,
+    id: u64,
+}
+
+/// What became known of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Bytes received from it in all.
+    pub received: u64,
+    /// Bytes sent to it in all.
+    pub sent: u64,
+    /// Whether no other peer of its interface in this scrape has its public key.
+    pub is_first: bool,
 }
 
 impl PeerTotals {
     /// Totals that keep at most `most` peers that are there no more.
     pub fn new(most: usize) -> Self {
-        Self(Totals::new(most))
+        Self { totals: Totals::new(most), listed: NumberSet::default() }
     }
 
     /// Begins a scrape.
     pub fn begin_pass(&mut self) {
-        self.0.begin_pass();
+        self.totals.begin_pass();
+        self.listed.clear();
     }
 
-    /// Records what a peer counts at the moment `now`; gives its bytes received and sent in all. Counters that are lower
-    /// than at the last scrape began anew.
-    pub fn record(&mut self, incarnation: Incarnation<'_, impl Hash>, peer: &Peer, now: i64) -> (u64, u64) {
-        let Incarnation { interface, id } = incarnation;
+    /// An interface of that name; `id` tells it from those of the same name before and after it.
+    pub fn incarnation<'n>(&self, interface: &'n str, id: impl Hash) -> Incarnation<'n> {
         let origin = self.origin(interface);
-        let key = self.0.key((origin, id, peer.public_key));
+        Incarnation { interface, origin, id: self.totals.key((origin, id)) }
+    }
+
+    /// Records what a peer counts at the moment `now`. Counters that are lower than at the last scrape began anew.
+    pub fn record(&mut self, incarnation: Incarnation<'_>, peer: &Peer, now: i64) -> Recorded {
+        let Incarnation { interface, origin, id } = incarnation;
+        let key = self.totals.key((id, peer.public_key));
         let counted = Traffic { bytes_in: peer.received, bytes_out: peer.sent, ..Traffic::default() };
-        let total = self.0.record_restartable(origin, key, counted, now, || name(interface, peer.public_key).into());
-        (total.bytes_in, total.bytes_out)
+        let name = || name(interface, peer.public_key).into();
+        let total = self.totals.record_restartable(origin, key, counted, now, name);
+        Recorded { received: total.bytes_in, sent: total.bytes_out, is_first: self.listed.insert(key) }
     }
 
     /// Keeps what is known of the peers of an interface that could not be read.
     pub fn keep(&mut self, interface: &str, now: i64) {
-        self.0.keep(self.origin(interface), now);
+        self.totals.keep(self.origin(interface), now);
     }
 
     /// Ends the scrape.
     pub fn end_pass(&mut self, now: i64) {
-        self.0.end_pass(now);
+        self.totals.end_pass(now);
     }
 
     fn origin(&self, interface: &str) -> OriginId {
-        self.0.origin(interface)
+        self.totals.origin(interface)
     }
 }
 
@@ -69,9 +90,9 @@ mod tests {
         totals.begin_pass();
         let mut peer = Peer::new(Key([1; 32]));
         (peer.received, peer.sent) = (received, sent);
-        let total = totals.record(Incarnation { interface: "wg0", id }, &peer, now);
+        let total = totals.record(totals.incarnation("wg0", id), &peer, now);
         totals.end_pass(now);
-        total
+        (total.received, total.sent)
     }
 
     #[test]
@@ -108,6 +129,20 @@ mod tests {
         assert_eq!(record(&mut totals, 5001, 2, 7, 7), (107, 17));
         let mut peer = Peer::new(Key([1; 32]));
         peer.received = 3;
-        assert_eq!(totals.record(Incarnation { interface: "wg1", id: 2 }, &peer, 5001), (3, 0));
+        let expected = Recorded { received: 3, sent: 0, is_first: true };
+        assert_eq!(totals.record(totals.incarnation("wg1", 2), &peer, 5001), expected);
+    }
+
+    #[test]
+    fn a_peer_that_is_listed_twice_is_told_from_the_first() {
+        let mut totals = PeerTotals::new(10);
+        for now in [0, 15] {
+            totals.begin_pass();
+            let is_first = [("wg0", 1), ("wg0", 2), ("wg0", 1), ("wg1", 1)].map(|(interface, number)| {
+                totals.record(totals.incarnation(interface, 0), &Peer::new(Key([number; 32])), now).is_first
+            });
+            assert_eq!(is_first, [true, true, false, true]);
+            totals.end_pass(now);
+        }
     }
 }
