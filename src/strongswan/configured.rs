@@ -23,13 +23,13 @@ pub const HELD: Duration = Duration::from_secs(60);
 /// The most connections, and the most children, that are kept.
 pub const MOST: usize = 10_000;
 
-/// When a list was read.
+/// When a scrape read the lists.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ScrapeTime {
     /// In seconds since 1970.
     pub unix: i64,
-    /// By a clock that nobody sets.
-    pub passed: Instant,
+    /// By the monotonic clock.
+    pub instant: Instant,
 }
 
 /// The connections that charon has loaded, with their children.
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn a_child_may_be_up_under_the_ike_sa_of_another_connection() {
         let now = Instant::now();
-        let look = |before: &Configured, listed: &[&'static str], missing: &Missing| {
+        let list = |before: &Configured, listed: &[&'static str], missing: &Missing| {
             let mut configured = Configured::default();
             for (name, children) in [("a", ["lan", "x"]), ("b", ["voice", "y"]), ("c", ["dmz", "y"])] {
                 let children = children.map(|child| (child, "TUNNEL"));
@@ -433,12 +433,12 @@ mod tests {
             configured.finish(&[], missing, before, now);
             configured
         };
-        let known = look(&Configured::default(), &["lan", "voice", "y"], &Missing::default());
+        let known = list(&Configured::default(), &["lan", "voice", "y"], &Missing::default());
         assert_eq!(up(&known), [UP, DOWN, UP, DOWN, DOWN, DOWN], "two connections have a child y");
-        let held = look(&known, &[], &hung("a"));
+        let held = list(&known, &[], &hung("a"));
         assert_eq!(up(&held), [UP, DOWN, UP, DOWN, DOWN, DOWN]);
-        assert_eq!(up(&look(&held, &[], &hung("a"))), up(&held), "and as long as that IKE_SA is busy");
-        assert_eq!(up(&look(&held, &[], &hung("b"))), [DOWN; 6]);
+        assert_eq!(up(&list(&held, &[], &hung("a"))), up(&held), "and as long as that IKE_SA is busy");
+        assert_eq!(up(&list(&held, &[], &hung("b"))), [DOWN; 6]);
     }
 
     #[test]

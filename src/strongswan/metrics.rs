@@ -1,6 +1,6 @@
 //! What charon's answers mean to Prometheus.
 
-use super::configured::{Configured, Moment};
+use super::configured::{Configured, ScrapeTime};
 use super::sa::{ChildSa, IkeSa};
 use super::stats::{Event, PRIORITIES, Pool, Stats};
 use super::totals::SaTotals;
@@ -330,7 +330,7 @@ impl Table for Tunnel {
         &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
-        "1 if a configured child has a CHILD_SA that carries traffic, or, if it is a shunt, its installed policy; else 0.",
+        "1 if the configured child has a CHILD_SA that carries traffic, or is an installed shunt; 0 if it has none. Absent for children whose peer is anybody, for shunts that are not installed, and while it is not known.",
         Merge::Highest,
         |row| Some(row.2.into()),
     )];
@@ -605,9 +605,9 @@ impl Listing {
         Self { out: out.like(), ..Self::default() }
     }
 
-    /// Counts, totals and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them. One that a
-    /// stranger began is neither booked nor exposed: `strongswan_half_open_ike_sas` counts it.
-    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, totals: &mut SaTotals) {
+    /// Counts one IKE_SA, records the traffic of its CHILD_SAs, and exposes them. One that an unauthenticated peer began is
+    /// left out: `strongswan_half_open_ike_sas` counts it.
+    pub fn record(&mut self, ike: &IkeSa<'_>, time: ScrapeTime, configured: &mut Configured, totals: &mut SaTotals) {
         if ike.is_unauthenticated() {
             return;
         }
@@ -621,8 +621,8 @@ impl Listing {
         let mut children: u64 = 0;
         for child in ike.children() {
             children = children.saturating_add(1);
-            configured.record(connection, &child, moment.passed);
-            totals.record(ike, &child, moment.unix);
+            configured.record(connection, &child, time.instant);
+            totals.record(ike, &child, time.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
             child_labels.set(&[("child_id", child.unique_id), ("child_name", child.name)]);
             expose_child(&ChildRow { child, child_labels, ike_labels: ike_of_child }, is_new, &mut self.out);

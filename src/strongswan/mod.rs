@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::configured::{Configured, Moment};
+use self::configured::{Configured, ScrapeTime};
 use self::events::Listener;
 use self::ike_sas::Unlisted;
 use self::metrics::{Certified, Count, Listing};
@@ -150,7 +150,7 @@ impl StrongSwan {
             metrics::expose_down(out);
             error
         };
-        // One scrape at a time: what an earlier look saw must not be booked after a later one.
+        // One scrape at a time: the counters of an earlier list must not be recorded after those of a later one.
         let subject = self.settings.socket.to_string();
         let mut cache = self.cache.take(deadline, &subject).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
@@ -311,21 +311,21 @@ impl Charon {
             (cache.configured, cache.unlisted, cache.asked) = (Configured::default(), 0, None);
             lock(totals).ikes.clear();
         }
-        let moment = Moment { unix: clock::now(), passed: Instant::now() };
-        // Held for a moment only: charon's events are recorded meanwhile.
+        let time = ScrapeTime { unix: clock::now(), instant: Instant::now() };
+        // Locked briefly each time: charon's events are recorded meanwhile.
         lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
         let start = || {
             lock(totals).begin_list();
             Listing::like(out)
         };
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
-            listing.record(ike, moment, &mut configured, &mut lock(totals));
+            listing.record(ike, time, &mut configured, &mut lock(totals));
         };
         let lacks_any = |unlisted| lock(totals).ikes.lacks_any(unlisted);
         let List { all: mut listing, total, unlisted, stats } =
             self.sas(stats.as_ref(), cache.unlisted, start, each, lacks_any)?;
-        let missing = lock(totals).end_pass(moment.unix, unlisted);
-        configured.finish(&listing.sessions, &missing, &cache.configured, moment.passed);
+        let missing = lock(totals).end_pass(time.unix, unlisted);
+        configured.finish(&listing.sessions, &missing, &cache.configured, time.instant);
         let sessions = listing.up.saturating_add(missing.count);
         let busy = stats.as_ref().and_then(|stats| stats.ikes).map(|_| unlisted.least);
         metrics::expose_count(&Count { total, sessions, busy }, &mut listing.out);
@@ -599,7 +599,7 @@ fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), 
     Err(Error::TooMany { subject: subject.into(), limit: MOST_ENTRIES, what })
 }
 
-/// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
+/// Turns the error that charon does not know a command into success: it is too old, or a plugin is not loaded.
 fn known(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
         Err(Error::Refused { .. }) => Ok(()),
@@ -611,7 +611,7 @@ fn refused(subject: &str, request: &str, why: &str) -> Error {
     Error::Refused { subject: subject.into(), why: format!("{request}: {why}") }
 }
 
-/// What was booked before a panic still stands: every entry is a single step.
+/// Locks the totals, also after a panic of another thread: each change of an entry is a single step.
 fn lock(totals: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
     totals.lock().unwrap_or_else(PoisonError::into_inner)
 }

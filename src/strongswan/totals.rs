@@ -224,13 +224,13 @@ mod tests {
     fn what_events_tell_between_two_lists_is_bounded() {
         let mut totals = SaTotals::new(Identity::Remote, 10);
         let numbers: Vec<String> = (0..3 * MAX_UNLISTED).map(|number| number.to_string()).collect();
-        for round in 0..3 {
+        for now in 0..3 {
             for number in &numbers {
-                totals.record_event(&ike(number, "ESTABLISHED"), &child(number, 1), round);
+                totals.record_event(&ike(number, "ESTABLISHED"), &child(number, 1), now);
             }
             assert_eq!(totals.tunnels.sessions(), MAX_UNLISTED);
             totals.begin_pass(Some(0), &Configured::default());
-            totals.end_pass(round, Unlisted::default());
+            totals.end_pass(now, Unlisted::default());
         }
         assert_eq!(received(&totals), [MAX_UNLISTED as u64; 2]);
     }
@@ -285,17 +285,17 @@ mod tests {
     #[test]
     fn what_an_ike_sa_had_that_hangs_for_long_is_not_counted_twice() {
         let mut totals = SaTotals::new(Identity::Remote, 10);
-        let (hangs, mut look) = (ike("1", "ESTABLISHED"), 0);
+        let (hangs, mut now) = (ike("1", "ESTABLISHED"), 0);
         let mut list = |totals: &mut SaTotals, is_listed: bool, bytes: u64| {
-            look += 300;
+            now += 300;
             totals.begin_pass(Some(1), &Configured::default());
             totals.begin_list();
             if is_listed {
-                totals.record(&hangs, &child("7", bytes), look);
+                totals.record(&hangs, &child("7", bytes), now);
                 totals.ikes.record(&hangs);
             }
             let unlisted = u64::from(!is_listed);
-            totals.end_pass(look, Unlisted { least: unlisted, most: unlisted }).count
+            totals.end_pass(now, Unlisted { least: unlisted, most: unlisted }).count
         };
         assert_eq!(list(&mut totals, true, 1000), 0);
         for _ in 0..10 {
@@ -309,16 +309,16 @@ mod tests {
     #[test]
     fn a_child_sa_goes_on_under_the_ike_sa_that_replaces_its_own() {
         let mut totals = SaTotals::new(Identity::Remote, 10);
-        for (look, number, bytes, unlisted) in
+        for (now, number, bytes, unlisted) in
             [(0, "1", 100, 0), (300, "2", 150, 0), (900, "", 0, 1), (1600, "2", 160, 0)]
         {
             totals.begin_pass(Some(1), &Configured::default());
             totals.begin_list();
             if !number.is_empty() {
-                totals.record(&ike(number, "ESTABLISHED"), &child("7", bytes), look);
+                totals.record(&ike(number, "ESTABLISHED"), &child("7", bytes), now);
                 totals.ikes.record(&ike(number, "ESTABLISHED"));
             }
-            totals.end_pass(look, Unlisted { least: unlisted, most: unlisted });
+            totals.end_pass(now, Unlisted { least: unlisted, most: unlisted });
         }
         assert_eq!(received(&totals), [160; 2]);
     }
