@@ -34,7 +34,9 @@ impl SharedLabels {
         self.text.clear();
         let mut out = LabelValue::new(&mut self.text, Identities::Plain);
         for (name, text) in labels {
-            out.label(name, |out| out.text(*text));
+            out.open(name);
+            out.text(*text);
+            out.close();
         }
         self.is_verbatim = out.flags.is_verbatim;
     }
@@ -64,11 +66,13 @@ impl<'w> LabelValue<'w> {
         Self { out, name: "", begin: None, identities, flags }
     }
 
-    /// Writes one label by calling `value`; a label without a value is left out.
-    #[inline]
-    pub(super) fn label(&mut self, name: &'static str, value: impl FnOnce(&mut Self)) {
+    /// Begins the next label; one without a value is left out.
+    pub(super) fn open(&mut self, name: &'static str) {
         (self.name, self.begin) = (name, None);
-        value(self);
+    }
+
+    /// Ends the label.
+    pub(super) fn close(&mut self) {
         if let Some(begin) = self.begin {
             if self.out.len().saturating_sub(begin) > LONGEST {
                 self.flags.is_verbatim &= !shorten(begin, self.out);
@@ -125,7 +129,6 @@ impl<'w> LabelValue<'w> {
     }
 
     /// Writes `,name="` before the first piece of a value.
-    #[inline]
     fn begin_value(&mut self) {
         if self.begin.is_none() {
             self.out.push(b',');

@@ -10,7 +10,7 @@ use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
 
 /// The room for the labels of a table to begin with, in bytes: most tables have few rows.
-const ROOM: usize = 256;
+const ROOM: usize = 320;
 
 /// The rows of one table.
 pub(super) struct Rows {

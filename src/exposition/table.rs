@@ -252,7 +252,9 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
-            out.label(label.name, |out| (label.value)(self.0, out));
+            out.open(label.name);
+            (label.value)(self.0, out);
+            out.close();
         }
     }
 
