@@ -398,7 +398,8 @@ def figures(folder):
     print(f"10000 OpenVPN clients      {ms(scrape.wall)}, {mib(peak)}")
     with Held(10_000) as held:
         scrape, _, peak = sockets(folder, held, 10_000)
-    print(f"10000 sockets              {ms(scrape.wall)}, {mib(peak)}")
+    print(f"10000 sockets              {ms(scrape.wall)}, {mib(peak)}\n")
+    subprocess.run([sys.executable, ROOT / "tests/bench/instructions.py", RELEASE / "gateway-exporter"], check=True)
 
 
 def split(paths):
