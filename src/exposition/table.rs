@@ -202,8 +202,8 @@ pub struct Listed {
 
 /// A table's names, without the type of its rows.
 pub trait TableInfo: Sync {
-    /// The name of its label `number`.
-    fn label(&self, number: usize) -> Option<&'static str>;
+    /// The name of its label `number`, and the names of those that are written together with it.
+    fn label(&self, number: usize) -> Option<(&'static str, &'static [&'static str])>;
     /// Its family `number`.
     fn family(&self, number: usize) -> Option<&'static FamilyInfo>;
     /// The number of its families.
@@ -228,8 +228,8 @@ where
 struct TableInfoOf<T>(PhantomData<fn() -> T>);
 
 impl<T: Table> TableInfo for TableInfoOf<T> {
-    fn label(&self, number: usize) -> Option<&'static str> {
-        T::LABELS.iter().flat_map(|label| [label.name].into_iter().chain(label.more.iter().copied())).nth(number)
+    fn label(&self, number: usize) -> Option<(&'static str, &'static [&'static str])> {
+        T::LABELS.get(number).map(|label| (label.name, label.more))
     }
 
     fn family(&self, number: usize) -> Option<&'static FamilyInfo> {
@@ -271,7 +271,11 @@ pub const fn table<T: Table>() -> &'static dyn TableInfo {
 
 /// The families of a table for the catalogue.
 pub fn list(table: &dyn TableInfo) -> impl Iterator<Item = Listed> {
-    let labels: Vec<_> = (0..).map_while(|number| table.label(number)).collect();
+    let mut labels = Vec::new();
+    for (name, more) in (0..).map_while(|number| table.label(number)) {
+        labels.push(name);
+        labels.extend_from_slice(more);
+    }
     (0..).map_while(|number| table.family(number)).map(move |info| Listed {
         name: info.name,
         kind: info.kind,
