@@ -2,8 +2,8 @@
 //!
 //! Collisions of a keyed 64-bit SipHash are not expected to occur, so the texts themselves are not compared.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// Positions in a list, by hash.
 pub type HashIndex = HashMap<u64, usize, BuildHasherDefault<Hashed>>;
@@ -25,5 +25,63 @@ impl Hasher for Hashed {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+}
+
+/// Numbers that a daemon gives, and no peer chooses.
+pub type NumberSet = HashSet<u64, NumberState>;
+
+/// Hashes numbers by a multiplication with a key, a tenth of what SipHash takes.
+#[derive(Clone, Copy, Debug)]
+pub struct NumberState(u64);
+
+/// The hasher of one number.
+#[derive(Debug)]
+pub struct NumberHasher(u64);
+
+impl Default for NumberState {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for NumberState {
+    type Hasher = NumberHasher;
+
+    fn build_hasher(&self) -> NumberHasher {
+        NumberHasher(self.0)
+    }
+}
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let product = u128::from(self.0 ^ number).wrapping_mul(ODD);
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_each_other_have_hashes_that_differ_in_all_parts() {
+        let state = NumberState::default();
+        let hashes: Vec<u64> = (0..4096u64).map(|number| state.hash_one(number)).collect();
+        // Hash maps take the upper and the lower bits.
+        for part in [|hash: &u64| hash >> 56, |hash: &u64| hash & 0xff] {
+            let different: HashSet<u64> = hashes.iter().map(part).collect();
+            assert!(different.len() > 200, "{}", different.len());
+        }
+        assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), 4096);
     }
 }

@@ -205,6 +205,11 @@ pub fn clipped(name: &[u8]) -> Option<(usize, String)> {
     Some((kept, format!("…{:016x}", Key::new([0; 16]).hash(name))))
 }
 
+/// Writes a decimal number behind a text, in a quarter of the instructions that `write!` takes.
+pub fn push_number(number: u64, out: &mut String) {
+    out.push_str(itoa::Buffer::new().format(number));
+}
+
 /// The text with U+FFFD for every character that would move, hide or reorder what stands beside it.
 pub fn printable(text: &str) -> String {
     text.chars()

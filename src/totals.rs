@@ -63,6 +63,18 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OriginId(u64);
 
+impl OriginId {
+    /// The id of an origin among others that have numbers, too.
+    pub const fn numbered(number: u64) -> Self {
+        Self(number.wrapping_add(1))
+    }
+
+    /// What tells it from others.
+    pub const fn bytes(self) -> [u8; 8] {
+        self.0.to_ne_bytes()
+    }
+}
+
 #[derive(Debug)]
 struct Session {
     key: u64,

@@ -1,15 +1,15 @@
 //! Writes the text of an exposition piece by piece, while it is sent.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, Read, Write as _};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use super::Exposition;
 use super::rows::{Rows, merge};
 use super::table::{FamilyInfo, Value};
 
-/// How much text an [`Encoder`] buffers, in bytes.
-const CHUNK: usize = 64 * 1024;
+/// The room of an [`Encoder`] for text, in bytes; it writes until [`CHUNK`] of it are used.
+const ROOM: usize = 64 * 1024;
+const CHUNK: usize = ROOM - 4096;
 
 /// A reader that produces the text of expositions.
 pub struct Encoder {
@@ -23,27 +23,44 @@ pub struct Encoder {
 
 /// One family in the text: a column of one table, or the merged columns of several tables.
 enum Block {
-    Column { info: &'static FamilyInfo, table: usize, column: usize },
+    Column(Column),
     Merged { info: &'static FamilyInfo, samples: Vec<(Vec<u8>, Value)> },
 }
 
-/// The tables of all parts, one after the other. Other encoders may read the same parts.
+/// A column of a table of a part.
+#[derive(Clone, Copy)]
+struct Column {
+    info: &'static FamilyInfo,
+    part: usize,
+    table: usize,
+    column: usize,
+}
+
+/// The tables of all parts. Other encoders may read the same parts.
 struct Tables(Vec<Arc<Exposition>>);
 
 impl Tables {
-    fn iter(&self) -> impl Iterator<Item = &Rows> {
-        self.0.iter().flat_map(|part| &part.tables)
+    /// The columns that have a value.
+    fn columns(&self) -> impl Iterator<Item = Column> {
+        self.0.iter().enumerate().flat_map(|(part, exposition)| {
+            exposition.tables.iter().enumerate().flat_map(move |(table, rows)| {
+                (0..rows.families).filter_map(move |column| {
+                    rows.column(column, 0).find(|(_, value)| value.is_some())?;
+                    Some(Column { info: rows.table_info.family(column)?, part, table, column })
+                })
+            })
+        })
     }
 
-    fn get(&self, number: usize) -> Option<&Rows> {
-        self.iter().nth(number)
+    fn rows(&self, column: Column) -> Option<&Rows> {
+        self.0.get(column.part)?.tables.get(column.table)
     }
 }
 
 impl Encoder {
     pub(super) fn new(parts: Vec<Arc<Exposition>>) -> Self {
         let tables = Tables(parts);
-        Self { blocks: blocks(&tables), tables, block: 0, row: 0, ready: Vec::new(), taken: 0 }
+        Self { blocks: blocks(&tables), tables, block: 0, row: 0, ready: Vec::with_capacity(ROOM), taken: 0 }
     }
 
     /// Fills the buffer with the next chunk.
@@ -83,42 +100,36 @@ impl Read for Encoder {
 
 /// The families sorted by name; a name that occurs in several tables becomes one merged block.
 fn blocks(tables: &Tables) -> Vec<Block> {
-    let mut families: BTreeMap<&'static str, Vec<Block>> = BTreeMap::new();
-    for (table, rows) in tables.iter().enumerate() {
-        for (column, info) in rows.families.iter().enumerate() {
-            if rows.column(column, 0).any(|(_, value)| value.is_some()) {
-                families.entry(info.name).or_default().push(Block::Column { info, table, column });
-            }
-        }
-    }
-    families.into_values().filter_map(|columns| merge_columns(tables, columns)).collect()
+    let mut columns: Vec<Column> = tables.columns().collect();
+    // Columns of one name stay in the order of their tables.
+    columns.sort_by_key(|column| column.info.name);
+    columns.chunk_by(|one, next| one.info.name == next.info.name).filter_map(|same| block(tables, same)).collect()
 }
 
-fn merge_columns(tables: &Tables, mut columns: Vec<Block>) -> Option<Block> {
-    if columns.len() == 1 {
-        return columns.pop();
+/// The block of columns of one name.
+fn block(tables: &Tables, columns: &[Column]) -> Option<Block> {
+    let [Column { info, .. }, more @ ..] = columns else { return None };
+    if more.is_empty() {
+        return columns.first().copied().map(Block::Column);
     }
-    let mut first = None;
     let mut samples: Vec<(Vec<u8>, Value)> = Vec::new();
-    for block in &columns {
-        let Block::Column { info, table, column } = block else { continue };
-        let info = *first.get_or_insert(*info);
-        let Some(rows) = tables.get(*table) else { continue };
-        for (labels, value) in rows.column(*column, 0) {
+    for column in columns {
+        let Some(rows) = tables.rows(*column) else { continue };
+        for (labels, value) in rows.column(column.column, 0) {
             let Some(value) = value else { continue };
             match samples.iter_mut().find(|(seen, _)| seen == labels) {
-                Some((_, old)) => *old = merge(info.merge, Some(*old), Some(value)).unwrap_or(value),
+                Some((_, old)) => *old = merge(column.info.merge, Some(*old), Some(value)).unwrap_or(value),
                 None => samples.push((labels.to_vec(), value)),
             }
         }
     }
-    Some(Block::Merged { info: first?, samples })
+    Some(Block::Merged { info, samples })
 }
 
 /// Writes a block from row `from` on, with the family's header before the first row, until a chunk is full; returns the
 /// row to continue with, if any.
 fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -> Option<usize> {
-    let (Block::Column { info, .. } | Block::Merged { info, .. }) = block;
+    let (Block::Column(Column { info, .. }) | Block::Merged { info, .. }) = block;
     if from == 0 {
         write_header(info, out);
     }
@@ -131,17 +142,22 @@ fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -
         out.len() >= CHUNK
     };
     let is_full = match block {
-        Block::Column { table, column, .. } => {
-            tables.get(*table)?.column(*column, from).any(|(labels, value)| write(labels, value))
+        Block::Column(column) => {
+            tables.rows(*column)?.column(column.column, from).any(|(labels, value)| write(labels, value))
         }
         Block::Merged { samples, .. } => samples.iter().skip(from).any(|(labels, value)| write(labels, Some(*value))),
     };
     is_full.then_some(next)
 }
 
+#[inline]
 fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(labels);
+    // Half of all values are states, versions and the like.
+    if let Value::Whole(number @ 0..10) = value {
+        return out.extend_from_slice(&[b' ', b'0' | number as u8, b'\n']);
+    }
     out.push(b' ');
     match value {
         Value::Whole(number) => write_digits(number, out),
@@ -177,10 +193,9 @@ fn write_decimal(billionths: i64, out: &mut Vec<u8>) {
 }
 
 fn write_header(info: &FamilyInfo, out: &mut Vec<u8>) {
-    let kind = info.kind.word();
-    let help = info.help.replace('\\', "\\\\").replace('\n', "\\n");
-    // Writing to a Vec can't fail.
-    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n", name = info.name);
+    for piece in ["# HELP ", info.name, " ", info.help, "\n# TYPE ", info.name, " ", info.kind.word(), "\n"] {
+        out.extend_from_slice(piece.as_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Label values: escaped for the text format, without terminal control characters, and cut to a maximum length.
 
 use std::fmt::{self, Write as _};
-use std::slice;
 
-use super::table::{DynRow, TableInfo};
+use super::table::DynRow;
 use crate::privacy::Identities;
 use crate::text::{LONGEST, Text, clipped, is_disruptive};
 
@@ -13,14 +12,34 @@ use crate::text::{LONGEST, Text, clipped, is_disruptive};
 /// [`crate::text::LONGEST`] are cut.
 pub struct LabelValue<'w> {
     out: &'w mut Vec<u8>,
-    label_prefixes: slice::Iter<'w, String>,
-    /// Where in `out` the current label begins.
-    start: usize,
-    /// Where in `out` its value begins.
-    begin: usize,
-    written: bool,
+    /// The current label's name.
+    name: &'static str,
+    /// Where in `out` its value begins; absent while it has none.
+    begin: Option<usize>,
     identities: Identities,
     flags: RowFlags,
+}
+
+/// Labels that the rows of several tables share: they are escaped and joined once (a tenth of a scrape of IKE_SAs).
+#[derive(Debug, Default)]
+pub struct SharedLabels {
+    /// `,name="value"` for each.
+    text: Vec<u8>,
+    is_verbatim: bool,
+}
+
+impl SharedLabels {
+    /// Sets the labels, sorted by name.
+    pub fn set(&mut self, labels: &[(&'static str, Text<'_>)]) {
+        self.text.clear();
+        let mut out = LabelValue::new(&mut self.text, Identities::Plain);
+        for (name, text) in labels {
+            out.open(name);
+            out.text(*text);
+            out.close();
+        }
+        self.is_verbatim = out.flags.is_verbatim;
+    }
 }
 
 /// What became known of a row while its labels were written.
@@ -41,24 +60,24 @@ pub(super) enum Subject {
     Hidden,
 }
 
-impl LabelValue<'_> {
-    /// Begins the next label.
-    pub(super) fn open(&mut self) {
-        self.start = self.out.len();
-        self.out.extend_from_slice(self.label_prefixes.next().map_or(b"", |prefix| prefix.as_bytes()));
-        self.begin = self.out.len();
-        self.written = false;
+impl<'w> LabelValue<'w> {
+    fn new(out: &'w mut Vec<u8>, identities: Identities) -> Self {
+        let flags = RowFlags { subject: Subject::None, is_verbatim: true };
+        Self { out, name: "", begin: None, identities, flags }
     }
 
-    /// Ends the label; a label without a value is left out.
+    /// Begins the next label; one without a value is left out.
+    pub(super) fn open(&mut self, name: &'static str) {
+        (self.name, self.begin) = (name, None);
+    }
+
+    /// Ends the label.
     pub(super) fn close(&mut self) {
-        if self.written {
-            if self.out.len().saturating_sub(self.begin) > LONGEST {
-                self.flags.is_verbatim &= !shorten(self.begin, self.out);
+        if let Some(begin) = self.begin {
+            if self.out.len().saturating_sub(begin) > LONGEST {
+                self.flags.is_verbatim &= !shorten(begin, self.out);
             }
             self.out.push(b'"');
-        } else {
-            self.out.truncate(self.start);
         }
     }
 
@@ -85,8 +104,14 @@ impl LabelValue<'_> {
 
     /// Writes a text.
     pub fn text(&mut self, text: Text<'_>) {
-        self.written = true;
+        self.begin_value();
         self.flags.is_verbatim &= escape(text, self.out);
+    }
+
+    /// Writes labels that were written before, in place of one.
+    pub fn shared(&mut self, labels: &SharedLabels) {
+        self.flags.is_verbatim &= labels.is_verbatim;
+        self.out.extend_from_slice(&labels.text);
     }
 
     /// Writes a text, if there is one.
@@ -98,9 +123,19 @@ impl LabelValue<'_> {
 
     /// Writes a value by its `Display`.
     pub fn display(&mut self, value: impl fmt::Display) {
-        self.written = true;
+        self.begin_value();
         // Writing to a LabelValue can't fail; a failing Display only ends early.
         let _ = write!(self, "{value}");
+    }
+
+    /// Writes `,name="` before the first piece of a value.
+    fn begin_value(&mut self) {
+        if self.begin.is_none() {
+            self.out.push(b',');
+            self.out.extend_from_slice(self.name.as_bytes());
+            self.out.extend_from_slice(b"=\"");
+            self.begin = Some(self.out.len());
+        }
     }
 
     /// Writes several texts, separated by `separator`.
@@ -121,22 +156,10 @@ impl fmt::Write for LabelValue<'_> {
     }
 }
 
-/// The text before each label's value: `,name="`.
-pub(super) fn label_prefixes(table_info: &dyn TableInfo) -> Vec<String> {
-    (0..).map_while(|number| table_info.label(number)).map(|name| [",", name, "=\""].concat()).collect()
-}
-
 /// Writes `{a="x",b="y"}`, or nothing if no label has a value.
-pub(super) fn write_labels(
-    row: &dyn DynRow,
-    label_prefixes: &[String],
-    identities: Identities,
-    out: &mut Vec<u8>,
-) -> RowFlags {
-    let flags = RowFlags { subject: Subject::None, is_verbatim: true };
+pub(super) fn write_labels(row: &dyn DynRow, identities: Identities, out: &mut Vec<u8>) -> RowFlags {
     let begin = out.len();
-    let label_prefixes = label_prefixes.iter();
-    let mut value = LabelValue { out, label_prefixes, start: begin, begin, written: false, identities, flags };
+    let mut value = LabelValue::new(out, identities);
     row.write_labels(&mut value);
     let LabelValue { out, flags, .. } = value;
     if let Some(first) = out.get_mut(begin) {

@@ -12,10 +12,10 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 pub use self::encoder::Encoder;
-pub use self::label::LabelValue;
+pub use self::label::{LabelValue, SharedLabels};
 pub use self::table::{
     Family, FamilyInfo, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label,
-    list, table,
+    list, shared, table,
 };
 
 use self::label::{RowFlags, Subject};
@@ -50,6 +50,8 @@ pub struct Options {
 #[derive(Default)]
 pub struct Exposition {
     tables: Vec<Rows>,
+    /// The position of the table that the next row probably belongs to: rows of several tables take turns.
+    next: usize,
     hasher: RandomState,
     options: Options,
     series: usize,
@@ -90,14 +92,16 @@ impl Exposition {
         if group.is_some_and(|group| !self.wants(group)) {
             return;
         }
-        let at = self.tables.iter().position(|rows| rows.table == table).unwrap_or(self.tables.len());
-        if at == self.tables.len() {
+        let is_next = self.tables.get(self.next).is_some_and(|rows| rows.table == table);
+        let at = if is_next { Some(self.next) } else { self.tables.iter().position(|rows| rows.table == table) };
+        let at = at.unwrap_or_else(|| {
             self.tables.push(Rows::of(table, row.table_info()));
-        }
+            self.tables.len().saturating_sub(1)
+        });
+        self.next = at.saturating_add(1);
         let Some(rows) = self.tables.get_mut(at) else { return };
         let RowFlags { subject, is_verbatim } = rows.write(row, self.options.identities);
-        let is_full =
-            self.options.most_series.is_some_and(|most| self.series.saturating_add(rows.families.len()) > most);
+        let is_full = self.options.most_series.is_some_and(|most| self.series.saturating_add(rows.families) > most);
         let may_go = group.is_some_and(Group::is_peers) || subject == Subject::Client;
         let check = match (is_distinct, is_verbatim) {
             (true, true) => DuplicateCheck::None,

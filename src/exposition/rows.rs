@@ -3,18 +3,22 @@
 use std::any::TypeId;
 use std::hash::{BuildHasher, RandomState};
 
-use super::label::{RowFlags, label_prefixes, write_labels};
-use super::table::{DynRow, FamilyInfo, Merge, TableInfo, Value};
+use super::label::{RowFlags, write_labels};
+use super::table::{DynRow, Merge, TableInfo, Value};
 use super::values::Values;
 use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
 
+/// The room for the labels of a table to begin with, in bytes: most tables have few rows.
+const ROOM: usize = 320;
+
 /// The rows of one table.
 pub(super) struct Rows {
     pub(super) table: TypeId,
-    pub(super) families: Vec<&'static FamilyInfo>,
-    pub(super) label_prefixes: Vec<String>,
-    pub(super) labels: Vec<u8>,
+    pub(super) table_info: &'static dyn TableInfo,
+    /// The number of families.
+    pub(super) families: usize,
+    labels: Vec<u8>,
     ends: Vec<usize>,
     values: Values,
     index: HashIndex,
@@ -48,14 +52,14 @@ pub(super) enum Lookup {
 
 impl Rows {
     /// No rows, for a table.
-    pub(super) fn of(table: TypeId, table_info: &dyn TableInfo) -> Self {
+    pub(super) fn of(table: TypeId, table_info: &'static dyn TableInfo) -> Self {
         Self {
             table,
-            families: (0..).map_while(|number| table_info.family(number)).collect(),
-            label_prefixes: label_prefixes(table_info),
-            labels: Vec::new(),
-            ends: Vec::new(),
-            values: Values::default(),
+            table_info,
+            families: table_info.families(),
+            labels: Vec::with_capacity(ROOM),
+            ends: Vec::with_capacity(ROOM / 32),
+            values: Values::with_capacity(ROOM / 32),
             index: HashIndex::default(),
             has_gaps: false,
             must_find: false,
@@ -65,7 +69,7 @@ impl Rows {
     /// Writes a row after the last one; call `keep`, `merge` or `discard` next.
     pub(super) fn write(&mut self, row: &dyn DynRow, identities: Identities) -> RowFlags {
         row.write_values(&mut self.values);
-        write_labels(row, &self.label_prefixes, identities, &mut self.labels)
+        write_labels(row, identities, &mut self.labels)
     }
 
     /// Looks for a row with the labels of the written one.
@@ -102,9 +106,9 @@ impl Rows {
 
     /// Merges the written row into an earlier one; returns how many series that adds.
     pub(super) fn merge(&mut self, number: usize) -> usize {
-        let (first, written) = (number.saturating_mul(self.families.len()), self.kept_values());
+        let (first, written) = (number.saturating_mul(self.families), self.kept_values());
         let mut new_series = 0usize;
-        for (column, info) in self.families.iter().enumerate() {
+        for (column, info) in (0..).map_while(|column| Some((column, self.table_info.family(column)?))) {
             let index = first.saturating_add(column);
             let (old, new) = (self.values.at(index), self.values.at(written.saturating_add(column)));
             new_series = new_series.saturating_add(usize::from(old.is_none() && new.is_some()));
@@ -131,7 +135,7 @@ impl Rows {
     }
 
     fn kept_values(&self) -> usize {
-        self.ends.len().saturating_mul(self.families.len())
+        self.ends.len().saturating_mul(self.families)
     }
 
     /// The approximate memory use in bytes.
@@ -151,11 +155,11 @@ impl Rows {
     pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (&[u8], Option<Value>)> {
         let mut start = from.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         let ends = self.ends.get(from..).unwrap_or_default();
-        let mut index = from.saturating_mul(self.families.len()).saturating_add(column);
+        let mut index = from.saturating_mul(self.families).saturating_add(column);
         ends.iter().map(move |end| {
             let labels = self.labels.get(start..*end).unwrap_or_default();
             let value = self.values.at(index);
-            (start, index) = (*end, index.saturating_add(self.families.len()));
+            (start, index) = (*end, index.saturating_add(self.families));
             (labels, value)
         })
     }

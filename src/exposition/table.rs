@@ -128,9 +128,10 @@ pub struct Family<T: Table + ?Sized> {
     value: for<'a> fn(&T::Row<'a>) -> Option<Value>,
 }
 
-/// A label of a table: its name, and the function that writes a row's value of it.
+/// A label of a table, or several that are written together: their names, and the function that writes a row's values.
 pub struct Label<T: Table + ?Sized> {
     name: &'static str,
+    more: &'static [&'static str],
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 }
 
@@ -172,7 +173,16 @@ pub const fn label<T: Table + ?Sized>(
     name: &'static str,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
-    Label { name, value }
+    Label { name, more: &[], value }
+}
+
+/// Labels that a row shares with rows of other tables; the value function calls [`LabelValue::shared`].
+pub const fn shared<T: Table + ?Sized>(
+    name: &'static str,
+    more: &'static [&'static str],
+    value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
+) -> Label<T> {
+    Label { name, more, value }
 }
 
 /// The description of one family for the catalogue.
@@ -191,11 +201,13 @@ pub struct Listed {
 }
 
 /// A table's names, without the type of its rows.
-pub trait TableInfo {
-    /// The name of its label `number`.
-    fn label(&self, number: usize) -> Option<&'static str>;
+pub trait TableInfo: Sync {
+    /// The name of its label `number`, and the names of those that are written together with it.
+    fn label(&self, number: usize) -> Option<(&'static str, &'static [&'static str])>;
     /// Its family `number`.
     fn family(&self, number: usize) -> Option<&'static FamilyInfo>;
+    /// The number of its families.
+    fn families(&self) -> usize;
     /// The group that it belongs to.
     fn group(&self) -> Option<Group>;
 }
@@ -213,15 +225,19 @@ pub(super) struct RowOf<'r, 'a, T: Table>(pub(super) &'r T::Row<'a>)
 where
     T::Row<'a>: 'r;
 
-struct TableInfoOf<T>(PhantomData<T>);
+struct TableInfoOf<T>(PhantomData<fn() -> T>);
 
 impl<T: Table> TableInfo for TableInfoOf<T> {
-    fn label(&self, number: usize) -> Option<&'static str> {
-        T::LABELS.get(number).map(|label| label.name)
+    fn label(&self, number: usize) -> Option<(&'static str, &'static [&'static str])> {
+        T::LABELS.get(number).map(|label| (label.name, label.more))
     }
 
     fn family(&self, number: usize) -> Option<&'static FamilyInfo> {
         T::FAMILIES.get(number).map(|family| &family.info)
+    }
+
+    fn families(&self) -> usize {
+        T::FAMILIES.len()
     }
 
     fn group(&self) -> Option<Group> {
@@ -236,7 +252,7 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
-            out.open();
+            out.open(label.name);
             (label.value)(self.0, out);
             out.close();
         }
@@ -255,7 +271,11 @@ pub const fn table<T: Table>() -> &'static dyn TableInfo {
 
 /// The families of a table for the catalogue.
 pub fn list(table: &dyn TableInfo) -> impl Iterator<Item = Listed> {
-    let labels: Vec<_> = (0..).map_while(|number| table.label(number)).collect();
+    let mut labels = Vec::new();
+    for (name, more) in (0..).map_while(|number| table.label(number)) {
+        labels.push(name);
+        labels.extend_from_slice(more);
+    }
     (0..).map_while(|number| table.family(number)).map(move |info| Listed {
         name: info.name,
         kind: info.kind,
@@ -327,19 +347,29 @@ const fn check<T: Table + ?Sized>() {
     let mut i = 0;
     while i < T::FAMILIES.len() {
         assert!(valid_name(T::FAMILIES[i].info.name), "a family's name is not a metric name");
+        assert!(valid_help(T::FAMILIES[i].info.help), "a help text has what must be escaped");
         if i > 0 {
             assert!(before(T::FAMILIES[i - 1].info.name, T::FAMILIES[i].info.name), "families are sorted by name");
         }
         i += 1;
     }
+    let mut last = "";
     i = 0;
     while i < T::LABELS.len() {
-        assert!(valid_name(T::LABELS[i].name), "a label's name is not a label name");
-        if i > 0 {
-            assert!(before(T::LABELS[i - 1].name, T::LABELS[i].name), "labels are sorted by name");
+        last = check_label(last, T::LABELS[i].name);
+        let mut j = 0;
+        while j < T::LABELS[i].more.len() {
+            last = check_label(last, T::LABELS[i].more[j]);
+            j += 1;
         }
         i += 1;
     }
+}
+
+const fn check_label(last: &str, name: &'static str) -> &'static str {
+    assert!(valid_name(name), "a label's name is not a label name");
+    assert!(before(last, name), "labels are sorted by name");
+    name
 }
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
@@ -354,6 +384,19 @@ const fn valid_name(name: &str) -> bool {
         i += 1;
     }
     !bytes.is_empty()
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
+const fn valid_help(help: &str) -> bool {
+    let bytes = help.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        if matches!(bytes[i], b'\\' | b'\n') {
+            return false;
+        }
+        i += 1;
+    }
+    true
 }
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler")]

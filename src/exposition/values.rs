@@ -19,6 +19,10 @@ const ABSENT: u64 = u64::MAX;
 const OVERFLOW: u64 = 1 << 63;
 
 impl Values {
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self { words: Vec::with_capacity(count), overflow: Vec::new() }
+    }
+
     pub(super) fn push(&mut self, value: Option<Value>) {
         let word = match value {
             None => ABSENT,

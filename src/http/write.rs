@@ -11,17 +11,21 @@ use super::parse::{Reject, Version};
 use super::types::Pieces;
 use super::{Body, Limits, Reply, date};
 use crate::sys::clock;
+use crate::sys::socket::Timeout;
 
 /// A socket that can be read and written until a deadline, however slow the peer is.
 pub(super) struct Wire<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
 }
 
 impl<'a> Wire<'a> {
     pub(super) fn new(stream: &'a TcpStream, time: Duration) -> Self {
         let now = Instant::now();
-        Self { stream, deadline: now.checked_add(time).unwrap_or(now) }
+        let deadline = now.checked_add(time).unwrap_or(now);
+        Self { stream, deadline, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
     }
 
     /// The remaining time; never zero, which would mean no timeout.
@@ -29,16 +33,21 @@ impl<'a> Wire<'a> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.max(Duration::from_millis(1))) }
     }
+
+    fn before_write(&mut self) -> io::Result<()> {
+        let left = self.left()?;
+        if self.write_timeout.must_set(left) { self.stream.set_write_timeout(Some(left)) } else { Ok(()) }
+    }
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.before_write()?;
         self.stream.write(bytes)
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.before_write()?;
         self.stream.write_vectored(parts)
     }
 
@@ -49,7 +58,10 @@ impl Write for Wire<'_> {
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.left()?))?;
+        let left = self.left()?;
+        if self.read_timeout.must_set(left) {
+            self.stream.set_read_timeout(Some(left))?;
+        }
         self.stream.read(buffer)
     }
 }
@@ -145,16 +157,17 @@ fn write_stream(
         };
         let length = piece.len();
         if version != Version::Http10 {
-            write!(before, "{length:x}\r\n")?;
+            let end = if length == 0 { "\r\n" } else { "" };
+            write!(before, "{length:x}\r\n{end}")?;
         }
         write_parts(out, &before, piece)?;
+        if length == 0 {
+            return Ok(());
+        }
         stream.advance(length);
         before.clear();
         if version != Version::Http10 {
             before.extend_from_slice(b"\r\n");
-        }
-        if length == 0 {
-            return out.write_all(&before);
         }
     }
 }

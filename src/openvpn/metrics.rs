@@ -78,10 +78,10 @@ struct Person;
 impl Table for Person {
     type Row<'a> = &'a ClientEntry;
     const LABELS: &'static [Label<Self>] = &[label("client", |client, out| {
-        let (identity, protocol) = client.name.rsplit_once('_').unwrap_or((&client.name, ""));
-        out.identity(identity.into());
-        out.text("_".into());
-        out.text(protocol.into());
+        let name = Text::from(&*client.name);
+        let identity = name.cut_last(b'_').map_or(name, |(identity, _)| identity);
+        out.identity(identity);
+        out.text(Text::new(name.bytes().get(identity.bytes().len()..).unwrap_or_default()));
     })];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.total.bytes_in.into())),

@@ -176,13 +176,16 @@ impl ClientPass<'_> {
             let at = ClientAddress { owner, address: self.clients.key(client.real_address) };
             return Some(UnidentifiedRow { at, bytes, identity, protocol, since, session: None, position: 0 });
         }
-        // One text is hashed faster than six pieces; the lengths tell where each ends.
+        // One text is hashed faster than eight pieces; the lengths tell where each ends.
         self.scratch.clear();
         for part in [identity, client.since.text, client_id, peer_id] {
             self.scratch.extend_from_slice(part.bytes());
-            self.scratch.extend_from_slice(&part.bytes().len().to_ne_bytes());
+            // No row is longer.
+            self.scratch.extend_from_slice(&(part.bytes().len() as u32).to_ne_bytes());
         }
-        let key = self.clients.key((origin, protocol, self.scratch.as_slice()));
+        self.scratch.extend_from_slice(&origin.bytes());
+        self.scratch.push(protocol as u8);
+        let key = self.clients.key(self.scratch.as_slice());
         self.add(origin, key, bytes, since, (identity, protocol));
         None
     }

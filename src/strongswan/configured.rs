@@ -23,13 +23,13 @@ pub const HELD: Duration = Duration::from_secs(60);
 /// The most connections, and the most children, that are kept.
 pub const MOST: usize = 10_000;
 
-/// When a list was read.
+/// When a scrape read the lists.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ScrapeTime {
     /// In seconds since 1970.
     pub unix: i64,
-    /// By a clock that nobody sets.
-    pub passed: Instant,
+    /// By the monotonic clock.
+    pub instant: Instant,
 }
 
 /// The connections that charon has loaded, with their children.
@@ -39,7 +39,8 @@ pub struct Configured {
     pub known: u64,
     connections: Vec<Loaded>,
     children: Vec<Child>,
-    by_name: HashMap<Box<[u8]>, Names>,
+    /// The positions of the connections.
+    by_name: HashMap<Box<[u8]>, usize>,
     /// The position of a child by its name alone; absent where several connections have one of that name.
     by_child: HashMap<Box<[u8]>, Option<usize>>,
 }
@@ -51,6 +52,8 @@ pub struct Loaded {
     pub name: Box<[u8]>,
     /// Established IKE_SAs; absent where it is not known.
     pub sessions: Option<u64>,
+    /// The positions of its children.
+    children: HashMap<Box<[u8]>, usize>,
 }
 
 /// One name of children within one name of connections.
@@ -83,13 +86,6 @@ enum State {
     Down,
     /// When a list last showed it.
     Up(Instant),
-}
-
-/// Where the entries of one connection are.
-#[derive(Debug)]
-struct Names {
-    connection: usize,
-    children: HashMap<Box<[u8]>, usize>,
 }
 
 /// How many bytes and packets a CHILD_SA may carry before it is rekeyed; absent where that is no matter.
@@ -126,10 +122,11 @@ impl Configured {
         self.known = self.known.saturating_add(1);
         let name = connection.name.bytes();
         let next = self.connections.len();
-        let names = self.by_name.entry(name.into()).or_insert_with(|| {
-            self.connections.push(Loaded { name: name.into(), sessions: None });
-            Names { connection: next, children: HashMap::new() }
-        });
+        let position = *self.by_name.entry(name.into()).or_insert(next);
+        if position == next {
+            self.connections.push(Loaded { name: name.into(), sessions: None, children: HashMap::new() });
+        }
+        let Some(loaded) = self.connections.get_mut(position) else { return Ok(()) };
         let is_for_anyone = connection.is_for_anyone();
         for child in connection.children() {
             let kind = match (child.is_shunt, is_for_anyone) {
@@ -138,7 +135,7 @@ impl Configured {
                 (false, false) => Kind::Tunnel,
             };
             let next = self.children.len();
-            let index = *names.children.entry(child.name.bytes().into()).or_insert(next);
+            let index = *loaded.children.entry(child.name.bytes().into()).or_insert(next);
             if index == next {
                 let only = self.by_child.entry(child.name.bytes().into());
                 only.and_modify(|only| *only = None).or_insert(Some(index));
@@ -149,7 +146,7 @@ impl Configured {
                 Some(_) => {}
                 None if index >= MOST => return Err("children"),
                 None => self.children.push(Child {
-                    connection: names.connection,
+                    connection: position,
                     name: child.name.bytes().into(),
                     kind,
                     state: State::Unknown,
@@ -166,10 +163,13 @@ impl Configured {
     pub fn record_policy(&mut self, policy: &Policy<'_>) {
         let child = policy.child.bytes();
         let found = match policy.connection {
-            Some(connection) => self.by_name.get(connection.bytes()).map(|names| vec![names]).unwrap_or_default(),
-            None => self.by_name.values().collect(),
+            Some(connection) => {
+                let position = self.by_name.get(connection.bytes());
+                position.and_then(|position| self.connections.get(*position)).map(std::slice::from_ref)
+            }
+            None => Some(self.connections.as_slice()),
         };
-        for index in found.into_iter().filter_map(|names| names.children.get(child)) {
+        for index in found.into_iter().flatten().filter_map(|loaded| loaded.children.get(child)) {
             let child = self.children.get_mut(*index).filter(|child| (child.kind == Kind::Shunt) == policy.is_shunt);
             if let Some(child) = child {
                 child.is_installed = true;
@@ -179,21 +179,26 @@ impl Configured {
 
     /// The position of the connection of an IKE_SA; absent where it is not loaded.
     pub fn connection_of(&self, ike: &IkeSa<'_>) -> Option<usize> {
-        self.by_name.get(ike.name.bytes()).map(|names| names.connection)
+        self.by_name.get(ike.name.bytes()).copied()
     }
 
-    /// Notes a listed child of an IKE_SA, if it carries traffic.
+    /// What is known of a connection.
+    fn connection(&self, name: &[u8]) -> Option<&Loaded> {
+        self.by_name.get(name).and_then(|position| self.connections.get(*position))
+    }
+
+    /// Notes a listed child of an IKE_SA of the connection at that position, if it carries traffic.
     ///
     /// charon brings a child up under an IKE_SA of another connection where nothing but their names and children differ
     /// (`reuse_ikesa`, `peer_cfg.c` equals). It is found there where no other connection has a child of that name.
-    pub fn record(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: Instant) {
+    pub fn record(&mut self, connection: Option<usize>, child: &ChildSa<'_>, now: Instant) {
         if !child.is_up() {
             return;
         }
-        let Some(names) = self.by_name.get(ike.name.bytes()) else { return };
-        let own = names.children.get(child.name.bytes()).copied();
+        let Some(loaded) = connection.and_then(|position| self.connections.get(position)) else { return };
+        let own = loaded.children.get(child.name.bytes()).copied();
         let only = || self.by_child.get(child.name.bytes()).copied().flatten();
-        let under = own.is_none().then(|| ike.name.bytes().into());
+        let under = own.is_none().then(|| loaded.name.clone());
         if let Some(child) = own.or_else(only).and_then(|index| self.children.get_mut(index)) {
             (child.state, child.under) = (State::Up(now), under);
         }
@@ -205,9 +210,7 @@ impl Configured {
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let listed = sessions.get(index).copied().unwrap_or(0);
             let counted = listed.saturating_add(missing.held_of(&connection.name));
-            let names = before.by_name.get(&connection.name);
-            let known =
-                names.and_then(|names| before.connections.get(names.connection)).and_then(|known| known.sessions);
+            let known = before.connection(&connection.name).and_then(|known| known.sessions);
             // One that no list ever had may be any connection's, but it is no reason for a count to fall.
             connection.sessions = match missing.unknown {
                 0 => Some(counted),
@@ -230,7 +233,7 @@ impl Configured {
 
     /// What is known of a child.
     fn child(&self, connection: &[u8], child: &[u8]) -> Option<&Child> {
-        let index = self.by_name.get(connection).and_then(|names| names.children.get(child));
+        let index = self.connection(connection).and_then(|loaded| loaded.children.get(child));
         index.and_then(|index| self.children.get(*index))
     }
 
@@ -335,7 +338,11 @@ mod tests {
         for name in shown {
             let mut ike = IkeSa::default();
             ike.name = (*name).into();
-            after.record(&ike, &ChildSa { name: "lan".into(), state: "INSTALLED".into(), ..ChildSa::default() }, now);
+            after.record(
+                after.connection_of(&ike),
+                &ChildSa { name: "lan".into(), state: "INSTALLED".into(), ..ChildSa::default() },
+                now,
+            );
             counts[after.connection_of(&ike).expect("a connection")] += 1;
         }
         after.finish(&counts, missing, before, now);
@@ -408,7 +415,7 @@ mod tests {
     #[test]
     fn a_child_may_be_up_under_the_ike_sa_of_another_connection() {
         let now = Instant::now();
-        let look = |before: &Configured, listed: &[&'static str], missing: &Missing| {
+        let list = |before: &Configured, listed: &[&'static str], missing: &Missing| {
             let mut configured = Configured::default();
             for (name, children) in [("a", ["lan", "x"]), ("b", ["voice", "y"]), ("c", ["dmz", "y"])] {
                 let children = children.map(|child| (child, "TUNNEL"));
@@ -418,20 +425,20 @@ mod tests {
             ike.name = "a".into();
             for name in listed {
                 let child = ChildSa { name: (*name).into(), state: "INSTALLED".into(), ..ChildSa::default() };
-                configured.record(&ike, &child, now);
+                configured.record(configured.connection_of(&ike), &child, now);
             }
             ike.name = "gone".into();
             let dmz = ChildSa { name: "dmz".into(), state: "INSTALLED".into(), ..ChildSa::default() };
-            configured.record(&ike, &dmz, now);
+            configured.record(configured.connection_of(&ike), &dmz, now);
             configured.finish(&[], missing, before, now);
             configured
         };
-        let known = look(&Configured::default(), &["lan", "voice", "y"], &Missing::default());
+        let known = list(&Configured::default(), &["lan", "voice", "y"], &Missing::default());
         assert_eq!(up(&known), [UP, DOWN, UP, DOWN, DOWN, DOWN], "two connections have a child y");
-        let held = look(&known, &[], &hung("a"));
+        let held = list(&known, &[], &hung("a"));
         assert_eq!(up(&held), [UP, DOWN, UP, DOWN, DOWN, DOWN]);
-        assert_eq!(up(&look(&held, &[], &hung("a"))), up(&held), "and as long as that IKE_SA is busy");
-        assert_eq!(up(&look(&held, &[], &hung("b"))), [DOWN; 6]);
+        assert_eq!(up(&list(&held, &[], &hung("a"))), up(&held), "and as long as that IKE_SA is busy");
+        assert_eq!(up(&list(&held, &[], &hung("b"))), [DOWN; 6]);
     }
 
     #[test]

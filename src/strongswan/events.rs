@@ -221,7 +221,10 @@ fn after(pause: Duration) -> Instant {
 fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
     charon.channel.extend(Deadline::within(ANSWER_TIME));
     for event in EVENTS {
-        charon.channel.send(&vici::register(event))?;
+        if charon.registered.contains(&event) {
+            continue;
+        }
+        charon.send(&vici::register(event))?;
         let answer = charon.confirmed(event);
         if NEEDED.contains(&event) { answer? } else { known(answer)? }
     }
@@ -234,7 +237,7 @@ fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
                 return Err(Error::new(&*charon.subject, ErrorKind::TimedOut));
             }
             schedule.begin();
-            charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
+            charon.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
             continue;
         }
         match charon.packet("events")? {
@@ -281,7 +284,7 @@ mod tests {
         ChildSa { state: state.into(), rekey_time: Some(rekey_time), ..ChildSa::default() }
     }
 
-    /// The seconds until the next look, after one that saw these.
+    /// The seconds until the next list, after one with these CHILD_SAs.
     fn pause(children: &[ChildSa<'_>]) -> f64 {
         let mut schedule = Schedule::new();
         schedule.begin();
@@ -314,7 +317,7 @@ mod tests {
         assert_about(pause(&with_old), 8.0);
     }
 
-    /// The seconds until the next look, after one that saw so many and took so long, and then an event.
+    /// The seconds until the next list, after one with so many CHILD_SAs that took so long, and an event.
     fn pause_after_event(children: usize, took: Duration) -> f64 {
         let mut schedule = Schedule::new();
         schedule.begin();
@@ -351,7 +354,7 @@ mod tests {
 
     const MEGABYTE: Volume = Volume { bytes: Some(1_000_000), packets: None };
 
-    /// The seconds until the next look after one that saw this.
+    /// The seconds until the next list after one with this CHILD_SA.
     fn pause_by_volume(child: &ChildSa<'_>, volume: Volume) -> f64 {
         let mut schedule = Schedule::new();
         schedule.begin();
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_rises_is_seen_by_the_next_look() {
+    fn a_rate_that_rises_is_seen_by_the_next_list() {
         let mut schedule = Schedule::new();
         for bytes in [100_000, 200_000] {
             schedule.began_before = Instant::now().checked_sub(Duration::from_secs(1));

@@ -1,14 +1,14 @@
 //! What charon's answers mean to Prometheus.
 
-use std::collections::HashSet;
-
-use super::configured::{Configured, Moment};
+use super::configured::{Configured, ScrapeTime};
 use super::sa::{ChildSa, IkeSa};
 use super::stats::{Event, PRIORITIES, Pool, Stats};
 use super::totals::SaTotals;
 use crate::exposition::{
-    Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
+    Exposition, Family, Group, Label, LabelValue, Merge, SharedLabels, Table, TableInfo, Value, counter, gauge, label,
+    shared, table,
 };
+use crate::hash_index::NumberSet;
 use crate::text::Text;
 use crate::totals::Traffic;
 
@@ -122,45 +122,52 @@ impl Table for ConnectionSessions {
     )];
 }
 
+/// An IKE_SA, and how many CHILD_SAs it has.
+struct IkeRow<'a> {
+    ike: &'a IkeSa<'a>,
+    children: u64,
+    /// Its name and number, as its own rows have them.
+    labels: &'a SharedLabels,
+}
+
 struct Ike;
 
 impl Table for Ike {
-    type Row<'a> = (&'a IkeSa<'a>, u64);
-    const LABELS: &'static [Label<Self>] = &[
-        label("name", |(ike, _), out| out.text(ike.name)),
-        label("uniqueid", |(ike, _), out| out.text(ike.unique_id)),
-    ];
+    type Row<'a> = IkeRow<'a>;
+    const LABELS: &'static [Label<Self>] = &[shared("name", &["uniqueid"], |row, out| out.shared(row.labels))];
     const FAMILIES: &'static [Family<Self>] = &[
-        gauge("strongswan_ike_children", "Number of CHILD_SAs of the IKE_SA.", Merge::Sum, |row| Some(row.1.into())),
+        gauge("strongswan_ike_children", "Number of CHILD_SAs of the IKE_SA.", Merge::Sum, |row| {
+            Some(row.children.into())
+        }),
         gauge("strongswan_ike_established_second", "Seconds since the IKE_SA was established.", Merge::First, |row| {
-            row.0.established.map(Value::from)
+            row.ike.established.map(Value::from)
         }),
         gauge("strongswan_ike_initiator", "1 if this side initiated the IKE_SA, else 0.", Merge::First, |row| {
-            Some(row.0.initiator.into())
+            Some(row.ike.initiator.into())
         }),
         gauge(
             "strongswan_ike_nat_fake",
             "1 if a NAT is faked to force UDP encapsulation, else 0.",
             Merge::First,
-            |row| Some(row.0.nat_fake.into()),
+            |row| Some(row.ike.nat_fake.into()),
         ),
         gauge("strongswan_ike_nat_remote", "1 if the peer is behind a NAT, else 0.", Merge::First, |row| {
-            Some(row.0.nat_remote.into())
+            Some(row.ike.nat_remote.into())
         }),
         gauge("strongswan_ike_reauth_second", "Seconds until the IKE_SA is reauthenticated.", Merge::First, |row| {
-            row.0.reauth_time.map(Value::from)
+            row.ike.reauth_time.map(Value::from)
         }),
         gauge("strongswan_ike_rekey_second", "Seconds until the IKE_SA is rekeyed.", Merge::First, |row| {
-            row.0.rekey_time.map(Value::from)
+            row.ike.rekey_time.map(Value::from)
         }),
         gauge(
             "strongswan_ike_state",
             "1 if the IKE_SA is up (ESTABLISHED or REKEYING), else 0.",
             Merge::Lowest,
-            |row| Some(row.0.is_up().into()),
+            |row| Some(row.ike.is_up().into()),
         ),
         gauge("strongswan_ike_version", "IKE version of the IKE_SA.", Merge::First, |row| {
-            row.0.version.map(Value::from)
+            row.ike.version.map(Value::from)
         }),
     ];
     const GROUP: Option<Group> = Some(Group::Sas);
@@ -169,18 +176,17 @@ impl Table for Ike {
 struct IkeEncryption;
 
 impl Table for IkeEncryption {
-    type Row<'a> = IkeSa<'a>;
+    type Row<'a> = IkeRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("algorithm", |ike, out| out.text(ike.proposal.encryption)),
-        label("dh_group", |ike, out| out.maybe(ike.proposal.dh_group)),
-        label("name", |ike, out| out.text(ike.name)),
-        label("uniqueid", |ike, out| out.text(ike.unique_id)),
+        label("algorithm", |row, out| out.text(row.ike.proposal.encryption)),
+        label("dh_group", |row, out| out.maybe(row.ike.proposal.dh_group)),
+        shared("name", &["uniqueid"], |row, out| out.shared(row.labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_ike_encryption_keysize",
         "Key size of the IKE_SA's encryption, in bits.",
         Merge::First,
-        |ike| Some(ike.proposal.encryption_keysize.unwrap_or(0).into()),
+        |row| Some(row.ike.proposal.encryption_keysize.unwrap_or(0).into()),
     )];
     const GROUP: Option<Group> = Some(Group::Sas);
 }
@@ -188,26 +194,28 @@ impl Table for IkeEncryption {
 struct IkeIntegrity;
 
 impl Table for IkeIntegrity {
-    type Row<'a> = IkeSa<'a>;
+    type Row<'a> = IkeRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("algorithm", |ike, out| out.text(ike.proposal.integrity)),
-        label("dh_group", |ike, out| out.maybe(ike.proposal.dh_group)),
-        label("name", |ike, out| out.text(ike.name)),
-        label("uniqueid", |ike, out| out.text(ike.unique_id)),
+        label("algorithm", |row, out| out.text(row.ike.proposal.integrity)),
+        label("dh_group", |row, out| out.maybe(row.ike.proposal.dh_group)),
+        shared("name", &["uniqueid"], |row, out| out.shared(row.labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_ike_integrity_keysize",
         "Key size of the IKE_SA's integrity algorithm, in bits; 0 where the algorithm implies it.",
         Merge::First,
-        |ike| Some(ike.proposal.integrity_keysize.unwrap_or(0).into()),
+        |row| Some(row.ike.proposal.integrity_keysize.unwrap_or(0).into()),
     )];
     const GROUP: Option<Group> = Some(Group::Sas);
 }
 
 /// A CHILD_SA and the IKE_SA that it belongs to.
 struct ChildRow<'a> {
-    ike: &'a IkeSa<'a>,
     child: ChildSa<'a>,
+    /// Its number and name.
+    child_labels: &'a SharedLabels,
+    /// The IKE_SA's number and name, as the rows of its CHILD_SAs have them.
+    ike_labels: &'a SharedLabels,
 }
 
 /// The families that carry the traffic selectors.
@@ -216,10 +224,8 @@ struct ChildTraffic;
 impl Table for ChildTraffic {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("child_id", |row, out| out.text(row.child.unique_id)),
-        label("child_name", |row, out| out.text(row.child.name)),
-        label("ike_id", |row, out| out.text(row.ike.unique_id)),
-        label("ike_name", |row, out| out.text(row.ike.name)),
+        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
+        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
         label("localTS", |row, out| out.joined(&row.child.local_ts, ";")),
         label("remoteTS", |row, out| out.addresses(&row.child.remote_ts, ";")),
     ];
@@ -258,10 +264,8 @@ struct Child;
 impl Table for Child {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("child_id", |row, out| out.text(row.child.unique_id)),
-        label("child_name", |row, out| out.text(row.child.name)),
-        label("ike_id", |row, out| out.text(row.ike.unique_id)),
-        label("ike_name", |row, out| out.text(row.ike.name)),
+        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
+        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_sa_encap", "1 if the CHILD_SA's ESP is encapsulated in UDP, else 0.", Merge::First, |row| {
@@ -286,11 +290,9 @@ impl Table for ChildEncryption {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
         label("algorithm", |row, out| out.text(row.child.proposal.encryption)),
-        label("child_id", |row, out| out.text(row.child.unique_id)),
-        label("child_name", |row, out| out.text(row.child.name)),
+        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
         label("dh_group", |row, out| out.maybe(row.child.proposal.dh_group)),
-        label("ike_id", |row, out| out.text(row.ike.unique_id)),
-        label("ike_name", |row, out| out.text(row.ike.name)),
+        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_sa_encryption_keysize",
@@ -307,11 +309,9 @@ impl Table for ChildIntegrity {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
         label("algorithm", |row, out| out.text(row.child.proposal.integrity)),
-        label("child_id", |row, out| out.text(row.child.unique_id)),
-        label("child_name", |row, out| out.text(row.child.name)),
+        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
         label("dh_group", |row, out| out.maybe(row.child.proposal.dh_group)),
-        label("ike_id", |row, out| out.text(row.ike.unique_id)),
-        label("ike_name", |row, out| out.text(row.ike.name)),
+        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_sa_integrity_keysize",
@@ -330,7 +330,7 @@ impl Table for Tunnel {
         &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
-        "1 if a configured child has a CHILD_SA that carries traffic, or, if it is a shunt, its installed policy; else 0.",
+        "1 if the configured child has a CHILD_SA that carries traffic, or is an installed shunt; 0 if it has none. Absent for children whose peer is anybody, for shunts that are not installed, and while it is not known.",
         Merge::Highest,
         |row| Some(row.2.into()),
     )];
@@ -587,7 +587,16 @@ pub struct Listing {
     pub up: u64,
     /// The same of each connection, by its position.
     pub sessions: Vec<u64>,
-    children: HashSet<u64>,
+    children: NumberSet,
+    labels: Labels,
+}
+
+/// The labels of the current IKE_SA and CHILD_SA, in memory that the next ones use, too.
+#[derive(Default)]
+struct Labels {
+    ike: SharedLabels,
+    ike_of_child: SharedLabels,
+    child: SharedLabels,
 }
 
 impl Listing {
@@ -596,28 +605,33 @@ impl Listing {
         Self { out: out.like(), ..Self::default() }
     }
 
-    /// Counts, totals and exposes one IKE_SA, and its CHILD_SAs, which are read once for all that look at them. One that a
-    /// stranger began is neither booked nor exposed: `strongswan_half_open_ike_sas` counts it.
-    pub fn record(&mut self, ike: &IkeSa<'_>, moment: Moment, configured: &mut Configured, totals: &mut SaTotals) {
+    /// Counts one IKE_SA, records the traffic of its CHILD_SAs, and exposes them. One that an unauthenticated peer began is
+    /// left out: `strongswan_half_open_ike_sas` counts it.
+    pub fn record(&mut self, ike: &IkeSa<'_>, time: ScrapeTime, configured: &mut Configured, totals: &mut SaTotals) {
         if ike.is_unauthenticated() {
             return;
         }
+        let connection = configured.connection_of(ike);
         if ike.is_up() {
-            self.count(configured.connection_of(ike));
+            self.count(connection);
         }
+        let Labels { ike: ike_labels, ike_of_child, child: child_labels } = &mut self.labels;
+        ike_labels.set(&[("name", ike.name), ("uniqueid", ike.unique_id)]);
+        ike_of_child.set(&[("ike_id", ike.unique_id), ("ike_name", ike.name)]);
         let mut children: u64 = 0;
         for child in ike.children() {
             children = children.saturating_add(1);
-            configured.record(ike, &child, moment.passed);
-            totals.record(ike, &child, moment.unix);
+            configured.record(connection, &child, time.instant);
+            totals.record(ike, &child, time.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
-            expose_child(&ChildRow { ike, child }, is_new, &mut self.out);
+            child_labels.set(&[("child_id", child.unique_id), ("child_name", child.name)]);
+            expose_child(&ChildRow { child, child_labels, ike_labels: ike_of_child }, is_new, &mut self.out);
         }
         if children == 0 {
             totals.register_client(ike);
         }
         let is_new = totals.ikes.record(ike);
-        expose_ike(ike, children, is_new, &mut self.out);
+        expose_ike(&IkeRow { ike, children, labels: ike_labels }, is_new, &mut self.out);
     }
 
     fn count(&mut self, connection: Option<usize>) {
@@ -632,13 +646,13 @@ impl Listing {
     }
 }
 
-fn expose_ike(ike: &IkeSa<'_>, children: u64, is_new: bool, out: &mut Exposition) {
-    out.add_row::<Ike>(&(ike, children), is_new);
-    if !ike.proposal.encryption.is_empty() {
-        out.add_row::<IkeEncryption>(ike, is_new);
+fn expose_ike(row: &IkeRow<'_>, is_new: bool, out: &mut Exposition) {
+    out.add_row::<Ike>(row, is_new);
+    if !row.ike.proposal.encryption.is_empty() {
+        out.add_row::<IkeEncryption>(row, is_new);
     }
-    if !ike.proposal.integrity.is_empty() {
-        out.add_row::<IkeIntegrity>(ike, is_new);
+    if !row.ike.proposal.integrity.is_empty() {
+        out.add_row::<IkeIntegrity>(row, is_new);
     }
 }
 

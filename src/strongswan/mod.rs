@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::configured::{Configured, Moment};
+use self::configured::{Configured, ScrapeTime};
 use self::events::Listener;
 use self::ike_sas::{Gaps, Unlisted};
 use self::metrics::{Certified, Count, Listing};
@@ -120,6 +120,10 @@ struct Charon {
     subject: String,
     /// Whether this charon has no counters: they are a plugin of their own.
     lacks_counters: bool,
+    /// The events that are registered: twice registered, they would come twice.
+    registered: Vec<&'static str>,
+    /// Whether a command was sent whose answer is of no use and not read yet.
+    has_unread_answer: bool,
 }
 
 /// What came of a list of all IKE_SAs.
@@ -147,7 +151,7 @@ impl StrongSwan {
             metrics::expose_down(out);
             error
         };
-        // One scrape at a time: what an earlier look saw must not be booked after a later one.
+        // One scrape at a time: the counters of an earlier list must not be recorded after those of a later one.
         let subject = self.settings.socket.to_string();
         let mut cache = self.cache.take(deadline, &subject).map_err(|error| down(error, out))?;
         let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
@@ -281,11 +285,11 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 impl Charon {
     fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
         let (channel, subject) = (socket::open(address, deadline)?, address.to_string());
-        Ok(Self { channel, deadline, subject, lacks_counters: false })
+        Ok(Self { channel, deadline, subject, lacks_counters: false, registered: Vec::new(), has_unread_answer: false })
     }
 
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
-        self.channel.send(&vici::command("version", &[]))?;
+        self.send(&vici::command("version", &[]))?;
         loop {
             if let Packet::Response(message) = self.packet("version")? {
                 let value = |key| message.value(key).unwrap_or_default();
@@ -309,21 +313,21 @@ impl Charon {
             (cache.configured, cache.unlisted, cache.asked) = (Configured::default(), 0, None);
             lock(totals).ikes.clear();
         }
-        let moment = Moment { unix: clock::now(), passed: Instant::now() };
-        // Held for a moment only: charon's events are recorded meanwhile.
+        let time = ScrapeTime { unix: clock::now(), instant: Instant::now() };
+        // Locked briefly each time: charon's events are recorded meanwhile.
         lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
         let start = || {
             lock(totals).begin_list();
             Listing::like(out)
         };
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
-            listing.record(ike, moment, &mut configured, &mut lock(totals));
+            listing.record(ike, time, &mut configured, &mut lock(totals));
         };
         let gaps = |unlisted| lock(totals).ikes.gaps(unlisted);
         let List { all: mut listing, total, unlisted, stats } =
             self.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?;
-        let missing = lock(totals).end_pass(moment.unix, unlisted);
-        configured.finish(&listing.sessions, &missing, &cache.configured, moment.passed);
+        let missing = lock(totals).end_pass(time.unix, unlisted);
+        configured.finish(&listing.sessions, &missing, &cache.configured, time.instant);
         let sessions = listing.up.saturating_add(missing.count);
         let busy = stats.as_ref().and_then(|stats| stats.ikes).map(|_| unlisted.least);
         metrics::expose_count(&Count { total, sessions, busy }, &mut listing.out);
@@ -432,7 +436,7 @@ impl Charon {
         arguments: &[(&str, &str)],
         read: &mut dyn FnMut(Message<'_>),
     ) -> Result<(), Error> {
-        self.channel.send(&vici::command(command, arguments))?;
+        self.send(&vici::command(command, arguments))?;
         loop {
             match self.packet(command) {
                 Ok(Packet::Response(message)) => {
@@ -513,18 +517,29 @@ impl Charon {
         known(listed).map(|()| all)
     }
 
-    /// Runs a command that answers by events of at most `longest` bytes in all, and hands each to `each`.
+    /// Runs a command that answers by events of at most `longest` bytes in all, and hands each to `each`. The events stay
+    /// registered: charon sends them to nobody but who gave the command.
     fn stream(
         &mut self,
         command: &str,
-        event: &str,
+        event: &'static str,
         arguments: &[(&str, &str)],
         longest: usize,
         each: &mut dyn FnMut(Message<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.channel.send(&vici::register(event))?;
-        self.confirmed(event)?;
-        self.channel.send(&vici::command(command, arguments))?;
+        let mut request = Vec::new();
+        let is_new = !self.registered.contains(&event);
+        if is_new {
+            request = vici::register(event);
+        }
+        request.extend(vici::command(command, arguments));
+        self.send(&request)?;
+        if is_new {
+            self.has_unread_answer = true;
+            self.confirmed(event)?;
+            self.has_unread_answer = false;
+            self.registered.push(event);
+        }
         let mut length = 0usize;
         loop {
             match self.packet(command)? {
@@ -536,17 +551,21 @@ impl Charon {
                     }
                 }
                 Packet::Response(message) => {
-                    let refusal = refusal(message);
-                    self.channel.send(&vici::unregister(event))?;
-                    self.confirmed(event)?;
-                    return refusal.map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
+                    return refusal(message).map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
                 }
                 _ => {}
             }
         }
     }
 
-    /// Reads until charon confirms that an event was registered or unregistered.
+    fn send(&mut self, requests: &[u8]) -> Result<(), Error> {
+        if std::mem::take(&mut self.has_unread_answer) {
+            known(self.packet("the last command").map(drop))?;
+        }
+        self.channel.send(requests)
+    }
+
+    /// Reads until charon confirms that an event was registered.
     fn confirmed(&mut self, event: &str) -> Result<(), Error> {
         while self.packet(event)? != Packet::EventConfirm {}
         Ok(())
@@ -585,7 +604,7 @@ fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), 
     Err(Error::new(subject, ErrorKind::TooMany { limit: MOST_ENTRIES, what }))
 }
 
-/// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
+/// Turns the error that charon does not know a command into success: it is too old, or a plugin is not loaded.
 fn known(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
         Err(Error { kind: ErrorKind::Refused { .. }, .. }) => Ok(()),

@@ -17,7 +17,7 @@ pub enum Packet<'a> {
     Response(Message<'a>),
     /// charon does not know the command.
     CommandUnknown,
-    /// An event was registered or unregistered.
+    /// An event was registered.
     EventConfirm,
     /// charon does not know the event.
     EventUnknown,
@@ -61,7 +61,6 @@ pub struct Elements<'a>(&'a [u8]);
 
 const COMMAND: u8 = 0;
 const REGISTER: u8 = 3;
-const UNREGISTER: u8 = 4;
 
 impl<'a> Message<'a> {
     /// The bytes as they came.
@@ -89,7 +88,7 @@ impl<'a> Message<'a> {
     }
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
     /// Passes over what is left of a section, and its end.
     pub fn leave(&mut self) {
         let mut depth = 1usize;
@@ -99,6 +98,29 @@ impl Elements<'_> {
                 Some(Element::SectionEnd) => depth = depth.saturating_sub(1),
                 Some(_) => {}
                 None => return,
+            }
+        }
+    }
+
+    /// The next section, passing over pairs and lists; absent at the end of the section that surrounds it, which is passed.
+    pub fn section(&mut self) -> Option<Text<'a>> {
+        loop {
+            match self.next()? {
+                Element::Section(name) => return Some(name),
+                Element::SectionEnd => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next pair, passing over lists and sections; absent at the end of the section that surrounds it, which is passed.
+    pub fn pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
+        loop {
+            match self.next()? {
+                Element::Pair(key, value) => return Some((key, value)),
+                Element::Section(_) => self.leave(),
+                Element::SectionEnd => return None,
+                _ => {}
             }
         }
     }
@@ -144,11 +166,6 @@ pub fn command(name: &str, arguments: &[(&str, &str)]) -> Vec<u8> {
 /// The registration for an event, as a whole segment.
 pub fn register(event: &str) -> Vec<u8> {
     segment(REGISTER, event, |_| ())
-}
-
-/// The end of the registration for an event, as a whole segment.
-pub fn unregister(event: &str) -> Vec<u8> {
-    segment(UNREGISTER, event, |_| ())
 }
 
 /// Writes one element as charon would; names are cut at 255 bytes and values at 65535.
@@ -260,7 +277,8 @@ fn fault(segment: &[u8], rest: &[u8], expected: &'static str) -> Fault {
 }
 
 fn segment(kind: u8, name: &str, arguments: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = vec![0, 0, 0, 0, kind];
+    let mut out = Vec::with_capacity(64);
+    out.extend_from_slice(&[0, 0, 0, 0, kind]);
     encode_name(name.into(), &mut out);
     arguments(&mut out);
     let length = u32::try_from(out.len().saturating_sub(4)).unwrap_or(u32::MAX);
@@ -273,13 +291,13 @@ fn segment(kind: u8, name: &str, arguments: impl FnOnce(&mut Vec<u8>)) -> Vec<u8
 fn encode_name(name: Text<'_>, out: &mut Vec<u8>) {
     let length = u8::try_from(name.bytes().len()).unwrap_or(u8::MAX);
     out.push(length);
-    out.extend(name.bytes().iter().take(length.into()));
+    out.extend_from_slice(name.bytes().get(..length.into()).unwrap_or_default());
 }
 
 fn encode_value(value: Text<'_>, out: &mut Vec<u8>) {
     let length = u16::try_from(value.bytes().len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_be_bytes());
-    out.extend(value.bytes().iter().take(length.into()));
+    out.extend_from_slice(value.bytes().get(..length.into()).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -364,7 +382,6 @@ mod tests {
     fn requests_carry_their_length() {
         assert_eq!(command("list-sas", &[("noblock", "yes")]), b"\0\0\0\x18\0\x08list-sas\x03\x07noblock\0\x03yes");
         assert_eq!(register("list-sa"), b"\0\0\0\x09\x03\x07list-sa");
-        assert_eq!(unregister("list-sa"), b"\0\0\0\x09\x04\x07list-sa");
     }
 
     #[test]

@@ -18,6 +18,9 @@ const GLOB_LIMIT: usize = 4096;
 /// How many bytes are read between two checks of the deadline.
 const STEP: usize = 1024 * 1024;
 
+/// The room for a file that says no length, in bytes.
+const PROC_ROOM: usize = 4096;
+
 /// The longest line that [`read_lines`] hands out.
 const LINE_LIMIT: usize = 64 * 1024;
 
@@ -164,7 +167,9 @@ fn not_a_file(subject: &str) -> Error {
 }
 
 fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, subject: &str) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity(expected.saturating_add(1));
+    // Read into no room at all, a file under /proc takes a call for each 32, 64, 128 bytes and so on.
+    let room = if expected == 0 { PROC_ROOM } else { expected.saturating_add(1) };
+    let mut bytes = Vec::with_capacity(room);
     loop {
         deadline.left(subject)?;
         let read = file.take(STEP as u64).read_to_end(&mut bytes).map_err(|error| Error::io(subject, &error))?;

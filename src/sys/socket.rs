@@ -1,17 +1,18 @@
 //! Stream sockets that keep a deadline: `unix:///path`, a bare path, or `tcp://host:port`.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::ops::Range;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, connect, setsockopt, shutdown, socket, sockopt,
+};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::blocking;
@@ -53,34 +54,43 @@ impl fmt::Display for Address {
 
 /// A connected socket; reads and writes fail with `TimedOut` when the deadline is over.
 pub struct Channel {
-    stream: Stream,
+    /// The socket as a file: only then a buffer need not be zeroed before it is read into.
+    reader: BufReader<File>,
+    /// How many of the buffered bytes were taken.
+    taken: usize,
+    /// What was taken last, if it came by several reads.
+    joined: Vec<u8>,
     deadline: Deadline,
     subject: String,
-    /// What was received; the part that was not taken yet is at `unread`.
-    buffer: Vec<u8>,
-    unread: Range<usize>,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
 }
 
 /// Closes a channel that another thread reads.
-pub struct Closer(Stream);
+pub struct Closer(File);
+
+/// The time-out that a socket has for reads, or for writes; absent where none was set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timeout(Option<Duration>);
 
 /// How many bytes are read ahead, so that many small segments cost one system call.
 const AHEAD: usize = 64 * 1024;
 
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
+/// How much later than at the deadline a read or write may end: setting the time-out anew before each was a quarter of a
+/// scrape's system calls.
+const LATENESS: Duration = Duration::from_millis(50);
 
 /// Connects within the deadline.
 pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
     let subject = address.to_string();
     let stream = match address {
-        Address::Unix(path) => open_unix(path, deadline.left(&subject)?).map(Stream::Unix),
-        Address::Tcp(host) => open_tcp(host, deadline, &subject)?.map(Stream::Tcp),
+        Address::Unix(path) => open_unix(path, deadline.left(&subject)?),
+        Address::Tcp(host) => open_tcp(host, deadline, &subject)?.map(OwnedFd::from),
     };
-    let stream = stream.map_err(|error| Error::io(&subject, &error))?;
-    Ok(Channel { stream, deadline, subject, buffer: Vec::new(), unread: 0..0 })
+    let stream = File::from(stream.map_err(|error| Error::io(&subject, &error))?);
+    let (read_timeout, write_timeout) = Default::default();
+    let reader = BufReader::with_capacity(AHEAD, stream);
+    Ok(Channel { reader, taken: 0, joined: Vec::new(), deadline, subject, read_timeout, write_timeout })
 }
 
 /// The addresses of a host name, v4-mapped ones as IPv4. Blocks for as long as the system's
@@ -94,11 +104,11 @@ pub fn resolve(host: &str) -> Result<Vec<IpAddr>, Error> {
 }
 
 /// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
-fn open_unix(path: &PathBuf, left: Duration) -> io::Result<UnixStream> {
+fn open_unix(path: &PathBuf, left: Duration) -> io::Result<OwnedFd> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket.as_fd(), sockopt::SendTimeout, &time_value(left))?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Tries the addresses of a host, one after the other, in the time that all of them have together.
@@ -131,23 +141,15 @@ pub(super) fn time_value(time: Duration) -> TimeVal {
     TimeVal::microseconds(i64::try_from(time.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST))
 }
 
-impl Stream {
-    /// Reads what one call gives, at least one byte.
-    fn read_some(&mut self, room: &mut [u8], deadline: Deadline, subject: &str) -> Result<usize, Error> {
-        loop {
-            let left = Some(deadline.left(subject)?);
-            let result = match self {
-                Self::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
-                Self::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(room)),
-            };
-            let error = match result {
-                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            return Err(Error::io(subject, &error));
+impl Timeout {
+    /// Whether it must be set before a call that may take as long as `left`; then it is taken to be set.
+    pub fn must_set(&mut self, left: Duration) -> bool {
+        let is_right = |set: Duration| left <= set && set <= left.saturating_add(LATENESS);
+        let must_set = !self.0.is_some_and(is_right);
+        if must_set {
+            self.0 = Some(left);
         }
+        must_set
     }
 }
 
@@ -155,36 +157,63 @@ impl Closer {
     /// Closes the channel; its reader gets the end of the stream.
     pub fn close(&self) {
         // It may be closed already.
-        let _ = match &self.0 {
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
-        };
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
     }
 }
 
 impl Channel {
     /// The next `count` bytes, as a part of the buffer: a list of SAs has megabytes, which are not copied again.
     pub fn take(&mut self, count: usize) -> Result<&[u8], Error> {
-        while self.unread.len() < count {
-            self.read_ahead(count)?;
+        if self.unread().is_empty() && count > 0 {
+            self.fill()?;
         }
-        let end = self.unread.start.saturating_add(count);
-        let taken = self.unread.start..end;
-        self.unread.start = end;
-        Ok(self.buffer.get(taken).unwrap_or_default())
+        if self.unread().len() < count {
+            return self.join(count);
+        }
+        let start = self.taken;
+        self.taken = start.saturating_add(count);
+        Ok(self.reader.buffer().get(start..self.taken).unwrap_or_default())
     }
 
-    /// Reads what is there, at least one byte, with room for `count` in all.
-    fn read_ahead(&mut self, count: usize) -> Result<(), Error> {
-        self.buffer.copy_within(self.unread.clone(), 0);
-        self.unread = 0..self.unread.len();
-        if self.buffer.len() < count.max(AHEAD) {
-            self.buffer.resize(count.max(AHEAD), 0);
+    /// The next `count` bytes from several reads.
+    fn join(&mut self, count: usize) -> Result<&[u8], Error> {
+        self.joined.clear();
+        while self.joined.len() < count {
+            if self.unread().is_empty() {
+                self.fill()?;
+            }
+            let unread = self.reader.buffer().get(self.taken..).unwrap_or_default();
+            let piece = unread.get(..count.saturating_sub(self.joined.len())).unwrap_or(unread);
+            self.joined.extend_from_slice(piece);
+            self.taken = self.taken.saturating_add(piece.len());
         }
-        let room = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
-        let count = self.stream.read_some(room, self.deadline, &self.subject)?;
-        self.unread.end = self.unread.end.saturating_add(count);
-        Ok(())
+        Ok(&self.joined)
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.reader.buffer().get(self.taken..).unwrap_or_default()
+    }
+
+    /// Reads what one call gives, at least one byte, in place of what was taken.
+    fn fill(&mut self) -> Result<(), Error> {
+        self.reader.consume(std::mem::take(&mut self.taken));
+        self.read_some(|reader| reader.fill_buf().map(<[u8]>::len)).map(drop)
+    }
+
+    /// Reads what one call gives, at least one byte.
+    fn read_some(&mut self, mut read: impl FnMut(&mut BufReader<File>) -> io::Result<usize>) -> Result<usize, Error> {
+        loop {
+            let left = self.deadline.left(&self.subject)?;
+            let set = || setsockopt(self.reader.get_ref(), sockopt::ReceiveTimeout, &time_value(left));
+            let set = if self.read_timeout.must_set(left) { set().map_err(io::Error::from) } else { Ok(()) };
+            let error = match set.and_then(|()| read(&mut self.reader)) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            return Err(Error::io(&self.subject, &error));
+        }
     }
 
     /// Calls `each` with blocks of whole lines until it returns false, which means that it has seen the end; `TooLong`
@@ -201,7 +230,7 @@ impl Channel {
             if room.is_empty() || total > limit {
                 return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit }));
             }
-            let count = self.stream.read_some(room, self.deadline, &self.subject)?;
+            let count = self.read_some(|reader| reader.get_mut().read(room))?;
             (filled, total) = (filled.saturating_add(count), total.saturating_add(count));
             let bytes = buffer.get(..filled).unwrap_or_default();
             let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end.saturating_add(1));
@@ -217,12 +246,9 @@ impl Channel {
     ///
     /// A receive timeout would come an eighth too late: the kernel rounds long ones up.
     pub fn wait(&self, deadline: Deadline) -> Result<bool, Error> {
-        while self.unread.is_empty() {
+        while self.unread().is_empty() {
             let Ok(left) = deadline.left(&self.subject) else { return Ok(false) };
-            let fd = match &self.stream {
-                Stream::Unix(stream) => stream.as_fd(),
-                Stream::Tcp(stream) => stream.as_fd(),
-            };
+            let fd = self.reader.get_ref().as_fd();
             let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], left) {
                 Ok(0) | Err(Errno::EINTR) => {}
@@ -240,21 +266,19 @@ impl Channel {
 
     /// Another end of this channel, to close it from elsewhere.
     pub fn closer(&self) -> io::Result<Closer> {
-        match &self.stream {
-            Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
-            Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
-        }
-        .map(Closer)
+        self.reader.get_ref().try_clone().map(Closer)
     }
 
     /// Sends all of `bytes`.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let left = Some(self.deadline.left(&self.subject)?);
-        let result = match &mut self.stream {
-            Stream::Unix(stream) => stream.set_write_timeout(left).and_then(|()| stream.write_all(bytes)),
-            Stream::Tcp(stream) => stream.set_write_timeout(left).and_then(|()| stream.write_all(bytes)),
+        let left = self.deadline.left(&self.subject)?;
+        let socket = self.reader.get_mut();
+        let set = if self.write_timeout.must_set(left) {
+            setsockopt(socket, sockopt::SendTimeout, &time_value(left)).map_err(io::Error::from)
+        } else {
+            Ok(())
         };
-        result.map_err(|error| Error::io(&self.subject, &error))
+        set.and_then(|()| socket.write_all(bytes)).map_err(|error| Error::io(&self.subject, &error))
     }
 }
 
@@ -293,6 +317,35 @@ mod tests {
         assert!(resolve("localhost").is_ok_and(|found| found.iter().all(IpAddr::is_loopback)));
         let error = resolve("no such host").unwrap_err().to_string();
         assert!(error.starts_with("no such host: "), "{error}");
+    }
+
+    #[test]
+    fn a_timeout_is_set_where_it_would_be_too_short_or_end_too_late() {
+        let (mut timeout, milliseconds) = (Timeout::default(), Duration::from_millis);
+        for (left, must_set) in
+            [(500, true), (500, false), (480, false), (450, false), (449, true), (399, false), (398, true), (399, true)]
+        {
+            assert_eq!(timeout.must_set(milliseconds(left)), must_set, "{left}");
+        }
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_whole() {
+        let (here, mut there) = std::os::unix::net::UnixStream::pair().expect("sockets");
+        let reader = BufReader::with_capacity(8, File::from(OwnedFd::from(here)));
+        let (read_timeout, write_timeout) = Default::default();
+        let deadline = Deadline::within(Duration::from_secs(60));
+        let subject = "pair".to_owned();
+        let mut channel =
+            Channel { reader, taken: 0, joined: Vec::new(), deadline, subject, read_timeout, write_timeout };
+        there.write_all(b"abcdefghijklmnopqrstuvwxyz").expect("room");
+        for (count, expected) in
+            [(3, &b"abc"[..]), (0, b""), (5, b"defgh"), (2, b"ij"), (9, b"klmnopqrs"), (7, b"tuvwxyz")]
+        {
+            assert_eq!(channel.take(count), Ok(expected));
+        }
+        drop(there);
+        assert!(channel.take(0).is_ok() && channel.take(1).is_err());
     }
 
     #[test]

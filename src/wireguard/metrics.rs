@@ -2,14 +2,16 @@
 
 use std::fmt::{self, Write as _};
 use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 
 use super::device::{Device, Peer};
 use super::names::Names;
 use super::settings::Configured;
-use super::totals::{Incarnation, PeerPass};
+use super::totals::{PeerPass, Recorded};
 use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
+use crate::text::push_number;
 
 /// `REJECT_AFTER_TIME` of the protocol, in seconds: the keys of an older handshake are used no more.
 pub const REJECT_AFTER_TIME: i64 = 180;
@@ -75,7 +77,7 @@ struct PeerRow<'a> {
     peer: &'a Peer,
     texts: &'a Texts,
     name: Option<&'a str>,
-    total: (u64, u64),
+    total: Recorded,
     is_up: bool,
 }
 
@@ -114,8 +116,10 @@ impl Table for Traffic {
         gauge("wireguard_latest_handshake_seconds", "Unix time of the peer's last handshake.", Merge::Highest, |row| {
             row.peer.handshake.map(Value::from)
         }),
-        counter("wireguard_received_bytes_total", "Bytes received from the peer.", |row| Some(row.total.0.into())),
-        counter("wireguard_sent_bytes_total", "Bytes sent to the peer.", |row| Some(row.total.1.into())),
+        counter("wireguard_received_bytes_total", "Bytes received from the peer.", |row| {
+            Some(row.total.received.into())
+        }),
+        counter("wireguard_sent_bytes_total", "Bytes sent to the peer.", |row| Some(row.total.sent.into())),
     ];
     const GROUP: Option<Group> = Some(Group::Clients);
 }
@@ -177,15 +181,16 @@ pub fn expose(reading: Reading<'_, impl Hash + Copy>, pass: &mut PeerPass<'_>, n
     out.add::<Interface>(&(interface, device.peers.len(), connected));
     out.add::<InterfaceInfo>(&(interface, device));
     let mut texts = Texts::default();
+    let incarnation = pass.incarnation(interface, id);
     for peer in &device.peers {
         texts.write(device, peer);
-        let total = pass.record(Incarnation { interface, id }, peer);
+        let total = pass.record(incarnation, peer);
         let name = configured.name(peer.public_key).or_else(|| names.get(&peer.public_key).map(|name| &**name));
         let row = PeerRow { interface, peer, texts: &texts, name, total, is_up: is_up(peer, now) };
-        out.add::<Traffic>(&row);
-        out.add::<PeerInfo>(&row);
+        out.add_row::<Traffic>(&row, total.is_first);
+        out.add_row::<PeerInfo>(&row, total.is_first);
         if peer.keepalive.is_some() || configured.is_expected(peer.public_key) {
-            out.add::<PeerUp>(&row);
+            out.add_row::<PeerUp>(&row, total.is_first);
         }
     }
 }
@@ -199,10 +204,37 @@ impl Texts {
         // Writing to a text can't fail.
         let _ = write!(public_key, "{}", peer.public_key);
         for (number, network) in device.allowed_ips(peer).iter().enumerate() {
-            let _ = write!(allowed_ips, "{}{network}", if number > 0 { "," } else { "" });
+            if number > 0 {
+                allowed_ips.push(',');
+            }
+            write_address(network.address, allowed_ips);
+            allowed_ips.push('/');
+            push_number(network.prefix.into(), allowed_ips);
         }
-        if let Some(address) = peer.endpoint {
-            let _ = write!(endpoint, "{address}");
+        match peer.endpoint {
+            Some(SocketAddr::V4(address)) => {
+                write_address((*address.ip()).into(), endpoint);
+                endpoint.push(':');
+                push_number(address.port().into(), endpoint);
+            }
+            Some(address) => drop(write!(endpoint, "{address}")),
+            None => {}
         }
+    }
+}
+
+/// Writes an address. `write!` would take a sixth of what a peer takes in all.
+fn write_address(address: IpAddr, out: &mut String) {
+    match address {
+        IpAddr::V4(address) => {
+            for (number, octet) in address.octets().into_iter().enumerate() {
+                if number > 0 {
+                    out.push('.');
+                }
+                push_number(octet.into(), out);
+            }
+        }
+        // Writing to a text can't fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
     }
 }

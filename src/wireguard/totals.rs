@@ -4,53 +4,76 @@ use std::hash::Hash;
 
 use super::device::Peer;
 use super::key::Key;
-use crate::totals::{Pass, Sample, Totals, Traffic};
+use crate::hash_index::NumberSet;
+use crate::totals::{OriginId, Pass, Sample, Totals, Traffic};
 
 /// The totals of all peers; interfaces are known by their names.
 #[derive(Debug, Default)]
-pub struct PeerTotals(Totals);
+pub struct PeerTotals {
+    totals: Totals,
+    /// The keys of the peers of this scrape.
+    listed: NumberSet,
+}
 
 /// One scrape; it ends when this is dropped.
 #[derive(Debug)]
-pub struct PeerPass<'t>(Pass<'t>);
+pub struct PeerPass<'t> {
+    pass: Pass<'t>,
+    listed: &'t mut NumberSet,
+}
 
 /// An interface as it was made: another one of the same name is another incarnation.
 #[derive(Clone, Copy, Debug)]
-pub struct Incarnation<'n, I> {
-    /// Its name.
-    pub interface: &'n str,
-    /// What tells it from those of the same name before and after it.
-    pub id: I,
+pub struct Incarnation<'n> {
+    interface: &'n str,
+    origin: OriginId,
+    id: u64,
+}
+
+/// What became known of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Bytes received from it in all.
+    pub received: u64,
+    /// Bytes sent to it in all.
+    pub sent: u64,
+    /// Whether no other peer of its interface in this scrape has its public key.
+    pub is_first: bool,
 }
 
 impl PeerTotals {
     /// Totals that keep at most `most` peers that are there no more.
     pub fn new(most: usize) -> Self {
-        Self(Totals::new(most))
+        Self { totals: Totals::new(most), listed: NumberSet::default() }
     }
 
     /// Begins a scrape at the time `now`.
     pub fn pass(&mut self, now: i64) -> PeerPass<'_> {
-        PeerPass(self.0.pass(now))
+        self.listed.clear();
+        PeerPass { pass: self.totals.pass(now), listed: &mut self.listed }
     }
 }
 
 impl PeerPass<'_> {
-    /// Records the counters of a peer; returns the totals of its bytes received and sent. Counters that are lower than at the
-    /// previous scrape began anew.
-    pub fn record(&mut self, incarnation: Incarnation<'_, impl Hash>, peer: &Peer) -> (u64, u64) {
-        let Incarnation { interface, id } = incarnation;
-        let origin = self.0.origin(interface);
-        let key = self.0.key((origin, id, peer.public_key));
+    /// An interface of that name; `id` tells it from those of the same name before and after it.
+    pub fn incarnation<'n>(&self, interface: &'n str, id: impl Hash) -> Incarnation<'n> {
+        let origin = self.pass.origin(interface);
+        Incarnation { interface, origin, id: self.pass.key((origin, id)) }
+    }
+
+    /// Records the counters of a peer. Counters that are lower than at the previous scrape began anew.
+    pub fn record(&mut self, incarnation: Incarnation<'_>, peer: &Peer) -> Recorded {
+        let Incarnation { interface, origin, id } = incarnation;
+        let key = self.pass.key((id, peer.public_key));
         let counted = Traffic { bytes_in: peer.received, bytes_out: peer.sent, ..Traffic::default() };
-        let sample = Sample { origin, key, counted };
-        let total = self.0.record_restartable(sample, || name(interface, peer.public_key).into());
-        (total.bytes_in, total.bytes_out)
+        let name = || name(interface, peer.public_key).into();
+        let total = self.pass.record_restartable(Sample { origin, key, counted }, name);
+        Recorded { received: total.bytes_in, sent: total.bytes_out, is_first: self.listed.insert(key) }
     }
 
     /// Keeps the totals of the peers of an interface that could not be read.
     pub fn keep(&mut self, interface: &str) {
-        self.0.keep(self.0.origin(interface));
+        self.pass.keep(self.pass.origin(interface));
     }
 }
 
@@ -66,7 +89,9 @@ mod tests {
     fn record(totals: &mut PeerTotals, now: i64, id: u32, received: u64, sent: u64) -> (u64, u64) {
         let mut peer = Peer::new(Key([1; 32]));
         (peer.received, peer.sent) = (received, sent);
-        totals.pass(now).record(Incarnation { interface: "wg0", id }, &peer)
+        let mut pass = totals.pass(now);
+        let total = pass.record(pass.incarnation("wg0", id), &peer);
+        (total.received, total.sent)
     }
 
     #[test]
@@ -103,6 +128,20 @@ mod tests {
         assert_eq!(record(&mut totals, 5001, 2, 7, 7), (107, 17));
         let mut peer = Peer::new(Key([1; 32]));
         peer.received = 3;
-        assert_eq!(totals.pass(5001).record(Incarnation { interface: "wg1", id: 2 }, &peer), (3, 0));
+        let expected = Recorded { received: 3, sent: 0, is_first: true };
+        let mut pass = totals.pass(5001);
+        assert_eq!(pass.record(pass.incarnation("wg1", 2), &peer), expected);
+    }
+
+    #[test]
+    fn a_peer_that_is_listed_twice_is_told_from_the_first() {
+        let mut totals = PeerTotals::new(10);
+        for now in [0, 15] {
+            let mut pass = totals.pass(now);
+            let is_first = [("wg0", 1), ("wg0", 2), ("wg0", 1), ("wg1", 1)].map(|(interface, number)| {
+                pass.record(pass.incarnation(interface, 0), &Peer::new(Key([number; 32]))).is_first
+            });
+            assert_eq!(is_first, [true, true, false, true]);
+        }
     }
 }

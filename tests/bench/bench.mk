@@ -1,10 +1,13 @@
-.PHONY: bench figures bench-build bench-static
+.PHONY: bench figures instructions bench-build bench-static
 
 bench: bench-build bench-static ## measure against the limits of the machine, and print one table
 	python3 tests/bench/run.py
 
-figures: bench-build ## size, lines, dependencies, and what a scrape costs
+figures: bench-build ## size, lines, dependencies, and what a scrape costs, with budgets
 	python3 tests/bench/run.py figures
+
+instructions: bench-build ## instructions, allocations and system calls of a scrape against their budgets
+	python3 tests/bench/instructions.py --check
 
 bench-build:
 	cargo build --release --locked --bin gateway-exporter --example replay --example bench

@@ -1,7 +1,9 @@
 """What the bench feeds the exporter: made, not captured, and as large as asked for."""
 
 import base64
+import socket
 import struct
+import threading
 import time
 
 # Shapes as the captures under fixtures/ have them; a tenth of an SA's bytes are its own.
@@ -127,6 +129,23 @@ def wireguard(count):
         f"persistent_keepalive_interval=25\nallowed_ip=10.{8 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/32\n"
         for number in range(1, count + 1))
     return f"private_key={1:064x}\nlisten_port=51820\n{peers}errno=0\n\n".encode()
+
+
+class UserSpace:
+    """A socket that answers as wireguard-go does, as fast as it can."""
+
+    def __init__(self, path, answer):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self.serve, args=(answer,), daemon=True).start()
+
+    def serve(self, answer):
+        while True:
+            client, _ = self.listener.accept()
+            with client:
+                client.recv(64)
+                client.sendall(answer)
 
 
 def wireguard_peers(count):

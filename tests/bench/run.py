@@ -250,28 +250,11 @@ def ipsec(folder, count):
     return taken, peak
 
 
-class UserSpace:
-    """A socket that answers as wireguard-go does, as fast as it can."""
-
-    def __init__(self, path, answer):
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
-        self.listener.listen()
-        threading.Thread(target=self.serve, args=(answer,), daemon=True).start()
-
-    def serve(self, answer):
-        while True:
-            client, _ = self.listener.accept()
-            with client:
-                client.recv(64)
-                client.sendall(answer)
-
-
 def wireguard(folder, count):
     """The time of a scrape and the peak memory, where WireGuard answers at once."""
     sockets_in = folder / f"wireguard-{count}"
     sockets_in.mkdir()
-    UserSpace(sockets_in / "wg0.sock", inputs.wireguard(count))
+    inputs.UserSpace(sockets_in / "wg0.sock", inputs.wireguard(count))
     config = f"wireguard: {{interfaces: [wg0], socket_folder: {sockets_in}, name_files: []}}\nmax_series: 0\n"
     with daemon(folder / "wireguard.yaml", config) as exporter:
         peak = exporter.peak(lambda: warm(exporter))
@@ -424,7 +407,8 @@ def figures(folder):
     print(f"10000 OpenVPN clients      {ms(scrape.wall)}, {mib(peak)}")
     with Held(10_000) as held:
         scrape, _, peak = sockets(folder, held, 10_000)
-    print(f"10000 sockets              {ms(scrape.wall)}, {mib(peak)}")
+    print(f"10000 sockets              {ms(scrape.wall)}, {mib(peak)}\n")
+    subprocess.run([sys.executable, ROOT / "tests/bench/instructions.py", RELEASE / "gateway-exporter"], check=True)
 
 
 def split(paths):

@@ -218,13 +218,13 @@ fn wireguard(count: usize) -> Count {
 
 #[test]
 fn a_wireguard_peer_costs_no_call() {
-    let budget = Budget { calls: [284, 336], bytes_each: 874 };
+    let budget = Budget { calls: [166, 203], bytes_each: 874 };
     hold("peers", &budget, [1000, 10_000].map(wireguard));
 }
 
 #[test]
 fn an_ike_sa_costs_no_call_and_less_memory_than_its_text() {
-    let budget = Budget { calls: [667, 780], bytes_each: 2343 };
+    let budget = Budget { calls: [417, 507], bytes_each: 2062 };
     hold("IKE_SAs", &budget, [1000, 10_000].map(strongswan));
 }
 
@@ -321,19 +321,19 @@ fn a_hostile_charon_costs_no_more_than_16_mib() {
 #[test]
 fn an_openvpn_client_costs_no_call() {
     // Two of its threads are for calls that may hang: which files there are, and reading one.
-    let budget = Budget { calls: [173, 184], bytes_each: 105 };
+    let budget = Budget { calls: [97, 106], bytes_each: 71 };
     hold("clients", &budget, [1000, 10_000].map(openvpn));
 }
 
 #[test]
 fn a_tunnel_of_ipsec_costs_two_calls() {
-    let budget = Budget { calls: [2345, 20_436], bytes_each: 1802 };
+    let budget = Budget { calls: [2174, 20_287], bytes_each: 1802 };
     hold("tunnels", &budget, [1000, 10_000].map(ipsec));
 }
 
 #[test]
 fn a_socket_costs_nothing() {
-    let budget = Budget { calls: [87, 87], bytes_each: 0 };
+    let budget = Budget { calls: [44, 44], bytes_each: 0 };
     hold("sockets", &budget, [1000, 10_000].map(tables));
 }
 

@@ -12,7 +12,7 @@ use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
-use gateway_exporter::strongswan::configured::{Configured, Moment};
+use gateway_exporter::strongswan::configured::{Configured, ScrapeTime};
 use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa};
 use gateway_exporter::strongswan::totals::SaTotals;
@@ -45,7 +45,7 @@ fn listed(state: &str, keys: &[(&str, &str)]) -> Listing {
     let Ok(Packet::Response(message)) = parse(&segment) else { panic!("a message") };
     let ike = IkeSa::parse(message).unwrap();
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
-    let now = Moment { unix: 0, passed: Instant::now() };
+    let now = ScrapeTime { unix: 0, instant: Instant::now() };
     listing.record(&ike, now, &mut configured, &mut SaTotals::new(Identity::Remote, 10));
     listing
 }

@@ -7,7 +7,7 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};
-use gateway_exporter::strongswan::configured::{Configured, Moment};
+use gateway_exporter::strongswan::configured::{Configured, ScrapeTime};
 use gateway_exporter::strongswan::metrics::{Count, Listing};
 use gateway_exporter::strongswan::sa::{Identity, IkeSa};
 use gateway_exporter::strongswan::totals::SaTotals;
@@ -65,7 +65,7 @@ fn the_strongswan_exporters_metrics_sample() {
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
     let mut totals = SaTotals::new(Identity::Remote, 10);
     metrics::expose_version("charon".into(), "6.0.3".into(), &mut out);
-    let now = Moment { unix: NOW, passed: Instant::now() };
+    let now = ScrapeTime { unix: NOW, instant: Instant::now() };
     strongswan(|ike| listing.record(&ike, now, &mut configured, &mut totals));
     metrics::expose_count(&Count { total: 3, sessions: listing.up, busy: None }, &mut out);
     metrics::expose_totals(&totals, &mut out);

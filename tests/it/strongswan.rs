@@ -11,7 +11,7 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::exposition::{Exposition, Group, Groups, Options};
 use gateway_exporter::privacy::Identities;
 use gateway_exporter::siphash::Key;
-use gateway_exporter::strongswan::configured::{Configured, Moment};
+use gateway_exporter::strongswan::configured::{Configured, ScrapeTime};
 use gateway_exporter::strongswan::ike_sas::Unlisted;
 use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa, Policy, replaced_ike_sa};
@@ -313,7 +313,7 @@ fn broken_segments_are_refused_or_give_valid_text() {
 
 /// What comes of one message, whatever it is meant for.
 fn exposed(message: Message<'_>) -> Exposition {
-    let (mut configured, mut totals, now) = (Configured::default(), SaTotals::new(Identity::User, 10), moment(0));
+    let (mut configured, mut totals, now) = (Configured::default(), SaTotals::new(Identity::User, 10), scrape_time(0));
     let mut listing = Listing::default();
     if let Some(connection) = Connection::parse(message) {
         configured.register(&connection).unwrap();
@@ -329,14 +329,14 @@ fn exposed(message: Message<'_>) -> Exposition {
     }
     totals.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
     let missing = totals.end_pass(0, Unlisted::default());
-    configured.finish(&listing.sessions, &missing, &Configured::default(), now.passed);
+    configured.finish(&listing.sessions, &missing, &Configured::default(), now.instant);
     metrics::expose_totals(&totals, &mut listing.out);
     metrics::expose_configured(&configured, &mut listing.out);
     listing.out
 }
 
-fn moment(unix: i64) -> Moment {
-    Moment { unix, passed: Instant::now() }
+fn scrape_time(unix: i64) -> ScrapeTime {
+    ScrapeTime { unix, instant: Instant::now() }
 }
 
 #[test]

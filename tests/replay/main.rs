@@ -11,7 +11,7 @@ fn main() -> io::Result<()> {
     let [socket, folder] = arguments.as_slice() else {
         return Err(io::Error::other("usage: replay SOCKET FOLDER"));
     };
-    let replay = charon::Replay::read(Path::new(folder))?;
+    let replay = charon::Replay::read(Path::new(folder))?.with_events();
     let _ = fs::remove_file(socket);
     for client in UnixListener::bind(socket)?.incoming() {
         let (client, replay) = (client?, replay.clone());

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use gateway_exporter::strongswan::totals::SaTotals;
-use gateway_exporter::strongswan::configured::{Configured, Moment};
+use gateway_exporter::strongswan::configured::{Configured, ScrapeTime};
 use gateway_exporter::strongswan::ike_sas::Unlisted;
 use gateway_exporter::strongswan::stats::{self, Stats};
 use gateway_exporter::strongswan::metrics::Listing;
@@ -20,7 +20,7 @@ fuzz_target!(|segment: &[u8]| {
     let Ok(vici::Packet::Event(_, message) | vici::Packet::Response(message)) = vici::parse(segment) else { return };
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
     let mut totals = SaTotals::new(Identity::User, 10);
-    let now = Moment { unix: 1, passed: Instant::now() };
+    let now = ScrapeTime { unix: 1, instant: Instant::now() };
     if let Some(connection) = Connection::parse(message) {
         let _ = configured.register(&connection);
     }
@@ -39,7 +39,7 @@ fuzz_target!(|segment: &[u8]| {
     totals.ikes.forget(replaced_ike_sa(message).and_then(Text::number));
     let stats = Stats::parse(message);
     let missing = totals.end_pass(1, Unlisted::of(stats.established(), stats.ikes, 0));
-    configured.finish(&listing.sessions, &missing, &Configured::default(), now.passed);
+    configured.finish(&listing.sessions, &missing, &Configured::default(), now.instant);
     let mut out = listing.out;
     metrics::expose_totals(&totals, &mut out);
     metrics::expose_configured(&configured, &mut out);
