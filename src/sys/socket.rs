@@ -76,7 +76,11 @@ enum Stream {
 
 /// Connects within the deadline.
 pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
-    let subject = address.to_string();
+    open_as(address.to_string(), address, deadline)
+}
+
+/// The same with another name for what is talked to in errors.
+pub fn open_as(subject: String, address: &Address, deadline: Deadline) -> Result<Channel, Error> {
     let stream = match address {
         Address::Unix(path) => open_unix(path, deadline.left(&subject)?).map(Stream::Unix),
         Address::Tcp(host) => open_tcp(host, deadline, &subject)?.map(Stream::Tcp),
@@ -193,6 +197,14 @@ impl Channel {
         let taken = self.unread.start..end;
         self.unread.start = end;
         Ok(self.buffer.get(taken).unwrap_or_default())
+    }
+
+    /// What comes next, as many bytes as are there and at least one.
+    pub fn receive(&mut self) -> Result<&[u8], Error> {
+        if self.unread.is_empty() {
+            self.read_ahead(1)?;
+        }
+        self.take(self.unread.len())
     }
 
     /// Reads what is there, at least one byte, with room for `count` in all.
