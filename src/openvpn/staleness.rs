@@ -102,6 +102,14 @@ impl Zone {
     }
 }
 
+impl Times {
+    /// What the times of a status say that the daemon gave at `now`.
+    pub fn of_answer(updated: Moment<'_>, now: Now) -> Self {
+        let zone = Zone::of(updated, Some(now.seconds), now).unwrap_or_default();
+        Self { updated: zone.moment(updated, now), zone, late: None }
+    }
+}
+
 impl Writings {
     /// What is known after the first look.
     fn first(updated: Moment<'_>, modified: Option<i64>, now: Now, known: Option<Zone>) -> Self {

@@ -12,8 +12,12 @@
 //!   (`multi_process_float` in `multi.c` changes the address and nothing else) where one of the same name and Connected
 //!   Since is left over whose bytes are not more. All other rows are new sessions: one that reconnects in the same
 //!   second has fewer bytes, after a restart of the server Connected Since is another.
+//! - **Both ways** where a server is asked over its management interface: what it answers has ids, but the file that is
+//!   read in its place may have none, and is older. A row whose ids are known is that session's. Any other is matched as
+//!   one without ids, in an older file also to a session of that client and address whose bytes are more; what is left
+//!   is a new session, which has the key of its ids.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Protocol;
@@ -22,6 +26,9 @@ use super::staleness::{Times, Writings};
 use super::status::{Client, Moment};
 use crate::text::{Text, clip};
 use crate::totals::{Entry, OriginId, REMEMBERED, Totals, Traffic};
+
+/// Longer statistics of a client are not kept, in bytes.
+const MOST_STATISTICS: usize = 4096;
 
 /// What one collector keeps between scrapes.
 #[derive(Debug, Default)]
@@ -38,12 +45,24 @@ pub struct ClientTotals {
 #[derive(Debug, Default)]
 struct File {
     writings: Option<Writings>,
+    answered: Answered,
     /// Its sessions without ids, sorted by owner and address.
     sessions: Vec<Session>,
     last_read: i64,
 }
 
-/// A session without ids of an earlier scrape.
+/// What a server last answered over its management interface; empty where it has not.
+#[derive(Clone, Debug, Default)]
+pub struct Answered {
+    /// Its release, which its file may not say.
+    pub version: Vec<u8>,
+    /// The statistics of a client.
+    pub statistics: Vec<u8>,
+    /// When that was.
+    pub at: i64,
+}
+
+/// A session without ids of an earlier scrape, or of a server that is asked.
 #[derive(Clone, Copy, Debug)]
 struct Session {
     at: ClientAddress,
@@ -61,6 +80,8 @@ pub struct UnidentifiedRow<'a> {
     identity: Text<'a>,
     protocol: Protocol,
     since: Beginning,
+    /// The key that its ids make, where it has some.
+    key: Option<u64>,
     /// The position of the matched session among those of the file.
     session: Option<usize>,
     /// The position of the row among those without ids of the file.
@@ -87,6 +108,8 @@ pub struct ClientRow<'r, 'a> {
     pub protocol: Protocol,
     /// When the session began.
     pub since: Beginning,
+    /// Whether the server is asked over its management interface, so that its rows may be read without ids, too.
+    pub is_asked: bool,
 }
 
 /// A client and the address that it connects from, as hashes.
@@ -126,6 +149,19 @@ impl ClientTotals {
         file.writings.insert(Writings::after(file.writings, updated, modified, now)).times(stale_after, now)
     }
 
+    /// Records what the server of the file at `path` answered at the time `now`: its release, and, of a client, its
+    /// statistics.
+    pub fn note_answer(&mut self, path: &Path, version: &[u8], statistics: &[u8], now: i64) {
+        let statistics = if statistics.len() > MOST_STATISTICS { &[] } else { statistics };
+        let answered = Answered { version: version.to_owned(), statistics: statistics.to_owned(), at: now };
+        self.touch(path, now).answered = answered;
+    }
+
+    /// What the server of the file at `path` last answered.
+    pub fn answered(&self, path: &Path) -> Answered {
+        self.files.get(path).map(|file| file.answered.clone()).unwrap_or_default()
+    }
+
     /// The age in seconds from which each known file is stale.
     pub fn limits(&self) -> HashMap<PathBuf, i64> {
         let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.writings?.limit()));
@@ -140,27 +176,38 @@ impl ClientTotals {
         session: &ClientRow<'_, 'a>,
         now: i64,
     ) -> Option<UnidentifiedRow<'a>> {
-        let ClientRow { client, identity, protocol, since } = *session;
-        let Client { client_id, peer_id, .. } = *client;
+        let ClientRow { client, identity, protocol, since, is_asked } = *session;
         let bytes = [client.bytes_received, client.bytes_sent];
-        if client_id.is_empty() && (protocol == Protocol::Tcp || is_no_id(peer_id)) {
-            let owner = self.clients.key((protocol, identity, client.since.text));
-            let at = ClientAddress { owner, address: self.clients.key(client.real_address) };
-            return Some(UnidentifiedRow { at, bytes, identity, protocol, since, session: None, position: 0 });
+        let has_ids = !client.client_id.is_empty() || (protocol == Protocol::Udp && !is_no_id(client.peer_id));
+        let key = if has_ids { Some(self.key_by_ids(origin, session)) } else { None };
+        match key {
+            Some(key) if !is_asked => {
+                self.add(origin, key, bytes, since, now, (identity, protocol));
+                None
+            }
+            _ => {
+                let owner = self.clients.key((protocol, identity, client.since.text));
+                let at = ClientAddress { owner, address: self.clients.key(client.real_address) };
+                Some(UnidentifiedRow { at, bytes, identity, protocol, since, key, session: None, position: 0 })
+            }
         }
+    }
+
+    /// The key of a session that has ids.
+    fn key_by_ids(&mut self, origin: OriginId, session: &ClientRow<'_, '_>) -> u64 {
+        let Client { client_id, peer_id, since, .. } = *session.client;
         // One text is hashed faster than six pieces; the lengths tell where each ends.
         self.scratch.clear();
-        for part in [identity, client.since.text, client_id, peer_id] {
+        for part in [session.identity, since.text, client_id, peer_id] {
             self.scratch.extend_from_slice(part.bytes());
             self.scratch.extend_from_slice(&part.bytes().len().to_ne_bytes());
         }
-        let key = self.clients.key((origin, protocol, self.scratch.as_slice()));
-        self.add(origin, key, bytes, since, now, (identity, protocol));
-        None
+        self.clients.key((origin, session.protocol, self.scratch.as_slice()))
     }
 
-    /// Records all rows without ids of the file at `path`.
-    pub fn record_unidentified(&mut self, path: &Path, mut rows: Vec<UnidentifiedRow<'_>>, now: i64) {
+    /// Records all rows without ids of the file at `path`; `is_older` says that its server may have answered with more bytes
+    /// since it was written.
+    pub fn record_unidentified(&mut self, path: &Path, mut rows: Vec<UnidentifiedRow<'_>>, is_older: bool, now: i64) {
         let mut sessions = self.files.get_mut(path).map(|file| std::mem::take(&mut file.sessions)).unwrap_or_default();
         if rows.is_empty() && sessions.is_empty() {
             return;
@@ -168,15 +215,31 @@ impl ClientTotals {
         sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
         sessions.iter_mut().for_each(|session| session.is_found = false);
         (0..).zip(&mut rows).for_each(|(position, row)| row.position = position);
+        let known = self.take_known(&mut rows, &mut sessions);
         rows.sort_unstable_by_key(|row| row.at);
         match_groups(&mut rows, &mut sessions, |at| at, match_by_bytes);
-        match_groups(&mut rows, &mut sessions, |at| ClientAddress { address: 0, ..at }, match_floating);
+        if is_older {
+            match_groups(
+                &mut rows,
+                &mut sessions,
+                |at| at,
+                |rows, rest, first| match_rest(rows, rest, first, |_| true),
+            );
+        }
+        let owner = |at| ClientAddress { address: 0, ..at };
+        match_groups(&mut rows, &mut sessions, owner, match_floating);
+        if is_older {
+            let floats = |row: &UnidentifiedRow<'_>| row.protocol == Protocol::Udp;
+            match_groups(&mut rows, &mut sessions, owner, |rows, rest, first| match_rest(rows, rest, first, floats));
+        }
+        rows.extend(known);
         // Clients are exposed in the order in which they were first recorded.
         rows.sort_unstable_by_key(|row| row.position);
         let origin = self.file(path);
         for row in rows {
             let found = row.session.and_then(|position| sessions.get_mut(position));
-            let key = found.as_ref().map_or_else(|| self.new_key(), |session| session.key);
+            let known = found.as_ref().map(|session| session.key).or(row.key);
+            let key = known.unwrap_or_else(|| self.new_key());
             let session = Session { at: row.at, key, bytes: row.bytes, seen: now, is_found: true };
             match found {
                 Some(known) => *known = session,
@@ -186,6 +249,24 @@ impl ClientTotals {
         }
         sessions.sort_unstable_by_key(|session| session.at);
         self.touch(path, now).sessions = sessions;
+    }
+
+    /// Takes out the rows whose ids are known, and their sessions: each row begins its session anew, with the same key.
+    fn take_known<'a>(
+        &self,
+        rows: &mut Vec<UnidentifiedRow<'a>>,
+        sessions: &mut Vec<Session>,
+    ) -> Vec<UnidentifiedRow<'a>> {
+        if rows.iter().all(|row| row.key.is_none()) {
+            return Vec::new();
+        }
+        let is_known = |row: &UnidentifiedRow<'_>| row.key.is_some_and(|key| self.clients.knows(key));
+        let (known, others) = std::mem::take(rows).into_iter().partition(is_known);
+        *rows = others;
+        let known: Vec<UnidentifiedRow<'a>> = known;
+        let keys: HashSet<u64> = known.iter().filter_map(|row| row.key).collect();
+        sessions.retain(|session| !keys.contains(&session.key));
+        known
     }
 
     /// Keeps the sessions of a file that could not be read completely at the time `now`.
@@ -317,6 +398,20 @@ fn match_by_bytes(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], fi
     }
 }
 
+/// Gives the rows of one client that are `wanted` to what is left of its sessions, whatever their bytes.
+fn match_rest(
+    rows: &mut [UnidentifiedRow<'_>],
+    sessions: &mut [Session],
+    first: usize,
+    wanted: impl Fn(&UnidentifiedRow<'_>) -> bool,
+) {
+    let rows = rows.iter_mut().filter(|row| row.session.is_none() && wanted(row));
+    let sessions = (first..).zip(sessions).filter(|(_, session)| !session.is_found);
+    for (row, (position, session)) in rows.zip(sessions) {
+        (row.session, session.is_found) = (Some(position), true);
+    }
+}
+
 impl Session {
     /// Whether this can be the session that has these bytes now: its counters don't fall.
     fn may_become(&self, bytes: [u64; 2]) -> bool {
@@ -342,11 +437,17 @@ mod tests {
             let since = Moment { text: since.into(), seconds: None };
             let (common_name, real_address) = (name.into(), address.into());
             let client = Client { common_name, real_address, since, bytes_received, bytes_sent, ..Client::default() };
-            let seen = ClientRow { client: &client, identity: common_name, protocol, since: Beginning::At(None) };
+            let seen = ClientRow {
+                client: &client,
+                identity: common_name,
+                protocol,
+                since: Beginning::At(None),
+                is_asked: false,
+            };
             rows.extend(totals.record(origin, &seen, now));
         }
         assert_eq!(rows.len(), lines.len(), "none of them has an id");
-        totals.record_unidentified(Path::new(FILE), rows, now);
+        totals.record_unidentified(Path::new(FILE), rows, false, now);
         totals.end_pass(now);
     }
 
@@ -363,7 +464,8 @@ mod tests {
         for (now, id, bytes_received) in [(0, "0", 100), (1, "0", 150), (2, "1", 7), (3, "1", 9)] {
             let client = Client { client_id: id.into(), bytes_received, ..Client::default() };
             let since = Beginning::At(None);
-            let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+            let seen =
+                ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since, is_asked: false };
             totals.begin_pass();
             assert!(totals.record(totals.file(Path::new(FILE)), &seen, now).is_none());
             totals.end_pass(now);
@@ -384,7 +486,13 @@ mod tests {
         ] {
             let mut totals = ClientTotals::new(10);
             let client = Client { client_id: client_id.into(), peer_id: peer_id.into(), ..Client::default() };
-            let seen = ClientRow { client: &client, identity: "ann".into(), protocol, since: Beginning::At(None) };
+            let seen = ClientRow {
+                client: &client,
+                identity: "ann".into(),
+                protocol,
+                since: Beginning::At(None),
+                is_asked: false,
+            };
             let row = totals.record(totals.file(Path::new(FILE)), &seen, 0);
             assert_eq!(row.is_none(), has_id, "{protocol:?} {client_id} {peer_id}");
         }
@@ -537,10 +645,16 @@ mod tests {
         for (now, since, bytes_received) in [(0, Beginning::At(Some(5)), 100), (10, Beginning::Ended, 130)] {
             for client_id in ["7", ""] {
                 let client = Client { client_id: client_id.into(), bytes_received, ..Client::default() };
-                let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+                let seen = ClientRow {
+                    client: &client,
+                    identity: "ann".into(),
+                    protocol: Protocol::Udp,
+                    since,
+                    is_asked: false,
+                };
                 totals.begin_pass();
                 let row = totals.record(totals.file(Path::new(FILE)), &seen, now);
-                totals.record_unidentified(Path::new(FILE), row.into_iter().collect(), now);
+                totals.record_unidentified(Path::new(FILE), row.into_iter().collect(), false, now);
                 totals.end_pass(now);
             }
         }
@@ -570,6 +684,7 @@ mod tests {
                             identity: Text::default(),
                             protocol: Protocol::Udp,
                             since: Beginning::Ended,
+                            key: None,
                             session: None,
                             position: 0,
                         };
