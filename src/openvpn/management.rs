@@ -107,33 +107,14 @@ impl State {
 }
 
 /// What is to be done after what was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<'p> {
     /// To read more.
     Read,
-    /// To send this.
-    Send(Message),
+    /// To send this: a command or the password.
+    Send(&'p [u8]),
     /// To say [`QUIT`]: all is here.
     End,
-}
-
-/// What is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// A command.
-    Command(&'static [u8]),
-    /// The password.
-    Password(Password),
-}
-
-impl Message {
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Command(command) => command,
-            Self::Password(Password(line)) => line,
-        }
-    }
 }
 
 /// Why a daemon gives no status.
@@ -196,7 +177,7 @@ impl<'p> Inquiry<'p> {
     }
 
     /// Takes what came, in pieces of any size.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Next, Failure> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Next<'p>, Failure> {
         self.count = self.count.saturating_add(bytes.len());
         let mut text = Text::new(bytes);
         let mut next = Next::Read;
@@ -226,16 +207,16 @@ impl<'p> Inquiry<'p> {
     }
 
     /// The daemon asks for the password, once.
-    fn prompt(&mut self) -> Result<Next, Failure> {
+    fn prompt(&mut self) -> Result<Next<'p>, Failure> {
         if self.stage != Stage::Greeting {
             return Err(Failure::PasswordRefused);
         }
         self.stage = Stage::Password;
         let password = self.password.ok_or(Failure::PasswordWanted)?;
-        Ok(Next::Send(Message::Password(password.clone())))
+        Ok(Next::Send(&password.0))
     }
 
-    fn line(&mut self, line: Text<'_>) -> Result<Next, Failure> {
+    fn line(&mut self, line: Text<'_>) -> Result<Next<'p>, Failure> {
         bound(line)?;
         let line = line.before("\r").unwrap_or(line);
         if line.after(">").is_some() {
@@ -264,7 +245,7 @@ impl<'p> Inquiry<'p> {
         }
     }
 
-    fn status(&mut self, line: Text<'_>, refusal: Option<Text<'_>>) -> Result<Next, Failure> {
+    fn status(&mut self, line: Text<'_>, refusal: Option<Text<'_>>) -> Result<Next<'p>, Failure> {
         if let Some(why) = refusal {
             let failure = || Failure::Refused(String::from_utf8_lossy(why.bytes()).into_owned());
             return Err(self.need.map_or_else(failure, Failure::Waits));
@@ -275,16 +256,16 @@ impl<'p> Inquiry<'p> {
     }
 
     /// Passes over what nobody asked for, but for the greeting and what the daemon waits for.
-    fn notification(&mut self, line: Text<'_>) -> Next {
+    fn notification(&mut self, line: Text<'_>) -> Next<'p> {
         let need = NEEDS.iter().find(|(start, _)| line.after(start).is_some()).map(|(_, need)| *need);
         self.need = need.or(self.need);
         let is_greeting = matches!(self.stage, Stage::Greeting | Stage::Password) && line.after(">INFO:").is_some();
         if is_greeting { self.ask(Stage::Version, VERSION) } else { Next::Read }
     }
 
-    fn ask(&mut self, stage: Stage, command: &'static [u8]) -> Next {
+    fn ask(&mut self, stage: Stage, command: &'static [u8]) -> Next<'p> {
         self.stage = stage;
-        Next::Send(Message::Command(command))
+        Next::Send(command)
     }
 }
 
@@ -318,7 +299,7 @@ mod tests {
             for piece in cut(said) {
                 match inquiry.read(&piece) {
                     Ok(Next::Read) => {}
-                    Ok(Next::Send(message)) => sent.push(String::from_utf8(message.bytes().to_owned()).expect("UTF-8")),
+                    Ok(Next::Send(message)) => sent.push(String::from_utf8(message.to_owned()).expect("UTF-8")),
                     Ok(Next::End) => return (sent, Ok(inquiry.into_answer())),
                     Err(failure) => return (sent, Err(failure)),
                 }

@@ -114,8 +114,8 @@ pub struct OpenVpn {
     totals: Arc<DeadlineMutex<ClientTotals>>,
 }
 
-/// Paths by targets.
-type Aliases = HashMap<PathBuf, PathBuf>;
+/// Targets, each with its path.
+type Aliases = Vec<(PathBuf, PathBuf)>;
 
 /// A status file or an answer, read or not.
 struct StatusFile<'s> {
@@ -210,8 +210,14 @@ impl OpenVpn {
         report.target(path.original.display().to_string(), state);
         let protocol = server.protocol.unwrap_or_else(|| guess(&path.original));
         let label = server.name.clone().unwrap_or_else(|| name(&path.original));
-        let known_as = self.aliases.get(&path.original).unwrap_or(&path.original).clone();
+        let known_as = self.known_as(path.original.clone());
         StatusFile { server, path, known_as, label, bytes, answer, modified, is_gone, protocol, torn }
+    }
+
+    /// The path under which a target is remembered.
+    fn known_as(&self, target: PathBuf) -> PathBuf {
+        let alias = self.aliases.iter().find(|(known, _)| *known == target);
+        alias.map_or(target, |(_, path)| path.clone())
     }
 
     /// Under which paths servers of new settings are remembered that had other targets: those that are still known, and
@@ -223,10 +229,10 @@ impl OpenVpn {
             let target = server.target();
             let former = if is_new(&target) { self.former(server, settings) } else { Some(target.clone()) };
             let Some(former) = former else { continue };
-            let path = self.aliases.get(&former).cloned().unwrap_or(former);
+            let path = self.known_as(former);
             let is_free = settings.servers.iter().all(|server| server.target() != path);
             if path != target && is_free {
-                aliases.insert(target, path);
+                aliases.push((target, path));
             }
         }
         aliases

@@ -43,7 +43,7 @@ impl Management {
             match next {
                 Ok(_) if inquiry.count() > LIMIT => return Err(Error::TooLong { subject, limit: LIMIT }),
                 Ok(Next::Read) => {}
-                Ok(Next::Send(message)) => channel.send(message.bytes())?,
+                Ok(Next::Send(message)) => channel.send(message)?,
                 Ok(Next::End) => {
                     // All is known: one that does not hear it notices that the connection is closed.
                     let _ = channel.send(QUIT);

@@ -17,13 +17,14 @@
 //!   one without ids, in an older file also to a session of that client and address whose bytes are more; what is left
 //!   is a new session, which has the key of its ids.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::Protocol;
 use super::metrics::Now;
 use super::staleness::{Times, Writings};
 use super::status::{Client, Moment};
+use crate::hash_index::HashIndex;
 use crate::text::{Text, clip};
 use crate::totals::{Entry, OriginId, REMEMBERED, Totals, Traffic};
 
@@ -217,20 +218,14 @@ impl ClientTotals {
         (0..).zip(&mut rows).for_each(|(position, row)| row.position = position);
         let known = self.take_known(&mut rows, &mut sessions);
         rows.sort_unstable_by_key(|row| row.at);
-        match_groups(&mut rows, &mut sessions, |at| at, match_by_bytes);
+        match_groups(&mut rows, &mut sessions, |at| at, &match_by_bytes);
         if is_older {
-            match_groups(
-                &mut rows,
-                &mut sessions,
-                |at| at,
-                |rows, rest, first| match_rest(rows, rest, first, |_| true),
-            );
+            match_groups(&mut rows, &mut sessions, |at| at, &|rows, rest, first| match_rest(rows, rest, first, false));
         }
         let owner = |at| ClientAddress { address: 0, ..at };
-        match_groups(&mut rows, &mut sessions, owner, match_floating);
+        match_groups(&mut rows, &mut sessions, owner, &match_floating);
         if is_older {
-            let floats = |row: &UnidentifiedRow<'_>| row.protocol == Protocol::Udp;
-            match_groups(&mut rows, &mut sessions, owner, |rows, rest, first| match_rest(rows, rest, first, floats));
+            match_groups(&mut rows, &mut sessions, owner, &|rows, rest, first| match_rest(rows, rest, first, true));
         }
         rows.extend(known);
         // Clients are exposed in the order in which they were first recorded.
@@ -257,15 +252,16 @@ impl ClientTotals {
         rows: &mut Vec<UnidentifiedRow<'a>>,
         sessions: &mut Vec<Session>,
     ) -> Vec<UnidentifiedRow<'a>> {
-        if rows.iter().all(|row| row.key.is_none()) {
-            return Vec::new();
-        }
-        let is_known = |row: &UnidentifiedRow<'_>| row.key.is_some_and(|key| self.clients.knows(key));
-        let (known, others) = std::mem::take(rows).into_iter().partition(is_known);
-        *rows = others;
-        let known: Vec<UnidentifiedRow<'a>> = known;
-        let keys: HashSet<u64> = known.iter().filter_map(|row| row.key).collect();
-        sessions.retain(|session| !keys.contains(&session.key));
+        let (mut known, mut keys) = (Vec::new(), HashIndex::default());
+        rows.retain(|row| {
+            let key = row.key.filter(|key| self.clients.knows(*key));
+            if let Some(key) = key {
+                keys.insert(key, 0);
+                known.push(*row);
+            }
+            key.is_none()
+        });
+        sessions.retain(|session| !keys.contains_key(&session.key));
         known
     }
 
@@ -326,13 +322,16 @@ fn is_no_id(peer_id: Text<'_>) -> bool {
     peer_id.is_empty() || ["16777215", "4294967295"].iter().any(|none| peer_id == *none)
 }
 
+/// Gives rows to sessions, the first of which stands at the number among all of the file.
+type Give<'g> = dyn Fn(&mut [UnidentifiedRow<'_>], &mut [Session], usize) + 'g;
+
 /// Calls `give` with all rows and sessions of the same `key`, both sorted by where they are, and where the first of the
 /// sessions stands.
 fn match_groups(
     rows: &mut [UnidentifiedRow<'_>],
     sessions: &mut [Session],
-    key: impl Fn(ClientAddress) -> ClientAddress,
-    give: impl Fn(&mut [UnidentifiedRow<'_>], &mut [Session], usize),
+    key: fn(ClientAddress) -> ClientAddress,
+    give: &Give<'_>,
 ) {
     let mut first = 0;
     for rows in rows.chunk_by_mut(|one, next| key(one.at) == key(next.at)) {
@@ -398,14 +397,11 @@ fn match_by_bytes(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], fi
     }
 }
 
-/// Gives the rows of one client that are `wanted` to what is left of its sessions, whatever their bytes.
-fn match_rest(
-    rows: &mut [UnidentifiedRow<'_>],
-    sessions: &mut [Session],
-    first: usize,
-    wanted: impl Fn(&UnidentifiedRow<'_>) -> bool,
-) {
-    let rows = rows.iter_mut().filter(|row| row.session.is_none() && wanted(row));
+/// Gives the rows of one client to what is left of its sessions, whatever their bytes; only those that may float, if so
+/// asked.
+fn match_rest(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], first: usize, floats: bool) {
+    let is_free = |row: &&mut UnidentifiedRow<'_>| row.session.is_none() && (!floats || row.protocol == Protocol::Udp);
+    let rows = rows.iter_mut().filter(is_free);
     let sessions = (first..).zip(sessions).filter(|(_, session)| !session.is_found);
     for (row, (position, session)) in rows.zip(sessions) {
         (row.session, session.is_found) = (Some(position), true);
@@ -690,7 +686,7 @@ mod tests {
                         };
                         let mut rows = [row(*x), row(*y)];
                         let mut sessions = [session(*a, 0), session(*b, 1)];
-                        match_groups(&mut rows, &mut sessions, |at| at, match_by_bytes);
+                        match_groups(&mut rows, &mut sessions, |at| at, &match_by_bytes);
                         let given: Vec<_> = rows.iter().filter_map(|row| Some((row.bytes, row.session?))).collect();
                         assert!(given.iter().all(|(bytes, position)| fits(sessions[*position].bytes, *bytes)));
                         assert!(given.len() < 2 || given[0].1 != given[1].1, "one session twice");

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::collector::Error;
+use crate::sys::thread::{self, RESOLVER_STACK};
 
 /// How long names without an address are left alone before they are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -63,15 +63,15 @@ impl Hosts {
             return false;
         }
         let hosts = Arc::clone(self);
-        let started = thread::Builder::new().name("resolver".into()).spawn(move || {
+        let look_up = move || {
             for name in pending {
                 let answer = (hosts.resolve)(&name);
                 hosts.state().note(name, answer);
             }
             hosts.state().busy = false;
             hosts.done.notify_all();
-        });
-        if started.is_err() {
+        };
+        if thread::spawn("resolver", RESOLVER_STACK, Box::new(look_up)).is_err() {
             self.state().busy = false;
         }
         true

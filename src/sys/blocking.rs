@@ -24,8 +24,8 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
+use super::thread;
 use crate::collector::{Deadline, Error};
 
 /// The most threads that have not come back; with more, nothing is asked until one does.
@@ -88,8 +88,8 @@ pub fn run<T: Send + 'static>(
             shared.end(call(), &name);
         }
     };
-    match thread::Builder::new().name("blocking".into()).stack_size(STACK).spawn(make) {
-        Ok(_) => waiting.result(deadline.half(), subject),
+    match thread::spawn("blocking", STACK, Box::new(make)) {
+        Ok(()) => waiting.result(deadline.half(), subject),
         // Where the system has no thread to give it is asked here, and may take the thread of the whole read.
         Err(error) => {
             let result = take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call());
@@ -174,6 +174,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use std::thread;
     use std::time::Duration;
 
     fn within(milliseconds: u64) -> Deadline {

@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -18,6 +17,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::erased::ErasedBuffer;
+use super::thread::{self, RESOLVER_STACK};
 use crate::collector::{Deadline, Error};
 
 /// The most addresses of one host name that are kept.
@@ -137,7 +137,7 @@ fn addresses(host: &str, deadline: Deadline, subject: &str) -> Result<Vec<Socket
         *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         theirs.1.notify_one();
     };
-    if let Err(error) = thread::Builder::new().name("resolver".into()).spawn(resolve) {
+    if let Err(error) = thread::spawn("resolver", RESOLVER_STACK, Box::new(resolve)) {
         IS_BUSY.store(false, Ordering::Relaxed);
         return Err(Error::io(subject, &error));
     }
