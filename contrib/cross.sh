@@ -15,14 +15,14 @@ export GATEWAY_EXPORTER_REVISION="${GATEWAY_EXPORTER_REVISION-$(contrib/revision
 export CARGO_ZIGBUILD_PYTHON_PATH="$tools/python3"
 
 # -Zbuild-std is why a stable compiler is told that it is not: Debian has no std for routers. std without backtraces
-# is a third smaller; a panic still says what and where, but for MIPS.
+# is a third smaller.
 #   link-self-contained=no    the C runtime comes from zig, not from a sysroot of rustup
 #   relocation-model=static   a static-pie dies at start on mipsel
 #   force-unwind-tables=no    nothing unwinds, since a panic ends the process
 #   remap-path-prefix         paths of this machine stay out of the binary
 #   thumb-mode                shorter instructions: a fifth less on ARMv7, which all have them
-#   panic=immediate-abort     a panic on MIPS is a trap without words, 56 KB less: source/c.rs says that there was one and
-#                             how it showed, and nobody says where or why
+#   panic=immediate-abort     a panic is a trap without words, 62 KB less (28 in the package): sys/libc.rs says that there was
+#                             one and at which address; docs/troubleshooting.md says how the place is found from that
 #   mips_code                 LLVM's own defaults leave a third of the delay slots empty, never jump into the last call, copy
 #                             up to 16 bytes in line, and keep in registers what a loop could as well load anew, for which
 #                             others are saved and restored: 48 KB in all
@@ -32,17 +32,13 @@ compile() {
     env -u RUSTC -u RUSTC_WRAPPER -u CARGO -u RUSTUP_TOOLCHAIN -u CARGO_BUILD_TARGET -u CARGO_TARGET_DIR \
         PATH="$tools:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 \
         RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=static -Cforce-unwind-tables=no \
-            $(thumb "$1") $(panic "$1") -Clink-arg=$build/replaced/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
+            -Zunstable-options -Cpanic=immediate-abort $(thumb "$1") -Clink-arg=$build/replaced/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
         cargo-zigbuild rustc --locked --profile router --bin gateway-exporter --target "$1" --target-dir "$build" \
         -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size -- -Cstrip="$2" $(outliner "$1") $(mips_code "$1")
 }
 
 thumb() {
     case "$1" in armv7-*) echo -Ctarget-feature=+thumb-mode ;; esac
-}
-
-panic() {
-    case "$1" in mips*) echo -Zunstable-options -Cpanic=immediate-abort ;; esac
 }
 
 outliner() {

@@ -53,15 +53,8 @@ impl Advice {
 
     /// Advice about an error: its text, an optional addition, and what to do.
     pub fn of(error: &Error, more: &str, fix: impl Into<Phrase>) -> Self {
-        Self { message: joined(reason(error), more), fix: fix.into() }
+        Self { message: joined(error.kind.to_string(), more), fix: fix.into() }
     }
-}
-
-/// The text of an error without its subject.
-pub fn reason(error: &Error) -> String {
-    let text = error.to_string();
-    let rest = text.strip_prefix(error.subject()).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
-    rest.unwrap_or(text)
 }
 
 /// Joins two parts of a message; the second may be empty.

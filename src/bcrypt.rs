@@ -14,7 +14,7 @@ pub const COST: u32 = 10;
 /// The costs that are accepted; each one more takes twice the time, and 16 takes seconds on a fast machine.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=16;
 
-/// Of a password only so many bytes count.
+/// How many bytes of a password are used.
 const LONGEST: usize = 72;
 
 /// A password's hash.

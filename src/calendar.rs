@@ -3,6 +3,9 @@
 /// The length of a day, in seconds.
 pub const DAY: i64 = 86_400;
 
+/// How far, in seconds, a time of another machine or daemon may be ahead of our clock and still be believed.
+pub const CLOCK_SKEW: i64 = 60;
+
 /// The moment, in seconds since 1970, of a date and time in UTC (year, month, day, hour, minute, second); absent for what
 /// is no date.
 pub fn utc([year, month, day, hour, minute, second]: [i64; 6]) -> Option<i64> {

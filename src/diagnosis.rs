@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use crate::advice::Severity;
 use crate::advice::{self, Advice, Phrase};
-use crate::collector::{Error, Notice};
+use crate::collector::{Error, ErrorKind, Notice};
 use crate::sources;
 use crate::sys::environment::Environment;
 use crate::text::printable;
@@ -91,8 +91,8 @@ pub fn absent(source: &'static str, tried: &str, environment: &Environment) -> F
 /// Why a target could not be read, and what to do.
 fn explain(source: &str, target: &str, error: &Error, environment: &Environment) -> Advice {
     let explained = sources::named(source).and_then(|source| source.explain(target, error, environment));
-    explained.unwrap_or_else(|| match error {
-        Error::Denied { .. } => advice::denied(target, environment, ""),
+    explained.unwrap_or_else(|| match &error.kind {
+        ErrorKind::Denied => advice::denied(target, environment, ""),
         _ => Advice::of(error, "", ""),
     })
 }
@@ -114,19 +114,19 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
 
 /// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
 pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
-    let (severity, more, fix) = match error {
-        Error::AddressInUse { .. } if is_ours => (Severity::Ok, "by a gateway-exporter", ""),
-        Error::AddressInUse { .. } => {
+    let (severity, more, fix) = match &error.kind {
+        ErrorKind::AddressInUse if is_ours => (Severity::Ok, "by a gateway-exporter", ""),
+        ErrorKind::AddressInUse => {
             (Severity::Error, "by something else", "ss -ltnp says what; --web.listen-address=:9235 is another port")
         }
-        Error::Denied { .. } => (
+        ErrorKind::Denied => (
             Severity::Error,
             "a port below 1024 needs a right",
             "choose a port from 1024 on, or give it CAP_NET_BIND_SERVICE",
         ),
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
-    let message = advice::joined(advice::reason(error), more);
+    let message = advice::joined(error.kind.to_string(), more);
     Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into() }
 }
 
@@ -235,7 +235,7 @@ mod tests {
                 "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
             ),
         ] {
-            let found = super::target(source, target, Some(&Error::Denied { subject: target.into() }), &environment);
+            let found = super::target(source, target, Some(&Error::new(target, ErrorKind::Denied)), &environment);
             assert_eq!((&*found.message, &*found.fix), (message, fix), "{source} {target}");
             assert_eq!(found.severity, Severity::Error);
         }
@@ -246,13 +246,12 @@ mod tests {
         let running = Environment { is_running: true, ..environment() };
         let elsewhere = Environment { elsewhere: Some("/run/strongswan/charon.vici".into()), ..environment() };
         let root = Environment { user: "root".into(), ..environment() };
-        let subject = String::from;
-        let malformed = |name: &str, expected| Error::Malformed { subject: name.into(), expected, offset: 7 };
+        let malformed = |name: &str, expected| Error::new(name, ErrorKind::Malformed { expected, offset: 7 });
         for (source, target, error, environment, message, fix) in [
             (
                 "strongswan",
                 CHARON,
-                Error::NotFound { subject: subject(CHARON) },
+                Error::new(CHARON, ErrorKind::NotFound),
                 environment(),
                 "not found: charon is not running",
                 "systemctl start strongswan (",
@@ -260,7 +259,7 @@ mod tests {
             (
                 "strongswan",
                 CHARON,
-                Error::NotFound { subject: subject(CHARON) },
+                Error::new(CHARON, ErrorKind::NotFound),
                 running.clone(),
                 "not found, though charon is running: its plugin vici is not loaded, or its socket is elsewhere",
                 "install the plugin (",
@@ -268,7 +267,7 @@ mod tests {
             (
                 "strongswan",
                 CHARON,
-                Error::NotFound { subject: subject(CHARON) },
+                Error::new(CHARON, ErrorKind::NotFound),
                 elsewhere,
                 "not found, but /run/strongswan/charon.vici is there",
                 "write vici_socket: /run/strongswan/charon.vici",
@@ -276,7 +275,7 @@ mod tests {
             (
                 "strongswan",
                 CHARON,
-                Error::NotListening { subject: subject(CHARON) },
+                Error::new(CHARON, ErrorKind::NotListening),
                 environment(),
                 "connection refused: charon is gone and left its socket behind",
                 "systemctl start strongswan (",
@@ -284,7 +283,7 @@ mod tests {
             (
                 "strongswan",
                 CHARON,
-                Error::TimedOut { subject: subject(CHARON) },
+                Error::new(CHARON, ErrorKind::TimedOut),
                 running,
                 "no answer in time: charon hangs",
                 "swanctl --stats ",
@@ -300,7 +299,7 @@ mod tests {
             (
                 "ipsec",
                 "/etc/ipsec.conf",
-                Error::NotFound { subject: subject("/etc/ipsec.conf") },
+                Error::new("/etc/ipsec.conf", ErrorKind::NotFound),
                 environment(),
                 "not found",
                 "write ipsec_config ",
@@ -308,7 +307,7 @@ mod tests {
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::NotFound { subject: subject("ipsec") },
+                Error::new("ipsec", ErrorKind::NotFound),
                 environment(),
                 "not found: ipsec is not in PATH, which is /usr/bin:/bin",
                 "install it (",
@@ -316,7 +315,7 @@ mod tests {
             (
                 "ipsec",
                 "/x/ipsec statusall",
-                Error::NotFound { subject: subject("/x/ipsec") },
+                Error::new("/x/ipsec", ErrorKind::NotFound),
                 environment(),
                 "not found: there is no such command",
                 "install it (",
@@ -324,7 +323,7 @@ mod tests {
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::Refused { subject: subject("ipsec statusall"), why: "exit status: 3".into() },
+                Error::new("ipsec statusall", ErrorKind::Refused { why: "exit status: 3".into() }),
                 environment(),
                 "exit status: 3: charon is not running",
                 "ipsec start",
@@ -332,7 +331,7 @@ mod tests {
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::Refused { subject: subject("ipsec statusall"), why: "exit status: 3".into() },
+                Error::new("ipsec statusall", ErrorKind::Refused { why: "exit status: 3".into() }),
                 Environment { is_running: true, ..environment() },
                 "exit status: 3: charon is running, but ipsec has not started it",
                 "leave ipsec_config and ipsec_command out",
@@ -340,7 +339,7 @@ mod tests {
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::Refused { subject: subject("ipsec statusall"), why: "no".into() },
+                Error::new("ipsec statusall", ErrorKind::Refused { why: "no".into() }),
                 environment(),
                 "no",
                 "run ipsec statusall by hand as prom; ",
@@ -348,7 +347,7 @@ mod tests {
             (
                 "ipsec",
                 "ipsec statusall",
-                Error::TimedOut { subject: subject("ipsec statusall") },
+                Error::new("ipsec statusall", ErrorKind::TimedOut),
                 root,
                 "no answer in time",
                 "run ipsec statusall by hand",
@@ -364,7 +363,7 @@ mod tests {
             (
                 "openvpn",
                 FILE,
-                Error::NotFound { subject: subject(FILE) },
+                Error::new(FILE, ErrorKind::NotFound),
                 environment(),
                 "not found: OpenVPN has not written it",
                 "start OpenVPN, with status /run/openvpn/a.status in its configuration",
@@ -388,7 +387,7 @@ mod tests {
             (
                 "sockets",
                 "db.example.org",
-                Error::Io { subject: subject("db.example.org"), why: "no such name".into() },
+                Error::new("db.example.org", ErrorKind::Io { why: "no such name".into() }),
                 environment(),
                 "no such name: the rules with that host are not known",
                 "getent hosts db.example.org",
@@ -396,7 +395,7 @@ mod tests {
             (
                 "kernel",
                 "/proc/net/xfrm_stat",
-                Error::TooLong { subject: subject("/proc/net/xfrm_stat"), limit: 9 },
+                Error::new("/proc/net/xfrm_stat", ErrorKind::TooLong { limit: 9 }),
                 environment(),
                 "more than 9 bytes",
                 "",
@@ -434,12 +433,12 @@ mod tests {
             let found = open_listener(address.parse().expect("an address"), is_guarded);
             assert_eq!((found.severity, found.fix.is_empty()), (severity, severity == Severity::Ok), "{address}");
         }
-        let taken = Error::AddressInUse { subject: ":1".into() };
+        let taken = Error::new(":1", ErrorKind::AddressInUse);
         assert_eq!(failed_listener(":1", &taken, true).severity, Severity::Ok);
         assert_eq!(failed_listener(":1", &taken, false).message, "address already in use: by something else");
-        let denied = failed_listener(":1", &Error::Denied { subject: ":1".into() }, false);
+        let denied = failed_listener(":1", &Error::new(":1", ErrorKind::Denied), false);
         assert_eq!(denied.message, "permission denied: a port below 1024 needs a right");
-        let odd = failed_listener(":1", &Error::Io { subject: ":1".into(), why: "odd".into() }, false);
+        let odd = failed_listener(":1", &Error::new(":1", ErrorKind::Io { why: "odd".into() }), false);
         assert_eq!((&*odd.message, odd.severity), ("odd", Severity::Error));
     }
 

@@ -93,4 +93,17 @@ mod tests {
             assert_eq!(hex_array::<3>(text.as_bytes()), None, "{text}");
         }
     }
+
+    #[test]
+    fn bits_of_the_last_letter_that_say_nothing_are_refused_by_the_standard_only() {
+        for (text, standard, lenient) in
+            [("AA==", true, true), ("AB==", false, true), ("AA", false, true), ("AB", false, true)]
+        {
+            let found = [&STANDARD, &LENIENT].map(|base64| base64.decode(text.as_bytes()));
+            assert_eq!(found, [standard, lenient].map(|is| is.then(|| vec![0])), "{text}");
+        }
+        assert_eq!([b"..", b"./"].map(|text| BCRYPT.decode(text)), [Some(vec![0]), Some(vec![0])]);
+        assert_eq!(STANDARD.decode_array::<2>(b"AAAA"), None, "three bytes are not two");
+        assert_eq!(STANDARD.decode_array::<3>(b"AAE="), None, "and two are not three");
+    }
 }

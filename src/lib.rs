@@ -15,6 +15,7 @@
 //!   errors.
 //! - [`sys`] makes all calls to the operating system; each has a size limit and a deadline. [`collector`] has the interface
 //!   that reads a source, its deadline and its errors.
+//! - [`netlink`] reads and writes the messages of netlink(7), which several sources use.
 //! - [`exposition`] holds the rows of all families and writes the Prometheus text. [`totals`] keeps counters that survive
 //!   rekeys and reconnects, [`session`] is a row of the session list, [`privacy`] hides or hashes clients' names.
 //! - [`app`] connects sources and requests: it reads the sources in parallel, within the scrape's deadline, and makes the
@@ -59,8 +60,10 @@ pub mod hash_index;
 pub mod http;
 pub mod ipsec;
 pub mod kernel;
+pub mod lock;
 pub mod logging;
 pub mod memory_budget;
+pub mod netlink;
 pub mod openvpn;
 pub mod pages;
 pub mod privacy;

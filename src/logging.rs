@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::sys::{clock, stderr};
+use crate::lock::lock;
+use crate::sys::{clock, stderr, thread};
 use crate::text::printable;
 
 /// The most lines in the queue.
@@ -101,11 +101,7 @@ impl Queue {
             return;
         }
         drop(state);
-        if stderr::without_signals(|| {
-            thread::Builder::new().name("log".into()).stack_size(STACK).spawn(|| self.write_all(|| true))
-        })
-        .is_err()
-        {
+        if stderr::without_signals(|| thread::spawn("log", STACK, Box::new(|| self.write_all(|| true)))).is_err() {
             // If no thread can be started, only lines that can be written without blocking are written.
             self.write_all(self.is_ready);
         }
@@ -131,7 +127,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,8 +5,7 @@ use std::mem;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 
 use gateway_exporter::app::{App, catalogue};
 use gateway_exporter::auth::prompt;
@@ -17,7 +16,9 @@ use gateway_exporter::config::load::{self, Loaded};
 use gateway_exporter::config::{Protection, Web};
 use gateway_exporter::diagnosis::{self, Finding, Severity};
 use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
+use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
+use gateway_exporter::sys::thread::{self, LARGE_STACK};
 use gateway_exporter::sys::{command, file, libc};
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
@@ -159,7 +160,7 @@ impl Work {
                 process::exit(status.into());
             }
         };
-        thread::Builder::new().name("work".into()).spawn(run).map(drop)
+        thread::spawn("work", LARGE_STACK, Box::new(run)).map(drop)
     }
 
     /// Has the configuration read again, after what is under way.
@@ -208,11 +209,6 @@ impl Work {
             None => Ok(()),
         }
     }
-}
-
-/// Nothing here is left half done by a panic, which ends the process.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One scrape to the standard output, or into a file; a target that did not answer is said by the exit status.
@@ -264,7 +260,7 @@ fn findings(listeners: &Listeners, web: &Web) -> Vec<Finding> {
 
 /// Why an address can't be listened on, and what to do.
 fn not_listening(error: &Error) -> String {
-    diagnosis::failed_listener(error.subject(), error, http::is_ours(error.subject())).in_one_line()
+    diagnosis::failed_listener(&error.subject, error, http::is_ours(&error.subject)).in_one_line()
 }
 
 /// The signals that are waited for. They are blocked before any thread starts, so that every thread inherits that.

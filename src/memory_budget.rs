@@ -48,6 +48,11 @@ impl Reservation {
         self.fits(more) || is_freed() && self.fits(more)
     }
 
+    /// Reserves `more` bytes if they are free; returns whether they were. Nothing is cancelled for them.
+    pub fn grow_if_free(&self, more: usize) -> bool {
+        self.fits(more)
+    }
+
     /// Reserves `more` bytes even if they are not free; returns true.
     pub fn grow_anyway(&self, more: usize) -> bool {
         self.grow_where(more, |_, _| true)
@@ -102,6 +107,7 @@ mod tests {
         let beyond = budget.reserve();
         assert!(!beyond.grow(5) && beyond.grow_anyway(5), "unless it must");
         assert_eq!(*budget.reserved(), 11);
+        assert!(reserve(&budget, 0).is_some(), "nothing fits even then");
         drop(beyond);
         let third = reserve(&budget, 4).expect("what the first one gave back");
         drop((second, third));

@@ -49,5 +49,18 @@ mod tests {
         assert_ne!(show(one, "dave"), Some(hash.clone()));
         assert_ne!(show(other, "carol"), Some(hash), "another key, another hash");
         assert_eq!(show(one, "").as_deref(), Some(""), "no name is no name");
+        let shown = show(Identities::Plain, &"x".repeat(5000)).unwrap();
+        assert!(shown.starts_with("xxx") && shown.len() <= crate::text::LONGEST, "{} bytes", shown.len());
+        let addresses = [Identities::Plain, one, Identities::Off].map(Identities::shows_addresses);
+        assert_eq!(addresses, [true, true, false]);
+    }
+
+    #[test]
+    fn a_hash_is_sixteen_digits_also_where_it_begins_with_0() {
+        let one = Identities::Hashed(Key::new([1; 16]));
+        let hashes: Vec<_> =
+            (0..100).filter_map(|number| one.show(format!("client{number}").as_str().into())).collect();
+        assert!(hashes.len() == 100 && hashes.iter().all(|hash| hash.len() == 16), "{hashes:?}");
+        assert!(hashes.iter().any(|hash| hash.starts_with('0')));
     }
 }

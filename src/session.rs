@@ -1,13 +1,12 @@
 //! Session: one row for `/sessions` and for the session table; and a list of them. The only file that knows serde_json.
 
-use std::borrow::Borrow;
 use std::iter;
 
 use serde::Serialize;
 
 use crate::privacy::Identities;
 
-/// The Content-Type of [`json`].
+/// The Content-Type of the list as JSON.
 pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// How many fields a session has.
@@ -21,9 +20,9 @@ const ABSENT: u32 = u32::MAX;
 pub struct Session {
     /// The name of the gateway.
     pub server: String,
-    /// `ikev1`, `ikev2`, `tcp` or `udp`.
+    /// `ikev1`, `ikev2`, `tcp`, `udp` or `wireguard`.
     pub protocol: String,
-    /// strongSwan: `<connection>[<id>]`.
+    /// strongSwan: `<connection>[<id>]`; WireGuard: the interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniqueid: Option<String>,
     /// OpenVPN: the client id; empty where the status version has none.
@@ -32,28 +31,28 @@ pub struct Session {
     /// OpenVPN: the peer id; empty where the status version has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p2uniqueid: Option<String>,
-    /// The IKE_SA's state; `ESTABLISHED` or `CONNECTING` for OpenVPN.
+    /// The IKE_SA's state; `ESTABLISHED` or `CONNECTING` for OpenVPN, `ESTABLISHED` or `IDLE` for WireGuard.
     pub state: String,
-    /// The peer's address.
+    /// The peer's address; empty where it is unknown.
     pub remotehost: String,
     /// The peer's port; empty where the source does not say.
     pub remoteport: String,
-    /// The peer's identity or common name.
+    /// The peer's identity or common name; for WireGuard its configured name, or its public key.
     pub remoteid: String,
-    /// The peer's traffic selectors joined by `;`, or its virtual address.
+    /// The peer's traffic selectors or allowed IPs joined by `;`, or its virtual address.
     pub remotets: String,
     /// strongSwan: our traffic selectors joined by `;`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub localts: Option<String>,
-    /// `YYYY-MM-DD hh:mm:ss`, local time; empty where unknown.
+    /// `YYYY-MM-DD hh:mm:ss`, local time, for WireGuard of the last handshake; empty where unknown.
     pub established: String,
     /// Bytes received from the peer.
     pub bytesin: String,
     /// Bytes sent to the peer.
     pub bytesout: String,
-    /// Packets received from the peer.
+    /// Packets received from the peer; `0` where they are not counted.
     pub packetsin: String,
-    /// Packets sent to the peer.
+    /// Packets sent to the peer; `0` where they are not counted.
     pub packetsout: String,
     /// Whether its addresses tell who the peer is, so that they are shown as its identity is.
     #[serde(skip)]
@@ -124,8 +123,8 @@ impl Session {
     }
 }
 
-/// A list of sessions: each shown as the operator wants, and no more than are allowed. The texts of all fields stand one
-/// behind the other, for a hundred thousand sessions would be more than a million strings.
+/// A list of sessions: each shown as the operator wants, and no more than are allowed. The texts of all fields stand
+/// one behind the other, for a hundred thousand sessions would be more than a million strings.
 #[derive(Debug, Default)]
 pub struct Sessions {
     identities: Identities,
@@ -221,16 +220,22 @@ impl Extend<Session> for Sessions {
     }
 }
 
-/// Writes a session as JSON.
-pub fn write_json(session: &Session, out: &mut Vec<u8>) {
-    // A session always serializes, and a vector takes everything.
-    let _ = serde_json::to_writer(out, session);
-}
-
-/// The sessions as a JSON array; `[]` where there are none.
-pub fn json(sessions: &[impl Borrow<Session> + Serialize]) -> Vec<u8> {
-    // Strings and arrays always serialize; the fallback keeps the answer valid JSON.
-    serde_json::to_vec(sessions).unwrap_or_else(|_| b"[]".to_vec())
+/// Writes the sessions that `next` gives as a JSON array, one at each call; false once the end is written.
+pub fn json_writer(mut next: impl FnMut() -> Option<Session>) -> impl FnMut(&mut Vec<u8>) -> bool {
+    let mut before = b'[';
+    move |out| {
+        let session = next();
+        if session.is_some() || before == b'[' {
+            out.push(before);
+            before = b',';
+        }
+        match &session {
+            // A session always serializes, and a vector takes everything.
+            Some(session) => drop(serde_json::to_writer(out, session)),
+            None => out.push(b']'),
+        }
+        session.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -269,11 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn no_session_is_an_empty_array() {
-        assert_eq!(json(&[] as &[Session]), b"[]");
-    }
-
-    #[test]
     fn a_client_is_shown_as_the_operator_wants() {
         let session = Session {
             state: "ESTABLISHED".into(),
@@ -293,11 +293,15 @@ mod tests {
     #[test]
     fn absent_fields_are_left_out_and_the_order_is_the_originals() {
         let session = Session { server: "gw".into(), p1uniqueid: Some("0".into()), ..Session::default() };
-        let text = String::from_utf8(json(&[session])).expect("JSON is UTF-8");
-        assert!(
-            text.starts_with(r#"[{"server":"gw","protocol":"","p1uniqueid":"0","state":"","remotehost":"#),
-            "{text}"
-        );
-        assert!(!text.contains("localts"), "{text}");
+        let (mut sessions, mut text) = ([session, Session::default()].into_iter(), Vec::new());
+        let mut write = json_writer(|| sessions.next());
+        while write(&mut text) {}
+        let rest = r#""established":"","bytesin":"","bytesout":"","packetsin":"","packetsout":""}"#;
+        let [first, second] = [r#""gw","protocol":"","p1uniqueid":"0""#, r#""","protocol":"""#].map(|start| {
+            format!(
+                r#"{{"server":{start},"state":"","remotehost":"","remoteport":"","remoteid":"","remotets":"",{rest}"#
+            )
+        });
+        assert_eq!(String::from_utf8(text).expect("JSON is UTF-8"), format!("[{first},{second}]"));
     }
 }

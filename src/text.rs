@@ -89,7 +89,7 @@ impl<'a> Text<'a> {
 
     /// A decimal number and nothing else; absent where it does not fit.
     pub fn number(self) -> Option<u64> {
-        // So many digits always fit, and nearly every number has no more.
+        // 19 digits always fit, and few numbers have more.
         let (first, last) = self.0.split_at_checked(19).unwrap_or((self.0, &[]));
         let sum = first.iter().try_fold(0u64, |sum, byte| Some(sum.wrapping_mul(10).wrapping_add(digit(*byte)?)))?;
         let sum = last.iter().try_fold(sum, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))?;
@@ -275,5 +275,54 @@ mod tests {
     #[test]
     fn what_is_not_utf8_is_replaced_when_printed() {
         assert_eq!(Text::new(b"a\xffb\xe2\x82").to_string(), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn what_moves_or_hides_its_neighbours_is_disruptive_and_they_are_not() {
+        for (first, last) in [
+            ('\0', '\u{1f}'),
+            ('\u{7f}', '\u{9f}'),
+            ('\u{61c}', '\u{61c}'),
+            ('\u{200e}', '\u{200f}'),
+            ('\u{202a}', '\u{202e}'),
+            ('\u{2066}', '\u{2069}'),
+        ] {
+            assert!((first..=last).all(is_disruptive), "{first:?} to {last:?}");
+            let beside = [u32::from(first).checked_sub(1), u32::from(last).checked_add(1)];
+            let beside = beside.into_iter().flatten().filter_map(char::from_u32);
+            assert!(!beside.into_iter().any(is_disruptive), "beside {first:?} to {last:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_taken_to_their_bounds() {
+        for (text, number, signed) in [
+            ("", None, None),
+            ("-", None, None),
+            ("0", Some(0), Some(0)),
+            ("9223372036854775807", Some(i64::MAX.unsigned_abs()), Some(i64::MAX)),
+            ("9223372036854775808", Some(1 << 63), None),
+            ("-9223372036854775808", None, Some(i64::MIN)),
+            ("-9223372036854775809", None, None),
+            ("18446744073709551615", Some(u64::MAX), None),
+            ("18446744073709551616", None, None),
+            ("99999999999999999999", None, None),
+            ("000000000000000000000000000001", Some(1), Some(1)),
+            ("1 ", None, None),
+            ("+1", None, None),
+        ] {
+            assert_eq!((Text::from(text).number(), Text::from(text).signed()), (number, signed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_1024_bytes_is_whole_and_a_longer_one_is_cut_between_characters() {
+        assert_eq!(clipped("x".repeat(1024).as_bytes()), None);
+        for (name, kept) in
+            [("x".repeat(1025), 1005), ("é".repeat(600), 1004), ("a".to_owned() + &"é".repeat(600), 1005)]
+        {
+            let (found, mark) = clipped(name.as_bytes()).expect("it is cut");
+            assert_eq!((found, mark.len(), name.is_char_boundary(found)), (kept, 19, true));
+        }
     }
 }

@@ -73,22 +73,49 @@ struct Session {
     entry: Option<usize>,
 }
 
+/// What a session counts now.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// What it was read from.
+    pub origin: OriginId,
+    /// Its key, by [`Totals::key`] of these totals, or always of the same others.
+    pub key: u64,
+    /// Its counters.
+    pub counted: Traffic,
+}
+
+/// One pass over all sessions. It ends when it is dropped: sessions that have not been listed for [`REMEMBERED`] seconds
+/// are forgotten, and the oldest entries without a session if there are more than `max_idle`.
+///
+/// A session's counters don't fall: a lower value than in the previous pass adds nothing. The functions that record call
+/// `name` only for a new session; the entry of a session never changes.
+#[derive(Debug)]
+pub struct Pass<'t> {
+    totals: &'t mut Totals,
+    now: i64,
+}
+
 impl Totals {
     /// Totals that keep at most `max_idle` entries of which no session is left.
     pub fn new(max_idle: usize) -> Self {
         Self { max_idle, ..Self::default() }
     }
 
-    /// Begins a pass over all sessions.
-    pub fn begin_pass(&mut self) {
-        self.generation = self.generation.saturating_add(1);
-        self.next = 0;
+    /// Begins a pass over all sessions at the time `now`.
+    pub fn pass(&mut self, now: i64) -> Pass<'_> {
+        Pass { totals: self, now }
     }
 
-    /// Adds an entry if it is new, and marks it as used in this pass.
+    /// Adds an entry if it is new, and marks it as used in the pass that ends next.
     pub fn register(&mut self, name: &str) {
         let index = self.entry(name);
         self.add_traffic(index, Traffic::default());
+    }
+
+    /// Records the counters of a session at the time `now` without counting the session, for a source that can't hold a
+    /// [`Pass`] while it reads, or that reads events between passes.
+    pub fn record<'n>(&mut self, sample: Sample, now: i64, name: impl FnOnce() -> Cow<'n, str>) {
+        self.update(sample, now, name);
     }
 
     /// The id of an origin, from whatever names it.
@@ -104,94 +131,6 @@ impl Totals {
     /// Whether a session is remembered.
     pub fn knows(&self, key: u64) -> bool {
         self.sessions_by_key.contains_key(&key)
-    }
-
-    /// Records the counters of a session of `origin` at the time `now`. A session's counters don't fall: a lower value than
-    /// in the previous pass adds nothing. `key` comes from [`Totals::key`], of these totals or always of the same others.
-    ///
-    /// `name` is called only for a new session; the entry of a session never changes.
-    pub fn record<'n>(
-        &mut self,
-        origin: OriginId,
-        key: u64,
-        counted: Traffic,
-        since: Option<i64>,
-        now: i64,
-        name: impl FnOnce() -> Cow<'n, str>,
-    ) {
-        if let Some(entry) = self.update(origin, key, counted, now, name) {
-            entry.sessions = entry.sessions.saturating_add(1);
-            entry.since = entry.since.into_iter().chain(since).min();
-        }
-    }
-
-    /// Records the counters of a session that has ended although its origin still lists it: they are added to the total,
-    /// and the session is not counted.
-    pub fn record_ended<'n>(
-        &mut self,
-        origin: OriginId,
-        key: u64,
-        counted: Traffic,
-        now: i64,
-        name: impl FnOnce() -> Cow<'n, str>,
-    ) {
-        self.update(origin, key, counted, now, name);
-    }
-
-    /// Records the counters of a session that may begin again at 0: where one of them is lower than in the previous pass,
-    /// all of them did, and all that they count is added. Gives the total of its entry.
-    pub fn record_restartable<'n>(
-        &mut self,
-        origin: OriginId,
-        key: u64,
-        counted: Traffic,
-        now: i64,
-        name: impl FnOnce() -> Cow<'n, str>,
-    ) -> Traffic {
-        let index = self.session(origin, key);
-        if let Some(session) = self.sessions.get_mut(index)
-            && session.last.with(counted, u64::max) != counted
-        {
-            session.last = Traffic::default();
-        }
-        let Some(entry) = self.update_at(index, origin, counted, now, name) else { return Traffic::default() };
-        entry.sessions = entry.sessions.saturating_add(1);
-        entry.total
-    }
-
-    /// Keeps the sessions of an origin that could not be read in this pass, and their entries, at the time `now`: it is not
-    /// known whether they have ended, and forgotten sessions would be counted again from 0.
-    pub fn keep(&mut self, origin: OriginId, now: i64) {
-        for session in self.sessions.iter_mut().filter(|session| session.origin == origin) {
-            session.seen = now;
-            let entry = session.entry.and_then(|index| self.entries.get_mut(index));
-            if let Some(entry) = entry {
-                entry.mark_used(self.generation);
-            }
-        }
-    }
-
-    /// Ends the pass: forgets sessions that have not been listed for [`REMEMBERED`] seconds, and the oldest entries without
-    /// a session if there are more than `max_idle`.
-    pub fn end_pass(&mut self, now: i64) {
-        let before = self.sessions.len();
-        self.sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
-        if self.sessions.len() < before {
-            self.sessions_by_key = indexes(self.sessions.iter().map(|session| session.key));
-        }
-        let mut idle: Vec<u32> = Vec::new();
-        for entry in self.entries.iter_mut().filter(|entry| entry.generation < self.generation) {
-            idle.push(entry.generation);
-            (entry.sessions, entry.since) = (0, None);
-        }
-        let Some(excess) = idle.len().checked_sub(self.max_idle).and_then(|excess| excess.checked_sub(1)) else {
-            return;
-        };
-        idle.sort_unstable();
-        let limit = idle.get(excess).copied().unwrap_or_default();
-        // Of the entries last used in the pass `limit`, only as many are removed as necessary.
-        let ties = idle.iter().take(excess.saturating_add(1)).filter(|seen| **seen == limit).count();
-        self.forget(limit, ties);
     }
 
     /// The number of remembered sessions.
@@ -222,27 +161,34 @@ impl Totals {
         self.entries_by_name = indexes(self.entries.iter().map(|entry| self.hasher.hash_one(&*entry.name)));
     }
 
-    /// Adds to a session's entry what its counters gained.
-    fn update<'n>(
-        &mut self,
-        origin: OriginId,
-        key: u64,
-        counted: Traffic,
-        now: i64,
-        name: impl FnOnce() -> Cow<'n, str>,
-    ) -> Option<&mut Entry> {
-        let index = self.session(origin, key);
-        self.update_at(index, origin, counted, now, name)
+    /// Ends a pass at the time `now`.
+    fn end_pass(&mut self, now: i64) {
+        let before = self.sessions.len();
+        self.sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
+        if self.sessions.len() < before {
+            self.sessions_by_key = indexes(self.sessions.iter().map(|session| session.key));
+        }
+        let mut idle: Vec<u32> = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| entry.generation < self.generation) {
+            idle.push(entry.generation);
+            (entry.sessions, entry.since) = (0, None);
+        }
+        self.generation = self.generation.saturating_add(1);
+        self.next = 0;
+        let Some(excess) = idle.len().checked_sub(self.max_idle).and_then(|excess| excess.checked_sub(1)) else {
+            return;
+        };
+        idle.sort_unstable();
+        let limit = idle.get(excess).copied().unwrap_or_default();
+        // Of the entries last used in the pass `limit`, only as many are removed as necessary.
+        let ties = idle.iter().take(excess.saturating_add(1)).filter(|seen| **seen == limit).count();
+        self.forget(limit, ties);
     }
 
-    fn update_at<'n>(
-        &mut self,
-        index: usize,
-        origin: OriginId,
-        counted: Traffic,
-        now: i64,
-        name: impl FnOnce() -> Cow<'n, str>,
-    ) -> Option<&mut Entry> {
+    /// Adds to a session's entry what its counters gained.
+    fn update<'n>(&mut self, sample: Sample, now: i64, name: impl FnOnce() -> Cow<'n, str>) -> Option<&mut Entry> {
+        let Sample { origin, key, counted } = sample;
+        let index = self.session(origin, key);
         let session = self.sessions.get_mut(index)?;
         let more = counted.with(session.last, u64::saturating_sub);
         // A CHILD_SA moves to the IKE_SA that replaces its own.
@@ -292,6 +238,72 @@ impl Totals {
     }
 }
 
+impl Pass<'_> {
+    /// The id of an origin, as by [`Totals::origin`].
+    pub fn origin(&self, name: impl Hash) -> OriginId {
+        self.totals.origin(name)
+    }
+
+    /// A session's key, as by [`Totals::key`].
+    pub fn key(&self, session: impl Hash) -> u64 {
+        self.totals.key(session)
+    }
+
+    /// Whether a session is remembered, as by [`Totals::knows`].
+    pub fn knows(&self, key: u64) -> bool {
+        self.totals.knows(key)
+    }
+
+    /// Records and counts a session, which began at `since`.
+    pub fn record<'n>(&mut self, sample: Sample, since: Option<i64>, name: impl FnOnce() -> Cow<'n, str>) {
+        if let Some(entry) = self.totals.update(sample, self.now, name) {
+            entry.sessions = entry.sessions.saturating_add(1);
+            entry.since = entry.since.into_iter().chain(since).min();
+        }
+    }
+
+    /// Records a session that has ended although its origin still lists it: its counters are added to the total, and the
+    /// session is not counted.
+    pub fn record_ended<'n>(&mut self, sample: Sample, name: impl FnOnce() -> Cow<'n, str>) {
+        self.totals.update(sample, self.now, name);
+    }
+
+    /// Records and counts a session that may begin again at 0: where one of its counters is lower than in the previous
+    /// pass, all of them did, and all that they count is added. Gives the total of its entry.
+    pub fn record_restartable<'n>(&mut self, sample: Sample, name: impl FnOnce() -> Cow<'n, str>) -> Traffic {
+        let index = self.totals.session(sample.origin, sample.key);
+        if let Some(session) = self.totals.sessions.get_mut(index)
+            && session.last.with(sample.counted, u64::max) != sample.counted
+        {
+            session.last = Traffic::default();
+        }
+        // `update` finds it there.
+        self.totals.next = index;
+        let Some(entry) = self.totals.update(sample, self.now, name) else { return Traffic::default() };
+        entry.sessions = entry.sessions.saturating_add(1);
+        entry.total
+    }
+
+    /// Keeps the sessions of an origin that could not be read in this pass, and their entries: it is not known whether they
+    /// have ended, and forgotten sessions would be counted again from 0.
+    pub fn keep(&mut self, origin: OriginId) {
+        let Totals { sessions, entries, generation, .. } = &mut *self.totals;
+        for session in sessions.iter_mut().filter(|session| session.origin == origin) {
+            session.seen = self.now;
+            let entry = session.entry.and_then(|index| entries.get_mut(index));
+            if let Some(entry) = entry {
+                entry.mark_used(*generation);
+            }
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.totals.end_pass(self.now);
+    }
+}
+
 impl Entry {
     /// Marks it as used in the pass `generation`.
     fn mark_used(&mut self, generation: u32) {
@@ -326,11 +338,16 @@ mod tests {
 
     /// One pass: the sessions that are there, each with its entry, key and counters.
     fn pass(totals: &mut Totals, now: i64, sessions: &[(&str, &str, Traffic)]) {
-        totals.begin_pass();
+        let mut pass = totals.pass(now);
         for (entry, key, counted) in sessions {
-            totals.record(OriginId::default(), totals.key(key), *counted, None, now, || (*entry).into());
+            let sample = Sample { origin: OriginId::default(), key: pass.key(key), counted: *counted };
+            pass.record(sample, None, || (*entry).into());
         }
-        totals.end_pass(now);
+    }
+
+    /// A sample of the session `key` that has received `bytes_in`.
+    fn sample(pass: &Pass<'_>, origin: OriginId, key: u32, bytes_in: u64) -> Sample {
+        Sample { origin, key: pass.key(key), counted: bytes(bytes_in, 0) }
     }
 
     fn total(totals: &Totals, name: &str) -> Option<Traffic> {
@@ -371,21 +388,19 @@ mod tests {
     fn the_sessions_of_a_source_that_was_not_read_stay_and_so_do_their_accounts() {
         let mut totals = Totals::new(0);
         let (read, unread) = (totals.origin("read"), totals.origin("unread"));
-        totals.begin_pass();
-        totals.record(read, totals.key(1), bytes(10, 0), Some(5), 0, || "ann".into());
-        totals.record(unread, totals.key(2), bytes(100, 0), Some(5), 0, || "bob".into());
-        totals.end_pass(0);
+        let mut first = totals.pass(0);
+        first.record(sample(&first, read, 1, 10), Some(5), || "ann".into());
+        first.record(sample(&first, unread, 2, 100), Some(5), || "bob".into());
+        drop(first);
         for now in [300, 601, 5000] {
-            totals.begin_pass();
-            totals.keep(unread, now);
-            totals.end_pass(now);
+            totals.pass(now).keep(unread);
         }
         assert_eq!((total(&totals, "ann"), total(&totals, "bob")), (None, Some(bytes(100, 0))));
         let [bob] = totals.entries() else { panic!("one entry") };
         assert_eq!((bob.sessions, bob.since, totals.sessions()), (0, None, 1), "nobody saw one at this pass");
-        totals.begin_pass();
-        totals.record(unread, totals.key(2), bytes(120, 0), Some(5), 5600, || "bob".into());
-        totals.end_pass(5600);
+        let mut last = totals.pass(5600);
+        last.record(sample(&last, unread, 2, 120), Some(5), || "bob".into());
+        drop(last);
         assert_eq!(total(&totals, "bob"), Some(bytes(120, 0)));
         pass(&mut totals, 6201, &[]);
         assert_eq!((totals.sessions(), totals.entries().len()), (0, 0), "read again, and gone for long");
@@ -431,11 +446,23 @@ mod tests {
     #[test]
     fn an_account_without_a_session_is_0() {
         let mut totals = Totals::new(10);
-        totals.begin_pass();
         totals.register("ann");
-        totals.end_pass(0);
+        drop(totals.pass(0));
         assert_eq!(total(&totals, "ann"), Some(Traffic::default()));
     }
+
+    #[test]
+    fn what_is_recorded_before_a_pass_is_not_counted_twice_by_it() {
+        let mut totals = Totals::new(0);
+        let early = Sample { origin: OriginId::default(), key: totals.key("a"), counted: bytes(10, 1) };
+        totals.record(early, 0, || "ann".into());
+        pass(&mut totals, 1, &[("ann", "a", bytes(15, 1))]);
+        assert_eq!(total(&totals, "ann"), Some(bytes(15, 1)));
+        assert_eq!(totals.entries()[0].sessions, 1, "a session is counted by the pass that lists it");
+        pass(&mut totals, 2, &[]);
+        assert_eq!(total(&totals, "ann"), None, "no idle entries are kept");
+    }
+
     #[test]
     fn sessions_may_change_places() {
         let mut totals = Totals::new(10);
@@ -462,13 +489,79 @@ mod tests {
     fn an_account_knows_its_sessions_of_this_look() {
         let mut totals = Totals::new(10);
         let live = |totals: &Totals| totals.entries().iter().map(|a| (a.sessions, a.since)).collect::<Vec<_>>();
-        totals.begin_pass();
+        let mut first = totals.pass(0);
         for (key, since) in [(1, Some(40)), (2, None), (3, Some(30))] {
-            totals.record(OriginId::default(), totals.key(key), bytes(1, 1), since, 0, || "ann".into());
+            first.record(sample(&first, OriginId::default(), key, 1), since, || "ann".into());
         }
-        totals.end_pass(0);
+        drop(first);
         assert_eq!(live(&totals), [(3, Some(30))]);
         pass(&mut totals, 1, &[]);
         assert_eq!(live(&totals), [(0, None)]);
+    }
+
+    #[test]
+    fn a_session_is_remembered_for_ten_minutes_and_no_second_longer() {
+        for (away, expected) in [(600, 130), (601, 230)] {
+            let mut totals = Totals::new(10);
+            pass(&mut totals, 0, &[("ann", "a", bytes(100, 0))]);
+            pass(&mut totals, away, &[]);
+            pass(&mut totals, away + 1, &[("ann", "a", bytes(130, 0))]);
+            assert_eq!(total(&totals, "ann"), Some(bytes(expected, 0)), "away for {away} s");
+        }
+    }
+
+    #[test]
+    fn each_of_the_four_counters_is_its_own_and_none_wraps_around() {
+        let four =
+            |bytes_in, bytes_out, packets_in, packets_out| Traffic { bytes_in, bytes_out, packets_in, packets_out };
+        let mut totals = Totals::new(10);
+        pass(&mut totals, 0, &[("ann", "a", four(100, 20, 3, 4))]);
+        pass(&mut totals, 1, &[("ann", "a", four(110, 40, 33, 44))]);
+        assert_eq!(total(&totals, "ann"), Some(four(110, 40, 33, 44)));
+        pass(&mut totals, 2, &[("ann", "b", four(u64::MAX, 1, u64::MAX, 1))]);
+        assert_eq!(total(&totals, "ann"), Some(four(u64::MAX, 41, u64::MAX, 45)));
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_key_where_those_before_it_are_gone() {
+        let mut totals = Totals::new(10);
+        let of = |name: &'static str, counted| (name, name, bytes(counted, 0));
+        pass(&mut totals, 0, &[of("a", 1), of("b", 10), of("c", 100)]);
+        pass(&mut totals, 700, &[of("b", 20), of("c", 200)]);
+        pass(&mut totals, 701, &[of("c", 300), of("b", 30)]);
+        let totals: Vec<_> = totals.entries().iter().map(|entry| (&*entry.name, entry.total.bytes_in)).collect();
+        assert_eq!(totals, [("a", 1), ("b", 30), ("c", 300)]);
+    }
+
+    #[test]
+    fn a_session_that_may_begin_again_does_so_where_one_counter_is_lower() {
+        let mut totals = Totals::new(10);
+        for (counted, expected) in [
+            (bytes(100, 10), bytes(100, 10)),
+            (bytes(120, 10), bytes(120, 10)),
+            (bytes(120, 10), bytes(120, 10)),
+            (bytes(5, 50), bytes(125, 60)),
+            (bytes(6, 49), bytes(131, 109)),
+            (bytes(7, 49), bytes(132, 109)),
+        ] {
+            let mut pass = totals.pass(0);
+            let sample = Sample { origin: OriginId::default(), key: pass.key("a"), counted };
+            let total = pass.record_restartable(sample, || "ann".into());
+            assert_eq!(total, expected, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_moved_is_kept_with_what_it_moved_to() {
+        let mut totals = Totals::new(10);
+        let (old, new) = (totals.origin("old"), totals.origin("new"));
+        for (now, origin) in [(0, old), (10, new)] {
+            let mut pass = totals.pass(now);
+            pass.record(Sample { origin, key: pass.key("a"), counted: bytes(100, 0) }, None, || "ann".into());
+        }
+        for (now, origin, left) in [(500, new, 1), (1000, old, 1), (1101, old, 0)] {
+            totals.pass(now).keep(origin);
+            assert_eq!(totals.sessions(), left, "{now}");
+        }
     }
 }

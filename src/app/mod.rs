@@ -3,7 +3,7 @@
 //! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use self::registry::Discover;
 
@@ -15,7 +15,8 @@ use crate::auth::Users;
 use crate::config::Config;
 use crate::diagnosis::{self, Finding};
 use crate::exposition::{self, Group, Listed};
-use crate::http::{FreeMemory, Reply};
+use crate::http::{Compression, FreeMemory, Reply};
+use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
 use crate::self_metrics;
 use crate::sources::{self, AnySettings};
@@ -35,19 +36,22 @@ pub struct App {
     users: Mutex<Arc<Users>>,
     telemetry_path: String,
     scrapes: Mutex<Scrapes>,
+    compression: Arc<Compression>,
 }
 
 impl App {
     /// Watches the configured sources. With `discover` it also adds sources that appear later, and keeps them.
     pub fn new(config: Config, discover: Option<Box<Discover>>, telemetry_path: String) -> Self {
         let options = Mutex::new(config.options);
-        let shared = Arc::new(Shared { status: Status::default(), memory: MemoryBudget::new(ANSWER_BUDGET), options });
+        let memory = MemoryBudget::new(ANSWER_BUDGET);
+        let shared = Arc::new(Shared { status: Status::default(), memory: Arc::clone(&memory), options });
         Self {
             users: Mutex::new(Arc::new(Users::new(config.web.users.clone()))),
             registry: Registry::new(config, discover, Arc::clone(&shared)),
             shared,
             telemetry_path,
             scrapes: Mutex::default(),
+            compression: Compression::new(memory),
         }
     }
 
@@ -119,11 +123,6 @@ pub fn catalogue() -> String {
     text
 }
 
-/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -132,8 +131,8 @@ mod tests {
 
     use super::routes::{REALM, UNLISTED, times};
     use super::*;
-    use crate::collector::{Collector, Deadline, Error, Report};
-    use crate::http::{Credentials, Method, Request};
+    use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
+    use crate::http::{Compress, Credentials, Method, Request};
     use crate::privacy::Identities;
     use crate::session::Session;
 
@@ -178,7 +177,7 @@ mod tests {
     }
 
     fn gone() -> Error {
-        Error::NotFound { subject: "/stub".into() }
+        Error::new("/stub", ErrorKind::NotFound)
     }
 
     fn request(target: &str) -> Request {
@@ -191,7 +190,9 @@ mod tests {
             timeout: None,
             credentials: None,
             host: None,
+            accepts_gzip: false,
             peer: [127, 0, 0, 1].into(),
+            is_local: true,
         }
     }
 
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_short_deadline_says_nothing_about_a_source() {
-        let slow = Error::TimedOut { subject: "/stub".into() };
+        let slow = Error::new("/stub", ErrorKind::TimedOut);
         let app = app(vec![stub("a", Some(slow.clone()))]);
         let ask = |milliseconds| {
             let timeout = Some(Duration::from_millis(milliseconds));
@@ -352,6 +353,28 @@ mod tests {
         for path in ["/metrics", "/prom"] {
             assert_eq!(ask(path, "evil.example.com"), 200, "{path}");
         }
+    }
+
+    #[test]
+    fn answers_are_compressed_as_configured() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
+        let app = app(names.into_iter().map(|name| stub(name, None)).collect());
+        let encoding = |compress, path: &str, accepts_gzip, is_local| {
+            lock(&app.registry.watch).config.web.compress = compress;
+            let reply = app.answer(&Request { accepts_gzip, is_local, ..request(path) });
+            let header =
+                |wanted: &str| reply.headers().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned());
+            (header("Content-Encoding"), header("Vary"))
+        };
+        let (gzip, vary) = (Some("gzip".to_owned()), Some("Accept-Encoding".to_owned()));
+        for path in ["/metrics", "/prom", "/", "/static", "/sessions", "/style.css", "/app.js"] {
+            assert_eq!(encoding(Compress::Auto, path, true, false), (gzip.clone(), vary.clone()), "{path}");
+            assert_eq!(encoding(Compress::Auto, path, false, false), (None, vary.clone()), "{path}");
+            assert_eq!(encoding(Compress::Auto, path, true, true), (None, vary.clone()), "{path}");
+            assert_eq!(encoding(Compress::Always, path, true, true), (gzip.clone(), vary.clone()), "{path}");
+            assert_eq!(encoding(Compress::Never, path, true, false), (None, None), "{path}");
+        }
+        assert_eq!(encoding(Compress::Always, "/nowhere", true, false), (None, None));
     }
 
     #[test]

@@ -63,8 +63,14 @@ impl Scrapes {
 }
 
 impl App {
-    /// Answers a request, after checking its host name and credentials.
+    /// Answers a request, after checking its host name and credentials; compresses the reply as configured.
     pub fn answer(&self, request: &Request) -> Reply {
+        let reply = self.reply(request);
+        let compress = lock(&self.registry.watch).config.web.compress;
+        self.compression.apply(compress, request, reply)
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
         if !self.is_host(request) {
             return Reply::text(421, MISDIRECTED);
         }
@@ -198,20 +204,7 @@ impl Listing {
 
     fn into_json(mut self) -> Reply {
         let left_out = self.left_out();
-        let mut before = b"[".as_slice();
-        let write = move |out: &mut Vec<u8>| match self.next() {
-            Some(session) => {
-                out.extend_from_slice(before);
-                session::write_json(&session, out);
-                before = b",";
-                true
-            }
-            None => {
-                out.extend_from_slice(if before == b"[" { b"[]" } else { b"]" });
-                false
-            }
-        };
-        let reply = private(Reply::pieces(session::CONTENT_TYPE, write));
+        let reply = private(Reply::pieces(session::CONTENT_TYPE, session::json_writer(move || self.next())));
         if left_out > 0 { reply.with_count(UNLISTED, left_out) } else { reply }
     }
 

@@ -341,6 +341,7 @@ mod tests {
     use std::sync::mpsc::{self, Receiver, Sender};
 
     use super::*;
+    use crate::collector::ErrorKind;
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -355,7 +356,7 @@ mod tests {
 
     impl Stub {
         fn read(&self, query: Query, deadline: Deadline, report: &mut Report) {
-            let subject = || Error::TimedOut { subject: "/stub".into() };
+            let subject = || Error::new("/stub", ErrorKind::TimedOut);
             if deadline.is_over() {
                 report.target("/stub", Err::<(), _>(subject()));
                 return;
@@ -440,7 +441,7 @@ mod tests {
     }
 
     fn slow() -> Error {
-        Error::TimedOut { subject: "/stub".into() }
+        Error::new("/stub", ErrorKind::TimedOut)
     }
 
     #[test]

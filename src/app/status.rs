@@ -10,7 +10,7 @@ use log::Level;
 
 use super::lock;
 use super::scrape::{Outcome, Query};
-use crate::collector::{Collector, Deadline, Error, Notice};
+use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice};
 use crate::diagnosis::{self, Finding};
 use crate::sources;
 use crate::sys::blocking;
@@ -101,7 +101,7 @@ impl Status {
             targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.error.clone()?)));
         let missing = absent.iter().map(|(source, tried)| {
             let subject = (*tried).to_owned();
-            (*source, subject.clone(), Error::NotFound { subject })
+            (*source, subject.clone(), Error::new(subject, ErrorKind::NotFound))
         });
         let mut environments = inspect_environments(down.chain(missing).collect(), deadline).into_iter();
         let mut environment = || environments.next().unwrap_or_default();
@@ -162,7 +162,7 @@ impl KnownState {
         }
         for (name, result) in &outcome.targets {
             let error = result.as_ref().err();
-            if !has_short_deadline || !matches!(error, Some(Error::TimedOut { .. })) {
+            if !has_short_deadline || !matches!(error, Some(Error { kind: ErrorKind::TimedOut, .. })) {
                 lines.extend(self.target(outcome.name, name).and_then(|target| target.note(error, now)));
             }
         }
@@ -241,8 +241,8 @@ mod tests {
     fn a_target_has_a_line_of_the_log_a_minute_however_often_it_changes() {
         let mut target = Target { source: "a", name: "/a".into(), error: None, since: 0, logged: None };
         let start = Instant::now();
-        let slow = Error::TimedOut { subject: "/a".into() };
-        let gone = Error::NotFound { subject: "/a".into() };
+        let slow = Error::new("/a", ErrorKind::TimedOut);
+        let gone = Error::new("/a", ErrorKind::NotFound);
         let mut note = |seconds: u64, error: Option<&Error>| {
             let line = target.note(error, start + Duration::from_secs(seconds));
             line.map(|(level, line)| format!("{level} {line}")).unwrap_or_default()

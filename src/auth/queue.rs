@@ -440,15 +440,89 @@ mod tests {
             assert_eq!(clock.step(ticket), Step::Compute);
             clock.queue.finish(ticket, false, clock.now + Duration::from_nanos(1));
         }
-        assert_eq!(clock.queue.marks.len(), MOST_MARKS);
+        assert_eq!(clock.queue.marks.len(), 512);
+        let last = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(number));
+        let ends = [clock.queue.marks.first(), clock.queue.marks.last()].map(|mark| mark.map(|mark| mark.peer));
+        assert_eq!(ends, [Some(last(2000 - 512)), Some(last(1999))], "the oldest were forgotten");
+    }
+
+    #[test]
+    fn a_mark_lasts_a_minute_and_no_longer() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        clock.wait(Duration::from_secs(60) - Duration::from_nanos(1));
+        clock.enter(2);
+        assert_eq!(clock.queue.marks.len(), 1);
+        clock.queue.take_changed();
+        clock.wait(Duration::from_nanos(1));
+        clock.enter(3);
+        assert!(clock.queue.marks.is_empty());
+        assert!(clock.queue.take_changed(), "who waits may be first now");
+    }
+
+    #[test]
+    fn what_is_being_computed_keeps_its_slot() {
+        let mut clock = Clock::new();
+        let running = clock.enter(1).unwrap();
+        assert_eq!(clock.step(running), Step::Compute);
+        let beside = clock.enter(1).unwrap();
+        assert!((2..=7).all(|last| clock.enter(last).is_some()));
+        assert!(clock.enter(8).is_some(), "the other one of peer 1 gives up");
+        assert_eq!(clock.step(beside), Step::Refused);
+        assert!(clock.enter(9).is_none(), "none has two any more");
+        clock.wait(HASH);
+        clock.queue.finish(running, true, clock.now);
+        assert_eq!(clock.queue.computed(), 1);
+        // The same with one that has failed: its slot is not another's while it is computed.
+        let mut clock = Clock::new();
+        clock.fail(1);
+        clock.wait(HASH * 10);
+        let failed = clock.enter(1).unwrap();
+        assert_eq!(clock.step(failed), Step::Compute);
+        assert!((2..=8).all(|last| clock.enter(last).is_some()));
+        assert!(clock.enter(9).is_none(), "eight, and one of them is under way");
+        clock.queue.finish(failed, true, clock.now);
+        assert!(clock.enter(9).is_some());
     }
 
     #[test]
     fn a_slot_that_is_given_back_is_free() {
         let mut clock = Clock::new();
         let tickets: Vec<Ticket> = (0..8).map(|last| clock.enter(last).unwrap()).collect();
+        clock.queue.take_changed();
         tickets.iter().for_each(|ticket| clock.queue.leave(*ticket));
+        assert!(clock.queue.take_changed(), "another may be first now");
         assert!(clock.queue.waiting.is_empty());
         assert_eq!(clock.step(tickets[0]), Step::Refused);
+    }
+
+    #[test]
+    fn only_a_peer_without_a_slot_gets_another_ones_second() {
+        let mut clock = Clock::new();
+        let tickets: Vec<Ticket> = [1, 1, 2, 2, 3, 4, 5, 6].iter().map(|last| clock.enter(*last).unwrap()).collect();
+        assert!(clock.enter(6).is_none(), "it has one");
+        assert!(clock.enter(7).is_some());
+        assert_eq!(clock.step(tickets[3]), Step::Refused, "the newest of two");
+        assert_eq!(clock.step(tickets[1]), Step::Wait(None));
+    }
+
+    #[test]
+    fn a_pause_that_was_left_is_added_to_the_next() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        clock.fail(1);
+        // Peers with a mark rest now, and one without is computed meanwhile.
+        let other = clock.enter(2).unwrap();
+        clock.compute(other, false);
+        let again = clock.enter(1).unwrap();
+        assert_eq!(clock.step(again), Step::Wait(Some(clock.now + 2 * HASH)));
+    }
+
+    #[test]
+    fn who_failed_finds_no_slot_where_all_are_taken() {
+        let mut clock = Clock::new();
+        clock.fail(1);
+        assert!((2..=9).all(|last| clock.enter(last).is_some()));
+        assert!(clock.enter(1).is_none());
     }
 }

@@ -5,12 +5,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Credentials;
 use super::queue::{Queue, Step, Ticket};
 use crate::bcrypt::Hash;
+use crate::lock::lock;
 use crate::siphash::Key;
 
 /// How long a request waits until its password is checked.
@@ -134,11 +135,6 @@ impl Users {
     }
 }
 
-/// Locks a mutex; after a panic its data is still valid, since every update is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +163,8 @@ mod tests {
             ("ann", "", Auth::Denied),
             ("bob", "other", Auth::Granted),
             ("bob", "secret", Auth::Denied),
+            ("carol", "secret", Auth::Denied),
+            ("carol", "other", Auth::Denied),
             ("carol", "secret", Auth::Denied),
             ("", "", Auth::Denied),
             ("annsecret", "", Auth::Denied),
@@ -240,5 +238,23 @@ mod tests {
             waiting.join().unwrap()
         });
         assert_eq!((granted, computed(&users)), (Auth::Granted, 1), "the first one computes it");
+    }
+
+    #[test]
+    fn of_a_user_one_right_password_is_remembered() {
+        let long = "x".repeat(72);
+        let users = Users::new(vec![("ann".to_owned(), Hash::new(long.as_bytes(), 4, [3; 16]))]);
+        for more in ["", "a", "b"] {
+            assert_eq!(check(&users, "ann", format!("{long}{more}"), 1), Auth::Granted, "{more}");
+        }
+        assert_eq!(lock(&users.verified).len(), 1);
+    }
+
+    #[test]
+    fn where_a_name_ends_is_part_of_its_fingerprint() {
+        let users = users();
+        assert_ne!(users.fingerprint("ann", b"secret"), users.fingerprint("anns", b"ecret"));
+        assert_ne!(users.fingerprint("ann", b"secret"), users.fingerprint("bob", b"secret"));
+        assert_eq!(users.fingerprint("ann", b"secret"), users.fingerprint("ann", b"secret"));
     }
 }

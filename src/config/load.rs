@@ -21,13 +21,13 @@ const MACHINE: &str = "/etc/gateway-exporter.yaml";
 /// The default listen address: all addresses.
 const EVERYWHERE: &str = ":9234";
 
-/// What a look at the machine is called where it does not return.
+/// The subject of the error if the discovery does not return.
 pub const DISCOVERY: &str = "what is on this machine";
 
-/// The most time for such a look, half of which it gets.
+/// The time limit of the discovery, of which [`blocking::run`](crate::sys::blocking::run) uses half.
 pub const DISCOVERY_TIME: Duration = Duration::from_secs(1);
 
-/// Finds out anew what there is to watch.
+/// Discovers what there is to watch.
 pub type Discover = dyn Fn() -> Config + Send + Sync;
 
 /// A configuration, and what there is to say about where it comes from.

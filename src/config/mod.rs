@@ -219,6 +219,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::http::Compress;
     use crate::ipsec::Ipsec;
     use crate::openvpn::{OpenVpn, Protocol};
     use crate::sockets::Sockets;
@@ -405,6 +406,18 @@ mod tests {
             parse("web: {sessions: off}").web,
             Web { hides_sessions: true, says_sessions: true, ..Web::default() }
         );
+    }
+
+    #[test]
+    fn compression_is_auto_always_or_never() {
+        assert_eq!(parse("web: {open: true}").web.compress, Compress::Auto);
+        for (word, expected) in [("auto", Compress::Auto), ("always", Compress::Always), ("never", Compress::Never)] {
+            assert_eq!(parse(&format!("web: {{compress: {word}}}")).web.compress, expected);
+        }
+        let said =
+            Config::parse("web:\n  open: true\n  compress: yes\n", &Overrides::default()).expect_err("no such word");
+        let expected = "web.compress: \"yes\" is neither \"auto\", nor \"always\", nor \"never\" at line 3";
+        assert_eq!(said.to_string(), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::auth::Hosts;
 use crate::bcrypt::Hash;
-use crate::http::{self, ClientAuth, Networks, TlsFiles};
+use crate::http::{self, ClientAuth, Compress, Networks, TlsFiles};
 use crate::settings::{ConfigError, Located, Section};
 
 /// What is meant: where to listen, and who may ask for what.
@@ -31,6 +31,8 @@ pub struct Web {
     pub says_sessions: bool,
     /// Plain HTTP where absent.
     pub tls: Option<TlsFiles>,
+    /// Whether answers are compressed.
+    pub compress: Compress,
 }
 
 /// What Prometheus' web configuration file says.
@@ -110,6 +112,7 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
     let open = section.switch("open")?.unwrap_or(false);
     let sessions = section.switch("sessions")?;
     let tls = tls(&mut section)?;
+    let compress = section.text("compress")?.map(|word| word.read(|word| compress(word))).transpose()?;
     let web = Web {
         listen,
         says_listen,
@@ -120,6 +123,7 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
         hides_sessions: sessions == Some(false),
         says_sessions: sessions.is_some(),
         tls,
+        compress: compress.unwrap_or_default(),
     };
     section.end()?;
     Ok(web)
@@ -203,6 +207,15 @@ pub fn anchor(files: &mut TlsFiles, file: &Path) {
     let client_ca = files.client_ca.as_mut().map(|(path, _)| path);
     for path in [&mut files.certificate, &mut files.key].into_iter().chain(client_ca) {
         *path = folder.join(&*path);
+    }
+}
+
+fn compress(word: &str) -> Result<Compress, String> {
+    match word {
+        "auto" => Ok(Compress::Auto),
+        "always" => Ok(Compress::Always),
+        "never" => Ok(Compress::Never),
+        other => Err(format!("{other:?} is neither \"auto\", nor \"always\", nor \"never\"")),
     }
 }
 

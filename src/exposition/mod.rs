@@ -62,11 +62,6 @@ impl Exposition {
         Self { options, ..Self::default() }
     }
 
-    /// An empty exposition that leaves groups out.
-    pub fn without(groups: Groups) -> Self {
-        Self::with_options(Options { without: groups, ..Options::default() })
-    }
-
     /// An empty exposition with the same options, limited to the series that are left of `most_series`.
     #[must_use]
     pub fn like(&self) -> Self {
@@ -259,11 +254,12 @@ mod tests {
     #[test]
     fn a_group_can_be_left_out() {
         for (without, expected) in [(Groups::default(), 1), (Groups::default().with(Group::Pools), 1)] {
-            let mut exposition = Exposition::without(without);
+            let mut exposition = Exposition::with_options(Options { without, ..Options::default() });
             exposition.add::<Detail>(&());
             assert_eq!(exposition.series(), expected, "{without:?}");
         }
-        let mut exposition = Exposition::without(Groups::default().with(Group::Sas)).like();
+        let without = Groups::default().with(Group::Sas);
+        let mut exposition = Exposition::with_options(Options { without, ..Options::default() }).like();
         exposition.add::<Detail>(&());
         exposition.add::<Client>(&ClientRow(b"a", 1, None));
         assert_eq!(exposition.series(), 1);

@@ -18,6 +18,17 @@ const HANDSHAKES_REMEMBERED: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Peer(IpAddr);
 
+/// What a connection in the accept loop is open for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Another request may come.
+    Kept,
+    /// The head of a request is incomplete.
+    Reading,
+    /// It was refused or answered, and its peer has to close it.
+    Closing,
+}
+
 /// A reply that has a thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
@@ -64,11 +75,26 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Which connection to close if too many are open: the oldest one that was refused already, else the oldest one of the
-/// peer with the most. Each entry is a peer and whether it was refused.
-pub(super) fn evict(connections: &[(Peer, bool)]) -> Option<usize> {
-    let refused = connections.iter().position(|(_, is_refused)| *is_refused);
-    refused.or_else(|| heaviest_peer(connections.iter().map(|(peer, _)| *peer)))
+/// Which connection to close if too many are open: a kept one, else the oldest one that was refused already, else the
+/// oldest one of the peer with the most.
+pub(super) fn evict(connections: &[(Peer, Purpose)]) -> Option<usize> {
+    let refused = || connections.iter().position(|(_, purpose)| *purpose == Purpose::Closing);
+    let heaviest = || heaviest_peer(connections.iter().map(|(peer, _)| *peer));
+    heaviest_kept(connections).or_else(refused).or_else(heaviest)
+}
+
+/// Which connection to close before another one of `peer` is kept: the oldest kept one, if there are `max` already.
+pub(super) fn surplus(connections: &[(Peer, Purpose)], peer: Peer, max: usize) -> Option<usize> {
+    let mut kept = connections.iter().enumerate().filter(|(_, one)| **one == (peer, Purpose::Kept));
+    let (oldest, _) = kept.next()?;
+    (kept.count() >= max.saturating_sub(1)).then_some(oldest)
+}
+
+/// The oldest kept connection of the peer that has most connections of any purpose, among the peers that have a kept one.
+fn heaviest_kept(connections: &[(Peer, Purpose)]) -> Option<usize> {
+    let count = |peer: Peer| connections.iter().filter(|(other, _)| *other == peer).count();
+    let kept = connections.iter().enumerate().filter(|(_, (_, purpose))| *purpose == Purpose::Kept);
+    kept.max_by_key(|(index, (peer, _))| (count(*peer), Reverse(*index))).map(|(index, _)| index)
 }
 
 /// Which waiting request to refuse if too many wait: the newest one of the peer with the most; requests whose peer has
@@ -240,17 +266,64 @@ mod tests {
         assert_ne!(peer("::1"), peer("127.0.0.1"));
     }
 
+    /// Letter and purpose: `r`eading, `c`losing, `k`ept.
+    fn connections(list: &str) -> Vec<(Peer, Purpose)> {
+        let connection = |word: &str| {
+            let (letter, purpose) = word.split_at(1);
+            let purpose = match purpose {
+                "r" => Purpose::Reading,
+                "c" => Purpose::Closing,
+                "k" => Purpose::Kept,
+                other => panic!("{other}"),
+            };
+            (peers(letter)[0], purpose)
+        };
+        list.split_whitespace().map(connection).collect()
+    }
+
     #[test]
-    fn the_refused_are_closed_first_then_the_oldest_of_the_heaviest_peer() {
-        for (connections, expected) in [
+    fn the_refused_are_closed_before_the_oldest_of_the_heaviest_peer() {
+        for (list, expected) in [
             ("", None),
-            ("abcb", Some(1)),
-            ("cba", Some(0)),
-            ("abcB", Some(3)),
-            ("abCBa", Some(2)),
-            ("aaaaaB", Some(5)),
+            ("ar br cr br", Some(1)),
+            ("cr br ar", Some(0)),
+            ("ar br cr bc", Some(3)),
+            ("ar br cc bc ar", Some(2)),
+            ("ar ar ar ar ar bc", Some(5)),
         ] {
-            assert_eq!(evict(&marked(connections)), expected, "{connections}");
+            assert_eq!(evict(&connections(list)), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn the_kept_are_closed_before_all_others_and_first_those_of_who_has_most() {
+        for (list, expected) in [
+            ("ar ar ar bk", Some(3)),
+            ("ac ak", Some(1)),
+            ("ak bk", Some(0)),
+            ("ak bk bk", Some(1)),
+            ("ak bk cr br cr cr", Some(1)),
+            ("ak ak bk br bc", Some(2)),
+        ] {
+            assert_eq!(evict(&connections(list)), expected, "{list}");
+        }
+        // One after the other, until nothing is left.
+        let mut left = connections("ar ak bk ac bk cr br");
+        let order = std::iter::from_fn(|| evict(&left).map(|index| left.remove(index)));
+        let order: Vec<_> = order.collect();
+        assert_eq!(order, connections("ak bk bk ac ar cr br"));
+    }
+
+    #[test]
+    fn a_peer_keeps_so_many_and_the_oldest_makes_room() {
+        for (list, max, expected) in [
+            ("", 2, None),
+            ("ak", 2, None),
+            ("bk ar ak ar ak bk", 2, Some(2)),
+            ("ak bk", 1, Some(0)),
+            ("ar ac bk", 1, None),
+        ] {
+            assert_eq!(surplus(&connections(list), peers("a")[0], max), expected, "{list}");
         }
     }
 
@@ -337,6 +410,10 @@ mod tests {
             under_way[index].stage = Stage::Ending;
             ended.push(index);
         }
+        let writing = |time| Answer { peer: peer("192.0.2.1"), stage: Stage::Writing(time) };
+        assert_eq!(shed(&[writing(STALL)], STALL), Some(0));
+        assert_eq!(shed(&[writing(STALL - Duration::from_nanos(1))], STALL), None);
+        assert_eq!(shed(&answers("al bl"), STALL), Some(1), "the newest that only lingers");
         // Lingering first, then the longest of the heaviest peer; what is made or has just begun stays.
         assert_eq!(ended, [4, 2, 1, 0]);
     }
@@ -385,5 +462,16 @@ mod tests {
         }
         (0..HANDSHAKES_REMEMBERED * 20).for_each(|n| handshakes.record(peers(["a", "b"][n % 2])[0]));
         assert_eq!(handshakes.counts.len(), 2);
+    }
+
+    #[test]
+    fn counts_are_halved_at_every_256th_handshake() {
+        let (few, many) = (peers("a")[0], peers("b")[0]);
+        let mut handshakes = Handshakes::default();
+        handshakes.record(few);
+        (0..254).for_each(|_| handshakes.record(many));
+        assert_eq!((handshakes.counts.get(&few), handshakes.counts.get(&many)), (Some(&1), Some(&254)));
+        handshakes.record(many);
+        assert_eq!((handshakes.counts.get(&few), handshakes.counts.get(&many)), (None, Some(&127)));
     }
 }

@@ -12,7 +12,7 @@ use nix::ifaddrs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
-use super::server::{Reconfigure, Reconfigures};
+use super::server::{HEALTHY, Reconfigure, Reconfigures};
 use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
 
@@ -175,7 +175,7 @@ pub fn is_ours(address: &str) -> bool {
 fn answers(address: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE_TIME)?;
     stream.set_read_timeout(Some(PROBE_TIME))?;
-    stream.write_all(b"GET /-/healthy HTTP/1.0\r\n\r\n")?;
+    stream.write_all(format!("GET {HEALTHY} HTTP/1.0\r\n\r\n").as_bytes())?;
     let mut head = [0; 256];
     let read = stream.read(&mut head)?;
     let ours = b"\r\nServer: gateway-exporter\r\n";

@@ -1,11 +1,14 @@
-//! The HTTP server (RFC 9110, RFC 9112): answers one request per connection, and stays reachable under attack.
+//! The HTTP server (RFC 9110, RFC 9112): answers one request at a time on a connection, and stays reachable under attack.
 //!
 //! One thread waits in poll(2) for connections and for the heads of their requests (`server`); a complete request gets a
-//! thread until it is answered (`pool`). Connections, threads, bytes and times are all bounded by [`Limits`]. If one of them
+//! thread until it is answered (`pool`). Then the connection may be kept for another request, which needs no thread, and is the
+//! first to be closed if anything runs short. Connections, threads, bytes and times are all bounded by [`Limits`]. If one of them
 //! runs out, `fairness` decides which peer's connection is closed, so that no peer can keep another from being served.
 
+mod accept;
 mod date;
 mod fairness;
+mod gzip;
 mod listener;
 mod parse;
 mod pool;
@@ -18,13 +21,17 @@ mod write;
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sys::thread;
+
 pub use crate::auth::{Credentials, Networks};
+pub use gzip::{Compress, Compression};
 pub use listener::{Listeners, bind, check, is_ours};
 pub use tls::Tls;
-pub use types::{Body, ClientAuth, Method, Reply, Request, TlsFiles};
+pub use types::{Body, ClientAuth, Method, Pieces, Reply, Request, TlsFiles};
 
 /// Computes the reply to a request; called on the request's thread.
 pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
@@ -63,6 +70,10 @@ pub struct Limits {
     pub linger_time: Duration,
     /// The most bytes of a request body that are discarded meanwhile.
     pub linger_bytes: usize,
+    /// The most connections of a peer that are kept for further requests.
+    pub kept: usize,
+    /// The time for which a connection is kept.
+    pub kept_time: Duration,
 }
 
 impl Default for Limits {
@@ -77,6 +88,8 @@ impl Default for Limits {
             stall_time: Duration::from_millis(250),
             linger_time: Duration::from_secs(1),
             linger_bytes: 256 * 1024,
+            kept: 2,
+            kept_time: Duration::from_secs(75),
         }
     }
 }
@@ -99,15 +112,19 @@ fn start(
     handler: Arc<Handler>,
 ) -> io::Result<Box<FreeMemory>> {
     let limits = Limits { connections: limits.connections.min(listener::spare_descriptors()).max(1), ..limits };
-    let pool = pool::Pool::new(limits, handler);
+    let (waker, answered) = UnixStream::pair()?;
+    for end in [&waker, &answered] {
+        end.set_nonblocking(true)?;
+    }
+    let pool = pool::Pool::new(limits, handler, waker);
     let slow = Arc::clone(&pool);
-    let server = server::Server::new(first, reconfigures, limits, pool)?;
+    let server = server::Server::new(first, reconfigures, limits, pool, answered)?;
     let run = move || {
         let _abort = AbortOnPanic;
         server.run();
         end_process("http: cannot wait for connections");
     };
-    std::thread::Builder::new().name("http-server".into()).stack_size(STACK).spawn(run)?;
+    thread::spawn("http-server", STACK, Box::new(run))?;
     Ok(Box::new(move || slow.free_memory()))
 }
 

@@ -44,7 +44,12 @@ impl Session {
         match self.0 {}
     }
 
-    pub(super) fn write(&mut self, _: impl Write, _: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        _: impl Write,
+        _: bool,
+        _: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
         match self.0 {}
     }
 }

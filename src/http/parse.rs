@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
+use super::accept::Weights;
 use super::{Method, Request};
 use crate::auth::basic;
 use crate::encoding::hex_digit;
@@ -14,6 +15,8 @@ use crate::encoding::hex_digit;
 pub(super) struct Head {
     pub(super) request: Request,
     pub(super) version: Version,
+    /// Whether the connection may be used for another request: the client wants that, and the end of this request is certain.
+    pub(super) keeps: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,18 +53,19 @@ const MOST_HEADERS: usize = 64;
 const MOST_QUERY: usize = 64;
 const TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
-/// Parses the head at the start of `bytes`; `None` if its end is missing. What follows the head is ignored.
+/// Parses the head at the start of `bytes`; `None` if its end is missing. What follows the head is ignored, and the connection
+/// is closed after the reply.
 /// Lenient: `Host` may be missing, and lines may end in LF alone.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
     let mut headers = [EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(bytes) {
-        Ok(Status::Complete(_)) => {}
+    let length = match parsed.parse(bytes) {
+        Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Reject::TooLong),
         Err(httparse::Error::Version) if has_http_version(bytes) => return Err(Reject::Version),
         Err(_) => return Err(Reject::Malformed),
-    }
+    };
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Reject::Malformed) };
     check_framing(parsed.headers)?;
     let method = match method {
@@ -79,10 +83,38 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
         host: host.map(str::trim).filter(|host| !host.is_empty()).map(|host| without_port(host).to_owned()),
         timeout: find(parsed.headers, TIMEOUT).next().and_then(parse_seconds),
         credentials: find(parsed.headers, "Authorization").next().and_then(basic::parse),
+        accepts_gzip: accepts_gzip(parsed.headers),
         peer: Ipv4Addr::UNSPECIFIED.into(),
+        is_local: false,
     };
     let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
-    Ok(Some(Head { request, version }))
+    let is_alone = length == bytes.len() && !has_body(parsed.headers) && has_plain_line_ends(bytes);
+    Ok(Some(Head { request, version, keeps: is_alone && wants_to_keep(parsed.headers, version) }))
+}
+
+fn accepts_gzip(headers: &[Header<'_>]) -> bool {
+    let mut weights = Weights::default();
+    find(headers, "Accept-Encoding").for_each(|list| weights.add(list));
+    weights.prefer_gzip()
+}
+
+/// Whether the client wants to send another request on the connection (RFC 9112, section 9.3).
+fn wants_to_keep(headers: &[Header<'_>], version: Version) -> bool {
+    let names = |option: &[u8]| {
+        let mut options = find(headers, "Connection").flat_map(|list| list.split(|byte| *byte == b','));
+        options.any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    !names(b"close") && (version == Version::Http11 || names(b"keep-alive"))
+}
+
+/// Whether a body may follow, which is not read.
+fn has_body(headers: &[Header<'_>]) -> bool {
+    ["Content-Length", "Transfer-Encoding"].into_iter().any(|name| find(headers, name).next().is_some())
+}
+
+/// Whether every line ends in CR LF: what another reader on the way takes for the end of the head is the same then.
+fn has_plain_line_ends(bytes: &[u8]) -> bool {
+    bytes.split_inclusive(|byte| *byte == b'\n').all(|line| line.ends_with(b"\r\n"))
 }
 
 /// Whether the third word of the first line is `HTTP/…`, as in the preface of HTTP/2.
@@ -91,7 +123,7 @@ fn has_http_version(bytes: &[u8]) -> bool {
     line.splitn(3, |byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
-/// Bodies are not read, since the connection ends; but requests whose end is ambiguous are rejected (request smuggling).
+/// Bodies are not read, since the connection ends after them; but requests whose end is ambiguous are rejected (request smuggling).
 fn check_framing(headers: &[Header<'_>]) -> Result<(), Reject> {
     let mut lengths = find(headers, "Content-Length");
     let length = lengths.next();
@@ -185,7 +217,9 @@ mod tests {
             host: Some("gateway".into()),
             timeout: None,
             credentials: None,
+            accepts_gzip: false,
             peer,
+            is_local: false,
         }
     }
 
@@ -206,8 +240,9 @@ mod tests {
     fn a_scrape_is_understood() {
         let head = parse(SCRAPE).unwrap().unwrap();
         let expected = request("/metrics", &[("collect[]", "openvpn"), ("collect[]", "sockets")]);
-        assert_eq!(head.request, Request { timeout: Some(Duration::from_millis(2500)), ..expected });
-        assert_eq!(head.version, Version::Http11);
+        let timeout = Some(Duration::from_millis(2500));
+        assert_eq!(head.request, Request { timeout, accepts_gzip: true, ..expected });
+        assert_eq!((head.version, head.keeps), (Version::Http11, true));
         assert_eq!(head.request.values("collect[]").collect::<Vec<_>>(), ["openvpn", "sockets"]);
     }
 
@@ -306,6 +341,7 @@ mod tests {
             (400, b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
             (400, b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
             (400, b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nContent-Length:\r\n\r\n"),
             (400, b"GET / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n"),
             (405, b"POST /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n"),
             (405, b"OPTIONS * HTTP/1.1\r\n\r\n"),
@@ -319,6 +355,8 @@ mod tests {
         }
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
         assert_eq!(status(many.as_bytes()), Some(431));
+        let as_many_as_may_be = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(64));
+        assert!(parse(as_many_as_may_be.as_bytes()).is_ok_and(|head| head.is_some()));
     }
 
     #[test]
@@ -333,6 +371,36 @@ mod tests {
         ] {
             let expected = Request { host: None, ..request("/", &[]) };
             assert_eq!(parse(head).unwrap().unwrap().request, expected, "{}", String::from_utf8_lossy(head));
+        }
+    }
+
+    #[test]
+    fn a_connection_is_kept_where_both_sides_agree_on_the_end_of_the_request() {
+        let keeps = |head: &str| parse(head.as_bytes()).unwrap().unwrap().keeps;
+        for head in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n",
+            "GET / HTTP/1.1\r\nConnection: TE, x\r\nConnection: closed\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.0\r\nconnection: x , Keep-Alive\r\n\r\n",
+        ] {
+            assert!(keeps(head), "{head}");
+        }
+        for head in [
+            "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+            "GET / HTTP/1.1\r\nConnection: keep-alive\r\nCONNECTION: te,\tCLOSE\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+            "GET / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\nG",
+            "GET / HTTP/1.1\r\n\r\n\r\n",
+            "GET / HTTP/1.1\n\n",
+            "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        ] {
+            assert!(!keeps(head), "{head}");
         }
     }
 

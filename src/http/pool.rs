@@ -1,11 +1,14 @@
-//! The pool of threads that answer requests, and the queue of requests that wait for a thread.
+//! The pool of threads that answer requests, and the queue of requests that wait for a thread. A connection on which another
+//! request may follow goes back to the accept loop.
 //!
 //! A source that hangs delays every reply for seconds, so the threads are shared fairly among peers ([`super::fairness`]).
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +18,9 @@ use super::fairness::{self, Answer, Peer, Stage};
 use super::parse::Head;
 use super::server::LogOnce;
 use super::stream::Stream;
-use super::write::{self, Wire};
+use super::write::{self, Framing, Wire};
 use super::{AbortOnPanic, Handler, Limits, Method, STACK};
+use crate::sys::thread;
 
 /// How long to wait until cancelled replies have freed their memory.
 const SHED_TIME: Duration = Duration::from_millis(100);
@@ -28,12 +32,32 @@ pub(super) struct Job {
     pub(super) head: Head,
     /// When its head was complete.
     pub(super) since: Instant,
+    /// The number of the configuration under which it came.
+    pub(super) generation: usize,
+}
+
+/// A connection whose request was answered and on which another one may follow.
+pub(super) struct Answered {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    /// As in [`Job`].
+    pub(super) generation: usize,
+}
+
+/// What the accept loop has to do, after a byte was received through the waker.
+#[derive(Default)]
+pub(super) struct Orders {
+    /// Connections to keep.
+    pub(super) answered: Vec<Answered>,
+    /// Whether all kept connections must be closed, since something is short.
+    pub(super) closes_kept: bool,
 }
 
 pub(super) struct Pool {
     limits: Limits,
     handler: Arc<Handler>,
     state: Mutex<State>,
+    waker: UnixStream,
 }
 
 /// The waiting requests, the replies in progress, and the number of threads.
@@ -43,6 +67,7 @@ struct State {
     under_way: Vec<UnderWay>,
     threads: usize,
     no_thread: LogOnce,
+    orders: Orders,
 }
 
 struct UnderWay {
@@ -64,6 +89,8 @@ enum Progress {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PeerState {
     Open,
+    /// It has sent more than its request, which was discarded.
+    SendsMore,
     /// It has closed its side; it may still read.
     HalfClosed,
     /// It has closed the connection.
@@ -71,8 +98,19 @@ enum PeerState {
 }
 
 impl Pool {
-    pub(super) fn new(limits: Limits, handler: Arc<Handler>) -> Arc<Self> {
-        Arc::new(Self { limits, handler, state: Mutex::default() })
+    /// A pool without threads. It writes a byte to `waker` when there are [`Orders`].
+    pub(super) fn new(limits: Limits, handler: Arc<Handler>, waker: UnixStream) -> Arc<Self> {
+        Arc::new(Self { limits, handler, state: Mutex::default(), waker })
+    }
+
+    /// Takes what the accept loop has to do.
+    pub(super) fn take_orders(&self) -> Orders {
+        mem::take(&mut self.state().orders)
+    }
+
+    fn wake(&self) {
+        // If its buffer is full, the loop is about to wake up.
+        let _ = (&self.waker).write(&[0]);
     }
 
     /// Queues a request; returns one that must be refused if too many wait.
@@ -108,7 +146,7 @@ impl Pool {
                 let _abort = AbortOnPanic;
                 pool.run();
             };
-            match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
+            match thread::spawn("http-answer", STACK, Box::new(run)) {
                 Ok(_) => {
                     state.threads = state.threads.saturating_add(1);
                     state.no_thread.clear("http: threads start again");
@@ -124,10 +162,15 @@ impl Pool {
         }
     }
 
-    /// Cancels the slow replies of the peer with the most, to free memory, and waits until that is done; returns whether any
-    /// was cancelled.
+    /// Has kept connections closed and cancels the slow replies of the peer with the most, to free memory, and waits until
+    /// those are cancelled; returns whether there were any.
     pub(super) fn free_memory(&self) -> bool {
-        if !self.state().shed_memory(self.limits.stall_time) {
+        let mut state = self.state();
+        state.orders.closes_kept = true;
+        let is_any = state.shed_memory(self.limits.stall_time);
+        drop(state);
+        self.wake();
+        if !is_any {
             return false;
         }
         let started = Instant::now();
@@ -139,17 +182,23 @@ impl Pool {
 
     fn run(&self) {
         let mut done = None;
-        while let Some(job) = self.next(done.as_ref()) {
-            done = Some(Arc::clone(&job.stream.socket));
-            self.answer(job);
+        while let Some(job) = self.next(done.take()) {
+            let socket = Arc::clone(&job.stream.socket);
+            done = Some((socket, self.answer(job)));
         }
     }
 
-    /// The next request to answer; with `None` the thread must end.
-    fn next(&self, done: Option<&Arc<TcpStream>>) -> Option<Job> {
+    /// The next request to answer; with `None` the thread must end. `done` is the socket of the last one, and its connection
+    /// if that is to be kept.
+    fn next(&self, done: Option<(Arc<TcpStream>, Option<Answered>)>) -> Option<Job> {
         let mut state = self.state();
-        if let Some(done) = done {
-            state.under_way.retain(|answer| !Arc::ptr_eq(&answer.socket, done));
+        if let Some((socket, answered)) = done {
+            // First: with the connection in its hands, the accept loop may submit another request of it.
+            state.under_way.retain(|answer| !Arc::ptr_eq(&answer.socket, &socket));
+            if let Some(answered) = answered {
+                state.orders.answered.push(answered);
+                self.wake();
+            }
         }
         let next = fairness::next_fair(state.peers(), &state.answers(), self.limits.answers);
         let job = next.and_then(|index| state.waiting.remove(index));
@@ -163,21 +212,29 @@ impl Pool {
         job
     }
 
-    fn answer(&self, mut job: Job) {
+    /// Answers a request; returns its connection if another request may follow on it.
+    fn answer(&self, mut job: Job) -> Option<Answered> {
         let socket = Arc::clone(&job.stream.socket);
         // The peer has reset the connection while it waited: don't scrape.
         if !matches!(socket.take_error(), Ok(None)) {
-            return;
+            return None;
         }
         // The time in the queue counts.
         let timeout = &mut job.head.request.timeout;
         *timeout = timeout.map(|time| time.saturating_sub(job.since.elapsed()).max(Duration::from_millis(1)));
         let reply = (self.handler)(&job.head.request);
-        let with_body = job.head.request.method == Method::Get;
+        let version = job.head.version;
+        // Who has sent more before this request is answered is not answered again: pipelining is refused.
+        let keeps = job.head.keeps && write::may_be_followed(&reply, version) && job.stream.is_silent();
+        let framing = Framing { version, with_body: job.head.request.method == Method::Get, keeps };
         self.note(&socket, Progress::Writing(Instant::now()));
         let wire = Wire::new(&socket, self.limits.answer_time);
-        let write = |out: &mut dyn Write| write::write(out, reply, job.head.version, with_body);
-        match socket.set_nonblocking(false).and_then(|()| job.stream.write(wire, write)) {
+        let write = |out: &mut dyn Write| write::write(out, reply, framing);
+        match socket.set_nonblocking(false).and_then(|()| job.stream.write(wire, keeps, write)) {
+            Ok(()) if keeps => {
+                let Job { stream, peer, generation, .. } = job;
+                return socket.set_nonblocking(true).is_ok().then_some(Answered { stream, peer, generation });
+            }
             Ok(()) => {
                 self.note(&socket, Progress::Lingering);
                 write::linger(&socket, &self.limits);
@@ -187,6 +244,7 @@ impl Pool {
                 write::reset(&socket);
             }
         }
+        None
     }
 
     /// Records a reply's progress, unless it was cancelled.
@@ -218,8 +276,10 @@ impl State {
         let before = self.waiting.len();
         let mut peer_states = peer_states(&self.waiting).into_iter();
         let mut left = Vec::new();
-        self.waiting.retain(|job| {
+        self.waiting.retain_mut(|job| {
             let peer_state = peer_states.next().unwrap_or(PeerState::Open);
+            // The connection can't be kept: the next request would begin in the middle of what was discarded.
+            job.head.keeps &= peer_state == PeerState::Open;
             if peer_state != PeerState::Gone {
                 left.push((job.peer, peer_state == PeerState::HalfClosed));
             }
@@ -291,10 +351,10 @@ fn peer_states(waiting: &VecDeque<Job>) -> Vec<PeerState> {
     }
     let peer_state = |(fd, job): (&PollFd<'_>, &Job)| match fd.revents().unwrap_or(PollFlags::empty()) {
         events if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) => PeerState::Gone,
-        // Data after the head is ignored anyway.
-        events if events.contains(PollFlags::POLLIN) && job.stream.discard(usize::MAX).is_none() => {
-            PeerState::HalfClosed
-        }
+        events if events.contains(PollFlags::POLLIN) => match job.stream.discard(usize::MAX) {
+            None => PeerState::HalfClosed,
+            Some(_) => PeerState::SendsMore,
+        },
         _ => PeerState::Open,
     };
     fds.iter().zip(waiting).map(peer_state).collect()
@@ -324,10 +384,13 @@ mod tests {
             host: None,
             timeout: None,
             credentials: None,
+            accepts_gzip: false,
             peer: peer.into(),
+            is_local: false,
         };
-        let head = Head { request, version: Version::Http11 };
-        (Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now() }, client)
+        let head = Head { request, version: Version::Http11, keeps: true };
+        let job = Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now(), generation: 0 };
+        (job, client)
     }
 
     fn waiting(jobs: &[([u8; 4], &str)]) -> (State, Vec<TcpStream>) {

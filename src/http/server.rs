@@ -2,6 +2,7 @@
 //! pool. It answers health checks itself.
 
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::fairness::{self, Handshakes, Peer};
+use super::fairness::{self, Handshakes, Peer, Purpose};
 use super::parse::{self, Reject, Version};
-use super::pool::{Job, Pool};
+use super::pool::{Answered, Job, Pool};
 use super::stream::{Stream, would_block};
 use super::write;
 use super::{AccessControl, Limits, Method, Reply};
@@ -21,7 +22,7 @@ use super::{AccessControl, Limits, Method, Reply};
 /// How long to pause after a listener could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The paths of the liveness and readiness checks, as in Prometheus itself.
-const HEALTHY: &str = "/-/healthy";
+pub(super) const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 
 /// The interval for checking requests that wait for a thread.
@@ -53,13 +54,19 @@ pub(super) struct Server {
     connections: Vec<Connection>,
     handshakes: Handshakes,
     pool: Arc<Pool>,
+    /// A byte is received through it when the pool has orders.
+    waker: UnixStream,
     limits: Limits,
+    /// The number of changes of the configuration so far; connections of earlier ones are not kept.
+    generation: usize,
+    /// Whether kept connections must be closed: something is short, or the configuration has changed.
+    closes_kept: bool,
     /// Nothing is accepted until then.
     paused: Option<Instant>,
     failure: LogOnce,
 }
 
-/// A connection without a complete request, or one that was answered and that its peer has to close.
+/// A connection without a complete request: one that is kept for another request, or one that its peer has to close.
 struct Connection {
     stream: Stream,
     peer: Peer,
@@ -69,6 +76,8 @@ struct Connection {
 }
 
 enum Phase {
+    /// Answered; another request may come.
+    Kept,
     /// The head is incomplete; these are its bytes so far.
     Reading(Vec<u8>),
     /// Answered; this many more bytes are discarded until the peer closes.
@@ -87,6 +96,7 @@ enum HeadRead {
 struct Ready {
     listeners: Vec<bool>,
     connections: Vec<bool>,
+    orders: bool,
     reconfigures: bool,
 }
 
@@ -118,8 +128,12 @@ impl Connection {
         Self { stream, peer, until: now.checked_add(time).unwrap_or(now), phase }
     }
 
-    fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_))
+    fn purpose(&self) -> Purpose {
+        match self.phase {
+            Phase::Kept => Purpose::Kept,
+            Phase::Reading(_) => Purpose::Reading,
+            Phase::Closing(_) => Purpose::Closing,
+        }
     }
 }
 
@@ -129,6 +143,7 @@ impl Server {
         reconfigures: Option<Reconfigures>,
         limits: Limits,
         pool: Arc<Pool>,
+        waker: UnixStream,
     ) -> io::Result<Self> {
         let Reconfigure { listeners, access } = first;
         for listener in &listeners {
@@ -141,7 +156,10 @@ impl Server {
             connections: Vec::new(),
             handshakes: Handshakes::default(),
             pool,
+            waker,
             limits,
+            generation: 0,
+            closes_kept: false,
             paused: None,
             failure: LogOnce::default(),
         })
@@ -167,6 +185,12 @@ impl Server {
             if ready.reconfigures {
                 self.apply_config();
             }
+            if ready.orders {
+                self.take_orders();
+            }
+            if mem::take(&mut self.closes_kept) {
+                self.close_kept();
+            }
             for job in self.pool.take_expired() {
                 self.reject(job.stream, job.peer, Reject::Busy);
             }
@@ -183,6 +207,9 @@ impl Server {
             self.listeners = change.listeners;
             self.access = change.access;
             self.paused = None;
+            // Their peers may not be allowed any more, or the certificate is another one.
+            self.generation = self.generation.wrapping_add(1);
+            self.closes_kept = true;
         }
         drop(next);
         // The sender may have stopped waiting.
@@ -190,6 +217,35 @@ impl Server {
         if matches!(woken, Ok(0)) {
             self.reconfigures = None;
         }
+    }
+
+    /// Keeps the connections that the pool has answered.
+    fn take_orders(&mut self) {
+        // A byte that is left wakes the loop once more.
+        let _ = (&self.waker).read(&mut [0; 64]);
+        let orders = self.pool.take_orders();
+        self.closes_kept |= orders.closes_kept;
+        for answered in orders.answered {
+            self.keep_answered(answered);
+        }
+    }
+
+    /// Keeps a connection for another request, if there is space: nothing else is closed for it but an older one of the peer.
+    fn keep_answered(&mut self, Answered { stream, peer, generation }: Answered) {
+        if let Some(index) = fairness::surplus(&self.purposes(), peer, self.limits.kept) {
+            self.connections.remove(index).stream.close();
+        }
+        let is_current = generation == self.generation && self.limits.kept > 0;
+        if is_current && self.connections.len() < self.limits.connections {
+            self.connections.push(Connection::new(stream, peer, self.limits.kept_time, Phase::Kept));
+        } else {
+            stream.close();
+        }
+    }
+
+    fn close_kept(&mut self) {
+        let is_kept = |connection: &mut Connection| matches!(connection.phase, Phase::Kept);
+        self.connections.extract_if(.., is_kept).for_each(|connection| connection.stream.close());
     }
 
     /// Waits for the next event.
@@ -204,8 +260,10 @@ impl Server {
         let open = if self.paused.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
         let listeners = self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), open));
         let connections = self.connections.iter().map(|one| PollFd::new(one.stream.socket.as_fd(), PollFlags::POLLIN));
-        let waker = self.reconfigures.iter().map(|all| PollFd::new(all.waker.as_fd(), PollFlags::POLLIN));
-        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(waker).collect();
+        let reconfigures = self.reconfigures.iter().map(|all| &all.waker);
+        let wakers = [&self.waker].into_iter().chain(reconfigures);
+        let wakers = wakers.map(|waker| PollFd::new(waker.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(wakers).collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -214,6 +272,7 @@ impl Server {
         Ok(Ready {
             listeners: ready.by_ref().take(self.listeners.len()).collect(),
             connections: ready.by_ref().take(self.connections.len()).collect(),
+            orders: ready.next() == Some(true),
             reconfigures: ready.next() == Some(true),
         })
     }
@@ -253,12 +312,14 @@ impl Server {
 
     /// Reads from a connection; returns it unless it has ended or was passed to the pool.
     fn advance(&mut self, mut connection: Connection) -> Option<Connection> {
+        let mut first = Vec::new();
         let head = match &mut connection.phase {
             Phase::Closing(max) => {
                 *max = connection.stream.discard(*max)?;
                 return Some(connection);
             }
             Phase::Reading(head) => head,
+            Phase::Kept => &mut first,
         };
         let read = read_head(&mut connection.stream, head, self.limits.head_bytes);
         if connection.stream.take_computed() {
@@ -267,7 +328,13 @@ impl Server {
         match read {
             HeadRead::Complete(head) => self.respond(connection, head),
             HeadRead::Wrong(reject) => self.reply_and_close(connection.stream, connection.peer, reject),
-            HeadRead::Incomplete => Some(connection),
+            HeadRead::Incomplete if first.is_empty() => Some(connection),
+            HeadRead::Incomplete => {
+                // The next request has begun: from now on it is a connection as any other, and the youngest.
+                let Connection { stream, peer, .. } = connection;
+                self.connections.push(Connection::new(stream, peer, self.limits.head_time, Phase::Reading(first)));
+                None
+            }
             HeadRead::End => None,
         }
     }
@@ -279,7 +346,10 @@ impl Server {
             return self.send(stream, peer, reply, head.version, head.request.method);
         }
         head.request.peer = peer.address();
-        let refused = self.pool.submit(Job { stream, peer, head, since: Instant::now() })?;
+        head.request.is_local = head.request.accepts_gzip && stream.is_local();
+        let refused =
+            self.pool.submit(Job { stream, peer, head, since: Instant::now(), generation: self.generation })?;
+        self.closes_kept = true;
         self.reject(refused.stream, refused.peer, Reject::Busy);
         None
     }
@@ -365,8 +435,11 @@ impl Server {
 
     /// Closes the connection that [`fairness::evict`] selects; returns whether there was one.
     fn evict(&mut self) -> bool {
-        let connections: Vec<_> = self.connections.iter().map(|one| (one.peer, one.is_closing())).collect();
-        fairness::evict(&connections).map(|index| self.connections.remove(index)).is_some()
+        fairness::evict(&self.purposes()).map(|index| self.connections.remove(index)).is_some()
+    }
+
+    fn purposes(&self) -> Vec<(Peer, Purpose)> {
+        self.connections.iter().map(|connection| (connection.peer, connection.purpose())).collect()
     }
 
     /// Ends connections whose time is over: an incomplete head is answered with 408, others are closed.
@@ -374,8 +447,12 @@ impl Server {
         let now = Instant::now();
         let (over, connections): (Vec<Connection>, _) = self.connections.drain(..).partition(|one| one.until <= now);
         self.connections = connections;
-        for connection in over.into_iter().filter(|connection| !connection.is_closing()) {
-            self.reject(connection.stream, connection.peer, Reject::TooSlow);
+        for Connection { stream, peer, phase, .. } in over {
+            match phase {
+                Phase::Reading(_) => self.reject(stream, peer, Reject::TooSlow),
+                Phase::Kept => stream.close(),
+                Phase::Closing(_) => {}
+            }
         }
     }
 }

@@ -26,6 +26,12 @@ impl Stream {
         self.session.take_if(|session| session.receives_plain_http(&self.socket)).is_some()
     }
 
+    /// Whether the peer is this machine itself: it asks from loopback, or from the address that it asks.
+    pub(super) fn is_local(&self) -> bool {
+        let addresses = self.socket.peer_addr().and_then(|peer| Ok((peer.ip(), self.socket.local_addr()?.ip())));
+        addresses.is_ok_and(|(peer, own)| peer == own || peer.to_canonical().is_loopback())
+    }
+
     /// Reads from the peer. Call it until it would block: poll does not report data that is buffered already.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.session {
@@ -44,9 +50,22 @@ impl Stream {
         self.session.as_mut().is_some_and(Session::take_computed)
     }
 
-    /// Sends the last bytes without blocking, into the empty buffer of a new socket. Fails before the end of the handshake.
+    /// Whether the peer has sent nothing more and has not closed its side. What it has sent is lost.
+    pub(super) fn is_silent(&mut self) -> bool {
+        would_block(&self.read(&mut [0]))
+    }
+
+    /// Closes a connection that was kept, with the end of TLS.
+    pub(super) fn close(mut self) {
+        // If it fails, the peer is told by the socket alone.
+        let _ = self.send_last(&[]);
+    }
+
+    /// Sends the last bytes without blocking: they fit into the buffer of a socket whose peer has read all before. Fails before
+    /// the end of the handshake.
     pub(super) fn send_last(&mut self, words: &[u8]) -> io::Result<()> {
         match &mut self.session {
+            None if words.is_empty() => {}
             None => (&*self.socket).write(words).map(drop)?,
             Some(session) => session.send_all(&self.socket, words)?,
         }
@@ -63,15 +82,17 @@ impl Stream {
         }
     }
 
-    /// Calls `with` to write a reply to `wire`, which is this stream's socket with a deadline.
+    /// Calls `with` to write a reply to `wire`, which is this stream's socket with a deadline. With `keeps`, another request may
+    /// follow.
     pub(super) fn write(
         &mut self,
         mut wire: impl Write,
+        keeps: bool,
         with: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         match &mut self.session {
             None => with(&mut wire),
-            Some(session) => session.write(wire, with),
+            Some(session) => session.write(wire, keeps, with),
         }
     }
 }

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use super::{ClientAuth, TlsFiles};
 use crate::sys::settings_file;
 
-/// The most bytes to receive, more than any handshake and head: then the connection is closed.
+/// The most bytes to receive up to a reply, more than any handshake and head: then the connection is closed.
 const MOST_RECEIVED: usize = 128 * 1024;
 /// The first byte that a TLS client sends: the type of a handshake record.
 const HANDSHAKE: u8 = 22;
@@ -58,7 +58,7 @@ impl Tls {
         let mut config = builder
             .with_single_cert(certificates(&files.certificate)?, key)
             .map_err(|error| format!("{}: {error}", files.certificate.display()))?;
-        // Prometheus does not resume, and every answer ends its connection: there is nothing to keep.
+        // Prometheus does not resume, and its connection is kept: there is nothing else to keep.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self(config.into()))
@@ -75,7 +75,7 @@ impl Session {
     /// Whether the first bytes of the peer are not TLS.
     pub(super) fn receives_plain_http(&self, stream: &TcpStream) -> bool {
         let mut first = [0];
-        self.received == 0 && matches!(stream.peek(&mut first), Ok(1)) && first != [HANDSHAKE]
+        self.received == 0 && self.is_handshaking() && matches!(stream.peek(&mut first), Ok(1)) && first != [HANDSHAKE]
     }
 
     /// Whether the handshake is not complete.
@@ -116,18 +116,23 @@ impl Session {
         if self.connection.is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.write(stream, |out| out.write_all(bytes))
+        self.write(stream, false, |out| out.write_all(bytes))
     }
 
-    /// Calls `with` to write a reply; sends close_notify unless that failed.
+    /// Calls `with` to write a reply; then sends close_notify, unless that failed or the connection is kept.
     pub(super) fn write(
         &mut self,
         wire: impl Write,
+        keeps: bool,
         with: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut sealed = Sealed { session: self, wire };
         with(&mut sealed)?;
-        sealed.session.connection.send_close_notify();
+        if keeps {
+            sealed.session.received = 0;
+        } else {
+            sealed.session.connection.send_close_notify();
+        }
         sealed.flush()
     }
 

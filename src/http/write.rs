@@ -1,6 +1,6 @@
 //! Writes replies (RFC 9112).
 
-use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::parse::{Reject, Version};
+use super::types::Pieces;
 use super::{Body, Limits, Reply, date};
 use crate::sys::clock;
 
@@ -53,22 +54,43 @@ impl Read for Wire<'_> {
     }
 }
 
-/// Writes the reply; `with_body` is false for HEAD. After an error, call [`reset`], so that the peer notices that the reply
-/// is incomplete.
-pub(super) fn write(mut out: impl Write, reply: Reply, version: Version, with_body: bool) -> io::Result<()> {
-    let head = print_head(&reply, version)?;
+/// How a reply is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Framing {
+    pub(super) version: Version,
+    /// False for HEAD.
+    pub(super) with_body: bool,
+    /// Whether another request may follow on the connection.
+    pub(super) keeps: bool,
+}
+
+impl Framing {
+    /// The framing of a reply after which the connection is closed.
+    pub(super) fn last(version: Version, with_body: bool) -> Self {
+        Self { version, with_body, keeps: false }
+    }
+}
+
+/// Whether another request may follow this reply: errors end the connection, and so does a body without another end.
+pub(super) fn may_be_followed(reply: &Reply, version: Version) -> bool {
+    reply.status == 200 && (version == Version::Http11 || matches!(reply.body, Body::Whole(_)))
+}
+
+/// Writes the reply. After an error, call [`reset`], so that the peer notices that the reply is incomplete.
+pub(super) fn write(mut out: impl Write, reply: Reply, framing: Framing) -> io::Result<()> {
+    let head = print_head(&reply, framing)?;
     match reply.body {
-        Body::Whole(bytes) if with_body => write_parts(&mut out, &head, &bytes),
-        Body::Stream(mut stream) if with_body => write_stream(&mut out, head, &mut *stream, version),
+        Body::Whole(bytes) if framing.with_body => write_parts(&mut out, &head, &bytes),
+        Body::Stream(mut stream) if framing.with_body => write_stream(&mut out, head, &mut *stream, framing.version),
         _ => out.write_all(&head),
     }
 }
 
-/// The bytes of a short reply.
+/// The bytes of a short reply, after which the connection is closed.
 pub(super) fn print(reply: Reply, version: Version, with_body: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing to a vector can't fail.
-    let _ = write(&mut bytes, reply, version, with_body);
+    let _ = write(&mut bytes, reply, Framing::last(version, with_body));
     bytes
 }
 
@@ -113,11 +135,11 @@ impl Reject {
 fn write_stream(
     out: &mut impl Write,
     mut before: Vec<u8>,
-    stream: &mut dyn BufRead,
+    stream: &mut dyn Pieces,
     version: Version,
 ) -> io::Result<()> {
     loop {
-        let piece = match stream.fill_buf() {
+        let piece = match stream.piece() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => result?,
         };
@@ -126,7 +148,7 @@ fn write_stream(
             write!(before, "{length:x}\r\n")?;
         }
         write_parts(out, &before, piece)?;
-        stream.consume(length);
+        stream.advance(length);
         before.clear();
         if version != Version::Http10 {
             before.extend_from_slice(b"\r\n");
@@ -152,7 +174,7 @@ fn write_parts(out: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
+fn print_head(reply: &Reply, Framing { version, keeps, .. }: Framing) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(512);
     let status = reply.status;
     write!(head, "{} {status} {}\r\n", version.name(), reason(status))?;
@@ -167,7 +189,8 @@ fn print_head(reply: &Reply, version: Version) -> io::Result<Vec<u8>> {
         // The end of the connection is the end of the body.
         (Body::Stream(_), Version::Http10) => {}
     }
-    head.extend_from_slice(b"Connection: close\r\n\r\n");
+    let connection = if keeps { "keep-alive" } else { "close" };
+    write!(head, "Connection: {connection}\r\n\r\n")?;
     Ok(head)
 }
 
@@ -196,7 +219,7 @@ mod tests {
 
     fn printed(reply: Reply, version: Version, with_body: bool) -> String {
         let mut out = Vec::new();
-        write(&mut out, reply, version, with_body).unwrap();
+        write(&mut out, reply, Framing::last(version, with_body)).unwrap();
         let text = String::from_utf8(out).unwrap();
         let (before, rest) = text.split_once("Date: ").expect("a date");
         assert_eq!(before.lines().count(), 1, "{before}");
@@ -245,9 +268,30 @@ mod tests {
     }
 
     #[test]
+    fn only_what_has_an_end_of_its_own_may_be_followed() {
+        let whole = || Reply::ok("text/x", "ab".as_bytes());
+        for (reply, version, expected) in [
+            (whole(), Version::Http11, true),
+            (whole(), Version::Http10, true),
+            (stream(&[b"one"]), Version::Http11, true),
+            (stream(&[b"one"]), Version::Http10, false),
+            (Reply::text(404, "no\n"), Version::Http11, false),
+            (Reply::text(503, "no\n"), Version::Http10, false),
+        ] {
+            assert_eq!(may_be_followed(&reply, version), expected);
+        }
+        for version in [Version::Http11, Version::Http10] {
+            let mut out = Vec::new();
+            write(&mut out, whole(), Framing { version, with_body: true, keeps: true }).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.ends_with("\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nab"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_stream_that_fails_is_not_ended_as_if_it_were_whole() {
         let mut out = Vec::new();
-        write(&mut out, stream(&[b"one", b"error"]), Version::Http11, true).unwrap_err();
+        write(&mut out, stream(&[b"one", b"error"]), Framing::last(Version::Http11, true)).unwrap_err();
         assert!(!out.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&out));
     }
 

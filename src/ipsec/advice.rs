@@ -1,7 +1,7 @@
 //! What a person does where ipsec.conf or the `ipsec` command can't be read.
 
 use crate::advice::{Advice, denied};
-use crate::collector::Error;
+use crate::collector::{Error, ErrorKind};
 use crate::sys::environment::{Environment, Traces};
 
 /// What strongSwan's daemon is called, which others than `ipsec` may have started.
@@ -12,36 +12,36 @@ const INSTALL: &str = "install it (Debian: strongswan-starter or libreswan), or 
 
 /// Why ipsec.conf or the command could not be read, and what to do.
 pub(super) fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
-    let command = error.subject();
-    Some(match error {
-        Error::Denied { .. } if command == target => denied(target, environment, ""),
-        Error::NotFound { .. } if command == target => Advice::of(
+    let command = &error.subject;
+    Some(match &error.kind {
+        ErrorKind::Denied if command == target => denied(target, environment, ""),
+        ErrorKind::NotFound if command == target => Advice::of(
             error,
             "",
             "write ipsec_config as it is called here; with swanctl.conf there is none, and strongswan is the source",
         ),
-        Error::NotFound { .. } if command.contains('/') => Advice::of(error, "there is no such command", INSTALL),
-        Error::NotFound { .. } => {
+        ErrorKind::NotFound if command.contains('/') => Advice::of(error, "there is no such command", INSTALL),
+        ErrorKind::NotFound => {
             Advice::of(error, &format!("{command} is not in PATH, which is {}", environment.path), INSTALL)
         }
         // What the command ends with where charon does not run, as init scripts do. One that something else has started
         // would only get a second one beside it.
-        Error::Refused { why, .. } if why == "exit status: 3" && environment.is_running => Advice::of(
+        ErrorKind::Refused { why, .. } if why == "exit status: 3" && environment.is_running => Advice::of(
             error,
             "charon is running, but ipsec has not started it",
             "leave ipsec_config and ipsec_command out: the source strongswan asks it over VICI",
         ),
-        Error::Refused { why, .. } if why == "exit status: 3" => {
+        ErrorKind::Refused { why, .. } if why == "exit status: 3" => {
             Advice::of(error, "charon is not running", "ipsec start")
         }
-        Error::Refused { .. } | Error::TimedOut { .. } => {
+        ErrorKind::Refused { .. } | ErrorKind::TimedOut => {
             let sudo = match environment.user.as_str() {
                 "root" => "",
                 _ => "; where only root may, add --enable.sudo and a rule in sudoers",
             };
             Advice::of(error, "", format!("run {target} by hand as {}{sudo}", environment.user))
         }
-        Error::Malformed { .. } if command.contains(' ') => {
+        ErrorKind::Malformed { .. } if command.contains(' ') => {
             Advice::of(error, "neither strongSwan nor libreswan prints that", INSTALL)
         }
         _ => return None,

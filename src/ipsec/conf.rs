@@ -28,10 +28,10 @@ use super::kind::{self, Dialect, End, Start};
 /// The most complaints that are kept.
 const COMPLAINT_LIMIT: usize = 100;
 
-/// How many `also` lines are followed for one conn.
+/// The most `also` lines that are followed for one conn.
 const ALSO_LIMIT: usize = 256;
 
-/// The longest pattern whose braces are looked at, and the most patterns that are made of one.
+/// The longest pattern whose braces are expanded, and the most patterns that it is expanded to.
 const PATTERN_LIMIT: usize = 1024;
 const ALTERNATIVE_LIMIT: usize = 100;
 
@@ -107,8 +107,6 @@ pub struct Sections {
     numbers: HashMap<Vec<u8>, usize>,
     current: Current,
     complaints: Vec<Complaint>,
-    /// How many `also` lines were followed.
-    followed: usize,
 }
 
 /// Whose settings follow.
@@ -189,12 +187,11 @@ impl Sections {
         let parents = self.parents();
         let mut tunnels = Vec::new();
         let mut seen = vec![usize::MAX; self.conns.len()];
-        for number in 0..self.conns.len() {
+        for (number, conn) in self.conns.iter().enumerate().filter(|(_, conn)| conn.name != b"%default") {
             let (keys, is_refused) = match self.dialect {
                 Dialect::StrongSwan => (self.inherit_last(number, &parents, &mut seen), false),
                 _ => self.inherit_first(number, &parents, &mut seen),
             };
-            let Some(conn) = self.conns.get(number).filter(|conn| conn.name != b"%default") else { continue };
             tunnels.push(Tunnel { name: conn.name.clone(), conn: meaning(&keys, is_refused, self.dialect) });
         }
         (tunnels, self.complaints)
@@ -271,9 +268,9 @@ impl Sections {
     /// strongSwan: the settings of a conn over those of its parents, a later `also` over an earlier one,
     /// a parent over its own parents, and all of them over `%default`.
     ///
-    /// Parents are settled before their children and each of them once, so a loop ends; `seen`
-    /// remembers for which conn each was met last.
-    fn inherit_last(&mut self, start: usize, parents: &[Vec<usize>], seen: &mut [usize]) -> Keys {
+    /// Parents are resolved before their children, and each of them once, so that a loop ends; `seen` has for each conn
+    /// the one for which it was visited last.
+    fn inherit_last(&self, start: usize, parents: &[Vec<usize>], seen: &mut [usize]) -> Keys {
         let mut keys = self.default_keys();
         let mut path = vec![(start, 0usize)];
         let mut followed = 0usize;
@@ -293,13 +290,12 @@ impl Sections {
             }
             path.pop();
         }
-        self.followed = self.followed.saturating_add(followed);
         keys
     }
 
     /// libreswan: a conn, then those it names by `also` in the order in which they are met, each once; what is set
     /// stays. And whether two of the values differ in a way for which that version does not load the conn.
-    fn inherit_first(&mut self, start: usize, parents: &[Vec<usize>], seen: &mut [usize]) -> (Keys, bool) {
+    fn inherit_first(&self, start: usize, parents: &[Vec<usize>], seen: &mut [usize]) -> (Keys, bool) {
         let mut queue = vec![start];
         let (mut next, mut followed) = (0usize, 0usize);
         while let Some(number) = queue.get(next).copied() {
@@ -315,7 +311,6 @@ impl Sections {
                 }
             }
         }
-        self.followed = self.followed.saturating_add(followed);
         let (mut keys, mut differs) = (Keys::default(), false);
         for conn in queue.iter().rev().filter_map(|number| self.conns.get(*number)) {
             differs |= conn.keys.over(&mut keys);
@@ -360,7 +355,7 @@ fn meaning(keys: &Keys, is_refused: bool, dialect: Dialect) -> kind::Conn {
     let is = |text: Text<'_>, word: &str| is_word(text, word, dialect);
     let [auto, kind, authby, xauth, keyexchange] = [0, 1, 2, 3, 4].map(|at| keys.get(at));
     let [mut left, mut right] = [0, END_KEYS.len()].map(|first| EndKeys::of(keys, first));
-    // Who says that one end is the client says that the other is the server.
+    // If one end is configured as the client, the other is the server.
     let [left_logs_in, right_logs_in] = [(&left, &right), (&right, &left)].map(|(end, other)| {
         [end.auth, end.auth2, end.autheap].into_iter().any(names_users) || is_yes(end.client) || is_yes(other.server)
     });
@@ -442,7 +437,7 @@ fn is_word(text: Text<'_>, word: &str, dialect: Dialect) -> bool {
     text == word || dialect.is_libreswan() && text.bytes().eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// Whether a value says that who stands at this end proves a name: by EAP, by XAuth, by EAP-TLS.
+/// Whether a value says that the peer at this end proves a user name: by EAP, by XAuth, by EAP-TLS.
 fn names_users(value: Text<'_>) -> bool {
     value.after("eap").is_some() || value.after("xauth").is_some() || value.bytes().eq_ignore_ascii_case(b"tls")
 }
@@ -528,7 +523,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What stands before the next byte.
+/// What precedes the next byte.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Before {
     #[default]
@@ -670,7 +665,7 @@ fn word(text: Text<'_>, has_escapes: bool) -> Option<(Cow<'_, [u8]>, Text<'_>)> 
     (!word.is_empty()).then_some((Cow::Borrowed(word), Text::new(rest)))
 }
 
-/// What stands before the closing quote, without its backslashes, and what follows it.
+/// The text before the closing quote, without its backslashes, and what follows the quote.
 fn quoted(inside: &[u8]) -> (Cow<'_, [u8]>, Text<'_>) {
     let mut plain = Cow::Borrowed(inside.get(..0).unwrap_or_default());
     let mut rest = inside;
@@ -930,21 +925,23 @@ mod tests {
 
     #[test]
     fn of_a_great_many_also_lines_few_are_followed() {
-        let mut text = String::new();
-        for number in 0..5000 {
-            text.push_str(&format!("conn c{number}\n also=c{}\n also=c{}\n", (number + 1) % 5000, (number + 2) % 5000));
-        }
-        for dialect in [StrongSwan, Libreswan4, Libreswan5] {
-            let mut sections = sections(text.as_bytes(), dialect);
-            let parents = sections.parents();
-            let mut seen = vec![usize::MAX; 5000];
-            for number in 0..5000 {
-                match dialect {
-                    StrongSwan => drop(sections.inherit_last(number, &parents, &mut seen)),
-                    _ => drop(sections.inherit_first(number, &parents, &mut seen)),
-                }
+        // Whether a conn with `count` lines that name another is still told apart by one behind them.
+        let follows = |count: usize, dialect| {
+            let text = format!("conn a\n{} also=last\nconn last\n auto=start\nconn b\n", " also=b\n".repeat(count - 1));
+            read_bytes(text.as_bytes(), dialect).0[0].conn.start == Start::Start
+        };
+        // The same over a chain of conns, each of which names the next twice.
+        let follows_chain = |length: usize, dialect| {
+            let mut text = "conn c0\n auto=start\n".to_owned();
+            for number in 1..=length {
+                let next = number - 1;
+                text.push_str(&format!("conn c{number}\n also=c{next}\n also=c{next}\n"));
             }
-            assert!((5000..=5000 * ALSO_LIMIT).contains(&sections.followed), "{}", sections.followed);
+            read_bytes(text.as_bytes(), dialect).0[length].conn.start == Start::Start
+        };
+        for dialect in [StrongSwan, Libreswan4, Libreswan5] {
+            assert!(follows(ALSO_LIMIT, dialect) && !follows(ALSO_LIMIT + 1, dialect), "{dialect:?}");
+            assert!(follows_chain(ALSO_LIMIT / 2, dialect) && !follows_chain(ALSO_LIMIT + 1, dialect), "{dialect:?}");
         }
     }
 
@@ -1026,5 +1023,60 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn as_many_complaints_are_kept_as_anybody_reads() {
+        assert_eq!(complaints(&"conn a\n\twrong\n".repeat(150)).len(), 100);
+        assert_eq!(complaints(&"conn a\n also=nobody\n".repeat(150)).len(), 100);
+    }
+
+    #[test]
+    fn of_one_conn_256_also_lines_are_followed() {
+        for (before, is_followed) in [(255, true), (256, false)] {
+            let mut text = String::from("conn base\n auto=add\nconn other\nconn a\n");
+            text.push_str(&" also=other\n".repeat(before));
+            text.push_str(" also=base\n");
+            let expected = if is_followed { "a" } else { "a!" };
+            for dialect in [StrongSwan, Libreswan4, Libreswan5] {
+                let found: Vec<String> = read_bytes(text.as_bytes(), dialect).0.iter().map(show).collect();
+                assert_eq!(found, ["base", "other!", expected], "{before} lines before, {dialect:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_with_braces_has_1024_bytes_and_becomes_100_patterns_at_most() {
+        for (length, expected) in [(1024, 2), (1025, 1)] {
+            let pattern = format!("{}{{a,b}}", "x".repeat(length - "{a,b}".len()));
+            assert_eq!((pattern.len(), alternatives(&pattern).len()), (length, expected));
+        }
+        let many = |count: usize| format!("{{{}}}", vec!["a"; count].join(","));
+        assert_eq!([99, 100, 101, 500].map(|count| alternatives(&many(count)).len()), [99, 100, 100, 100]);
+    }
+
+    #[test]
+    fn default_is_nobodys_also_and_lists_of_networks_add_up_over_also() {
+        let text = "conn %default\n auto=ignore\nconn base\n auto=ignore\nconn a\n also=%default\n auto=add\n";
+        assert_eq!(by_dialect(text), [["base!", "a"], ["base!", "a"], ["base!", "a"]]);
+        let text = "conn %default\n auto=add\nconn base\n auto=ignore\nconn a\n also=base\n also=%default\n";
+        assert_eq!(by_dialect(text), [["base!", "a!"], ["base!", "a!"], ["base!", "a!"]]);
+        let text = "conn base\n auto=add\n leftsubnets=10.1.0.0/16\nconn a\n also=base\n leftsubnets=10.2.0.0/16\n";
+        assert_eq!(by_dialect(text)[2], ["base", "a"], "no two values for one key");
+    }
+
+    #[test]
+    fn escapes_are_read_and_an_open_quote_costs_libreswan_its_line() {
+        let mut cursor = Cursor::default();
+        let text = Text::from("conn a\n x=\"a\\rb\\nc\\td\\qe\"\n");
+        parse(text, &mut cursor, StrongSwan);
+        assert_eq!(parse(text, &mut cursor, StrongSwan), Some(Statement::Setting("x".into(), b"a\rb\nc\tdqe".into())));
+        let mut cursor = Cursor::default();
+        let text = Text::from(" rightid=@#00ff # x\n rightid = @#00ff#x\n left=a@#b\n");
+        let values: Vec<_> = std::iter::from_fn(|| parse(text, &mut cursor, StrongSwan)).collect();
+        let setting = |key: &'static str, value: &'static [u8]| Statement::Setting(key.into(), value.into());
+        assert_eq!(values, [setting("rightid", b"@#00ff"), setting("rightid", b"@#00ff"), setting("left", b"a@")]);
+        let text = "conn a\n leftid=\"open\n auto=add\n rightid=closed\"\n";
+        assert_eq!(by_dialect(text), [["a!"], ["a"], ["a"]]);
     }
 }

@@ -29,9 +29,9 @@ use super::status::Ends;
 pub enum Kind {
     /// The daemon does not load it by itself.
     NotLoaded,
-    /// A policy without keys: what it names is let through or dropped.
+    /// A policy without keys: traffic that matches it passes unprotected or is dropped.
     Shunt,
-    /// It answers every peer that proves an identity; none has to be connected.
+    /// It accepts every peer that proves an identity; none has to be connected.
     Anybody,
     /// A policy brings it up at the first packet.
     OnDemand,
@@ -74,8 +74,8 @@ pub enum Dialect {
     StrongSwan,
     /// Openswan, and libreswan up to 4: two different values for one key in one section, and the conn is not loaded.
     Libreswan4,
-    /// libreswan from 5.0: the first of two equal keys in a section counts; two different values in a section and in one
-    /// that it names by `also`, and the conn is not loaded.
+    /// libreswan from 5.0: the first of two equal keys in a section counts; two different values in a section and in
+    /// one that it names by `also`, and the conn is not loaded.
     Libreswan5,
 }
 
@@ -113,7 +113,7 @@ impl Conn {
 pub struct End {
     /// `left=` or `right=`; absent where it is not written.
     pub host: Option<Box<[u8]>>,
-    /// Who stands at this end proves a name by EAP or XAuth.
+    /// Whether the peer at this end proves a user name by EAP or XAuth.
     pub logs_in: bool,
     /// How many networks are written for this end, at least 1.
     pub networks: usize,
@@ -160,11 +160,11 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
         Start::Route => Kind::OnDemand,
         Start::Add | Start::Start => Kind::Always,
     };
-    let is_group = dialect.is_libreswan() && host.is_some_and(|host| GROUPS.iter().any(|word| same(host, word)));
+    let is_group = dialect.is_libreswan() && host.is_some_and(|host| GROUPS.iter().any(|word| same(host, *word)));
     Assessment { kind, has_users: end.logs_in || is_anybody && !conn.is_shunt, is_group }
 }
 
-/// Which end the peer stands at.
+/// Which end is the peer's.
 fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Side {
     let (left, right) = (conn.left.host.as_deref().map(Text::new), conn.right.host.as_deref().map(Text::new));
     let is_own =
@@ -190,10 +190,10 @@ fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>
     }
 }
 
-/// Whether what is written for an end is what the daemon prints for it.
+/// Whether a configured end is the one that the daemon prints.
 fn same_host(host: Text<'_>, printed: Text<'_>, dialect: Dialect) -> bool {
     if dialect.is_libreswan() {
-        return same_word(host, printed);
+        return same(host, printed);
     }
     // strongSwan takes the address from the route, and prints this instead.
     host == printed || host == "%defaultroute" && printed == "%any"
@@ -203,14 +203,14 @@ const GROUPS: [&str; 3] = ["%group", "%opportunisticgroup", "%oppogroup"];
 
 const ANYBODY: [&str; 7] = ["%any", "%any4", "%any6", "%opportunistic", "%oppo", "0.0.0.0", "::"];
 
-/// Whether the words for an end name nobody: each entry of the list is everybody, a network, or a range.
+/// Whether an end names no single peer: each entry of the list is a wildcard, a network, or a range.
 fn is_anybody(host: Text<'_>, dialect: Dialect) -> bool {
     if host.trim().is_empty() {
         return false;
     }
     let is_default_route = |entry: Text<'_>| dialect == Dialect::StrongSwan && entry == "%defaultroute";
     host.fields(b',').map(Text::trim).filter(|entry| !entry.is_empty()).all(|entry| {
-        ANYBODY.iter().chain(&GROUPS).any(|word| same(entry, word))
+        ANYBODY.iter().chain(&GROUPS).any(|word| same(entry, *word))
             || is_default_route(entry)
             || is_network(entry)
             || is_range(entry)
@@ -225,12 +225,9 @@ fn is_range(entry: Text<'_>) -> bool {
     entry.cut(b'-').is_some_and(|(first, last)| first.address().is_some() && last.address().is_some())
 }
 
-fn same(text: Text<'_>, word: &str) -> bool {
-    text.bytes().eq_ignore_ascii_case(word.as_bytes())
-}
-
-fn same_word(a: Text<'_>, b: Text<'_>) -> bool {
-    a.bytes().eq_ignore_ascii_case(b.bytes())
+/// Whether two words are the same in any case.
+fn same<'a>(a: Text<'_>, b: impl Into<Text<'a>>) -> bool {
+    a.bytes().eq_ignore_ascii_case(b.into().bytes())
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Openswan and libreswan 3 to 5 print it (`whack`); there is no other definition of the format. Known forms:
 //!
 //! - Up to 4.x every line begins with a number (`000 `, `006 `).
-//! - A state is `#2: "name"[1] 192.0.2.2:500 STATE_NAME (its story); …`; the port is `:4500(tcp)` where IKE goes over TCP
-//!   (from 4.0); 5.4 prints the story alone. The names of the states have changed often: the story decides, and
+//! - A state is `#2: "name"[1] 192.0.2.2:500 STATE_NAME (its story); …`; the port is `:4500(tcp)` where IKE goes over
+//!   TCP (from 4.0); 5.4 prints the story alone. The names of the states have changed often: the story decides, and
 //!   an SA is established in every version where it says so (`IPsec SA established`, `established Child SA`, …).
 //! - A conn is `"name": OURS...THEIRS; erouted; eroute owner: #2` up to 4.x, `…; routed-tunnel; my_ip=…` from 5.0. The
 //!   routings of a policy without keys are `prospective erouted`, `routed-ondemand` and `routed-never-negotiate`.
@@ -19,7 +19,7 @@ use crate::text::Text;
 use super::kind::Dialect;
 use super::status::{ChildSa, Ends, IkeSa, LineKind, Listed, Status, Traffic};
 
-/// What an IkeSa's and a ChildSa's state is called where strongSwan would print it.
+/// The states of an IKE_SA and of a CHILD_SA, as strongSwan prints them.
 const ESTABLISHED: &str = "ESTABLISHED";
 const INSTALLED: &str = "INSTALLED";
 
@@ -31,10 +31,10 @@ struct State<'a> {
     stage: Stage,
 }
 
-/// How far a state has come.
+/// What a state of pluto has negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing is agreed.
+    /// Nothing yet.
     Open,
     /// An IKE SA.
     Ike,
@@ -61,7 +61,7 @@ pub fn is_status(text: Text<'_>) -> bool {
     text.lines().map(unnumbered).any(is_own)
 }
 
-/// Whether a complaint is about a command that this `ipsec` does not have, however it is quoted.
+/// Whether an error message says that this `ipsec` does not have a command.
 pub fn lacks(complaint: &str, command: &str) -> bool {
     ["unknown", "unrecognized"].iter().any(|word| complaint.contains(word)) && complaint.contains(command)
 }
@@ -72,8 +72,7 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
     if !is_status(status) {
         return None;
     }
-    let mut found =
-        Status { dialect: dialect(status), names_users: traffic.is_some(), is_whole: true, ..Status::default() };
+    let mut found = Status { dialect: dialect(status), names_users: traffic.is_some(), ..Status::default() };
     let mut serials = HashSet::new();
     // A row is established, also where the status was printed a moment too early to say so.
     for line in traffic.unwrap_or_default().lines().map(unnumbered).filter(|line| !line.is_empty()) {
@@ -86,21 +85,25 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
     Some(found)
 }
 
-/// Adds what pluto of strongSwan 4 printed before charon's status; whether it printed anything.
+/// Adds the status of strongSwan 4's pluto, which precedes charon's; returns whether there is one.
 pub fn add_pluto<'a>(text: Text<'a>, status: &mut Status<'a>) -> bool {
-    let own = |line: &Text<'a>| line.after("000 ").is_some();
-    let is_pluto =
-        |line: Text<'_>| line.after("000 Status of IKEv1 pluto").is_some() || line.after("000 %myid").is_some();
-    if !text.lines().filter(own).any(is_pluto) || is_status(text) {
-        return false;
+    let has_pluto = is_pluto(text);
+    if has_pluto {
+        status.counts_packets = false;
+        let own = text.lines().filter(|line| line.after("000 ").is_some());
+        add_lines(own, &mut HashSet::new(), status);
     }
-    status.counts_packets = false;
-    add_lines(text.lines().filter(own), &mut HashSet::new(), status);
-    true
+    has_pluto
+}
+
+/// Whether pluto of strongSwan 4 printed a part of this.
+pub fn is_pluto(text: Text<'_>) -> bool {
+    let is_own = |line: Text<'_>| ["Status of IKEv1 pluto", "%myid"].iter().any(|word| line.after(word).is_some());
+    text.lines().filter_map(|line| line.after("000 ")).any(is_own) && !is_status(text)
 }
 
 /// Which rules of ipsec.conf the version follows that printed this.
-fn dialect(status: Text<'_>) -> Dialect {
+pub fn dialect(status: Text<'_>) -> Dialect {
     let version = status.lines().find_map(|line| unnumbered(line).cut_at("pluto_version=").map(|(_, version)| version));
     let major = version.and_then(|version| version.cut(b'.')).and_then(|(major, _)| major.number());
     match major {
@@ -129,7 +132,8 @@ fn interface_address(word: Text<'_>) -> Option<Text<'_>> {
     [inside.unwrap_or(word), bare()].into_iter().find(|text| text.address().is_some())
 }
 
-/// The first line of a conn goes to the list, and to that of the traps; those below it have more spaces.
+/// Adds the first line of a conn to the list of conns and, if it is routed, to that of the traps. The conn's other
+/// lines, which are indented further, are skipped.
 fn add_conn<'a>(line: Text<'a>, found: &mut Status<'a>) {
     let Some(conn) = conn(line) else { return };
     if conn.is_routed == Some(true) {
@@ -146,7 +150,7 @@ fn conn(line: Text<'_>) -> Option<Listed<'_>> {
         return None;
     }
     let (local, remote) = rest.cut_at("...")?;
-    // The peer's identity stands before these words, and could hold them: the last ones count.
+    // The peer's identity precedes these words and may contain them, so the last ones count.
     let (topology, _) = rest.cut_last_at("; eroute owner:").or_else(|| rest.cut_last_at("; my_ip="))?;
     let routing = topology.cut_last_at("; ").map(|(_, routing)| routing);
     let is_routed = routing.map(|routing| routing.contains("routed") && !routing.contains("unrouted"));
@@ -161,7 +165,8 @@ fn is_host(text: Text<'_>) -> bool {
     !text.bytes().iter().any(|byte| b"[]=;< ".contains(byte))
 }
 
-/// What stands before the name in `<…>`, the identity in `[…]`, the network behind `===`, the next hop behind `---`.
+/// The host of an end, without the name in `<…>`, the identity in `[…]`, the network after `===` and the next hop after
+/// `---`.
 fn host(end: Text<'_>) -> Text<'_> {
     if let Some((address, _)) = end.after("[").and_then(|end| end.cut(b']')) {
         return address;
@@ -172,7 +177,7 @@ fn host(end: Text<'_>) -> Text<'_> {
     host.after("%").and_then(|_| host.cut(b':')).map_or(host, |(host, _)| host)
 }
 
-/// A state goes to the SAs; the line below it may have what passed.
+/// Adds a state to the SAs; the line below it may have its traffic.
 fn add_state<'a>(line: Text<'a>, serials: &mut HashSet<u64>, found: &mut Status<'a>) {
     if is_about_a_state(line) {
         match state(line) {
@@ -202,7 +207,7 @@ fn add_state<'a>(line: Text<'a>, serials: &mut HashSet<u64>, found: &mut Status<
     }
 }
 
-/// The bytes behind the SPIs that pluto of strongSwan 4 prints: the peer's SPI and ours by turns.
+/// The bytes that strongSwan 4's pluto prints after each SPI: the peer's SPI and ours alternate.
 fn pluto_traffic(rest: Text<'_>) -> Traffic {
     let (mut traffic, mut is_ours, mut number) = (Traffic::default(), true, None);
     for word in rest.words() {
@@ -263,7 +268,7 @@ fn tag(line: Text<'_>) -> Option<(u64, Text<'_>, Text<'_>)> {
     Some((serial.number()?, name, rest))
 }
 
-/// What stands behind the peer's port, which ends the name of a state: `[3] 192.0.2.2:500 STATE_…`. pluto of
+/// The text after the peer's port, which precedes the name of a state: `[3] 192.0.2.2:500 STATE_…`. pluto of
 /// strongSwan 4 has no port there, but a state's name always.
 fn port(rest: Text<'_>) -> Option<Text<'_>> {
     let is_spi = |text: Text<'_>| text.words().next().is_some_and(|word| word.bytes().contains(&b'@'));
@@ -294,7 +299,7 @@ fn state(line: Text<'_>) -> Option<State<'_>> {
 fn stage_of(stage: Text<'_>, details: Text<'_>) -> Stage {
     let (name, story) = stage.cut_at(" (").unwrap_or((stage, stage));
     let story = story.before(")").unwrap_or(story);
-    // A server that has handed out an address waits for ever for an acknowledgement that few clients send.
+    // A server that has assigned an address waits for an acknowledgement that few clients send.
     if name.after("STATE_MODE_CFG_R").is_some() {
         return Stage::Ike;
     }
@@ -307,7 +312,7 @@ fn stage_of(stage: Text<'_>, details: Text<'_>) -> Stage {
     if says(&["SA established", "established IKE SA", "established ISAKMP SA"]) { Stage::Ike } else { Stage::Open }
 }
 
-/// What the versions say of a Child SA that carries traffic.
+/// What the versions print about a Child SA that carries traffic.
 const CHILD_WORDS: [&str; 6] = [
     "IPsec SA established",
     "established IPsec SA",
@@ -573,5 +578,45 @@ mod tests {
         }
         assert!(lacks("whack: unrecognized option '--trafficstatus'", "trafficstatus"));
         assert!(!lacks("connecting to 'unix:///var/run/charon.ctl' failed: No such file or directory", "statusall"));
+    }
+
+    #[test]
+    fn spis_are_of_the_state_above_them_only() {
+        let text = "000 Status of IKEv1 pluto daemon (strongSwan 4.5.2):\n\
+            000 #2: \"a\" STATE_QUICK_R2 (IPsec SA established); EVENT_SA_REPLACE in 9s; newest IPSEC\n\
+            000 #3: \"a\" esp.1@192.0.2.2 (20 bytes) esp.2@192.0.2.1 (30 bytes); tunnel\n";
+        let mut status = Status::default();
+        assert!(add_pluto(text.into(), &mut status));
+        assert_eq!(status.sas[0].children[0].traffic, Traffic::default());
+    }
+
+    #[test]
+    fn the_number_before_a_line_has_three_digits() {
+        for (line, expected) in
+            [("000 x", "x"), ("  000  x ", "000  x"), ("0000 x", "0000 x"), ("00 x", "00 x"), ("abc x", "abc x")]
+        {
+            assert_eq!(unnumbered(line.into()), Text::from(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_names_its_parent_is_a_child_sa_only_once_it_is_established() {
+        for (line, expected) in [
+            (
+                "#2: \"a\":500 STATE_PARENT_I3 (PARENT SA established); EVENT_SA_REPLACE in 9s; isakmp#1; idle;",
+                Stage::Child,
+            ),
+            ("#1: \"a\":500 STATE_PARENT_I3 (PARENT SA established); EVENT_SA_REPLACE in 9s; idle;", Stage::Ike),
+            (
+                "#3: \"a\":500 STATE_QUICK_I1 (sent QI1, expecting QR1); EVENT_RETRANSMIT in 4s; isakmp#1; idle;",
+                Stage::Open,
+            ),
+            (
+                "#4: \"a\":500 STATE_MODE_CFG_R1 (ModeCfg Set sent, expecting Ack); EVENT_SA_REPLACE in 4s; idle;",
+                Stage::Ike,
+            ),
+        ] {
+            assert_eq!(state(line.into()).map(|state| state.stage), Some(expected), "{line}");
+        }
     }
 }

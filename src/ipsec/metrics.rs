@@ -1,11 +1,12 @@
 //! The families of ipsec.conf tunnels: names, help, and how conns and SAs become rows.
 //!
-//! What each [`Kind`] reads as where no SA of it is up, given a status:
+//! The values for each [`Kind`] of conn while none of its SAs is up and the status could be read:
 //!
 //! - not loaded: 4, without `ipsec_up`.
 //! - shunt: 0 where the daemon lists it as installed. 4 with `auto=add`, since nobody asked for it to be installed.
 //!   Where it should be installed and the daemon's list of shunts does not have it: 2. Where there is no such list, as
-//!   in `ipsec status` of old versions, 3. A group of libreswan's has no state of its own: only its members are installed.
+//!   in `ipsec status` of old versions, 3. A group of libreswan's has no state of its own: only its members are
+//!   installed.
 //! - anybody: no `ipsec_tunnel_status`, `ipsec_up` 1, 0 users.
 //! - on demand, always: 2.
 
@@ -37,7 +38,7 @@ struct Lines;
 struct Row<'a> {
     tunnel: Text<'a>,
     user: Option<Text<'a>>,
-    /// Absent where nobody is connected to what waits for anybody.
+    /// The state; absent for a conn that accepts any peer, while none is connected.
     state: Option<State>,
     traffic: Traffic,
 }
@@ -78,7 +79,7 @@ impl Table for Tunnels {
     ];
 }
 
-/// A tunnel, and how many users have rows of their own; no row where users are not named.
+/// A tunnel and the number of its users that have rows; no row if users are not named.
 impl Table for Users {
     type Row<'a> = (Text<'a>, usize);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
@@ -103,7 +104,7 @@ impl Table for Infos {
     )];
 }
 
-/// A tunnel that a packet brings up, and whether the policy that does it is installed.
+/// A tunnel that is brought up by a packet, and whether its trap policy is installed.
 impl Table for Traps {
     type Row<'a> = (Text<'a>, bool);
     const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
@@ -157,12 +158,12 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
         return tunnels.iter().for_each(|tunnel| expose_unknown(tunnel, out));
     };
     out.add::<Lines>(&status.skipped.count);
-    let tally = Tally::of(tunnels, status);
-    for (number, (tunnel, count)) in tunnels.iter().zip(&tally.tunnels).enumerate() {
+    let counts = TunnelCounts::of(tunnels, status);
+    for (number, (tunnel, count)) in tunnels.iter().zip(&counts.tunnels).enumerate() {
         expose_tunnel(tunnel, count, status, out);
         let pairs = tunnel.conn.pairs();
         if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
-            let up = tally.pairs.get(&number).map_or(0, HashSet::len);
+            let up = counts.pairs.get(&number).map_or(0, HashSet::len);
             out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
         }
     }
@@ -177,7 +178,7 @@ fn expose_unknown(tunnel: &Tunnel, out: &mut Exposition) {
     out.add::<Tunnels>(&Row { tunnel, user: None, state: Some(state), traffic: Traffic::default() });
 }
 
-fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &mut Exposition) {
+fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, out: &mut Exposition) {
     let name = Text::new(&tunnel.name);
     let Assessment { kind, has_users, .. } = count.assessment;
     let state = count.state(tunnel.conn.start, status);
@@ -192,7 +193,7 @@ fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &
         let (state, traffic) = (Some(sum.state), sum.traffic(status.counts_packets));
         out.add::<Tunnels>(&Row { tunnel: name, user: Some(*user), state, traffic });
     }
-    // Where users are not named, that there is none is known all the same.
+    // If users are not named, it is still known when there are none.
     if has_users && kind != Kind::NotLoaded && (status.names_users || count.total.state == State::Down) {
         out.add::<Users>(&(name, count.users.len()));
     }
@@ -201,23 +202,23 @@ fn expose_tunnel(tunnel: &Tunnel, count: &Count<'_>, status: &Status<'_>, out: &
     }
 }
 
-/// What all SAs come to, for each tunnel.
-struct Tally<'a> {
-    tunnels: Vec<Count<'a>>,
-    /// Where each user stands among those of a tunnel.
+/// The states and counters of all SAs, by tunnel.
+struct TunnelCounts<'a> {
+    tunnels: Vec<TunnelCount<'a>>,
+    /// The index of each user among those of its tunnel.
     positions: HashMap<(usize, Text<'a>), usize>,
     /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
     pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
 
 /// One tunnel, and its users in the order of their first SA.
-struct Count<'a> {
+struct TunnelCount<'a> {
     assessment: Assessment,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
-    /// Its policy is in the kernel; absent where the daemon doesn't say so.
+    /// Whether its policy is in the kernel; absent if the daemon does not say.
     is_routed: Option<bool>,
-    /// A shunt of that name is installed.
+    /// Whether a shunt of that name is installed.
     is_shunted: bool,
     is_trapped: bool,
 }
@@ -227,7 +228,7 @@ struct Sum {
     state: State,
     /// The sums of the counters that were printed.
     known: Traffic,
-    /// A CHILD_SA carries traffic and printed no counters, as while it is rekeyed.
+    /// Whether an installed CHILD_SA has no counters, as during a rekeying.
     has_unknown: bool,
     /// Which counters a CHILD_SA did not print beside others: 1 for each in the order of [`Traffic`].
     lacks: [bool; 4],
@@ -253,35 +254,35 @@ impl<'a> Names<'a> {
     }
 }
 
-impl<'a> Tally<'a> {
+impl<'a> TunnelCounts<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
-        let counts = tunnels.iter().map(|_| Count::new()).collect();
-        let mut tally = Self { tunnels: counts, positions: HashMap::new(), pairs: HashMap::new() };
-        let listed = tally.list(&names, status);
-        for ((tunnel, count), listed) in tunnels.iter().zip(&mut tally.tunnels).zip(listed) {
+        let empty = tunnels.iter().map(|_| TunnelCount::new()).collect();
+        let mut counts = Self { tunnels: empty, positions: HashMap::new(), pairs: HashMap::new() };
+        let listed = counts.list(&names, status);
+        for ((tunnel, count), listed) in tunnels.iter().zip(&mut counts.tunnels).zip(listed) {
             count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
         }
         for sa in &status.sas {
             let owner = names.find(sa.name);
             let state = if sa.is_established() { State::Established } else { State::Down };
-            tally.add(owner, sa.user(), state, None);
+            counts.add(owner, sa.user(), state, None);
             for child in &sa.children {
                 // Conns with the same ends share one IKE_SA, and their children keep their names.
                 let number = names.find(child.name).or(owner);
                 match child.is_installed() {
-                    true => tally.add(number, sa.user(), State::Installed, Some(child.traffic)),
-                    false => tally.add(number, sa.user(), state, None),
+                    true => counts.add(number, sa.user(), State::Installed, Some(child.traffic)),
+                    false => counts.add(number, sa.user(), state, None),
                 }
                 if let Some(number) = number.filter(|_| child.is_installed()) {
-                    tally.pair(tunnels, number, child);
+                    counts.pair(tunnels, number, child);
                 }
             }
         }
-        tally
+        counts
     }
 
-    /// Takes what the daemon lists beside the SAs; hands out the ends of each tunnel as it lists them.
+    /// Records the conns, shunts and traps that the daemon lists; returns the ends that it lists for each tunnel.
     fn list(&mut self, names: &Names<'_>, status: &Status<'a>) -> Vec<Option<Ends<'a>>> {
         let mut listed = vec![None; self.tunnels.len()];
         for conn in &status.conns {
@@ -312,7 +313,7 @@ impl<'a> Tally<'a> {
             return;
         };
         count.total.add(state, traffic);
-        // Who has left, or has not come in yet, is no user.
+        // A peer that has disconnected, or is not connected yet, is no user.
         let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
         let index = *self.positions.entry((number, user)).or_insert(count.users.len());
         if index == count.users.len() {
@@ -323,13 +324,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Notes the networks of an installed CHILD_SA: by its selectors, else by what libreswan calls it.
+    /// Records the networks of an installed CHILD_SA: its selectors or, without these, its name as libreswan makes it.
     fn pair(&mut self, tunnels: &[Tunnel], number: usize, child: &ChildSa<'a>) {
         let Some(most) = tunnels.get(number).map(|tunnel| tunnel.conn.pairs()).filter(|pairs| *pairs > 1) else {
             return;
         };
         let known = self.pairs.entry(number).or_default();
-        // A peer may narrow its selectors in as many ways as it likes; more than are configured say nothing more.
+        // A peer may narrow its selectors to any number of networks; only as many are counted as are configured.
         if known.len() >= most {
             return;
         }
@@ -346,7 +347,7 @@ impl<'a> Tally<'a> {
 /// The most pairs of networks that one CHILD_SA adds.
 const PAIR_LIMIT: usize = 10_000;
 
-impl Count<'_> {
+impl TunnelCount<'_> {
     fn new() -> Self {
         let assessment = Assessment { kind: Kind::Always, has_users: false, is_group: false };
         Self {
@@ -359,7 +360,7 @@ impl Count<'_> {
         }
     }
 
-    /// What the row without a user says.
+    /// The value of the row without a user.
     fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
         let is_up = self.total.state != State::Down;
         match self.assessment.kind {
@@ -409,8 +410,7 @@ impl Sum {
         }
     }
 
-    /// The sums; 0 where nothing is up, absent where only what prints no counters is up, and where one did not print
-    /// that counter beside others.
+    /// The sums; 0 if no SA is up, absent if only SAs without counters are up, or if one of them lacks that counter.
     fn traffic(&self, counts_packets: bool) -> Traffic {
         let nothing = (!self.has_unknown).then_some(0);
         let [in_bytes, in_packets, out_bytes, out_packets] = self.lacks;
@@ -641,7 +641,7 @@ mod tests {
         }
         let output = format!("Security Associations (1 up, 0 connecting):\n{lines}");
         let status = status::parse(output.as_str().into()).expect("a status");
-        assert_eq!(Tally::of(&tunnels, &status).pairs[&0].len(), 4);
+        assert_eq!(TunnelCounts::of(&tunnels, &status).pairs[&0].len(), 4);
         assert_eq!(samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up"), ["{tunnel=\"lan\"} 4"]);
     }
 

@@ -3,19 +3,20 @@
 //! The same two names stand for libreswan, which is asked `ipsec status` and `ipsec trafficstatus`
 //! instead. Which of them it is shows in the first answer and is remembered; ipsec.conf is then read by its rules.
 //!
-//! `ipsec statusall` ends with starter's exit status, not with charon's (`_ipsec.in`): a whole status with 1 (starter may
-//! not be signalled) or 3 (starter does not run) behind it is a status. Where ipsec.conf has no conn at all, as beside
-//! swanctl.conf, there is nothing to ask, and the command is not run.
+//! `ipsec statusall` ends with starter's exit status, not with charon's (`_ipsec.in`): a whole status with 1 (starter
+//! may not be signalled) or 3 (starter does not run) behind it is a status. Where ipsec.conf has no conn at all, as
+//! beside swanctl.conf, there is nothing to ask, and the command is not run.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use log::warn;
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
+use crate::lock::lock;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::{Environment, Traces};
@@ -56,7 +57,7 @@ const READ_TIME: Duration = Duration::from_secs(5);
 /// The most complaints about ipsec.conf that are logged.
 const COMPLAINT_LIMIT: usize = 100;
 
-/// Where the tunnels are configured, and who knows their state.
+/// Where the tunnels are configured, and the command that prints their state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// ipsec.conf.
@@ -90,10 +91,10 @@ struct CommandOutput {
     result: Result<Vec<u8>, Error>,
 }
 
-/// What one round of commands printed.
+/// What the commands of one scrape printed.
 struct Answer {
     status: CommandOutput,
-    /// Libreswan's counters stand apart.
+    /// libreswan prints its counters with a command of their own.
     traffic: Option<CommandOutput>,
 }
 
@@ -108,7 +109,7 @@ pub struct Configuration {
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(PathBuf, Vec<PathBuf>)>,
     is_whole: bool,
-    /// A file that is there could not be read.
+    /// A file exists and could not be read, so that it may have conns.
     hides_conns: bool,
 }
 
@@ -132,20 +133,21 @@ impl Ipsec {
     /// The configuration by the rules of `dialect`, read again where a file of it has changed.
     fn configuration(&self, dialect: Dialect, deadline: Deadline) -> Result<Arc<Configuration>, Error> {
         // The lock is not held while files are read: a slow disk must not stop another scrape.
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).configuration.clone();
+        let known = lock(&self.known).configuration.clone();
         let path = self.settings.config.clone();
         let configuration = blocking::run(&self.config_name(), deadline, move || match known {
             Some(known) if known.dialect == dialect && known.is_current(deadline) => Ok(known),
             _ => read(&path, dialect, deadline).map(Arc::new),
         })?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         known.configuration = Some(Arc::clone(&configuration));
         Ok(configuration)
     }
 
-    /// Logs what is wrong with the configuration, once; by whose rules is known only when the command has answered.
+    /// Logs what is wrong with the configuration, once. Called when the command has answered, since that shows whose
+    /// rules apply.
     fn log_complaints(&self, configuration: &Configuration) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if known.complaints != configuration.complaints {
             configuration.complaints.iter().for_each(|complaint| warn!("{complaint}"));
             known.complaints.clone_from(&configuration.complaints);
@@ -154,11 +156,11 @@ impl Ipsec {
 
     /// Whether the configuration that was read last has no conn.
     fn has_nothing_to_ask(&self) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         known.configuration.as_ref().is_some_and(|configuration| configuration.is_empty())
     }
 
-    /// What the commands print, where it is this scrape's turn.
+    /// Runs the commands, if this scrape has the lock.
     fn ask(&self, lock: Result<&(), Error>, deadline: Deadline) -> Answer {
         let run = |command: Vec<String>| {
             let result = lock.clone().and_then(|_| run(&command, deadline));
@@ -186,11 +188,11 @@ impl Ipsec {
     }
 
     fn detected(&self) -> Detected {
-        *self.detected.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.detected)
     }
 
     fn remember(&self, change: impl FnOnce(&mut Detected)) {
-        change(&mut self.detected.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.detected));
     }
 
     fn status_command(&self) -> Vec<String> {
@@ -208,9 +210,9 @@ impl Ipsec {
             .then_some(command)
     }
 
-    /// Says which kinds of lines were not understood, each once: that is how a new version is noticed.
+    /// Logs each kind of lines that was not understood once, so that a new version of the daemon is noticed.
     fn log_skipped(&self, command: &str, skipped: Skipped) {
-        let mut detected = self.detected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut detected = lock(&self.detected);
         for kind in LineKind::ALL.into_iter().filter(|kind| skipped.has(*kind)) {
             if !detected.skipped.has(kind) {
                 detected.skipped.add(kind);
@@ -294,13 +296,11 @@ impl Collector for Ipsec {
     }
 }
 
-/// What the commands printed, by whichever daemon it is.
+/// Parses what the commands of strongSwan or libreswan printed.
 fn parse_status<'a>(text: Text<'a>, traffic: Option<Text<'a>>, command: &str) -> Result<Status<'a>, Error> {
     let status = status::parse(text).or_else(|| libreswan::parse(text, traffic));
-    status.ok_or_else(|| Error::Malformed {
-        subject: command.into(),
-        expected: "\"Security Associations\"",
-        offset: text.bytes().len(),
+    status.ok_or_else(|| {
+        Error::new(command, ErrorKind::Malformed { expected: "\"Security Associations\"", offset: text.bytes().len() })
     })
 }
 
@@ -313,26 +313,24 @@ impl CommandOutput {
 fn run(command: &[String], deadline: Deadline) -> Result<Vec<u8>, Error> {
     let output = command::run(command, STATUS_LIMIT, deadline)?;
     let is_starters_status = matches!(output.code, Some(1 | 3));
-    match output.success || is_starters_status && is_whole(&output.stdout) {
+    match output.success || is_starters_status && status::is_whole(Text::new(&output.stdout)) {
         true => Ok(output.stdout),
-        false => Err(Error::Refused { subject: command.join(" "), why: output.complaint }),
+        false => Err(Error::new(command.join(" "), ErrorKind::Refused { why: output.complaint })),
     }
 }
 
-/// Whether this is all of what strongSwan's `ipsec statusall` prints.
-fn is_whole(printed: &[u8]) -> bool {
-    printed.ends_with(b"\n") && status::parse(Text::new(printed)).is_some_and(|status| status.is_whole)
-}
-
-/// Whose `ipsec` printed this; absent where that does not show.
+/// Whose `ipsec` printed this; absent if it is not a status.
 fn dialect_of(printed: &Result<Vec<u8>, Error>) -> Option<Dialect> {
     let text = Text::new(printed.as_ref().ok()?);
-    status::parse(text).or_else(|| libreswan::parse(text, None)).map(|status| status.dialect)
+    if status::is_status(text) {
+        return Some(Dialect::StrongSwan);
+    }
+    libreswan::is_status(text).then(|| libreswan::dialect(text))
 }
 
 /// Whether the command was refused because this `ipsec` does not have it.
 fn lacks(printed: &Result<Vec<u8>, Error>, command: &str) -> bool {
-    matches!(printed, Err(Error::Refused { why, .. }) if libreswan::lacks(why, command))
+    matches!(printed, Err(Error { kind: ErrorKind::Refused { why, .. }, .. }) if libreswan::lacks(why, command))
 }
 
 /// A command with its last word replaced, where it is one of `words`.
@@ -385,7 +383,7 @@ pub fn is_without_conns(config: &Path) -> bool {
     read(config, Dialect::default(), Deadline::within(READ_TIME)).is_ok_and(|configuration| configuration.is_empty())
 }
 
-/// What remains to be done: an included file stands in the place of its `include`.
+/// What remains to be read: an included file replaces its `include`.
 enum Step {
     Enter(PathBuf),
     Within(IncludedFile),
@@ -410,7 +408,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads a file; nothing where it was read before, so that files which include each other end.
+    /// Reads a file; absent if it was read before, so that files which include each other are read once.
     fn open(&mut self, path: &Path, deadline: Deadline) -> Result<Option<IncludedFile>, Error> {
         let stamp = file::stamp(path);
         if stamp.is_some() && self.files.iter().any(|(_, seen)| *seen == stamp) {
@@ -419,19 +417,22 @@ impl Reading {
         let number = self.files.len();
         if number >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} files are included");
-            return Err(Error::Refused { subject: path.display().to_string(), why });
+            return Err(Error::new(path.display().to_string(), ErrorKind::Refused { why }));
         }
         self.files.push((path.to_owned(), stamp));
         let bytes =
             file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline).map_err(|error| match error {
-                Error::TooLong { subject, .. } => Error::TooLong { subject, limit: CONFIG_LIMIT },
+                Error { subject, kind: ErrorKind::TooLong { .. } } => {
+                    Error::new(subject, ErrorKind::TooLong { limit: CONFIG_LIMIT })
+                }
                 error => error,
             })?;
         self.size = self.size.saturating_add(bytes.len());
         Ok(Some(IncludedFile { number, bytes, cursor: Cursor::default() }))
     }
 
-    /// Takes a file's statements up to the next `include`: what is left of it, and the files found.
+    /// Takes a file's statements up to the next `include`; returns the rest of the file, and the files that are
+    /// included.
     fn take_statements(
         &mut self,
         mut source: IncludedFile,
@@ -458,10 +459,10 @@ impl Reading {
         let path = folder.join(pattern);
         if self.patterns.len() >= FILE_LIMIT {
             let why = format!("left out, more than {FILE_LIMIT} includes");
-            self.record_error(Error::Refused { subject: path.display().to_string(), why });
+            self.record_error(Error::new(path.display().to_string(), ErrorKind::Refused { why }));
             return Vec::new();
         }
-        if !pattern.contains(['*', '?', '[']) {
+        if !file::is_pattern(pattern) {
             return vec![path];
         }
         let found = file::glob(&path, deadline).unwrap_or_else(|error| {
@@ -473,7 +474,7 @@ impl Reading {
     }
 
     fn record_error(&mut self, error: Error) {
-        self.hides_conns |= !matches!(error, Error::NotFound { .. });
+        self.hides_conns |= error.kind != ErrorKind::NotFound;
         self.errors.push(error.to_string());
         self.errors.truncate(COMPLAINT_LIMIT);
     }

@@ -1,9 +1,9 @@
-//! `ipsec statusall`: which keys are agreed with whom, and what went through them.
+//! `ipsec statusall`: the IKE_SAs and CHILD_SAs with their peers and traffic.
 //!
 //! strongSwan prints it (`stroke_list.c`); there is no other definition of the format. Known forms, by version:
 //!
-//! - A CHILD_SA has `, reqid N` from 5.3.0, unique ids in the braces with it (before, the reqid itself: two CHILD_SAs of
-//!   one rekeying share it); counters have `(N pkts, Ns ago)` from 5.0.3, `(Ns ago)` before; IPComp adds CPIs.
+//! - A CHILD_SA has `, reqid N` from 5.3.0, unique ids in the braces with it (before, the reqid itself: two CHILD_SAs
+//!   of one rekeying share it); counters have `(N pkts, Ns ago)` from 5.0.3, `(Ns ago)` before; IPComp adds CPIs.
 //! - The heading is `Security Associations:` in 4.x, with counts later; `Shunted Connections:` is there from 4.6.
 //! - Peers stand as `HOST[ID]`, in Vyatta's builds (EdgeOS, early VyOS) as `HOST[PORT][ID]`.
 //! - In 4.x pluto's status for IKEv1 stands before charon's, with `000 ` before each line: see [`libreswan`].
@@ -16,7 +16,7 @@ use crate::text::Text;
 use super::kind::Dialect;
 use super::libreswan;
 
-/// What the daemon has up at the moment.
+/// The daemon's present SAs, and the conns that it has loaded.
 #[derive(Debug, Default)]
 pub struct Status<'a> {
     /// Who printed it.
@@ -37,8 +37,6 @@ pub struct Status<'a> {
     pub counts_packets: bool,
     /// Whether users are named.
     pub names_users: bool,
-    /// Whether the list of SAs was begun and has an entry, if only that there are none.
-    pub is_whole: bool,
 }
 
 /// A conn as the daemon lists it.
@@ -46,7 +44,7 @@ pub struct Status<'a> {
 pub struct Listed<'a> {
     /// Its name, with what libreswan adds to it.
     pub name: Text<'a>,
-    /// Its ends, as the daemon turned them.
+    /// Its ends, as the daemon assigned them.
     pub ends: Ends<'a>,
     /// Whether its policy is in the kernel; absent where that is not said.
     pub is_routed: Option<bool>,
@@ -54,10 +52,10 @@ pub struct Listed<'a> {
     pub is_instance: bool,
 }
 
-/// The hosts of a conn as the daemon turned them.
+/// The hosts of a conn, as the daemon assigned them: its own end and the peer's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends<'a> {
-    /// Its own.
+    /// Its own end.
     pub local: Text<'a>,
     /// The peer's: an address, a name, `%any`…
     pub remote: Text<'a>,
@@ -118,7 +116,7 @@ impl Skipped {
     }
 }
 
-/// An agreement with one peer.
+/// An IKE_SA: the negotiated keys between the daemon and one peer.
 #[derive(Debug)]
 pub struct IkeSa<'a> {
     /// The name of the conn it was made from.
@@ -135,7 +133,7 @@ pub struct IkeSa<'a> {
     pub children: Vec<ChildSa<'a>>,
 }
 
-/// The keys for traffic between two networks.
+/// A CHILD_SA: the keys for the traffic between two networks.
 #[derive(Debug)]
 pub struct ChildSa<'a> {
     /// The name of the conn whose networks these are.
@@ -144,7 +142,7 @@ pub struct ChildSa<'a> {
     pub id: u64,
     /// `INSTALLED`, `REKEYING`…
     pub state: Text<'a>,
-    /// What went through; all absent where no counters were printed.
+    /// Its counters; all absent where none were printed.
     pub traffic: Traffic,
     /// `OURS === THEIRS`, networks separated by spaces; absent where they were not printed.
     pub selectors: Option<Text<'a>>,
@@ -164,12 +162,12 @@ pub struct Traffic {
 }
 
 impl<'a> IkeSa<'a> {
-    /// Whether both sides have proved who they are and still agree.
+    /// Whether both sides are authenticated and the IKE_SA has not ended.
     pub fn is_established(&self) -> bool {
         ["ESTABLISHED", "REKEYING", "REKEYED"].iter().any(|state| self.state == *state)
     }
 
-    /// Who the peer is, once that is proved: a connecting peer can claim any name.
+    /// The peer's name; absent before it is authenticated, since it can claim any name until then.
     pub fn user(&self) -> Option<Text<'a>> {
         let proved = self.state != "CREATED" && self.state != "CONNECTING";
         self.login.or(self.remote).filter(|_| proved)
@@ -181,6 +179,25 @@ impl ChildSa<'_> {
     pub fn is_installed(&self) -> bool {
         ["INSTALLED", "UPDATING", "REKEYING", "REKEYED"].iter().any(|state| self.state == *state)
     }
+}
+
+/// Whether this is what strongSwan's `ipsec statusall` or `ipsec status` prints.
+pub fn is_status(text: Text<'_>) -> bool {
+    text.lines().any(|line| Part::of(line) == Some(Part::Sas)) || libreswan::is_pluto(text)
+}
+
+/// Whether this is a status to its end: the list of SAs has an entry, if only that there are none, or there is pluto's
+/// status alone.
+pub fn is_whole(text: Text<'_>) -> bool {
+    let (mut part, mut has_sas) = (Part::Head, false);
+    let mut is_entry = |line: Text<'_>| {
+        if let Some(next) = Part::of(line) {
+            (part, has_sas) = (next, has_sas || next == Part::Sas);
+            return false;
+        }
+        part == Part::Sas && (is_nothing(line) || line.after("000 ").is_none() && tag(line).is_some())
+    };
+    text.bytes().ends_with(b"\n") && (text.lines().any(&mut is_entry) || !has_sas && libreswan::is_pluto(text))
 }
 
 /// Reads what `ipsec statusall` or `ipsec status` printed; absent where it is neither.
@@ -198,7 +215,6 @@ pub fn parse(text: Text<'_>) -> Option<Status<'_>> {
         }
     }
     let has_pluto = libreswan::add_pluto(text, &mut status);
-    status.is_whole |= has_pluto && !is_found;
     (is_found || has_pluto).then_some(status)
 }
 
@@ -266,8 +282,8 @@ fn connection(line: Text<'_>) -> Option<Listed<'_>> {
     Some(Listed { name: name.trim(), ends, is_routed: None, is_instance: false })
 }
 
-/// `  NAME:   child:  OURS === THEIRS TUNNEL` below a conn of another name: charon keeps conns that differ in nothing but
-/// their networks as one, which has the first one's name.
+/// `  NAME:   child:  OURS === THEIRS TUNNEL` below a conn of another name: charon keeps conns that differ in nothing
+/// but their networks as one, which has the first one's name.
 fn merged<'a>(line: Text<'a>, first: &Listed<'a>) -> Option<Listed<'a>> {
     let (name, _) = line.cut_at(":   child:  ")?;
     let name = name.trim();
@@ -277,11 +293,8 @@ fn merged<'a>(line: Text<'a>, first: &Listed<'a>) -> Option<Listed<'a>> {
 /// Takes one line into the SAs above it; its kind where it does not fit.
 fn understand<'a>(line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
     let Some(tag) = tag(line) else {
-        let is_nothing = ["none", "no match"].iter().any(|word| line.trim() == *word);
-        status.is_whole |= is_nothing;
-        return (!is_nothing && !line.trim().is_empty()).then_some(LineKind::Other);
+        return (!is_nothing(line) && !line.trim().is_empty()).then_some(LineKind::Other);
     };
-    status.is_whole = true;
     let understood = match tag.kind {
         Kind::Ike => about_ike_sa(&tag, status),
         Kind::Child => about_child_sa(&tag, status),
@@ -291,6 +304,11 @@ fn understand<'a>(line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
         (None, Kind::Ike) => Some(LineKind::Ike),
         (None, Kind::Child) => Some(LineKind::Child),
     }
+}
+
+/// Whether a line of the list of SAs says that there are none.
+fn is_nothing(line: Text<'_>) -> bool {
+    ["none", "no match"].iter().any(|word| line.trim() == *word)
 }
 
 fn about_ike_sa<'a>(tag: &Tag<'a>, status: &mut Status<'a>) -> Option<()> {
@@ -369,7 +387,7 @@ fn ike_sa<'a>(tag: &Tag<'a>) -> Option<IkeSa<'a>> {
     if !is_state(state) {
         return None;
     }
-    // Ours comes first, so what a peer puts into its own identity can't move the cut.
+    // Our end comes first, so that nothing in the peer's identity can change where the text is split.
     let (ours, theirs) = ends.cut_at("]...")?;
     let (_, identity) = theirs.before("]")?.cut(b'[')?;
     // Where our own end has a port before the identity, the peer's has one, too.
@@ -379,7 +397,7 @@ fn ike_sa<'a>(tag: &Tag<'a>) -> Option<IkeSa<'a>> {
     Some(IkeSa { name: tag.name, id: tag.id, state, remote, login: None, children: Vec::new() })
 }
 
-/// What stands behind `4500][`.
+/// The identity after `4500][`; absent where there is no port.
 fn without_port(identity: Text<'_>) -> Option<Text<'_>> {
     let (port, identity) = identity.cut_at("][")?;
     port.number().map(|_| identity)
@@ -520,15 +538,17 @@ Security Associations (0 up, 0 connecting):
         assert_eq!(conns, expected);
         assert_eq!(status.addresses, ["192.0.2.1", "2001:db8::1"]);
         assert_eq!((status.shunts, status.traps), (vec!["lan".into()], vec!["weir".into()]));
-        assert!(status.is_whole && status.skipped == Skipped::default());
+        assert_eq!(status.skipped, Skipped::default());
+        assert!(is_whole(lines.into()) && !is_whole(lines.trim_end().into()), "its last line has an end");
         let torn = lines.split_once("  none").expect("the end").0;
-        assert!(!parse(torn.into()).expect("a status").is_whole);
+        assert!(is_status(torn.into()) && !is_whole(torn.into()));
     }
 
     #[test]
     fn what_is_not_a_status_is_absent() {
         for text in ["", "000 Total IPsec connections: loaded 0, active 0\n", "Connections:\n   a[1]: ESTABLISHED\n"] {
             assert!(parse(Text::from(text)).is_none(), "{text:?}");
+            assert!(!is_status(text.into()) && !is_whole(text.into()), "{text:?}");
         }
         for nothing in ["none", "no match"] {
             assert!(sas(&format!("Security Associations (0 up, 0 connecting):\n  {nothing}\n")).is_empty());
@@ -543,6 +563,8 @@ Security Associations (0 up, 0 connecting):
             ("10.9.0.1[gw]...10.9.0.2[x]...192.0.2.9[root]", Some("x]...192.0.2.9[root")),
             ("10.9.0.1[gw]...10.9.0.2[x[9]: CONNECTING]", Some("x[9]: CONNECTING")),
             ("2001:db8::1[gw]...2001:db8::2[2001:db8::2]", Some("2001:db8::2")),
+            ("10.9.0.1[gw]...10.9.0.2[4500][root]", Some("4500][root")),
+            ("10.9.0.1[500][gw]...10.9.0.2[4500][bob]", Some("bob")),
             ("10.9.0.1[gw]...10.9.0.2[%any]", None),
             ("10.9.0.1[gw]...10.9.0.2[]", None),
         ] {
@@ -614,6 +636,15 @@ Security Associations (0 up, 0 connecting):
             something else\n";
         let status = parse(Text::from(lines)).expect("a status");
         assert_eq!((status.sas.len(), status.skipped.count), (0, 3));
+        // Those of the same name and another number are not about what stands above them.
+        let others = "Security Associations (1 up, 0 connecting):\n\
+            users[2]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.2[b]\n\
+            users[3]: Remote EAP identity: mallory\n\
+            users{2}:  INSTALLED, TUNNEL, reqid 2\n\
+            users{3}:  AES_CBC_128/HMAC_SHA1_96, 840 bytes_i (9 pkts, 4s ago), 0 bytes_o, rekeying disabled\n";
+        let others = parse(Text::from(others)).expect("a status");
+        assert_eq!((others.sas[0].user(), others.sas[0].children[0].traffic), (Some("b".into()), Traffic::default()));
+        assert_eq!(others.skipped.count, 2);
         let kinds = LineKind::ALL.map(|kind| status.skipped.has(kind));
         assert_eq!(kinds, [true, true, false, false, false, true]);
     }
@@ -626,6 +657,52 @@ Security Associations (0 up, 0 connecting):
             let mut flipped = bytes.to_vec();
             flipped[end] ^= 1 << (end % 8);
             parse(Text::new(&flipped));
+        }
+    }
+
+    #[test]
+    fn which_states_are_established_proved_and_installed() {
+        for (state, is_established, is_proved) in [
+            ("CREATED", false, false),
+            ("CONNECTING", false, false),
+            ("ESTABLISHED", true, true),
+            ("REKEYING", true, true),
+            ("REKEYED", true, true),
+            ("DELETING", false, true),
+        ] {
+            let text =
+                format!("Security Associations (1 up, 0 connecting):\n a[1]: {state}, 10.9.0.1[gw]...10.9.0.2[b]\n");
+            let sas = sas(&text);
+            assert_eq!((sas[0].is_established(), sas[0].user().is_some()), (is_established, is_proved), "{state}");
+        }
+        for (state, is_installed) in [
+            ("CREATED", false),
+            ("ROUTED", false),
+            ("INSTALLED", true),
+            ("UPDATING", true),
+            ("REKEYING", true),
+            ("REKEYED", true),
+            ("DELETING", false),
+        ] {
+            let text = format!(
+                "Security Associations (1 up, 0 connecting):\n a[1]: ESTABLISHED, 10.9.0.1[gw]...10.9.0.2[b]\n a{{1}}:  {state}, TUNNEL, reqid 1\n"
+            );
+            assert_eq!(sas(&text)[0].children[0].is_installed(), is_installed, "{state}");
+        }
+    }
+
+    #[test]
+    fn packets_are_counted_unless_one_line_lacks_them() {
+        let text = |packets: &str| {
+            format!(
+                "Security Associations (1 up, 0 connecting):\n a[1]: ESTABLISHED, 10.9.0.1[gw]...10.9.0.2[b]\n \
+                 a{{1}}:  INSTALLED, TUNNEL, reqid 1\n a{{1}}:  AES, 840 bytes_i ({packets}4s ago), 0 bytes_o\n \
+                 a{{2}}:  INSTALLED, TUNNEL, reqid 1\n a{{2}}:  AES, 840 bytes_i (9 pkts, 4s ago), 0 bytes_o\n"
+            )
+        };
+        for (packets, is_counted) in [("9 pkts, ", true), ("", false)] {
+            let text = text(packets);
+            assert_eq!(parse(Text::from(text.as_str())).map(|status| status.counts_packets), Some(is_counted));
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod xfrm;
 
 use std::path::PathBuf;
 
-use crate::collector::{Collector, Deadline, Error, Report};
+use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
 use crate::settings::{ConfigError, Input};
 use crate::sources::{AnySource, Source};
@@ -68,11 +68,8 @@ impl Collector for Kernel {
         let bytes = file::read(&self.path, LIMIT, deadline);
         let errors = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {
             let expected = "a name and a number on a line";
-            xfrm::parse(Text::new(bytes)).ok_or_else(|| Error::Malformed {
-                subject: self.target(),
-                expected,
-                offset: 0,
-            })
+            xfrm::parse(Text::new(bytes))
+                .ok_or_else(|| Error::new(self.target(), ErrorKind::Malformed { expected, offset: 0 }))
         });
         if let Some(errors) = report.target(self.target(), errors) {
             metrics::expose(&errors, &mut report.exposition);
@@ -111,6 +108,6 @@ mod tests {
             format!("{subject}: expected a name and a number on a line at byte 0")
         );
         fs::remove_dir_all(&proc).expect("the scratch folder goes");
-        assert_eq!(collect(&kernel), (0, Err(Error::NotFound { subject })));
+        assert_eq!(collect(&kernel), (0, Err(Error::new(subject, ErrorKind::NotFound))));
     }
 }

@@ -2,7 +2,7 @@
 //! interface does not answer.
 
 use crate::advice::{Advice, Phrase, Severity, denied, joined, quoted, span};
-use crate::collector::{Error, Notice};
+use crate::collector::{Error, ErrorKind, Notice};
 use crate::sys::environment::Environment;
 
 /// What stands before the address of a management interface in errors about it.
@@ -19,25 +19,25 @@ pub(super) const WAITS: &str = "waits ";
 
 /// Whether an error says that a daemon waits for somebody who uses its management interface.
 pub(super) fn is_waiting(error: &Error) -> bool {
-    matches!(error, Error::Refused { subject, why } if subject.starts_with(INTERFACE) && why.starts_with(WAITS))
+    error.subject.starts_with(INTERFACE) && matches!(&error.kind, ErrorKind::Refused { why } if why.starts_with(WAITS))
 }
 
 /// Why a status could not be read, and what to do.
 pub(super) fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
-    if let Some(address) = error.subject().strip_prefix(INTERFACE) {
-        let is_denied = matches!(error, Error::Denied { .. });
+    if let Some(address) = error.subject.strip_prefix(INTERFACE) {
+        let is_denied = error.kind == ErrorKind::Denied;
         return Some(match is_denied && address == target {
             true => denied(target, environment, ""),
             false => unanswered(address, error, environment.is_running),
         });
     }
-    Some(match error {
-        Error::Denied { .. } => denied(target, environment, ""),
-        Error::NotFound { .. } => Advice::of(error, "OpenVPN has not written it", start(target)),
-        Error::Malformed { expected: "END", .. } => {
+    Some(match &error.kind {
+        ErrorKind::Denied => denied(target, environment, ""),
+        ErrorKind::NotFound => Advice::of(error, "OpenVPN has not written it", start(target)),
+        ErrorKind::Malformed { expected: "END", .. } => {
             Advice::of(error, "half written", "df says whether the disk is full; is OpenVPN still running?")
         }
-        Error::Malformed { .. } => Advice::of(
+        ErrorKind::Malformed { .. } => Advice::of(
             error,
             "neither version 1, 2 nor 3, nor a client's statistics",
             "name the file that status in OpenVPN's configuration names; status-version 2 is known here",
@@ -52,26 +52,28 @@ fn unanswered(address: &str, error: &Error, is_running: bool) -> Advice {
         Some((host, port)) => format!("management {} {port}", host.trim_matches(['[', ']'])),
         None => format!("management {} unix", quoted(address)),
     };
-    let (more, fix): (&str, Phrase) = match error {
-        Error::NotFound { .. } | Error::NotListening { .. } if is_running => (
+    let (more, fix): (&str, Phrase) = match &error.kind {
+        ErrorKind::NotFound | ErrorKind::NotListening if is_running => (
             "OpenVPN runs without it, or serves another client",
             format!("write {setting} into its configuration").into(),
         ),
-        Error::NotFound { .. } | Error::NotListening { .. } => {
+        ErrorKind::NotFound | ErrorKind::NotListening => {
             ("OpenVPN is not running", format!("start OpenVPN, with {setting} in its configuration").into())
         }
-        Error::TimedOut { .. } => (
+        ErrorKind::TimedOut => (
             "most likely another client holds it, for OpenVPN serves one at a time: a second exporter, a monitor or GUI, \
              NetworkManager, a helper for logins, a forgotten telnet, nc or socat; else OpenVPN hangs",
             format!("{} says who; end that, or give status as well, which is read meanwhile", who(address)).into(),
         ),
-        Error::Denied { .. } => ("", "give this user read and write on the socket and search on its folders".into()),
-        Error::Malformed { .. } => ("something else listens there", format!("name the address of {setting}").into()),
-        Error::Io { .. } => (
+        ErrorKind::Denied => ("", "give this user read and write on the socket and search on its folders".into()),
+        ErrorKind::Malformed { .. } => {
+            ("something else listens there", format!("name the address of {setting}").into())
+        }
+        ErrorKind::Io { .. } => (
             "OpenVPN ended, or management-client-user or management-client-group names somebody else",
             "name this daemon's user or group there".into(),
         ),
-        Error::Refused { why, .. } => ("", refused(why)),
+        ErrorKind::Refused { why } => ("", refused(why)),
         _ => ("", Phrase::default()),
     };
     Advice::of(error, more, fix)
@@ -104,7 +106,7 @@ fn refused(why: &str) -> Phrase {
 
 /// That a status file was read since a management interface did not answer.
 pub(super) fn file_instead(error: &Error) -> Notice {
-    let subject = error.subject();
+    let subject = &*error.subject;
     let advice = unanswered(subject.strip_prefix(INTERFACE).unwrap_or(subject), error, true);
     let message = joined(advice.message.into_owned(), "the status file is read instead");
     let advice = Advice { message, ..advice };
@@ -163,38 +165,38 @@ mod tests {
         let quoted = "management '/run/it'\\''s.sock' unix";
         for (error, message, fix) in [
             (
-                Error::NotFound { subject: subject() },
+                Error::new(subject(), ErrorKind::NotFound),
                 "not found: OpenVPN runs without it, or serves another client",
                 format!("write {quoted} into its configuration"),
             ),
             (
-                Error::Io { subject: subject(), why: "closed by the other side".into() },
+                Error::new(subject(), ErrorKind::Io { why: "closed by the other side".into() }),
                 "closed by the other side: OpenVPN ended, or management-client-user or management-client-group names \
                  somebody else",
                 "name this daemon's user or group there".into(),
             ),
             (
-                Error::Malformed { subject: subject(), expected: "OpenVPN's management interface", offset: 0 },
+                Error::new(subject(), ErrorKind::Malformed { expected: "OpenVPN's management interface", offset: 0 }),
                 "expected OpenVPN's management interface at byte 0: something else listens there",
                 format!("name the address of {quoted}"),
             ),
             (
-                Error::Refused { subject: subject(), why: "The 'status' command is not supported".into() },
+                Error::new(subject(), ErrorKind::Refused { why: "The 'status' command is not supported".into() }),
                 "The 'status' command is not supported",
                 "see OpenVPN's log".into(),
             ),
-            (Error::TooLong { subject: subject(), limit: 7 }, "more than 7 bytes", String::new()),
+            (Error::new(subject(), ErrorKind::TooLong { limit: 7 }), "more than 7 bytes", String::new()),
         ] {
             assert_eq!(explained(&error, &is_running), (message.to_owned(), fix));
         }
-        let denied = Error::Denied { subject: subject() };
+        let denied = Error::new(subject(), ErrorKind::Denied);
         let user = Environment { user: "prom".into(), ..Environment::default() };
         assert_eq!(explained(&denied, &user).0, "permission denied to prom");
         let notice = file_instead(&denied);
         assert_eq!(notice.advice.message, "permission denied: the status file is read instead");
         assert!(notice.advice.fix.contains("socket") && notice.subject == subject(), "{notice:?}");
-        assert!(is_waiting(&Error::Refused { subject: subject(), why: "waits for a password".into() }));
-        assert!(!is_waiting(&Error::Refused { subject: "/x".into(), why: "waits for a password".into() }));
+        assert!(is_waiting(&Error::new(subject(), ErrorKind::Refused { why: "waits for a password".into() })));
+        assert!(!is_waiting(&Error::new("/x", ErrorKind::Refused { why: "waits for a password".into() })));
     }
 
     #[test]

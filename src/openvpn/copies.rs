@@ -1,5 +1,4 @@
-//! Which names are those of copies: what log rotation, editors, packers and package managers leave beside a status
-//! file.
+//! The names of copies that log rotation, editors, packers and package managers make of a status file.
 //!
 //! A copy's text may still be the server's: OpenVPN keeps its file open, so after a rotation that renames the file
 //! (logrotate without `copytruncate`, `mv`, an editor that renames the old version) it goes on writing to the copy.
@@ -20,7 +19,7 @@
 //!
 //! A number of four or five digits is no copy's: `status.1194` and `status-1194` are named after a port.
 
-/// What a copy is a copy of.
+/// A name that is a copy's, and the name of its original.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOf {
     /// The name of the file that was copied.
@@ -104,8 +103,8 @@ const BEFORE: [&str; 10] =
 /// Endings that log rotation may leave behind the number or date.
 const EXTENSIONS: [&str; 3] = [".log", ".status", ".txt"];
 
-/// Which file a name says that it is a copy of; absent for names of originals. `exists` says whether there is a file of
-/// that name beside it: some names are copies' only then.
+/// The original of which a file is a copy by its name; absent if the name is an original's. `exists` says whether a
+/// file of a name exists in the same folder: some names are those of copies only if the original exists.
 pub fn copy_of(name: &str, exists: impl Fn(&str) -> bool) -> Option<CopyOf> {
     let (mut original, mut may_be_written) = (name, true);
     while let Some((shorter, is_former)) = shortened(original, &exists) {
@@ -267,12 +266,16 @@ mod tests {
             (".27-11-2026", true),
             (".bak-1", true),
             ("_old2", true),
+            ("-19900101", true),
+            ("-20991231", true),
         ] {
             let name = format!("{NAME}{ending}");
             assert_eq!(beside_the_original(&name), Some((NAME.into(), may_be_written)), "{name}");
         }
         for (name, may_be_written) in [
             ("openvpn-status.1.log", true),
+            ("openvpn-status.tmp.log", false),
+            ("openvpn-status.1.tmp.log", false),
             ("openvpn-status-20261127.log", true),
             ("openvpn-status-old.log", true),
             ("openvpn-status (copy).log", true),
@@ -320,8 +323,14 @@ mod tests {
             "status (2)",
             "10.20.2030",
             "site-10.8.0.1",
+            "status-19891231",
+            "status-21000101",
+            "status.100",
         ] {
             assert_eq!(copy_of(name, |_| false), None, "{name}");
+        }
+        for ending in [".1194", "-1194", "-12345", ".12345"] {
+            assert_eq!(beside_the_original(&format!("{NAME}{ending}")), None, "{ending}");
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::copies::{CopyOf, copy_of};
 use super::staleness::FIRST_LIMIT;
 use super::status::{self, Document};
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::file::{self, Stamp};
 
 /// How much of a pattern's match is read to tell whether it is a status file, in bytes.
@@ -22,7 +22,7 @@ const HEAD: usize = 4096;
 /// A server's status file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusPath {
-    /// The file as it is named or matched: what is known of the server goes by it.
+    /// The file as it is named or matched; the server's state is kept under this path.
     pub original: PathBuf,
     /// The file to read: the original, or the copy that OpenVPN writes to.
     pub current: PathBuf,
@@ -36,7 +36,7 @@ impl StatusPath {
         Self { current: path.clone(), original: path, is_moved: false }
     }
 
-    /// The same where no copy is read in the original's place.
+    /// The original, without a copy that is read in its place.
     #[must_use]
     pub fn unmoved(self) -> Self {
         Self { current: self.original.clone(), is_moved: false, ..self }
@@ -45,8 +45,8 @@ impl StatusPath {
 
 /// The status files of a path or pattern.
 ///
-/// `limit` says how long a file may go without being written, in seconds, and is absent for one that was never read;
-/// `stale_after` is what the configuration says instead.
+/// `limit` gives the age in seconds from which a file is stale, absent for one that was never read; `stale_after` is
+/// that age as configured.
 pub fn find(
     status: &Path,
     stale_after: Option<i64>,
@@ -73,9 +73,9 @@ pub fn find(
     Ok(originals.into_iter().map(found).filter(is_server).collect())
 }
 
-/// Whether a path is looked up at every scrape.
+/// Whether a path is a pattern, whose files are searched at every scrape.
 pub fn is_pattern(status: &Path) -> bool {
-    status.to_string_lossy().contains(['*', '?', '['])
+    file::is_pattern(&status.to_string_lossy())
 }
 
 /// The file that a path is a copy of; itself where it is none.
@@ -92,8 +92,8 @@ fn copy_at(path: &Path) -> Option<CopyOf> {
 
 /// The file that a server writes to now: its original, unless only a copy was written to within `limit` seconds.
 ///
-/// Where the original is gone the last copy of a server that `was_read` before is given all the same, so that its end
-/// is noticed.
+/// If the original is gone, it is the last copy of a server that `was_read` before, so that the end of the server is
+/// noticed.
 fn current(original: &Path, limit: i64, was_read: bool) -> PathBuf {
     let most = u64::try_from(limit).unwrap_or_default();
     let is_fresh = |stamp: &Stamp| !stamp.is_empty() && stamp.age().is_none_or(|age| age.as_secs() <= most);
@@ -125,7 +125,7 @@ fn copies(original: &Path) -> impl Iterator<Item = (Stamp, PathBuf)> {
 fn is_status(path: &Path) -> bool {
     match file::head(path, HEAD) {
         Ok(head) => head.is_empty() || !matches!(status::parse(&head), Document::Unknown),
-        Err(Error::Denied { .. }) => true,
+        Err(Error { kind: ErrorKind::Denied, .. }) => true,
         Err(_) => false,
     }
 }

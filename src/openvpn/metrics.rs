@@ -6,8 +6,8 @@ use std::path::Path;
 use super::Protocol;
 use super::management::State;
 use super::staleness::Times;
-use super::status::{Client, Document, Entry, Statistics, parse};
-use super::totals::{Answered, Beginning, ClientRow, ClientTotals, UnidentifiedRow};
+use super::status::{Client, Document, Entries, Entry, Statistics, parse};
+use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
@@ -18,19 +18,19 @@ use crate::totals::{Entry as ClientEntry, OriginId};
 pub struct Reading<'a> {
     /// Its server's name, which other files may have, too.
     pub server: &'a str,
-    /// Where it stands, or stood before it was rotated: what is remembered of a file goes by this.
+    /// Its path, before it was rotated if it was; the state of a file is kept under this path.
     pub path: &'a Path,
-    /// When it was written, in seconds since 1970, as the file system says; absent where that is not known.
+    /// Its mtime in seconds since 1970; absent if it is not known.
     pub modified: Option<i64>,
     /// Whether there is no such file.
     pub is_gone: bool,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
-    /// What the configuration says that its clients come over.
+    /// The protocol of its clients where their rows don't say it.
     pub protocol: Protocol,
-    /// Whether the file was caught half written, so that one session may stand in it twice.
+    /// Whether the file was read while it was written, so that it may list a session twice.
     pub torn: bool,
-    /// How old the file may be, in seconds; absent where that follows from how often it is written.
+    /// The age in seconds from which the file is stale; absent if that follows from how often it is written.
     pub stale_after: Option<i64>,
     /// Whether the server has a management interface, and what it answered just now.
     pub asked: Asked<'a>,
@@ -52,7 +52,7 @@ pub enum Asked<'a> {
     },
 }
 
-/// What the world says: the time, and what a local date means.
+/// The present time, and the conversion of local dates.
 #[derive(Clone, Copy)]
 pub struct Now {
     /// Seconds since 1970.
@@ -252,37 +252,39 @@ pub fn expose(
     now: Now,
     out: &mut Exposition,
 ) -> Vec<(usize, i64)> {
-    let before: Vec<Answered> = readings.iter().map(|reading| reading.answered_before(totals)).collect();
-    let mut gathered = Gathered::default();
+    let before: Vec<Answered> = readings.iter().map(|reading| reading.answered_before(&totals.files)).collect();
+    let mut summary = Summary::default();
     let mut stale = Vec::new();
-    totals.begin_pass();
+    let mut pass = totals.pass(now.seconds);
     for (index, (reading, before)) in readings.iter().zip(&before).enumerate() {
         let document = reading.file.map(parse);
         if reading.torn || matches!(document, Some(Document::Unknown) | None) {
-            totals.keep(reading.path, now.seconds);
+            pass.keep(reading.path);
         }
-        let times = reading.times(totals, now);
+        let times = reading.times(pass.files, now);
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
-            (Some(Document::Server(_)), Some(times)) => gathered.server(reading, before, times, totals, now, out),
+            (Some(Document::Server(entries)), Some(times)) => {
+                summary.server((reading, before), entries, times, &mut pass, now, out)
+            }
             (Some(Document::Statistics(statistics)), Some(times)) => {
-                gathered.link(reading, before, (statistics, times), out);
+                summary.link(reading, before, (statistics, times), out);
                 ServerRow { updated: times.updated, ..ServerRow::default() }
             }
             _ => ServerRow::default(),
         };
-        reading.note_answer(totals, now);
-        gathered.is_alive |= times.is_some() && late.is_none();
+        reading.note_answer(pass.files, now);
+        summary.is_alive |= times.is_some() && late.is_none();
         stale.extend(late.map(|age| (index, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
         out.add::<Server>(&ServerRow { server: reading.server, up, ..row });
     }
-    totals.end_pass(now.seconds);
-    let version = gathered.living_version.or(gathered.version).unwrap_or_default();
-    out.add::<Probe>(&(version, gathered.is_alive));
+    drop(pass);
+    let version = summary.living_version.or(summary.version).unwrap_or_default();
+    out.add::<Probe>(&(version, summary.is_alive));
     let clients = totals.clients();
-    if gathered.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
-        out.add::<Sessions>(&gathered.sessions);
+    if summary.has_servers || (!clients.is_empty() && readings.iter().all(|reading| reading.is_gone)) {
+        out.add::<Sessions>(&summary.sessions);
     }
     clients.iter().for_each(|client| out.add_row::<Person>(&client, true));
     stale
@@ -290,7 +292,7 @@ pub fn expose(
 
 impl Reading<'_> {
     /// What the file's times say; absent where it is no status file.
-    pub fn times(&self, totals: &mut ClientTotals, now: Now) -> Option<Times> {
+    pub fn times(&self, files: &mut KnownFiles, now: Now) -> Option<Times> {
         let updated = match self.file.map(parse)? {
             Document::Server(entries) => entries.updated(),
             Document::Statistics(statistics) => statistics.updated(),
@@ -299,12 +301,12 @@ impl Reading<'_> {
         if matches!(self.asked, Asked::Answered { .. }) {
             return Some(Times::of_answer(updated, now));
         }
-        Some(totals.times(self.path, updated, self.modified, self.stale_after, now))
+        Some(files.times(self.path, updated, self.modified, self.stale_after, now))
     }
 
     /// What the server answered earlier, if it is asked.
-    fn answered_before(&self, totals: &ClientTotals) -> Answered {
-        if matches!(self.asked, Asked::No) { Answered::default() } else { totals.answered(self.path) }
+    fn answered_before(&self, files: &KnownFiles) -> Answered {
+        if matches!(self.asked, Asked::No) { Answered::default() } else { files.answered(self.path) }
     }
 
     /// The release that the server says beside its status, or has said.
@@ -323,17 +325,17 @@ impl Reading<'_> {
     }
 
     /// Remembers an answer.
-    fn note_answer(&self, totals: &mut ClientTotals, now: Now) {
+    fn note_answer(&self, files: &mut KnownFiles, now: Now) {
         if let (Asked::Answered { version, .. }, Some(status)) = (self.asked, self.file) {
             let statistics = if let Document::Statistics(_) = parse(status) { status } else { &[] };
-            totals.note_answer(self.path, version, statistics, now.seconds);
+            files.note_answer(self.path, version, statistics, now.seconds);
         }
     }
 }
 
-/// What the files come to so far.
+/// The sums over the files that were read so far.
 #[derive(Default)]
-struct Gathered<'a> {
+struct Summary<'a> {
     is_alive: bool,
     has_servers: bool,
     sessions: u64,
@@ -341,21 +343,21 @@ struct Gathered<'a> {
     living_version: Option<Text<'a>>,
 }
 
-/// What is known of a file before its clients are read, and what can be said of them only behind its last row.
+/// What is known of a file before its clients are read, and the clients that can be recorded only after its last row.
 struct Pending<'a> {
     file: OriginId,
     protocol: Protocol,
     times: Times,
     is_asked: bool,
-    /// Those without ids, and all of a server that is asked.
+    /// The rows without ids, and all rows of a server that is asked.
     rows: Vec<UnidentifiedRow<'a>>,
-    /// Those whose row does not say whether they have authenticated.
+    /// The clients whose rows don't say whether they are authenticated.
     nameless: Vec<Client<'a>>,
-    /// Where routes lead to, if there are any of those.
+    /// The real addresses to which routes lead; collected only if there are nameless clients.
     routed: HashSet<Text<'a>>,
 }
 
-impl<'a> Gathered<'a> {
+impl<'a> Summary<'a> {
     /// A release that a server says, which has ended if it is late.
     fn note_version(&mut self, version: Text<'a>, times: Times, out: &mut Exposition) {
         let known = if times.late.is_none() { &mut self.living_version } else { &mut self.version };
@@ -388,20 +390,19 @@ impl<'a> Gathered<'a> {
 
     fn server(
         &mut self,
-        reading: &Reading<'a>,
-        before: &'a Answered,
+        (reading, before): (&Reading<'a>, &'a Answered),
+        entries: Entries<'a>,
         times: Times,
-        totals: &mut ClientTotals,
+        pass: &mut ClientPass<'_>,
         now: Now,
         out: &mut Exposition,
     ) -> ServerRow<'a> {
         let started = reading.state().filter(|state| state.is_connected()).map(|state| state.since);
         let mut row = ServerRow { updated: times.updated, started, ..ServerRow::default() };
-        let Some(Document::Server(entries)) = reading.file.map(parse) else { return row };
         self.has_servers = true;
         let mut version = reading.version(before);
         let (mut skipped, mut routes) = (0u64, 0u64);
-        let mut pending = Pending::of(totals.file(reading.path), reading, times);
+        let mut pending = Pending::of(pass.file(reading.path), reading, times);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
@@ -409,7 +410,7 @@ impl<'a> Gathered<'a> {
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
-                        self.client(&client, &mut pending, totals, now);
+                        self.client(&client, &mut pending, pass, now);
                     }
                 }
                 Entry::Route(route) => {
@@ -426,20 +427,20 @@ impl<'a> Gathered<'a> {
         }
         for client in std::mem::take(&mut pending.nameless) {
             if let Some(identity) = client.identity(pending.routed.contains(&client.real_address)) {
-                self.session(&client, identity, &mut pending, totals, now);
+                self.session(&client, identity, &mut pending, pass, now);
             }
         }
         if !version.is_empty() {
             self.note_version(version, times, out);
         }
         let is_older = matches!(reading.asked, Asked::Unanswered);
-        totals.record_unidentified(reading.path, pending.rows, is_older, now.seconds);
+        pass.record_unidentified(reading.path, pending.rows, is_older);
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
-    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, totals: &mut ClientTotals, now: Now) {
+    fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, pass: &mut ClientPass<'_>, now: Now) {
         match client.identity(false) {
-            Some(identity) => self.session(client, identity, pending, totals, now),
+            Some(identity) => self.session(client, identity, pending, pass, now),
             None => pending.nameless.push(*client),
         }
     }
@@ -449,19 +450,19 @@ impl<'a> Gathered<'a> {
         client: &Client<'a>,
         identity: Text<'a>,
         pending: &mut Pending<'a>,
-        totals: &mut ClientTotals,
+        pass: &mut ClientPass<'_>,
         now: Now,
     ) {
         let since = match pending.times.late {
-            Some(_) => Beginning::Ended,
+            Some(_) => SessionStart::Ended,
             None => {
                 self.sessions = self.sessions.saturating_add(1);
-                Beginning::At(pending.times.zone.moment(client.since, now))
+                SessionStart::At(pending.times.zone.moment(client.since, now))
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);
         let row = ClientRow { client, identity, protocol, since, is_asked: pending.is_asked };
-        if let Some(row) = totals.record(pending.file, &row, now.seconds) {
+        if let Some(row) = pass.record(pending.file, &row) {
             pending.rows.push(row);
         }
     }

@@ -17,7 +17,7 @@ use self::query::Management;
 use self::status::{Document, Entry};
 use self::totals::ClientTotals;
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Notice, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
@@ -335,7 +335,7 @@ fn ask(server: &Server, deadline: Deadline, report: &mut Report) -> Option<Resul
 
 /// Whether an error says that a server has ended, or has not begun.
 fn has_ended(error: &Error) -> bool {
-    matches!(error, Error::NotFound { .. } | Error::NotListening { .. }) || advice::is_waiting(error)
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::NotListening) || advice::is_waiting(error)
 }
 
 /// What the world says at the moment.
@@ -421,7 +421,7 @@ impl Collector for OpenVpn {
         for file in self.read(&totals, deadline, report) {
             let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
             let (reading, now) = (file.reading(), now());
-            if let Some(times) = reading.times(&mut totals, now) {
+            if let Some(times) = reading.times(&mut totals.files, now) {
                 sessions::list(&reading, times, now, name, &mut report.sessions);
             }
         }
@@ -482,17 +482,17 @@ fn read_at_rest(
         }
         thread::sleep(REST.min(deadline.left(&subject)?));
     }
-    Err(Error::Io { subject, why: "rewritten faster than it can be read".into() })
+    Err(Error::new(subject, ErrorKind::Io { why: "rewritten faster than it can be read".into() }))
 }
 
 /// What is wrong with a status file, if anything; other files are an error.
 fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
-    let torn = || Error::Malformed { subject: subject.into(), expected: "END", offset: bytes.len() };
+    let torn = || Error::new(subject, ErrorKind::Malformed { expected: "END", offset: bytes.len() });
     let entries = match status::parse(bytes) {
         Document::Server(entries) => entries,
         Document::Statistics(statistics) => return Ok((!statistics.is_whole()).then(torn)),
         Document::Unknown => {
-            return Err(Error::Malformed { subject: subject.into(), expected: "an OpenVPN status file", offset: 0 });
+            return Err(Error::new(subject, ErrorKind::Malformed { expected: "an OpenVPN status file", offset: 0 }));
         }
     };
     let mut ended = false;
@@ -500,7 +500,7 @@ fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
         ended |= entry == Entry::End;
         if entry == Entry::Fragment {
             let why = "half written: new rows stand over old ones".into();
-            return Ok(Some(Error::Io { subject: subject.into(), why }));
+            return Ok(Some(Error::new(subject, ErrorKind::Io { why })));
         }
     }
     Ok((!ended).then(torn))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::management::{Answer, Failure, Inquiry, Next, Password, QUIT};
 use super::{LIMIT, advice};
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::socket::{self, Address};
 
 /// How long a daemon may take to say its first word where a status file can be read instead. One that serves somebody
@@ -41,7 +41,9 @@ impl Management {
             let next = inquiry.read(channel.receive()?);
             channel.extend(deadline);
             match next {
-                Ok(_) if inquiry.count() > LIMIT => return Err(Error::TooLong { subject, limit: LIMIT }),
+                Ok(_) if inquiry.count() > LIMIT => {
+                    return Err(Error::new(subject, ErrorKind::TooLong { limit: LIMIT }));
+                }
                 Ok(Next::Read) => {}
                 Ok(Next::Send(message)) => channel.send(message)?,
                 Ok(Next::End) => {
@@ -62,15 +64,14 @@ impl Management {
 
 /// A failure as an error about the management interface.
 fn error(subject: String, failure: Failure) -> Error {
-    let why = match failure {
-        Failure::PasswordWanted => advice::PASSWORD_WANTED.into(),
-        Failure::PasswordRefused => advice::PASSWORD_REFUSED.into(),
-        Failure::Waits(what) => format!("{}{what}", advice::WAITS),
-        Failure::Refused(why) => why,
-        Failure::Foreign => {
-            return Error::Malformed { subject, expected: "OpenVPN's management interface", offset: 0 };
-        }
-        Failure::Endless(limit) => return Error::TooLong { subject, limit },
+    let refused = |why| ErrorKind::Refused { why };
+    let kind = match failure {
+        Failure::PasswordWanted => refused(advice::PASSWORD_WANTED.into()),
+        Failure::PasswordRefused => refused(advice::PASSWORD_REFUSED.into()),
+        Failure::Waits(what) => refused(format!("{}{what}", advice::WAITS)),
+        Failure::Refused(why) => refused(why),
+        Failure::Foreign => ErrorKind::Malformed { expected: "OpenVPN's management interface", offset: 0 },
+        Failure::Endless(limit) => ErrorKind::TooLong { limit },
     };
-    Error::Refused { subject, why }
+    Error::new(subject, kind)
 }

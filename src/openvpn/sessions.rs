@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::Protocol;
 use super::metrics::{Now, Reading};
 use super::staleness::{Times, Zone};
-use super::status::{Client, Document, Entry, Moment, Route, date, parse};
+use super::status::{Client, Document, Entry, Route, Timestamp, date, parse};
 use crate::session::Session;
 use crate::text::Text;
 
@@ -46,7 +46,7 @@ fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> HashMap<Text<'a>, Opt
 }
 
 /// A moment as a local date: ours, where the daemon's zone is another one.
-fn established(moment: Moment<'_>, zone: Zone, now: Now) -> String {
+fn established(moment: Timestamp<'_>, zone: Zone, now: Now) -> String {
     let other = (zone != Zone::Local).then(|| zone.moment(moment, now).and_then(now.local)).flatten();
     other.unwrap_or_else(|| date(moment.text))
 }

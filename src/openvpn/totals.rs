@@ -1,4 +1,4 @@
-//! The state that is kept between scrapes: each client's totals, its sessions, and how often each status file is written.
+//! The state that is kept between scrapes: each client's totals and sessions, and when each status file was written.
 //!
 //! A row is matched to a session of the previous scrape in one of these ways:
 //!
@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 
 use super::Protocol;
 use super::metrics::Now;
-use super::staleness::{Times, Writings};
-use super::status::{Client, Moment};
+use super::staleness::{Times, UpdateHistory};
+use super::status::{Client, Timestamp};
 use crate::hash_index::HashIndex;
 use crate::text::{Text, clip};
-use crate::totals::{Entry, OriginId, REMEMBERED, Totals, Traffic};
+use crate::totals::{Entry, OriginId, Pass, REMEMBERED, Sample, Totals, Traffic};
 
 /// Longer statistics of a client are not kept, in bytes.
 const MOST_STATISTICS: usize = 4096;
@@ -35,9 +35,26 @@ const MOST_STATISTICS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct ClientTotals {
     clients: Totals,
-    files: HashMap<PathBuf, File>,
+    /// What is known of each status file.
+    pub files: KnownFiles,
+}
+
+/// What is kept of all status files between scrapes.
+#[derive(Debug, Default)]
+pub struct KnownFiles {
+    by_path: HashMap<PathBuf, File>,
     /// A counter from which the keys of sessions without ids are made.
     next_key: u64,
+}
+
+/// One pass over all files. It ends when it is dropped: files that have not been read for [`REMEMBERED`] seconds are
+/// forgotten.
+#[derive(Debug)]
+pub struct ClientPass<'t> {
+    clients: Pass<'t>,
+    /// What is known of each status file.
+    pub files: &'t mut KnownFiles,
+    now: i64,
     /// A buffer for the text that a session's key is the hash of.
     scratch: Vec<u8>,
 }
@@ -45,7 +62,7 @@ pub struct ClientTotals {
 /// What is known of one status file.
 #[derive(Debug, Default)]
 struct File {
-    writings: Option<Writings>,
+    updates: Option<UpdateHistory>,
     answered: Answered,
     /// Its sessions without ids, sorted by owner and address.
     sessions: Vec<Session>,
@@ -80,7 +97,7 @@ pub struct UnidentifiedRow<'a> {
     bytes: [u64; 2],
     identity: Text<'a>,
     protocol: Protocol,
-    since: Beginning,
+    since: SessionStart,
     /// The key that its ids make, where it has some.
     key: Option<u64>,
     /// The position of the matched session among those of the file.
@@ -91,7 +108,7 @@ pub struct UnidentifiedRow<'a> {
 
 /// When a session began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
+pub enum SessionStart {
     /// In seconds since 1970; absent if the file does not say.
     At(Option<i64>),
     /// The session has ended with its server.
@@ -108,7 +125,7 @@ pub struct ClientRow<'r, 'a> {
     /// The transport protocol.
     pub protocol: Protocol,
     /// When the session began.
-    pub since: Beginning,
+    pub since: SessionStart,
     /// Whether the server is asked over its management interface, so that its rows may be read without ids, too.
     pub is_asked: bool,
 }
@@ -126,28 +143,37 @@ impl ClientTotals {
         Self { clients: Totals::new(most), ..Self::default() }
     }
 
-    /// Begins a pass over all files.
-    pub fn begin_pass(&mut self) {
-        self.clients.begin_pass();
+    /// Begins a pass over all files at the time `now`.
+    pub fn pass(&mut self, now: i64) -> ClientPass<'_> {
+        let Self { clients, files } = self;
+        ClientPass { clients: clients.pass(now), files, now, scratch: Vec::new() }
     }
 
-    /// The file at a path, as [`ClientTotals::record`] and [`ClientTotals::keep`] know it.
-    pub fn file(&self, path: &Path) -> OriginId {
-        self.clients.origin(path)
+    /// The age in seconds from which each known file is stale.
+    pub fn limits(&self) -> HashMap<PathBuf, i64> {
+        let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.updates?.limit()));
+        self.files.by_path.iter().filter_map(limit).collect()
     }
 
-    /// Records that the file at `path`, last modified at `modified`, says that it was written at `updated`; returns how old
-    /// it is, its time zone, and whether it is stale.
+    /// All clients, named `IDENTITY_PROTOCOL`, in the order in which they were first recorded.
+    pub fn clients(&self) -> &[Entry] {
+        self.clients.entries()
+    }
+}
+
+impl KnownFiles {
+    /// Records that the file at `path`, last modified at `modified`, states that it was written at `updated`; returns
+    /// its times at `now`.
     pub fn times(
         &mut self,
         path: &Path,
-        updated: Moment<'_>,
+        updated: Timestamp<'_>,
         modified: Option<i64>,
         stale_after: Option<i64>,
         now: Now,
     ) -> Times {
         let file = self.touch(path, now.seconds);
-        file.writings.insert(Writings::after(file.writings, updated, modified, now)).times(stale_after, now)
+        file.updates.insert(UpdateHistory::after(file.updates, updated, modified, now)).times(stale_after, now)
     }
 
     /// Records what the server of the file at `path` answered at the time `now`: its release, and, of a client, its
@@ -160,30 +186,32 @@ impl ClientTotals {
 
     /// What the server of the file at `path` last answered.
     pub fn answered(&self, path: &Path) -> Answered {
-        self.files.get(path).map(|file| file.answered.clone()).unwrap_or_default()
+        self.by_path.get(path).map(|file| file.answered.clone()).unwrap_or_default()
     }
 
-    /// The age in seconds from which each known file is stale.
-    pub fn limits(&self) -> HashMap<PathBuf, i64> {
-        let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.writings?.limit()));
-        self.files.iter().filter_map(limit).collect()
+    fn touch(&mut self, path: &Path, now: i64) -> &mut File {
+        let file = self.by_path.entry(path.to_owned()).or_default();
+        file.last_read = now;
+        file
+    }
+}
+
+impl ClientPass<'_> {
+    /// The origin of the sessions in the file at a path.
+    pub fn file(&self, path: &Path) -> OriginId {
+        self.clients.origin(path)
     }
 
-    /// Records the counters of a session in the file `origin` at the time `now`; returns a row without ids, which must be
-    /// passed to [`ClientTotals::record_unidentified`] together with all others of its file.
-    pub fn record<'a>(
-        &mut self,
-        origin: OriginId,
-        session: &ClientRow<'_, 'a>,
-        now: i64,
-    ) -> Option<UnidentifiedRow<'a>> {
+    /// Records the counters of a session in the file `origin`; returns a row without ids, which must be passed to
+    /// [`ClientPass::record_unidentified`] together with all others of its file.
+    pub fn record<'a>(&mut self, origin: OriginId, session: &ClientRow<'_, 'a>) -> Option<UnidentifiedRow<'a>> {
         let ClientRow { client, identity, protocol, since, is_asked } = *session;
         let bytes = [client.bytes_received, client.bytes_sent];
         let has_ids = !client.client_id.is_empty() || (protocol == Protocol::Udp && !is_no_id(client.peer_id));
         let key = if has_ids { Some(self.key_by_ids(origin, session)) } else { None };
         match key {
             Some(key) if !is_asked => {
-                self.add(origin, key, bytes, since, now, (identity, protocol));
+                self.add(origin, key, bytes, since, (identity, protocol));
                 None
             }
             _ => {
@@ -208,8 +236,9 @@ impl ClientTotals {
 
     /// Records all rows without ids of the file at `path`; `is_older` says that its server may have answered with more bytes
     /// since it was written.
-    pub fn record_unidentified(&mut self, path: &Path, mut rows: Vec<UnidentifiedRow<'_>>, is_older: bool, now: i64) {
-        let mut sessions = self.files.get_mut(path).map(|file| std::mem::take(&mut file.sessions)).unwrap_or_default();
+    pub fn record_unidentified(&mut self, path: &Path, mut rows: Vec<UnidentifiedRow<'_>>, is_older: bool) {
+        let (known, now) = (self.files.by_path.get_mut(path), self.now);
+        let mut sessions = known.map(|file| std::mem::take(&mut file.sessions)).unwrap_or_default();
         if rows.is_empty() && sessions.is_empty() {
             return;
         }
@@ -240,10 +269,10 @@ impl ClientTotals {
                 Some(known) => *known = session,
                 None => sessions.push(session),
             }
-            self.add(origin, key, row.bytes, row.since, now, (row.identity, row.protocol));
+            self.add(origin, key, row.bytes, row.since, (row.identity, row.protocol));
         }
         sessions.sort_unstable_by_key(|session| session.at);
-        self.touch(path, now).sessions = sessions;
+        self.files.touch(path, now).sessions = sessions;
     }
 
     /// Takes out the rows whose ids are known, and their sessions: each row begins its session anew, with the same key.
@@ -265,31 +294,19 @@ impl ClientTotals {
         known
     }
 
-    /// Keeps the sessions of a file that could not be read completely at the time `now`.
-    pub fn keep(&mut self, path: &Path, now: i64) {
-        let origin = self.clients.origin(path);
-        self.clients.keep(origin, now);
-        if let Some(file) = self.files.get_mut(path) {
-            file.last_read = now;
-            file.sessions.iter_mut().for_each(|session| session.seen = now);
+    /// Keeps the sessions of a file that could not be read completely.
+    pub fn keep(&mut self, path: &Path) {
+        self.clients.keep(self.clients.origin(path));
+        if let Some(file) = self.files.by_path.get_mut(path) {
+            file.last_read = self.now;
+            file.sessions.iter_mut().for_each(|session| session.seen = self.now);
         }
-    }
-
-    /// Ends the pass, and forgets files that have not been read for [`REMEMBERED`] seconds.
-    pub fn end_pass(&mut self, now: i64) {
-        self.clients.end_pass(now);
-        self.files.retain(|_, file| now.saturating_sub(file.last_read) <= REMEMBERED);
-    }
-
-    /// All clients, named `IDENTITY_PROTOCOL`, in the order in which they were first recorded.
-    pub fn clients(&self) -> &[Entry] {
-        self.clients.entries()
     }
 
     /// A new session key.
     fn new_key(&mut self) -> u64 {
-        self.next_key = self.next_key.wrapping_add(1);
-        self.clients.key(self.next_key)
+        self.files.next_key = self.files.next_key.wrapping_add(1);
+        self.clients.key(self.files.next_key)
     }
 
     /// Adds a session's bytes to its client's totals, and counts the session if it has not ended.
@@ -298,22 +315,21 @@ impl ClientTotals {
         origin: OriginId,
         key: u64,
         [bytes_in, bytes_out]: [u64; 2],
-        since: Beginning,
-        now: i64,
+        since: SessionStart,
         (identity, protocol): (Text<'_>, Protocol),
     ) {
-        let traffic = Traffic { bytes_in, bytes_out, ..Traffic::default() };
+        let sample = Sample { origin, key, counted: Traffic { bytes_in, bytes_out, ..Traffic::default() } };
         let name = || format!("{}_{}", clip(String::from_utf8_lossy(identity.bytes())), protocol.word()).into();
         match since {
-            Beginning::Ended => self.clients.record_ended(origin, key, traffic, now, name),
-            Beginning::At(since) => self.clients.record(origin, key, traffic, since, now, name),
+            SessionStart::Ended => self.clients.record_ended(sample, name),
+            SessionStart::At(since) => self.clients.record(sample, since, name),
         }
     }
+}
 
-    fn touch(&mut self, path: &Path, now: i64) -> &mut File {
-        let file = self.files.entry(path.to_owned()).or_default();
-        file.last_read = now;
-        file
+impl Drop for ClientPass<'_> {
+    fn drop(&mut self) {
+        self.files.by_path.retain(|_, file| self.now.saturating_sub(file.last_read) <= REMEMBERED);
     }
 }
 
@@ -325,8 +341,8 @@ fn is_no_id(peer_id: Text<'_>) -> bool {
 /// Gives rows to sessions, the first of which stands at the number among all of the file.
 type Give<'g> = dyn Fn(&mut [UnidentifiedRow<'_>], &mut [Session], usize) + 'g;
 
-/// Calls `give` with all rows and sessions of the same `key`, both sorted by where they are, and where the first of the
-/// sessions stands.
+/// Calls `give` with all rows and sessions of the same `key`, and the index of the first of these sessions; both lists
+/// are sorted by address.
 fn match_groups(
     rows: &mut [UnidentifiedRow<'_>],
     sessions: &mut [Session],
@@ -345,10 +361,11 @@ fn match_groups(
     }
 }
 
-/// Gives the rows of one client to those of its sessions that have other addresses now.
+/// Matches the remaining rows of one client with its remaining sessions, whose addresses have changed.
 ///
-/// The addresses may have been exchanged, so that a row was given to another's session: where rows and sessions are
-/// left over all are given anew, whatever their addresses, unless no more find each other then.
+/// Two clients may have exchanged addresses, so that a row was matched with the other's session. So if rows and
+/// sessions remain, all of them are matched again without regard to addresses; the result is kept only if it matches
+/// more.
 fn match_floating(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], first: usize) {
     if rows.iter().all(|row| row.session.is_some() || row.protocol != Protocol::Udp) {
         return;
@@ -368,8 +385,8 @@ fn match_floating(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], fi
     }
 }
 
-/// Gives as many rows as possible to sessions, the first of which stands at `first`, none of whose bytes fall: the row
-/// with the fewest bytes received first, and always the session that sent the most.
+/// Matches as many rows as possible with sessions so that no session's bytes fall: rows in the order of the bytes
+/// received, each with the session that sent the most. `first` is the index of the first of these sessions.
 fn match_by_bytes(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], first: usize) {
     if let ([row], [session]) = (&mut *rows, &mut *sessions) {
         if row.session.is_none() && !session.is_found && session.may_become(row.bytes) {
@@ -426,25 +443,19 @@ mod tests {
 
     /// One scrape of a file without ids.
     fn scrape(totals: &mut ClientTotals, now: i64, protocol: Protocol, lines: &[Line]) {
-        totals.begin_pass();
-        let origin = totals.file(Path::new(FILE));
+        let mut pass = totals.pass(now);
+        let origin = pass.file(Path::new(FILE));
         let mut rows = Vec::new();
         for (name, address, since, [bytes_received, bytes_sent]) in lines.iter().copied() {
-            let since = Moment { text: since.into(), seconds: None };
+            let since = Timestamp { text: since.into(), seconds: None };
             let (common_name, real_address) = (name.into(), address.into());
             let client = Client { common_name, real_address, since, bytes_received, bytes_sent, ..Client::default() };
-            let seen = ClientRow {
-                client: &client,
-                identity: common_name,
-                protocol,
-                since: Beginning::At(None),
-                is_asked: false,
-            };
-            rows.extend(totals.record(origin, &seen, now));
+            let since = SessionStart::At(None);
+            let seen = ClientRow { client: &client, identity: common_name, protocol, since, is_asked: false };
+            rows.extend(pass.record(origin, &seen));
         }
         assert_eq!(rows.len(), lines.len(), "none of them has an id");
-        totals.record_unidentified(Path::new(FILE), rows, false, now);
-        totals.end_pass(now);
+        pass.record_unidentified(Path::new(FILE), rows, false);
     }
 
     fn sums(totals: &ClientTotals) -> Vec<(&str, [u64; 2], u64)> {
@@ -459,12 +470,11 @@ mod tests {
         let mut totals = ClientTotals::new(10);
         for (now, id, bytes_received) in [(0, "0", 100), (1, "0", 150), (2, "1", 7), (3, "1", 9)] {
             let client = Client { client_id: id.into(), bytes_received, ..Client::default() };
-            let since = Beginning::At(None);
+            let since = SessionStart::At(None);
             let seen =
                 ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since, is_asked: false };
-            totals.begin_pass();
-            assert!(totals.record(totals.file(Path::new(FILE)), &seen, now).is_none());
-            totals.end_pass(now);
+            let mut pass = totals.pass(now);
+            assert!(pass.record(pass.file(Path::new(FILE)), &seen).is_none());
         }
         assert_eq!(sums(&totals), [("ann_udp", [159, 0], 1)]);
     }
@@ -482,19 +492,15 @@ mod tests {
         ] {
             let mut totals = ClientTotals::new(10);
             let client = Client { client_id: client_id.into(), peer_id: peer_id.into(), ..Client::default() };
-            let seen = ClientRow {
-                client: &client,
-                identity: "ann".into(),
-                protocol,
-                since: Beginning::At(None),
-                is_asked: false,
-            };
-            let row = totals.record(totals.file(Path::new(FILE)), &seen, 0);
+            let since = SessionStart::At(None);
+            let seen = ClientRow { client: &client, identity: "ann".into(), protocol, since, is_asked: false };
+            let mut pass = totals.pass(0);
+            let row = pass.record(pass.file(Path::new(FILE)), &seen);
             assert_eq!(row.is_none(), has_id, "{protocol:?} {client_id} {peer_id}");
         }
     }
 
-    /// Scrapes of one file, ten seconds apart, and what the clients come to in the end.
+    /// Scrapes one file every ten seconds, and compares the clients' totals after the last scrape.
     fn play(protocol: Protocol, scrapes: &[&[Line]], expected: &[(&str, [u64; 2], u64)]) {
         let mut totals = ClientTotals::new(10);
         for (now, lines) in (0..).step_by(10).zip(scrapes) {
@@ -537,7 +543,7 @@ mod tests {
             (Protocol::Udp, ("ann", B, T, [1300, 1999]), [2300, 3999], "it sent less"),
             (Protocol::Udp, ("ann", A, T, [30, 40]), [1030, 2040], "the same address, with less"),
             (Protocol::Udp, ("ann", A, U, [1300, 2900]), [2300, 4900], "the server was started again"),
-            (Protocol::Tcp, ("ann", B, T, [1300, 2900]), [2300, 4900], "TCP does not match_floating"),
+            (Protocol::Tcp, ("ann", B, T, [1300, 2900]), [2300, 4900], "a TCP client does not float"),
         ] {
             let mut totals = ClientTotals::new(10);
             scrape(&mut totals, 0, protocol, &[began]);
@@ -591,7 +597,7 @@ mod tests {
             Protocol::Udp,
             &[
                 &[("crew", A, T, [100, 200]), ("crew", B, T, [1000, 2000]), ("crew", C, T, [10, 20])],
-                // One stays, two have new addresses, one is somebody new.
+                // One keeps its address, two have new addresses, one is a new client.
                 &[
                     ("crew", "192.0.2.1:1", T, [1001, 2002]),
                     ("crew", "192.0.2.2:2", T, [103, 204]),
@@ -622,23 +628,20 @@ mod tests {
         scrape(&mut totals, 10, Protocol::Udp, &[]);
         scrape(&mut totals, 20, Protocol::Udp, &ann([110, 110]));
         for now in [500, 1000, 1500, 2000] {
-            totals.begin_pass();
-            totals.keep(Path::new(FILE), now);
-            totals.end_pass(now);
+            totals.pass(now).keep(Path::new(FILE));
         }
         scrape(&mut totals, 2500, Protocol::Udp, &[("ann", B, T, [120, 120])]);
         assert_eq!(sums(&totals), [("ann_udp", [120, 120], 1)]);
         scrape(&mut totals, 3101, Protocol::Udp, &[]);
-        assert!(totals.files[Path::new(FILE)].sessions.is_empty(), "gone for long");
-        totals.begin_pass();
-        totals.end_pass(9000);
-        assert!(totals.files.is_empty(), "no longer last_read at");
+        assert!(totals.files.by_path[Path::new(FILE)].sessions.is_empty(), "gone for long");
+        drop(totals.pass(9000));
+        assert!(totals.files.by_path.is_empty(), "not read for long");
     }
 
     #[test]
     fn a_server_that_has_ended_has_no_sessions() {
         let mut totals = ClientTotals::new(10);
-        for (now, since, bytes_received) in [(0, Beginning::At(Some(5)), 100), (10, Beginning::Ended, 130)] {
+        for (now, since, bytes_received) in [(0, SessionStart::At(Some(5)), 100), (10, SessionStart::Ended, 130)] {
             for client_id in ["7", ""] {
                 let client = Client { client_id: client_id.into(), bytes_received, ..Client::default() };
                 let seen = ClientRow {
@@ -648,10 +651,9 @@ mod tests {
                     since,
                     is_asked: false,
                 };
-                totals.begin_pass();
-                let row = totals.record(totals.file(Path::new(FILE)), &seen, now);
-                totals.record_unidentified(Path::new(FILE), row.into_iter().collect(), false, now);
-                totals.end_pass(now);
+                let mut pass = totals.pass(now);
+                let row = pass.record(pass.file(Path::new(FILE)), &seen);
+                pass.record_unidentified(Path::new(FILE), row.into_iter().collect(), false);
             }
         }
         let [client] = totals.clients() else { panic!("one client") };
@@ -679,7 +681,7 @@ mod tests {
                             bytes,
                             identity: Text::default(),
                             protocol: Protocol::Udp,
-                            since: Beginning::Ended,
+                            since: SessionStart::Ended,
                             key: None,
                             session: None,
                             position: 0,
@@ -697,5 +699,60 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_has_no_ids_is_remembered_for_ten_minutes_and_no_second_longer() {
+        for (away, expected) in [(600, 130), (601, 230)] {
+            let mut totals = ClientTotals::new(10);
+            scrape(&mut totals, 0, Protocol::Udp, &[("ann", A, T, [100, 0])]);
+            scrape(&mut totals, away, Protocol::Udp, &[("ann", A, T, [130, 0])]);
+            assert_eq!(sums(&totals)[0].1, [expected, 0], "away for {away} s");
+        }
+        for (away, is_known) in [(600, true), (601, false)] {
+            let mut totals = ClientTotals::new(10);
+            let now = Now { seconds: 0, unix: |_| None, local: |_| None };
+            let updated = Timestamp { text: "".into(), seconds: Some(0) };
+            totals.files.times(Path::new(FILE), updated, None, None, now);
+            drop(totals.pass(away));
+            assert_eq!(totals.limits().contains_key(Path::new(FILE)), is_known, "not read for {away} s");
+        }
+    }
+
+    #[test]
+    fn rows_stay_with_their_addresses_where_no_more_would_be_found_otherwise() {
+        play(
+            Protocol::Udp,
+            &[
+                &[("crew", A, T, [100, 200]), ("crew", B, T, [1000, 2000])],
+                &[("crew", A, T, [1500, 2500]), ("crew", C, T, [50, 60])],
+            ],
+            &[("crew_udp", [1000 + 1500 + 50, 2000 + 2500 + 60], 2)],
+        );
+    }
+
+    #[test]
+    fn clients_without_ids_are_listed_in_the_order_of_their_rows() {
+        let rows: Vec<Line> = ["d", "a", "c", "b", "f", "e"].map(|name| (name, A, T, [1, 1])).into();
+        let mut totals = ClientTotals::new(10);
+        scrape(&mut totals, 0, Protocol::Udp, &rows);
+        let names: Vec<_> = sums(&totals).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["d_udp", "a_udp", "c_udp", "b_udp", "f_udp", "e_udp"]);
+    }
+
+    #[test]
+    fn where_one_id_ends_and_the_next_begins_is_told() {
+        let mut totals = ClientTotals::new(10);
+        let mut pass = totals.pass(0);
+        for (client_id, peer_id, bytes_received) in [("1", "23", 100), ("12", "3", 50)] {
+            let client =
+                Client { client_id: client_id.into(), peer_id: peer_id.into(), bytes_received, ..Client::default() };
+            let since = SessionStart::At(None);
+            let seen =
+                ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since, is_asked: false };
+            assert!(pass.record(pass.file(Path::new(FILE)), &seen).is_none());
+        }
+        drop(pass);
+        assert_eq!(sums(&totals), [("ann_udp", [150, 0], 2)]);
     }
 }

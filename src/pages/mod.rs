@@ -3,7 +3,6 @@
 //! The only file with `<` in a string. Everything that came from outside goes through [`Html`];
 //! the pages load their own style sheet and script, and work without both.
 
-use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
 use crate::diagnosis::{self, Finding, Severity};
@@ -84,13 +83,6 @@ pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
     }
     close(frame, "narrow", &mut out);
     out
-}
-
-/// The session table; sorts when a head is clicked, where scripts run.
-pub fn sessions(frame: Frame<'_>, sessions: &[impl Borrow<Session>], troubles: &[String], unlisted: usize) -> String {
-    let (mut out, end) = around_sessions(frame, sessions.len(), troubles, unlisted);
-    sessions.iter().for_each(|session| write_session(session.borrow(), &mut out));
-    out + &end
 }
 
 /// What stands before and behind the rows of the session table.
@@ -293,6 +285,13 @@ impl fmt::Display for Html<'_> {
 mod tests {
     use super::*;
 
+    /// The page of sessions as a whole.
+    fn sessions(frame: Frame<'_>, sessions: &[Session], troubles: &[String], unlisted: usize) -> String {
+        let (mut out, end) = around_sessions(frame, sessions.len(), troubles, unlisted);
+        sessions.iter().for_each(|session| write_session(session, &mut out));
+        out + &end
+    }
+
     const FRAME: Frame<'static> = Frame { gateway: "gw", version: "0", telemetry_path: "/metrics", has_sessions: true };
 
     #[test]
@@ -389,15 +388,12 @@ mod tests {
     #[test]
     fn the_page_one_is_on_is_marked() {
         assert!(landing(FRAME, &[]).contains("<a href=\"/\" aria-current=\"page\">Overview</a>"));
-        assert!(
-            sessions(FRAME, &[] as &[Session], &[], 0)
-                .contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>")
-        );
+        assert!(sessions(FRAME, &[], &[], 0).contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>"));
     }
 
     #[test]
     fn no_session_is_said() {
-        let page = sessions(FRAME, &[] as &[Session], &[], 0);
+        let page = sessions(FRAME, &[], &[], 0);
         assert!(page.contains("No session.") && page.contains("0 sessions<") && !page.contains("<table"), "{page}");
     }
 }

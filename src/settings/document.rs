@@ -11,23 +11,24 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::error::ConfigError;
 
-/// How deep lists and mappings may stand in each other, aliases filled in; ours need four.
+/// How deep lists and mappings may be nested, with aliases expanded; a configuration needs four levels.
 const DEEPEST: usize = 16;
 
-/// The most characters that can begin something. The parser keeps everything between a pair of brackets in memory, a
-/// hundred bytes for each, before it says the first of them.
+/// The most characters that can begin a node. The parser keeps all nodes between a pair of brackets in memory, a
+/// hundred bytes for each, before it reports the first of them.
 const MOST_MARKS: usize = 100_000;
 
-/// How much memory a tree may take, in bytes, about: aliases of aliases fill any.
+/// About how many bytes of memory a tree may take: without a limit, aliases of aliases could use up all memory.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// The most that is read, in bytes, where a file is read again for each line that the parser wants otherwise.
+/// The most bytes that are parsed in total: the text is parsed again for each line that had to be changed for the
+/// parser.
 const MOST_READ: usize = 64 * 1024 * 1024;
 
-/// Further than anything stands in.
+/// Deeper than any line is indented.
 const INDENT: &str = "                                                                ";
 
-/// What a node takes beside its text.
+/// The memory of a node in addition to its text, in bytes.
 const NODE: usize = 64;
 
 /// The key whose mapping's keys are taken over: <https://yaml.org/type/merge.html>.
@@ -52,11 +53,11 @@ pub(super) enum Value {
     Map(Vec<(String, Node)>),
 }
 
-/// A node with what counts for the bounds.
+/// A node with what the limits apply to.
 #[derive(Clone)]
 struct Sized {
     node: Node,
-    /// How many lists and mappings stand in each other in it.
+    /// How deep lists and mappings are nested in it.
     height: usize,
     size: usize,
 }

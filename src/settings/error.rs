@@ -2,27 +2,27 @@
 
 use std::fmt;
 
-/// Of a key that we don't know so many characters are shown: what was given as a configuration may be another file.
+/// How many characters of an unknown key are shown: the file may be something else than a configuration.
 const LONGEST_KEY: usize = 40;
 
-/// Why a configuration is not taken.
+/// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key with those around it, as `sockets[1].srcPort`; empty where it is about the file.
+    /// The path of the key, such as `sockets[1].srcPort`; empty if the error is about the file.
     pub path: String,
-    /// The line in the file, from 1; absent for what is wrong with several keys together.
+    /// The line in the file, from 1; absent if the error is about several keys together.
     pub line: Option<usize>,
     /// What is wrong, in words.
     pub message: String,
 }
 
 impl ConfigError {
-    /// What is wrong in a line, whatever stands there.
+    /// An error in a line, independent of a key.
     pub(super) fn at(line: usize, message: impl Into<String>) -> Self {
         Self { path: String::new(), line: Some(line), message: message.into() }
     }
 
-    /// What is wrong with a key.
+    /// An error about a key.
     pub fn of(path: &str, line: usize, message: impl Into<String>) -> Self {
         Self { path: path.into(), ..Self::at(line, message) }
     }
@@ -38,8 +38,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A word of a file as it is shown: up to the first character that no key of ours has, and not more of it than is needed
-/// to find it.
+/// A word of a file as it is shown: up to the first character that no key of ours has, and not more of it than is
+/// needed to find it.
 pub(super) fn shown(word: &str) -> String {
     let fits = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
     let mut text: String = word.chars().take_while(fits).take(LONGEST_KEY).collect();

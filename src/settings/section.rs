@@ -305,4 +305,33 @@ mod tests {
         let long = format!("{}: x\n", "k".repeat(1000));
         assert_eq!(left(&long), Err(format!("unknown field `{}…` (known: a, b) at line 1", "k".repeat(40))));
     }
+
+    #[test]
+    fn keys_of_the_operators_begin_with_x_and_a_dash() {
+        let mut kept = section("x-names: &a b\nxray: 1\nx: 2\n");
+        kept.drop_extensions();
+        assert!(kept.line_of("x-names").is_none());
+        assert_eq!((kept.line_of("xray"), kept.line_of("x")), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn who_may_do_something_is_named() {
+        for (text, is_named) in [
+            ("a:\n", false),
+            ("a: []\n", false),
+            ("a: {}\n", false),
+            ("a: [x]\n", true),
+            ("a: {b: c}\n", true),
+            ("a: x\n", true),
+            ("b:\n", true),
+        ] {
+            assert_eq!(section(text).must_name("a", "network").is_ok(), is_named, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_dash_with_nothing_behind_it_is_an_error() {
+        let found = section("a:\n  - x\n  -\n").texts("a").map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(found, Err("a: nothing behind the dash at line 3".into()));
+    }
 }

@@ -2,13 +2,13 @@
 
 use super::rule::RuleError;
 use crate::advice::{Advice, Severity, quoted};
-use crate::collector::{Error, Notice};
+use crate::collector::{Error, ErrorKind, Notice};
 use crate::sys::environment::Environment;
 
 /// Why something could not be read, and what to do.
 pub(super) fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
-    match error {
-        Error::Denied { .. } => Some(Advice::new(
+    match &error.kind {
+        ErrorKind::Denied => Some(Advice::new(
             format!("permission denied: {} may not see the processes of others", environment.user),
             "run it as root, or give it CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
         )),

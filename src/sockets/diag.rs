@@ -1,33 +1,27 @@
 //! sock_diag, the kernel's own way of listing sockets: a request that names the states, and the messages of its answer.
 //!
 //! Format: sock_diag(7) and the kernel's `inet_diag.h`. Headers are in the byte order of the machine, ports and
-//! addresses in that of the network. The kernel leaves out what was not asked for, which spares printing and parsing it.
+//! addresses in that of the network. The kernel leaves out what was not asked for, which spares printing and parsing
+//! it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::procnet::{Endpoint, Row, States, Table};
+use crate::netlink::{Attributes, ByteOrder, Content, Piece, Request, messages};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
-/// `NLM_F_REQUEST | NLM_F_DUMP`: all that fit, not one.
-const DUMP: u16 = 0x301;
-
-/// The kinds of messages: `NLMSG_ERROR`, `NLMSG_DONE`, `SOCK_DIAG_BY_FAMILY`.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
+/// `SOCK_DIAG_BY_FAMILY`.
 const SOCKET: u16 = 20;
 
-/// `INET_DIAG_SKV6ONLY`, one byte; the kernel says it of IPv6 sockets that wait for whoever comes.
+/// `INET_DIAG_SKV6ONLY`, one byte; the kernel adds it to IPv6 sockets that listen.
 const V6_ONLY: u16 = 11;
 
 /// The states that `/proc/net` prints, 1 to 12; a later one stands for sockets that are only bound.
 const PRINTED: u32 = 0x1ffe;
-
-/// The header of every message: length, kind, flags, sequence number, port.
-const HEADER: usize = 16;
 
 /// One message of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +36,7 @@ pub enum Message {
     Broken,
 }
 
-/// The messages of one datagram, up to one that is broken; those of other kinds are passed over.
-#[derive(Clone, Debug)]
-pub struct Messages<'a>(&'a [u8]);
-
-/// Asks for the sockets of a table in complete states.
+/// The request for all sockets of a table in any of `states`.
 pub fn request(table: Table, states: States) -> Vec<u8> {
     let (family, protocol) = match table {
         Table::Tcp => (AF_INET, IPPROTO_TCP),
@@ -54,61 +44,25 @@ pub fn request(table: Table, states: States) -> Vec<u8> {
         Table::Udp => (AF_INET, IPPROTO_UDP),
         Table::Udp6 => (AF_INET6, IPPROTO_UDP),
     };
-    let mut out = vec![0; HEADER];
-    out.extend_from_slice(&[family, protocol, 0, 0]);
-    out.extend_from_slice(&(states.mask() & PRINTED).to_ne_bytes());
-    // No port, no address: all sockets of these states are counted by the state_counts, whatever the rules name.
-    out.extend_from_slice(&[0; 48]);
-    let length = u32::try_from(out.len()).unwrap_or(u32::MAX).to_ne_bytes();
-    let [kind, flags] = [SOCKET.to_ne_bytes(), DUMP.to_ne_bytes()];
-    for (slot, byte) in out.iter_mut().zip(length.into_iter().chain(kind).chain(flags)) {
-        *slot = byte;
-    }
-    out
+    // No port and no address: the sockets by state are counted whatever ports and addresses rules name.
+    let header = [&[family, protocol, 0, 0][..], &(states.mask() & PRINTED).to_ne_bytes(), &[0; 48]].concat();
+    Request::new(SOCKET, &header, ByteOrder::NATIVE).finish()
 }
 
-/// The messages of one datagram.
-pub fn parse(datagram: &[u8]) -> Messages<'_> {
-    Messages(datagram)
-}
-
-impl Iterator for Messages<'_> {
-    type Item = Message;
-
-    fn next(&mut self) -> Option<Message> {
-        while !self.0.is_empty() {
-            let Some((kind, body, rest)) = message(self.0) else {
-                self.0 = &[];
-                return Some(Message::Broken);
-            };
-            self.0 = rest;
-            match kind {
-                SOCKET => return Some(socket(body).map_or(Message::Broken, Message::Socket)),
-                ERROR => return Some(code(body).map_or(Message::Broken, Message::Refused)),
-                // A dump that failed half way says so at its end.
-                DONE => return Some(code(body).filter(|code| *code < 0).map_or(Message::End, Message::Refused)),
-                _ => {}
-            }
-        }
-        None
-    }
-}
-
-/// The first message's kind and body, and what follows it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
-    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-    let body = bytes.get(HEADER..length)?;
-    Some((kind, body, bytes.get(length.checked_next_multiple_of(4)?..).unwrap_or_default()))
-}
-
-fn code(body: &[u8]) -> Option<i32> {
-    body.first_chunk().copied().map(i32::from_ne_bytes)
+/// The messages of one datagram, up to one that is broken; messages of other kinds are skipped.
+pub fn parse(datagram: &[u8]) -> impl Iterator<Item = Message> {
+    messages(datagram, ByteOrder::NATIVE).filter_map(|message| match message.map(|message| message.content) {
+        Ok(Content::Data(data)) if data.kind != SOCKET => None,
+        Ok(Content::Data(data)) => Some(socket(data.bytes).map_or(Message::Broken, Message::Socket)),
+        Ok(Content::End) => Some(Message::End),
+        Ok(Content::Refused(code)) => Some(Message::Refused(code)),
+        Err(_) => Some(Message::Broken),
+    })
 }
 
 /// `struct inet_diag_msg` and the attributes behind it.
-fn socket(body: &[u8]) -> Option<Row> {
-    let (head, attributes) = body.split_first_chunk::<72>()?;
+fn socket(body: Piece<'_>) -> Option<Row> {
+    let (head, attributes) = (body.bytes.first_chunk::<72>()?, body.after(72)?.attributes());
     let ([family, state, _, _], rest) = head.split_first_chunk()?;
     let (local_port, rest) = rest.split_first_chunk()?;
     let (remote_port, rest) = rest.split_first_chunk()?;
@@ -136,17 +90,9 @@ fn address_of(family: u8, bytes: &[u8; 16]) -> Option<IpAddr> {
     }
 }
 
-fn is_v6_only(attributes: &[u8]) -> bool {
-    let mut rest = attributes;
-    while let [a, b, c, d, ..] = *rest {
-        let length = usize::from(u16::from_ne_bytes([a, b]));
-        if u16::from_ne_bytes([c, d]) == V6_ONLY {
-            return length > 4 && rest.get(4).is_some_and(|yes| *yes != 0);
-        }
-        // Never fewer than its own head, or this would not end.
-        rest = rest.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
-    }
-    false
+fn is_v6_only(attributes: Attributes<'_>) -> bool {
+    let v6_only = attributes.map_while(Result::ok).find(|attribute| attribute.kind == V6_ONLY);
+    v6_only.is_some_and(|attribute| attribute.value.bytes.first().is_some_and(|yes| *yes != 0))
 }
 
 #[cfg(test)]
@@ -156,7 +102,7 @@ mod tests {
 
     /// A message as the kernel lays it out: length, kind, flags, number, port, body.
     fn written(kind: u16, body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(HEADER + body.len()).unwrap();
+        let length = u32::try_from(16 + body.len()).unwrap();
         let mut out = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat();
         out.resize(out.len().next_multiple_of(4), 0);
         out
@@ -174,6 +120,10 @@ mod tests {
         out.resize(out.len().next_multiple_of(4), 0);
         out
     }
+
+    /// `NLMSG_ERROR` and `NLMSG_DONE`.
+    const ERROR: u16 = 2;
+    const DONE: u16 = 3;
 
     const LOOPBACK: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -218,7 +168,7 @@ mod tests {
     fn a_refusal_is_told_from_the_end() {
         for kind in [ERROR, DONE] {
             let datagram = written(kind, &(-2i32).to_ne_bytes());
-            assert_eq!(parse(&datagram).collect::<Vec<_>>(), [Message::Refused(-2)]);
+            assert_eq!(parse(&datagram).collect::<Vec<_>>(), [Message::Refused(2)]);
         }
         assert_eq!(parse(&written(DONE, b"")).collect::<Vec<_>>(), [Message::End]);
     }
@@ -235,6 +185,32 @@ mod tests {
             assert!(parse(&spoilt).count() <= 2, "{bit}");
         }
         assert_eq!(parse(&written(SOCKET, &socket_body(7, 1, LOOPBACK, b""))).next(), Some(Message::Broken));
-        assert!(!is_v6_only(&[0, 0, 0, 0, 0, 0, 0, 0]), "lengths of nothing come to an end");
+        let endless = written(SOCKET, &socket_body(AF_INET6, 10, LOOPBACK, &[0; 8]));
+        let Some(Message::Socket(row)) = parse(&endless).next() else { panic!("a socket") };
+        assert!(!row.v6_only, "attributes without a length come to an end");
+    }
+
+    /// Whether a socket with these attributes is for IPv6 only.
+    fn is_v6_only_by(attributes: &[u8]) -> bool {
+        match parse(&written(SOCKET, &socket_body(AF_INET6, 10, LOOPBACK, attributes))).next() {
+            Some(Message::Socket(row)) => row.v6_only,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_attribute_is_filled_up_to_four_bytes_and_has_a_value() {
+        let before = |length: usize| [attribute(1, &vec![7; length]), attribute(11, &[1])].concat();
+        for length in 0..9 {
+            assert!(is_v6_only_by(&before(length)), "{length}");
+        }
+        let [empty, after] = [attribute(11, &[]), attribute(1, &[1])];
+        assert!(!is_v6_only_by(&[empty, after].concat()), "what follows is another's");
+    }
+
+    #[test]
+    fn a_message_is_filled_up_to_four_bytes() {
+        let datagram = [written(1, b"abc"), written(DONE, &0i32.to_ne_bytes())].concat();
+        assert_eq!(parse(&datagram).collect::<Vec<_>>(), [Message::End]);
     }
 }

@@ -1,19 +1,20 @@
 //! The host names that rules use, and their addresses.
 //!
-//! The system's resolver may block for long, so names are looked up by a thread of their own, one at a time.
+//! The system's resolver may block for long, so one thread looks up all names, one after the other.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::collector::Error;
-use crate::sys::thread::{self, RESOLVER_STACK};
+use crate::collector::{Error, ErrorKind};
+use crate::lock::lock;
+use crate::sys::thread::{self, LARGE_STACK};
 
-/// How long names without an address are left alone before they are tried again.
+/// How long to wait before names without an address are looked up again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How long addresses are believed before all names are looked up again: peers have dynamic ones.
+/// How long addresses are used before all names are looked up again: peers may have dynamic addresses.
 const RENEW_AFTER: Duration = Duration::from_secs(300);
 
 /// The system's resolver, which may block for long.
@@ -22,7 +23,7 @@ pub(super) type Resolve = fn(&str) -> Result<Vec<IpAddr>, Error>;
 /// What is known of each host name: its addresses, or why there are none.
 pub(super) type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
 
-/// The host names that rules use. They are looked up aside, by one thread at a time.
+/// The host names that rules use.
 pub(super) struct Hosts {
     resolve: Resolve,
     state: Mutex<HostsState>,
@@ -31,16 +32,17 @@ pub(super) struct Hosts {
 
 struct HostsState {
     answers: Answers,
-    /// When some were looked up, and when all were.
+    /// When names were last looked up.
     tried: Option<Instant>,
+    /// When all names were last looked up.
     renewed: Option<Instant>,
     busy: bool,
 }
 
 impl Hosts {
-    /// The names, with the addresses that some had `before`.
+    /// These names, with the addresses of those that are in `before`.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
-        let waiting = |name: &str| Err(Error::TimedOut { subject: name.into() });
+        let waiting = |name: &str| Err(Error::new(name, ErrorKind::TimedOut));
         let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
         let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
         let state = HostsState { answers, tried: None, renewed: None, busy: false };
@@ -48,15 +50,16 @@ impl Hosts {
     }
 
     fn state(&self) -> MutexGuard<'_, HostsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn answers(&self) -> Answers {
         self.state().answers.clone()
     }
 
-    /// Has names looked up, unless that is under way: those without addresses where that was not tried in the minute
-    /// before `now`, all of them where their addresses are old. Gives whether that has begun.
+    /// Starts a thread that looks up the names that are due at `now`: those without an address [`RETRY_AFTER`] after
+    /// the last attempt, all of them after [`RENEW_AFTER`]. Returns whether there were any; none are due while a thread
+    /// is at work.
     pub(super) fn look_up(self: &Arc<Self>, now: Instant) -> bool {
         let pending = self.state().begin(now);
         if pending.is_empty() {
@@ -71,20 +74,20 @@ impl Hosts {
             hosts.state().busy = false;
             hosts.done.notify_all();
         };
-        if thread::spawn("resolver", RESOLVER_STACK, Box::new(look_up)).is_err() {
+        if thread::spawn("resolver", LARGE_STACK, Box::new(look_up)).is_err() {
             self.state().busy = false;
         }
         true
     }
 
-    /// Waits until nothing is being looked up, but no longer than `max_wait`.
+    /// Waits until the thread has ended, at most `max_wait`.
     pub(super) fn wait(&self, max_wait: Duration) {
         drop(self.done.wait_timeout_while(self.state(), max_wait, |state| state.busy));
     }
 }
 
 impl HostsState {
-    /// The names to look up now; none where it is not the time.
+    /// The names that are due at `now`; marks them as being looked up.
     fn begin(&mut self, now: Instant) -> Vec<String> {
         let passed =
             |since: Option<Instant>, time| since.is_none_or(|since| now.saturating_duration_since(since) >= time);
@@ -103,7 +106,8 @@ impl HostsState {
         pending
     }
 
-    /// Whoever had addresses keeps them while there are no others: a resolver that fails says nothing about a peer.
+    /// Stores an answer. A name keeps its addresses if it can't be looked up: a failure of the resolver says nothing
+    /// about the peer.
     fn note(&mut self, name: String, answer: Result<Vec<IpAddr>, Error>) {
         if answer.is_ok() || self.answers.get(&name).is_none_or(Result::is_err) {
             self.answers.insert(name, answer);
@@ -126,7 +130,7 @@ mod tests {
             if name == "a.example" { Ok(vec![IpAddr::from([192, 0, 2, 1])]) } else { Err(no_such(name)) }
         };
         fn no_such(name: &str) -> Error {
-            Error::NotFound { subject: name.into() }
+            Error::new(name, ErrorKind::NotFound)
         }
         let names = ["a.example", "b.example", "a.example"].into_iter();
         let hosts = Arc::new(Hosts::new(names, &Answers::new(), resolve));
@@ -135,7 +139,7 @@ mod tests {
         assert!(hosts.look_up(start));
         let much_later = start + Duration::from_secs(600);
         assert!(!hosts.look_up(much_later), "one is at work");
-        assert_eq!(hosts.answers()["a.example"], Err(Error::TimedOut { subject: "a.example".into() }));
+        assert_eq!(hosts.answers()["a.example"], Err(Error::new("a.example", ErrorKind::TimedOut)));
         drop(shut);
         hosts.wait(Duration::from_secs(60));
         assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
@@ -151,7 +155,7 @@ mod tests {
     fn addresses_are_renewed_and_kept_while_nobody_knows_better() {
         static ROUND: AtomicUsize = AtomicUsize::new(0);
         let resolve: Resolve = |name| match (ROUND.load(Ordering::SeqCst), name) {
-            (0, "new.example") | (2, _) => Err(Error::NotFound { subject: name.into() }),
+            (0, "new.example") | (2, _) => Err(Error::new(name, ErrorKind::NotFound)),
             (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
         };
         let mut before = Answers::new();

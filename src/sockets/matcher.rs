@@ -1,7 +1,7 @@
 //! The matcher: how many of a table's sockets each rule matches.
 //!
-//! A socket of the IPv6 tables counts as IPv4 where its addresses are v4-mapped, and as both where it listens on `::` and
-//! is not known to be for IPv6 only.
+//! A socket of the IPv6 tables counts as IPv4 where its addresses are v4-mapped, and as both where it listens on `::`
+//! and is not known to be for IPv6 only.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ use super::procnet::{Endian, Endpoint, Row, States, Table, rows};
 use super::rule::{Ends, Family, Labels, Names, Rule};
 use super::state_counts::StateCounts;
 
-/// The most sockets that wait for their process to be found, a few megabytes; rules with more are not known.
+/// The most sockets whose owners may be pending, a few megabytes; rules with more are unknown.
 const PENDING_OWNER_LIMIT: usize = 256 * 1024;
 
 /// How many sockets each rule matched so far.
@@ -19,7 +19,7 @@ pub struct Matcher<'r> {
     /// In the order of [`Table::ALL`].
     indexes: [Index; Table::ALL.len()],
     pending_owners: Vec<PendingOwner>,
-    /// Whether sockets were left out because too many wait for their process.
+    /// Whether sockets were left out because the owners of too many are pending.
     overflowed: bool,
 }
 
@@ -53,10 +53,10 @@ pub struct Lines {
     pub state_counts: StateCounts,
 }
 
-/// The sockets whose process decides, while processes are asked.
+/// The sockets that match a rule if the right process holds them, while processes are read.
 pub struct PendingOwners<'t, 'r> {
     matcher: &'t mut Matcher<'r>,
-    /// How many sockets of each rule still wait for their process.
+    /// The number of sockets of each rule whose owner is not found yet.
     pending: Vec<usize>,
 }
 
@@ -72,8 +72,9 @@ struct Index {
     rules: Vec<(PortKey, usize)>,
 }
 
-/// The port that decides first whether a rule can match, as a number (an enum cost 120 instructions more for each socket):
-/// 0 where the rule names none, else the port above [`LOCAL`], or above [`REMOTE`] where it names the remote port only.
+/// The port that decides first whether a rule can match, as a number (an enum cost 120 instructions more for each
+/// socket): 0 where the rule names none, else the port above [`LOCAL`], or above [`REMOTE`] where it names the remote
+/// port only.
 type PortKey = u32;
 
 const LOCAL: PortKey = 1 << 16;
@@ -110,7 +111,7 @@ impl Index {
 }
 
 impl<'r> Matcher<'r> {
-    /// Nothing found so far. A rule one of whose names is not in `names` is not known.
+    /// A matcher that has counted no socket. A rule with a host name that is not in `names` is unknown.
     pub fn new(rules: &'r [Rule], names: &'r Names) -> Self {
         let count = |rule: &'r Rule| {
             let ends = rule.ends(names);
@@ -148,7 +149,7 @@ impl<'r> Matcher<'r> {
             let Some(count) = counts.get_mut(number).filter(|count| count.matches(table, row)) else { continue };
             match count.rule.process {
                 None => add_one(Some(&mut count.matched)),
-                // Nobody holds a socket without an inode.
+                // No process holds a socket without an inode.
                 Some(_) if row.inode == 0 => {}
                 Some(_) if pending_owners.len() >= PENDING_OWNER_LIMIT => (count.complete, *overflowed) = (false, true),
                 Some(_) => pending_owners.push(PendingOwner { inode: row.inode, rule: number, resolved: false }),
@@ -171,7 +172,7 @@ impl<'r> Matcher<'r> {
         self.mark_unknown(|rule| rule.reads(table));
     }
 
-    /// The sockets whose process must be asked for, if there are any.
+    /// The sockets whose owners must be found, if there are any.
     pub fn pending_owners(&mut self) -> Option<PendingOwners<'_, 'r>> {
         // A table that changes while it is read may show a socket twice.
         self.pending_owners.sort_unstable();
@@ -235,17 +236,17 @@ impl PendingOwners<'_, '_> {
         self.pending_rules().next().is_none()
     }
 
-    /// Whether there were more sockets than may wait.
+    /// Whether there were more sockets than may be pending.
     pub const fn overflowed(&self) -> bool {
         self.matcher.overflowed
     }
 
-    /// The rules with sockets that still wait.
+    /// The rules with sockets whose owners are not found yet.
     pub fn pending_rules(&self) -> impl Iterator<Item = usize> {
         self.pending.iter().enumerate().filter(|(_, pending)| **pending > 0).map(|(rule, _)| rule)
     }
 
-    /// The rules with sockets that still wait which a process of one of these names may hold.
+    /// Those of the pending rules that name a process with one of these names.
     pub fn rules_of_process(&self, names: &[String]) -> Vec<usize> {
         let fits = |rule: &usize| {
             let pattern = self.matcher.counts.get(*rule).and_then(|count| count.rule.process.as_ref());
@@ -254,7 +255,7 @@ impl PendingOwners<'_, '_> {
         self.pending_rules().filter(fits).collect()
     }
 
-    /// Notes that a process that fits `rules` holds a socket.
+    /// Records that a process that `rules` name holds a socket.
     pub fn resolve(&mut self, inode: u64, rules: &[usize]) {
         let Matcher { counts, pending_owners, .. } = &mut *self.matcher;
         let first = pending_owners.partition_point(|owner| owner.inode < inode);
@@ -268,8 +269,8 @@ impl PendingOwners<'_, '_> {
         }
     }
 
-    /// Notes that a process that `rule` may mean could not be asked. Says whether that matters:
-    /// a rule none of whose sockets waits is known nevertheless.
+    /// Marks a rule as unknown, since a process that it may name could not be read. Returns false if none of its
+    /// sockets is pending: the rule is known nevertheless.
     pub fn mark_unknown(&mut self, rule: usize) -> bool {
         let matters = self.pending.get(rule).is_some_and(|pending| *pending > 0);
         if let Some(count) = self.matcher.counts.get_mut(rule).filter(|_| matters) {
@@ -487,5 +488,51 @@ mod tests {
         assert!(matcher.pending_owners().is_some_and(|pending_owners| pending_owners.overflowed()));
         let found: Vec<_> = matcher.counts().map(|count| (count.up(), count.count())).collect();
         assert_eq!(found, [(None, None), (Some(true), Some(PENDING_OWNER_LIMIT + 1024))]);
+    }
+
+    #[test]
+    fn exactly_as_many_claims_are_kept_as_may_be() {
+        let rules = [rule("process=sshd")];
+        let names = Names::new();
+        let mut matcher = Matcher::new(&rules, &names);
+        let block = line("0100007F:0016", "00000000:0000", "0A", 7).repeat(1024);
+        for _ in 0..256 {
+            let _ = matcher.count(Table::Tcp, block.as_bytes(), Endian::Little);
+        }
+        assert!(!matcher.overflowed && matcher.counts[0].complete);
+        let one = line("0100007F:0016", "00000000:0000", "0A", 7);
+        let _ = matcher.count(Table::Tcp, one.as_bytes(), Endian::Little);
+        assert!(matcher.overflowed && !matcher.counts[0].complete);
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_both_ports_wants_both() {
+        let lines = line("0100007F:0016", "0100007F:01BB", "01", 1) + &line("0100007F:0016", "0100007F:0050", "01", 2);
+        let rules = ["sport=22 dport=443", "dport=22", "dport=80", "sport=443"];
+        assert_eq!(seen(Table::Tcp, &lines, &rules), [Some(1), Some(0), Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn the_sockets_of_a_block_are_counted_by_state_whatever_the_rules_ask_for() {
+        let lines = line("0100007F:0016", "0100007F:01BB", "01", 1) + &line("0100007F:0016", "00000000:0000", "0A", 2);
+        let rules = [rule("status=listen")];
+        let names = Names::new();
+        let counted = Matcher::new(&rules, &names).count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        let states: Vec<_> =
+            counted.state_counts.counts(Table::Tcp, States::ALL).filter(|(_, count)| *count > 0).collect();
+        assert_eq!((counted.understood, states), (2, vec![("established", 1), ("listen", 1)]));
+    }
+
+    #[test]
+    fn a_socket_for_ipv6_only_is_none_of_ipv4() {
+        let rules = [rule("status=listen"), rule("protocol=tcp6 status=listen")];
+        let names = Names::new();
+        let end = Endpoint { address: "::".parse().unwrap(), port: 0 };
+        for (v6_only, expected) in [(false, [Some(1), Some(1)]), (true, [Some(0), Some(1)])] {
+            let mut matcher = Matcher::new(&rules, &names);
+            let row = Row { local: Endpoint { port: 22, ..end }, remote: end, state: 10, inode: 1, v6_only };
+            matcher.count_row(Table::Tcp6, &row);
+            assert_eq!(matcher.counts().map(RuleCount::count).collect::<Vec<_>>(), expected);
+        }
     }
 }

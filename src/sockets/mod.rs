@@ -1,8 +1,8 @@
-//! Sockets that should be there: rules, matched against the kernel's tables of sockets.
+//! Sockets that should exist: rules, matched against the kernel's tables of sockets.
 //!
-//! A scrape asks the kernel once for each table that a rule needs, and only for the states that
-//! rules name; where it may not ask it reads `/proc/net`, a block of lines at a time. Processes
-//! are asked only where a rule names one. What could not be seen is not known: it has no sample.
+//! A scrape asks the kernel once for each table that a rule needs, and only for the states that rules name; if that is
+//! not permitted, it reads `/proc/net`, a block of lines at a time. Processes are read only if a rule names one. What
+//! could not be read is unknown and has no sample.
 
 mod advice;
 pub mod diag;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
 use crate::settings::{ConfigError, Input};
 use crate::sources::Source;
@@ -45,11 +45,11 @@ const START_WAIT: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Where the kernel's view of processes and sockets is mounted: `/proc`.
     pub proc: PathBuf,
-    /// What should be there.
+    /// The sockets that should exist.
     pub rules: Vec<Rule>,
 }
 
-/// The rules, ready to be held against the tables.
+/// The collector.
 pub struct Sockets {
     settings: Settings,
     hosts: Arc<Hosts>,
@@ -65,7 +65,7 @@ impl Sockets {
         let names = settings.rules.iter().flat_map(Rule::names);
         let hosts = Arc::new(Hosts::new(names, before, socket::resolve));
         hosts.look_up(Instant::now());
-        // Whatever is known by then is what the first scrape has.
+        // The first scrape has the addresses that are known by then.
         hosts.wait(START_WAIT);
         Self { settings, hosts }
     }
@@ -74,9 +74,9 @@ impl Sockets {
         self.settings.proc.join(table.path())
     }
 
-    /// Counts a table's sockets; gives how many are in each state, at least in those that rules name.
+    /// Matches a table's sockets; returns their number in each state, at least in those that rules name.
     fn read(&self, table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
-        // Elsewhere stand copies of another kernel's tables. A kernel without IPv6 would answer with nothing.
+        // Another folder has copies of another kernel's tables. A kernel without IPv6 would answer with an empty list.
         if self.settings.proc == Path::new("/proc") && file::is_file(&self.path(table)) {
             let before = matcher.clone();
             match ask(table, deadline, matcher) {
@@ -101,7 +101,10 @@ impl Sockets {
             log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
         }
         if lines.skipped > 0 && lines.understood == 0 {
-            return Err(Error::Malformed { subject: path.display().to_string(), expected: "sockets", offset: 0 });
+            return Err(Error::new(
+                path.display().to_string(),
+                ErrorKind::Malformed { expected: "sockets", offset: 0 },
+            ));
         }
         Ok(lines.state_counts)
     }
@@ -118,8 +121,8 @@ impl Sockets {
                     metrics::expose_state_counts(table, state_counts, matcher.states(table), &mut report.exposition)
                 }
                 // A machine without IPv6 has no tables for it.
-                Err(Error::NotFound { .. }) if !matcher.requires(table) => continue,
-                Err(Error::NotFound { .. }) => matcher.mark_absent(table),
+                Err(Error { kind: ErrorKind::NotFound, .. }) if !matcher.requires(table) => continue,
+                Err(Error { kind: ErrorKind::NotFound, .. }) => matcher.mark_absent(table),
                 Err(_) => matcher.mark_unread(table),
             }
             report.target(self.path(table).display().to_string(), result);
@@ -194,7 +197,7 @@ pub fn unmatchable(rule: &Rule, names: &Names) -> Option<Notice> {
 /// Counts the sockets that the kernel lists; after an error some may have been counted.
 fn ask(table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
     let mut state_counts = StateCounts::default();
-    let broken = |why: String| Error::Io { subject: "sock_diag".into(), why };
+    let broken = |why: String| Error::new("sock_diag", ErrorKind::Io { why });
     netlink::sock_diag(&diag::request(table, matcher.states(table)), TABLE_LIMIT, deadline, |datagram| {
         for message in diag::parse(datagram) {
             match message {
@@ -277,7 +280,10 @@ mod tests {
         let (samples, targets) = proc.collect(vec![rule("tcp", "*"), rule("tcp6", "*")]);
         assert_eq!(samples, "count tcp 1\nup tcp 1\n");
         assert_eq!(targets.len(), 2, "{targets:?}");
-        assert!(matches!(&targets[1], (name, Err(Error::NotFound { .. })) if name == "net/tcp6"), "{targets:?}");
+        assert!(
+            matches!(&targets[1], (name, Err(Error { kind: ErrorKind::NotFound, .. })) if name == "net/tcp6"),
+            "{targets:?}"
+        );
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Which process holds a socket: the links in `/proc/<pid>/fd` say `socket:[inode]`.
 //!
-//! Looking at every descriptor of every process is what makes this expensive, so processes
-//! are asked for their names first, and only those that a rule names show their descriptors.
-//! A socket that several processes hold counts for each name that one of them has.
+//! Reading every descriptor of every process is expensive, so the names of a process are read first, and its
+//! descriptors only if a rule names it. A socket that several processes hold counts for each name that one of them has.
 
 use std::path::Path;
 
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::process::{self, Process};
 
 use super::matcher::PendingOwners;
@@ -16,8 +15,8 @@ pub fn target(proc: &Path) -> String {
     proc.join("*/fd").display().to_string()
 }
 
-/// Settles pending_owners with the processes under `proc`. Where a process that a rule may mean could
-/// not be asked and pending_owners stay pending, the rule is unknown_rules and the error says why.
+/// Resolves the pending owners by reading the processes under `proc`. If a process that a rule may name could not be
+/// read while sockets of the rule are still pending, the rule is marked as unknown, and the error says why.
 pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwners<'_, '_>) -> Result<(), Error> {
     let subject = target(proc);
     let mut unknown_rules = Vec::new();
@@ -27,9 +26,11 @@ pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwner
     }
     let matters = unknown_rules.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
     match walked {
-        Err(Error::TimedOut { .. }) => Err(Error::TimedOut { subject }),
-        Ok(()) if matters => Err(Error::Denied { subject }),
-        Ok(()) if pending_owners.overflowed() => Err(Error::Io { subject, why: "too many sockets to look for".into() }),
+        Err(Error { kind: ErrorKind::TimedOut, .. }) => Err(Error::new(subject, ErrorKind::TimedOut)),
+        Ok(()) if matters => Err(Error::new(subject, ErrorKind::Denied)),
+        Ok(()) if pending_owners.overflowed() => {
+            Err(Error::new(subject, ErrorKind::Io { why: "too many sockets to look for".into() }))
+        }
         walked => walked,
     }
 }
@@ -58,7 +59,7 @@ fn ask(
 ) -> Result<(), Error> {
     let names = match process.names() {
         Ok(names) => names,
-        Err(Error::Denied { .. }) => {
+        Err(Error { kind: ErrorKind::Denied, .. }) => {
             add_unknown(pending_owners.pending_rules(), unknown_rules);
             return Ok(());
         }
@@ -70,14 +71,14 @@ fn ask(
         return Ok(());
     }
     match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
-        Err(Error::Denied { .. }) => add_unknown(rules, unknown_rules),
-        Err(error @ Error::TimedOut { .. }) => return Err(error),
+        Err(Error { kind: ErrorKind::Denied, .. }) => add_unknown(rules, unknown_rules),
+        Err(error @ Error { kind: ErrorKind::TimedOut, .. }) => return Err(error),
         _ => {}
     }
     Ok(())
 }
 
-/// Doubts each of the rules once, however many processes could not be asked.
+/// Adds rules to `unknown_rules`, each once.
 fn add_unknown(rules: impl IntoIterator<Item = usize>, unknown_rules: &mut Vec<usize>) {
     for rule in rules {
         if !unknown_rules.contains(&rule) {
@@ -177,7 +178,7 @@ mod tests {
             return;
         }
         let (result, counts) = found(&proc.0, &["nginx", "sshd", "other"], SOON);
-        assert_eq!(result, Err(Error::Denied { subject: target(&proc.0) }));
+        assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::Denied)));
         assert_eq!(counts, [(Some(true), None), (Some(true), Some(1)), (Some(false), Some(0))]);
     }
 
@@ -187,7 +188,7 @@ mod tests {
         let own = proc.process(500, "exporter", "exporter\0", &["socket:[101]"]);
         symlink(own, proc.0.join("self")).expect("a link");
         let (result, counts) = found(&proc.0, &["exporter", "nginx"], SOON);
-        assert_eq!(result, Err(Error::Denied { subject: target(&proc.0) }));
+        assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::Denied)));
         assert_eq!(counts, [(Some(true), None), (None, None)]);
     }
 
@@ -196,10 +197,10 @@ mod tests {
         let proc = Proc::new("time");
         proc.process(30, "nginx", "nginx\0", &["socket:[101]"]);
         let (result, counts) = found(&proc.0, &["nginx"], Duration::ZERO);
-        assert_eq!(result, Err(Error::TimedOut { subject: target(&proc.0) }));
+        assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::TimedOut)));
         assert_eq!(counts, [(None, None)]);
         let (result, counts) = found(&proc.0.join("no-such"), &["nginx"], SOON);
-        assert!(matches!(result, Err(Error::NotFound { .. })), "{result:?}");
+        assert!(matches!(result, Err(Error { kind: ErrorKind::NotFound, .. })), "{result:?}");
         assert_eq!(counts, [(None, None)]);
     }
 }

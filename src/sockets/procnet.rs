@@ -80,7 +80,7 @@ impl Table {
         }
     }
 
-    /// The state of a socket that waits for whoever comes.
+    /// The state of a socket that waits for peers.
     pub const fn listening(self) -> u8 {
         match self {
             Self::Tcp | Self::Tcp6 => LISTEN,
@@ -344,6 +344,7 @@ mod tests {
             line("0100007F:1F90", "00000000:0000", "0A", "-7"),
             line("0100007F:1F90", "00000000:0000", "0A", "18446744073709551616"),
             good.replace("0:", "0"),
+            good.replacen("0:", "0", 1),
             "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000\n".into(),
             "\u{fffd}\n".into(),
         ];
@@ -351,6 +352,11 @@ mod tests {
         let mut found = rows(text.as_bytes(), Endian::Little, States::ALL);
         assert_eq!(found.by_ref().count(), 1);
         assert_eq!((found.understood(), found.skipped()), (1, bad.len()));
+    }
+
+    #[test]
+    fn udp_listens_in_a_state_of_its_own() {
+        assert_eq!(Table::ALL.map(Table::listening), [10, 10, 7, 7]);
     }
 
     #[test]

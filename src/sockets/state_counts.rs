@@ -37,14 +37,14 @@ impl StateCounts {
         }
     }
 
-    /// Counts what another state_counts counted.
+    /// Adds the counts of `other`.
     pub fn absorb(&mut self, other: &Self) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
         }
     }
 
-    /// Every state of `seen` that the table's protocol has, and its sockets: 0 where there are none.
+    /// The name and the number of sockets of every state of `seen` that the table's protocol has.
     pub fn counts(&self, table: Table, seen: States) -> impl Iterator<Item = (&'static str, usize)> {
         let states: &[(u8, &'static str)] = match table {
             Table::Tcp | Table::Tcp6 => &TCP,
@@ -75,5 +75,22 @@ mod tests {
         assert_eq!(counts(Table::Udp6), [("established", 4), ("unconnected", 2)]);
         let all: usize = state_counts.counts(Table::Tcp6, States::ALL).map(|(_, count)| count).sum();
         assert_eq!(all, 8, "a state that nobody has heard of has no name");
+        let mut each = StateCounts::default();
+        (1..=11).for_each(|state| (0..state).for_each(|_| each.add(state)));
+        let names = each.counts(Table::Tcp, States::ALL).collect::<Vec<_>>();
+        let expected = [
+            ("established", 1),
+            ("syn_sent", 2),
+            ("syn_recv", 3),
+            ("fin_wait1", 4),
+            ("fin_wait2", 5),
+            ("time_wait", 6),
+            ("close", 7),
+            ("close_wait", 8),
+            ("last_ack", 9),
+            ("listen", 10),
+            ("closing", 11),
+        ];
+        assert_eq!(names, expected, "as tcp_states.h numbers them");
     }
 }

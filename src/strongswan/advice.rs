@@ -2,7 +2,7 @@
 
 use super::COUNTERS;
 use crate::advice::{Advice, Severity, denied};
-use crate::collector::{Error, Notice};
+use crate::collector::{Error, ErrorKind, Notice};
 use crate::sys::environment::{Environment, Traces};
 
 /// What charon's process is called, started by `ipsec` or an init script, or by systemd; and where its VICI socket is, by
@@ -16,24 +16,24 @@ const START_CHARON: &str = "systemctl start strongswan (or strongswan-starter; o
 
 /// Why charon could not be asked, and what to do.
 pub(super) fn explain(target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
-    Some(match error {
-        Error::Denied { .. } => {
+    Some(match &error.kind {
+        ErrorKind::Denied => {
             let lasting = format!("; to last, charon {{ group = {} }} in strongswan.conf", environment.group);
             denied(target, environment, &lasting)
         }
-        Error::NotFound { .. } if target.starts_with('/') => no_socket(environment),
-        Error::NotListening { .. } if !environment.is_running => {
+        ErrorKind::NotFound if target.starts_with('/') => no_socket(environment),
+        ErrorKind::NotListening if !environment.is_running => {
             Advice::of(error, "charon is gone and left its socket behind", START_CHARON)
         }
-        Error::TimedOut { .. } => {
+        ErrorKind::TimedOut => {
             Advice::of(error, "charon hangs", "swanctl --stats shows whether it answers others; if not, restart it")
         }
-        Error::TooMany { .. } => Advice::of(
+        ErrorKind::TooMany { .. } => Advice::of(
             error,
             "nothing is said of any, since half of them would be wrong",
             "swanctl --list-conns, --list-pols, --list-pools, --list-certs and --counters show them",
         ),
-        Error::Malformed { .. } | Error::TooLong { .. } => Advice::of(
+        ErrorKind::Malformed { .. } | ErrorKind::TooLong { .. } => Advice::of(
             error,
             "what answers there does not speak VICI",
             "vici_socket must name the socket of charon's plugin vici",

@@ -11,8 +11,8 @@
 //! | bytes or packets | `rekey_bytes` and `rekey_packets` of list-conns, and the rate between lists | after half the remaining time (without traffic: a quarter of the CHILD_SA's age), then, from 88 % on, after every 200th part of its age |
 //! | hand (`swanctl --rekey`), or the peer's limit | nothing | none: outbound traffic since the last scrape or list is lost, unless the peer initiates |
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::configured::Volume;
@@ -20,9 +20,10 @@ use super::sa::{self, ChildSa, IkeSa};
 use super::totals::SaTotals;
 use super::vici::{self, Message, Packet};
 use super::{Charon, known};
-use crate::collector::{Deadline, Error};
-use crate::sys::clock;
+use crate::collector::{Deadline, Error, ErrorKind};
+use crate::lock::lock;
 use crate::sys::socket::Closer;
+use crate::sys::{clock, thread};
 use crate::text::Text;
 
 /// The registered events; `list-sa` is the reply to `list-sas`. Before strongSwan 5.3.3 there are no rekey events.
@@ -99,7 +100,7 @@ impl Listener {
     /// Takes over the connection of a finished scrape, unless there is one already. If it breaks, the next scrape brings
     /// another.
     pub(super) fn keep(&self, charon: Charon, totals: &Arc<Mutex<SaTotals>>) {
-        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = lock(&self.0);
         if connection.as_ref().is_some_and(|connection| !connection.thread.is_finished()) {
             return;
         }
@@ -113,7 +114,7 @@ impl Listener {
                 // charon queues unread events without bound.
                 closing.close();
             };
-            let thread = thread::Builder::new().name("events".into()).stack_size(STACK).spawn(listen).ok()?;
+            let thread = thread::spawn("events", STACK, Box::new(listen)).ok()?;
             Some(Connection { closer, thread })
         });
     }
@@ -230,7 +231,7 @@ fn listen(mut charon: Charon, totals: &Mutex<SaTotals>) -> Result<(), Error> {
         charon.channel.extend(Deadline::within(ANSWER_TIME));
         if !has_more {
             if schedule.began.is_some() {
-                return Err(Error::TimedOut { subject: charon.subject.clone() });
+                return Err(Error::new(&*charon.subject, ErrorKind::TimedOut));
             }
             schedule.begin();
             charon.channel.send(&vici::command("list-sas", &[("noblock", "yes")]))?;
@@ -258,7 +259,7 @@ fn ended(message: Message<'_>) -> Option<Text<'_>> {
 }
 
 fn record_end(number: Option<Text<'_>>, totals: &Mutex<SaTotals>) {
-    super::lock(totals).ikes.forget(number.and_then(Text::number));
+    lock(totals).ikes.forget(number.and_then(Text::number));
 }
 
 /// Records all CHILD_SAs of an event.
@@ -266,7 +267,7 @@ fn record_event(message: Message<'_>, totals: &Mutex<SaTotals>, mut each: impl F
     let Some(ike) = IkeSa::parse(message) else { return };
     let now = clock::now();
     for child in ike.children().chain(ike.rekeyed()).filter(|child| !child.name.is_empty()) {
-        let mut totals = super::lock(totals);
+        let mut totals = lock(totals);
         each(&child, totals.volume(&ike, &child));
         totals.record_event(&ike, &child, now);
     }

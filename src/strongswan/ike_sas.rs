@@ -50,6 +50,16 @@ impl Unlisted {
     }
 }
 
+/// Why a list may be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gaps {
+    /// It left out one that may matter: one that was listed before, or any where none ever was.
+    pub lacks_any: bool,
+    /// It lacks more than charon counts besides, so some have ended. One list is no proof: where another IKE_SA came, was
+    /// listed and went between the two counts, they are the same as if the one that is missing had ended.
+    pub some_ended: bool,
+}
+
 /// What is known of the IKE_SAs that a list did not have.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Missing {
@@ -99,9 +109,10 @@ impl IkeSas {
         (self.known, self.has_base) = (HashMap::new(), false);
     }
 
-    /// Whether the last list left out one that may matter: one that was listed before, or any where none ever was.
-    pub fn lacks_any(&self, unlisted: Unlisted) -> bool {
-        unlisted.most > 0 && (!self.has_base || self.absent().next().is_some())
+    /// What the last list lacks.
+    pub fn gaps(&self, unlisted: Unlisted) -> Gaps {
+        let absent = self.absent().count() as u64;
+        Gaps { lacks_any: unlisted.most > 0 && (!self.has_base || absent > 0), some_ended: absent > unlisted.most }
     }
 
     /// Ends a list that left out so many, and tells what is known of them.
@@ -205,15 +216,29 @@ mod tests {
     fn a_list_is_asked_for_again_where_one_of_it_is_known_or_none_ever_was() {
         let (mut sas, one) = (IkeSas::default(), Unlisted { least: 1, most: 1 });
         sas.begin();
-        assert!(sas.lacks_any(one) && !sas.lacks_any(Unlisted::default()));
+        assert!(sas.gaps(one).lacks_any && !sas.gaps(Unlisted::default()).lacks_any);
         list(&mut sas, &[("a", "1")], 0, 0);
         sas.begin();
-        assert!(sas.lacks_any(one));
+        assert!(sas.gaps(one).lacks_any);
         sas.record(&ike("a", "1"));
-        assert!(!sas.lacks_any(one), "it is a new one, whose child no list had");
+        assert!(!sas.gaps(one).lacks_any, "it is a new one, whose child no list had");
         sas.clear();
         sas.begin();
-        assert!(sas.lacks_any(one));
+        assert!(sas.gaps(one).lacks_any);
+    }
+
+    #[test]
+    fn some_have_ended_where_more_are_missing_than_charon_counts() {
+        let mut sas = IkeSas::default();
+        let ended = |sas: &IkeSas, most| sas.gaps(Unlisted { least: 0, most }).some_ended;
+        list(&mut sas, &[("a", "1"), ("b", "2"), ("c", "3")], 0, 0);
+        sas.begin();
+        assert!(ended(&sas, 2) && !ended(&sas, 3));
+        sas.forget(Some(3));
+        assert!(ended(&sas, 1) && !ended(&sas, 2), "an event has told of that one");
+        sas.record(&ike("a", "1"));
+        sas.record(&ike("b", "2"));
+        assert!(!ended(&sas, 0));
     }
 
     #[test]

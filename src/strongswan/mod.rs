@@ -5,13 +5,13 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::configured::{Configured, Moment};
 use self::events::Listener;
-use self::ike_sas::Unlisted;
+use self::ike_sas::{Gaps, Unlisted};
 use self::metrics::{Certified, Count, Listing};
 use self::sa::{Connection, Identity, IkeSa, Policy};
 use self::stats::Stats;
@@ -19,8 +19,9 @@ use self::totals::SaTotals;
 use self::vici::{LONGEST_SEGMENT, Message, Packet};
 use crate::advice::Advice;
 use crate::calendar::utc;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::{Exposition, Group, TableInfo};
+use crate::lock::lock;
 use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
@@ -194,7 +195,8 @@ impl StrongSwan {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
         };
         let start = || report.sessions.like();
-        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, |unlisted| unlisted.least > 0)?.all;
+        let gaps = |unlisted: Unlisted| Gaps { lacks_any: unlisted.least > 0, some_ended: false };
+        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?.all;
         Ok(())
     }
 }
@@ -317,9 +319,9 @@ impl Charon {
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
             listing.record(ike, moment, &mut configured, &mut lock(totals));
         };
-        let lacks_any = |unlisted| lock(totals).ikes.lacks_any(unlisted);
+        let gaps = |unlisted| lock(totals).ikes.gaps(unlisted);
         let List { all: mut listing, total, unlisted, stats } =
-            self.sas(stats.as_ref(), cache.unlisted, start, each, lacks_any)?;
+            self.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?;
         let missing = lock(totals).end_pass(moment.unix, unlisted);
         configured.finish(&listing.sessions, &missing, &cache.configured, moment.passed);
         let sessions = listing.up.saturating_add(missing.count);
@@ -340,7 +342,7 @@ impl Charon {
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
             let loaded = configured.register(&connection);
-            loaded.map_err(|what| Error::TooMany { subject: subject.clone(), limit: configured::MOST, what })
+            loaded.map_err(|what| Error::new(&*subject, ErrorKind::TooMany { limit: configured::MOST, what }))
         })?;
         cache.connections = hash.finish();
         Ok(configured)
@@ -367,8 +369,9 @@ impl Charon {
     }
 
     /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are few. It passes over
-    /// such a one, so the list is asked for again where it `lacks` one that matters, unless as many as at the last
-    /// scrape are missing: then they are busy for longer than a scrape can wait.
+    /// such a one, so the list is asked for again where it lacks one that matters, unless as many as at the last
+    /// scrape are missing: then they are busy for longer than a scrape can wait. That one has ended is believed when two
+    /// lists in a row say it.
     ///
     /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
     /// sends a first message makes one, and must not hide by it which tunnel is down.
@@ -378,7 +381,7 @@ impl Charon {
         missing_before: u64,
         mut start: impl FnMut() -> T,
         mut each: impl FnMut(&mut T, &IkeSa<'_>),
-        lacks: impl Fn(Unlisted) -> bool,
+        gaps: impl Fn(Unlisted) -> Gaps,
     ) -> Result<List<T>, Error> {
         let mut established = before.and_then(Stats::established);
         let longest = match before.and_then(|stats| stats.ikes) {
@@ -387,7 +390,7 @@ impl Charon {
             }
             None => LONGEST_LIST,
         };
-        let mut pauses = PAUSES.iter();
+        let (mut pauses, mut some_ended_before) = (PAUSES.iter(), false);
         loop {
             let started = Instant::now();
             let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
@@ -403,18 +406,19 @@ impl Charon {
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
             let after = stats.as_ref().and_then(Stats::established);
             let unlisted = Unlisted::of(established, after, listed.saturating_sub(half_open));
-            established = after;
+            let Gaps { lacks_any, some_ended } = gaps(unlisted);
             let is_worse = unlisted.least > missing_before || unlisted.least == 0;
             match pauses.next() {
                 Some(pause)
-                    if is_worse
-                        && lacks(unlisted)
+                    if (is_worse && lacks_any || some_ended && !some_ended_before)
                         && has_time(
                             self.deadline.left(&self.subject).ok(),
                             pause.saturating_add(started.elapsed()),
                         ) =>
                 {
                     thread::sleep(*pause);
+                    some_ended_before = some_ended;
+                    established = self.stats()?.as_ref().and_then(Stats::established);
                 }
                 _ => return Ok(List { all, total, unlisted, stats }),
             }
@@ -440,7 +444,7 @@ impl Charon {
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(Error::Refused { .. }) => {
+                Err(Error { kind: ErrorKind::Refused { .. }, .. }) => {
                     self.lacks_counters |= command == COUNTERS;
                     return Ok(());
                 }
@@ -528,7 +532,7 @@ impl Charon {
                     length = length.saturating_add(message.bytes().len());
                     each(message)?;
                     if length > longest {
-                        return Err(Error::TooLong { subject: self.subject.clone(), limit: longest });
+                        return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: longest }));
                     }
                 }
                 Packet::Response(message) => {
@@ -552,16 +556,17 @@ impl Charon {
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
         let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
         if length > LONGEST_SEGMENT {
-            return Err(Error::TooLong { subject: self.subject.clone(), limit: LONGEST_SEGMENT });
+            return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
         }
         match vici::parse(self.channel.take(length)?) {
             Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
                 Err(refused(&self.subject, request, "charon does not know it"))
             }
             Ok(packet) => Ok(packet),
-            Err(fault) => {
-                Err(Error::Malformed { subject: self.subject.clone(), expected: fault.expected, offset: fault.offset })
-            }
+            Err(fault) => Err(Error::new(
+                self.subject.clone(),
+                ErrorKind::Malformed { expected: fault.expected, offset: fault.offset },
+            )),
         }
     }
 }
@@ -577,24 +582,19 @@ fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), 
     if *count <= MOST_ENTRIES {
         return Ok(());
     }
-    Err(Error::TooMany { subject: subject.into(), limit: MOST_ENTRIES, what })
+    Err(Error::new(subject, ErrorKind::TooMany { limit: MOST_ENTRIES, what }))
 }
 
 /// The same, where it is no error that charon does not know the command, for want of a plugin or of age.
 fn known(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
-        Err(Error::Refused { .. }) => Ok(()),
+        Err(Error { kind: ErrorKind::Refused { .. }, .. }) => Ok(()),
         answer => answer,
     }
 }
 
 fn refused(subject: &str, request: &str, why: &str) -> Error {
-    Error::Refused { subject: subject.into(), why: format!("{request}: {why}") }
-}
-
-/// What was booked before a panic still stands: every entry is a single step.
-fn lock(totals: &Mutex<SaTotals>) -> MutexGuard<'_, SaTotals> {
-    totals.lock().unwrap_or_else(PoisonError::into_inner)
+    Error::new(subject, ErrorKind::Refused { why: format!("{request}: {why}") })
 }
 
 /// Why a command failed, if it did.

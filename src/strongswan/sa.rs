@@ -528,7 +528,7 @@ mod tests {
     #[test]
     fn a_connection_lists_its_children_and_not_what_is_in_them() {
         let segment = segment(
-            "+gw [local_addrs =%any ] [remote_addrs =192.0.2.2 ] +remote-1 id=x - +children +lan mode=TUNNEL \
+            "+gw [local_addrs =%any ] [remote_addrs =192.0.2.2 ] +remote-1 +children +no - - id=x - +children +lan mode=TUNNEL \
              +deeper - [local-ts =a ] - +voice - - -",
         );
         let connection = Connection::parse(message(&segment)).expect("a connection");
@@ -550,10 +550,11 @@ mod tests {
 
     #[test]
     fn limits_of_volume_are_told_and_0_is_none() {
-        let segment = segment("+gw +children +a rekey_bytes=1000 rekey_packets=0 - +b rekey_packets=7 - - -");
+        let segment =
+            segment("+gw +children +a rekey_bytes=1000 rekey_packets=0 - +b rekey_packets=7 rekey_bytes=1 - - -");
         let connection = Connection::parse(message(&segment)).expect("a connection");
         let limits: Vec<_> = connection.children().map(|child| (child.rekey_bytes, child.rekey_packets)).collect();
-        assert_eq!(limits, [(Some(1000), None), (None, Some(7))]);
+        assert_eq!(limits, [(Some(1000), None), (Some(1), Some(7))]);
     }
 
     #[test]
@@ -643,5 +644,101 @@ mod tests {
     fn a_message_without_a_section_is_no_sa() {
         assert!(IkeSa::parse(Message::default()).is_none());
         assert!(IkeSa::parse(message(&segment("a=b"))).is_none());
+    }
+
+    #[test]
+    fn which_states_carry_traffic_and_who_is_authenticated() {
+        for (state, is_up) in [
+            ("CREATED", false),
+            ("ROUTED", false),
+            ("INSTALLING", false),
+            ("INSTALLED", true),
+            ("UPDATING", true),
+            ("REKEYING", true),
+            ("REKEYED", false),
+            ("RETRYING", false),
+            ("DELETING", false),
+            ("DELETED", false),
+            ("DESTROYING", false),
+        ] {
+            assert_eq!(ChildSa { state: state.into(), ..ChildSa::default() }.is_up(), is_up, "{state}");
+        }
+        for (state, is_up, is_half_open, is_stranger) in [
+            ("CREATED", false, false, true),
+            ("CONNECTING", false, true, true),
+            ("ESTABLISHED", true, false, false),
+            ("PASSIVE", false, false, false),
+            ("REKEYING", true, false, false),
+            ("REKEYED", false, false, false),
+            ("DELETING", false, false, false),
+            ("DESTROYING", false, false, false),
+        ] {
+            let ike = IkeSa { state: state.into(), ..IkeSa::default() };
+            assert_eq!(
+                (ike.is_up(), ike.is_half_open(), ike.is_unauthenticated()),
+                (is_up, is_half_open, is_stranger),
+                "{state}"
+            );
+            assert!(!IkeSa { initiator: true, ..ike }.is_unauthenticated(), "{state}: we began");
+        }
+    }
+
+    #[test]
+    fn every_key_is_its_own_fields() {
+        let ike = segment(
+            "+gw uniqueid=1 version=2 remote-host=h remote-port=5 remote-id=r remote-eap-id=e remote-xauth-id=x \
+             initiator=yes nat-remote=no nat-fake=yes established=3 rekey-time=4 reauth-time=-5 encr-alg=E \
+             encr-keysize=128 integ-alg=I integ-keysize=256 dh-group=G +child-sas +c uniqueid=9 spi-in=c1 encap=yes \
+             bytes-in=1 bytes-out=2 packets-in=3 packets-out=4 use-in=5 use-out=6 rekey-time=7 life-time=8 \
+             install-time=9 [local-ts =l ] [remote-ts =r ] - - +child-sas +other - - -",
+        );
+        let ike = IkeSa::parse(message(&ike)).expect("an IKE_SA");
+        assert_eq!(
+            (ike.unique_id, ike.version, ike.remote_host, ike.remote_port),
+            ("1".into(), Some(2), "h".into(), "5".into())
+        );
+        assert_eq!((ike.remote_id, ike.remote_eap_id, ike.remote_xauth_id), ("r".into(), "e".into(), "x".into()));
+        assert_eq!((ike.initiator, ike.nat_remote, ike.nat_fake), (true, false, true));
+        assert_eq!((ike.established, ike.rekey_time, ike.reauth_time), (Some(3), Some(4), Some(-5)));
+        let Proposal { encryption, encryption_keysize, integrity, integrity_keysize, dh_group } = ike.proposal;
+        assert_eq!((encryption, encryption_keysize, integrity), ("E".into(), Some(128), "I".into()));
+        assert_eq!((integrity_keysize, dh_group), (Some(256), Some("G".into())));
+        let children: Vec<_> = ike.children().collect();
+        let [child] = children.as_slice() else { panic!("the first section counts: {children:?}") };
+        assert_eq!(
+            (child.name, child.unique_id, child.spi_in, child.encap),
+            ("c".into(), "9".into(), "c1".into(), true)
+        );
+        assert_eq!([child.bytes_in, child.bytes_out, child.packets_in, child.packets_out], [1, 2, 3, 4].map(Some));
+        assert_eq!([child.use_in, child.use_out, child.install_time], [5, 6, 9].map(Some));
+        assert_eq!([child.rekey_time, child.life_time], [7, 8].map(Some));
+        let selectors = [&child.local_ts, &child.remote_ts].map(|items| items.into_iter().collect::<Vec<_>>());
+        assert_eq!(selectors, [vec![Text::from("l")], vec![Text::from("r")]]);
+        assert_eq!(ike.client(Identity::Remote), Some("r".into()));
+        assert_eq!(ike.client(Identity::User), Some("e".into()));
+    }
+
+    #[test]
+    fn what_was_rekeyed_stands_a_section_deeper_and_ends_with_its_own() {
+        let event = segment(
+            "+gw uniqueid=1 +child-sas +lan +old name=a bytes-in=1 - +new name=b - - - +other +deep +child name=c - - - -",
+        );
+        let ike = IkeSa::parse(message(&event)).expect("an IKE_SA");
+        assert_eq!(ike.rekeyed().map(|child| child.name).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_peer_that_has_said_no_name_is_nobody() {
+        for (remote, eap, expected, user) in [
+            ("", "", None, None),
+            ("%any", "", None, None),
+            ("%any", "%any", None, None),
+            ("gw", "", Some("gw"), Some("gw")),
+            ("gw", "ann", Some("gw"), Some("ann")),
+        ] {
+            let ike = IkeSa { remote_id: remote.into(), remote_eap_id: eap.into(), ..IkeSa::default() };
+            let found = [Identity::Remote, Identity::User].map(|identity| ike.client(identity));
+            assert_eq!(found, [expected, user].map(|name| name.map(Text::from)), "{remote} {eap}");
+        }
     }
 }

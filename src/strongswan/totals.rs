@@ -7,7 +7,7 @@ use super::configured::{Configured, Volume};
 use super::ike_sas::{IkeSas, Missing, Unlisted};
 use super::sa::{ChildSa, Identity, IkeSa};
 use crate::text::{Text, clip};
-use crate::totals::{OriginId, Totals, Traffic};
+use crate::totals::{OriginId, Sample, Totals, Traffic};
 
 /// Separates connection and child in a tunnel's name; no configured name can contain it.
 const SEPARATOR: char = '\0';
@@ -57,8 +57,6 @@ impl SaTotals {
 
     /// Begins a pass over all SAs, where charon's statistics count `counted` IKE_SAs, and registers all configured tunnels.
     pub fn begin_pass(&mut self, counted: Option<u64>, configured: &Configured) {
-        self.clients.begin_pass();
-        self.tunnels.begin_pass();
         let expected = counted.unwrap_or(DEFAULT_EXPECTED).min(MAX_EXPECTED);
         self.limit = self.limit.max(limit(usize::try_from(expected).unwrap_or(0)));
         self.volumes.clear();
@@ -105,28 +103,28 @@ impl SaTotals {
 
     /// Records the counters of a CHILD_SA from an event at the time `now`.
     pub fn record_event(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        let (key, traffic) = (self.clients.key((child.unique_id, child.spi_in)), traffic(child));
+        let key = self.clients.key((child.unique_id, child.spi_in));
         if self.tunnels.sessions() >= self.limit && !self.tunnels.knows(key) {
             return;
         }
-        let ike_sa = self.origin(ike.unique_id.number());
+        let sample = Sample { origin: self.origin(ike.unique_id.number()), key, counted: traffic(child) };
         if let Some(client) = ike.client(self.identity) {
-            self.clients.record(ike_sa, key, traffic, None, now, || name(client));
+            self.clients.record(sample, now, || name(client));
         }
-        self.tunnels.record(ike_sa, key, traffic, None, now, || tunnel(ike.name, child.name).into());
+        self.tunnels.record(sample, now, || tunnel(ike.name, child.name).into());
     }
 
     /// Ends the pass; `unlisted` IKE_SAs were left out of the list. The sessions of those that still exist are kept, however
     /// long charon is busy with them.
     pub fn end_pass(&mut self, now: i64, unlisted: Unlisted) -> Missing {
         let missing = self.ikes.finish(unlisted);
+        let (mut clients, mut tunnels) = (self.clients.pass(now), self.tunnels.pass(now));
         for number in missing.numbers.iter().take(MAX_BUSY) {
-            let ike_sa = self.origin(Some(*number));
-            self.clients.keep(ike_sa, now);
-            self.tunnels.keep(ike_sa, now);
+            let ike_sa = clients.origin(*number);
+            clients.keep(ike_sa);
+            tunnels.keep(ike_sa);
         }
-        self.clients.end_pass(now);
-        self.tunnels.end_pass(now);
+        drop((clients, tunnels));
         // If all clients disconnect at once and come back, both their old and their new SAs are remembered.
         self.typical = self.listed.max(self.typical.saturating_sub(self.typical / 32));
         self.limit = limit(self.typical);
@@ -314,5 +312,104 @@ mod tests {
             totals.end_pass(look, Unlisted { least: unlisted, most: unlisted });
         }
         assert_eq!(received(&totals), [160; 2]);
+    }
+
+    #[test]
+    fn no_more_clients_and_tunnels_are_registered_than_there_is_room_for() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(0), &Configured::default());
+        let names: Vec<String> = (0..2 * MAX_UNLISTED).map(|number| number.to_string()).collect();
+        for name in &names {
+            let mut client = ike("1", "ESTABLISHED");
+            client.remote_id = name.as_str().into();
+            totals.register_client(&client);
+        }
+        assert_eq!(totals.clients().count(), 5_000 + 10);
+    }
+
+    #[test]
+    fn four_child_sas_are_remembered_for_each_listed_one_and_5000_more() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(1000), &Configured::default());
+        for number in 0..1000 {
+            let number = number.to_string();
+            totals.record(&ike(&number, "ESTABLISHED"), &child(&number, 1), 0);
+        }
+        totals.end_pass(0, Unlisted::default());
+        assert_eq!(totals.limit, 9_000);
+        for number in 0..20_000 {
+            let number = number.to_string();
+            totals.record_event(&ike(&number, "ESTABLISHED"), &child(&number, 1), 1);
+        }
+        assert_eq!(totals.tunnels.sessions(), 9_000);
+        // It falls slowly when they are gone, and what charon counts raises it at once, but not without bound.
+        totals.begin_list();
+        totals.end_pass(2, Unlisted::default());
+        assert_eq!(totals.limit, 4 * (1000 - 31) + 5_000);
+        for (counted, limit) in [(Some(u64::MAX), 405_000), (None, 25_000), (Some(0), 8_876)] {
+            totals.limit = 4 * (1000 - 31) + 5_000;
+            totals.begin_pass(counted, &Configured::default());
+            assert_eq!(totals.limit, limit, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_sa_of_the_same_number_and_another_spi_is_another() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        totals.begin_pass(Some(2), &Configured::default());
+        for spi in ["c1", "c2"] {
+            let child = ChildSa { spi_in: spi.into(), ..child("7", 100) };
+            totals.record(&ike("1", "ESTABLISHED"), &child, 0);
+        }
+        assert_eq!(received(&totals), [200; 2], "before strongSwan 5.3 none has a number");
+    }
+
+    /// A connection with so many children of a mode.
+    fn configured(count: usize, mode: &str) -> Configured {
+        use super::super::sa::Connection;
+        use super::super::vici::{Element, Packet, encode, parse};
+        let mut out = vec![1];
+        for element in [Element::Section("gw".into()), Element::Section("children".into())] {
+            encode(element, &mut out);
+        }
+        for number in 0..count {
+            encode(Element::Section(number.to_string().as_str().into()), &mut out);
+            encode(Element::Pair("mode".into(), mode.into()), &mut out);
+            encode(Element::SectionEnd, &mut out);
+        }
+        encode(Element::SectionEnd, &mut out);
+        encode(Element::SectionEnd, &mut out);
+        let Ok(Packet::Response(message)) = parse(&out) else { panic!("no message") };
+        let mut configured = Configured::default();
+        configured.register(&Connection::parse(message).expect("a connection")).expect("few enough");
+        configured
+    }
+
+    #[test]
+    fn no_more_configured_tunnels_are_registered_than_there_is_room_for_and_no_shunts() {
+        for (count, mode, expected) in
+            [(6_000, "TUNNEL", 5_000 + 10), (3, "TRANSPORT", 3), (3, "PASS", 0), (3, "DROP", 0)]
+        {
+            let mut totals = SaTotals::new(Identity::Remote, 10);
+            totals.begin_pass(Some(0), &configured(count, mode));
+            assert_eq!(totals.tunnels().count(), expected, "{mode}");
+        }
+    }
+
+    #[test]
+    fn of_ike_sas_that_charon_is_busy_with_a_thousand_keep_their_sessions() {
+        let mut totals = SaTotals::new(Identity::Remote, 10);
+        for (now, listed) in [(0, 1_500), (500, 0), (1_000, 0)] {
+            totals.begin_pass(Some(1_500), &Configured::default());
+            totals.begin_list();
+            for number in 0..listed {
+                let number = number.to_string();
+                totals.record(&ike(&number, "ESTABLISHED"), &child(&number, 1), now);
+                totals.ikes.record(&ike(&number, "ESTABLISHED"));
+            }
+            let unlisted = 1_500 - listed;
+            totals.end_pass(now, Unlisted { least: unlisted, most: unlisted });
+        }
+        assert_eq!(totals.tunnels.sessions(), 1_000);
     }
 }

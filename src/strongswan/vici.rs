@@ -324,6 +324,9 @@ mod tests {
         assert_eq!(encoded, GOLDEN);
         assert_eq!(message.value("key1"), Some("value1".into()));
         assert_eq!(message.value("key2"), None, "it stands inside a section");
+        let segment = response(b"\x01\x01a\x03\x01k\0\x01x\x02\x03\x01k\0\x01y");
+        let Ok(Packet::Response(message)) = parse(&segment) else { panic!("no response") };
+        assert_eq!(message.value("k"), Some("y".into()), "not the one inside a section");
     }
 
     #[test]
@@ -368,5 +371,26 @@ mod tests {
     fn nesting_is_no_danger() {
         let deep = [b"\x01\x00".repeat(200_000), b"\x02".repeat(200_000)].concat();
         assert!(parse(&response(&deep)).is_ok());
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_encoded_is_cut() {
+        let (name, value) = ("n".repeat(300), "v".repeat(70_000));
+        let mut out = vec![1];
+        encode(Element::Pair(name.as_str().into(), value.as_str().into()), &mut out);
+        let Ok(Packet::Response(message)) = parse(&out) else { panic!("no response") };
+        let elements: Vec<_> = message.elements().collect();
+        assert_eq!(elements, [Element::Pair(name[..255].into(), value[..65_535].into())]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_section_is_passed_over_with_its_end() {
+        let body = b"\x01\x01a\x01\x01b\x03\x01k\0\x01v\x02\x03\x01k\0\x01w\x02\x03\x01k\0\x01x";
+        let segment = response(body);
+        let Ok(Packet::Response(message)) = parse(&segment) else { panic!("no response") };
+        let mut elements = message.elements();
+        assert_eq!(elements.next(), Some(Element::Section("a".into())));
+        elements.leave();
+        assert_eq!(elements.collect::<Vec<_>>(), [Element::Pair("k".into(), "x".into())]);
     }
 }

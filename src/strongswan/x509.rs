@@ -321,6 +321,8 @@ mod tests {
         assert_eq!(time(UTC_TIME, "491231235959Z"), Some([2049, 12, 31, 23, 59, 59]));
         assert_eq!(time(UTC_TIME, "500101000000Z"), Some([1950, 1, 1, 0, 0, 0]));
         assert_eq!(time(GENERALIZED_TIME, "99991231235959Z"), Some([9999, 12, 31, 23, 59, 59]));
+        assert_eq!(time(UTC_TIME, "161231235960Z"), Some([2016, 12, 31, 23, 59, 60]), "a leap second");
+        assert_eq!(time(UTC_TIME, "490101000000Z"), Some([2049, 1, 1, 0, 0, 0]));
         for (tag, text) in [
             (UTC_TIME, ""),
             (UTC_TIME, "4912312359Z"),
@@ -328,6 +330,10 @@ mod tests {
             (UTC_TIME, "491231235959+0100"),
             (UTC_TIME, "20491231235959Z"),
             (UTC_TIME, "491331235959Z"),
+            (UTC_TIME, "490031235959Z"),
+            (UTC_TIME, "491200235959Z"),
+            (UTC_TIME, "491231236059Z"),
+            (UTC_TIME, "491231235961Z"),
             (UTC_TIME, "491232235959Z"),
             (UTC_TIME, "491231245959Z"),
             (UTC_TIME, "-91231235959Z"),
@@ -396,6 +402,65 @@ mod tests {
                 }
                 broken[bit / 8] ^= 1 << (bit % 8);
             }
+        }
+    }
+
+    #[test]
+    fn a_serial_number_is_its_bytes_without_the_zero_of_its_sign() {
+        for (bytes, expected) in [
+            (&b"\x01"[..], Some("01")),
+            (b"\0\x80", Some("80")),
+            (b"\0", Some("00")),
+            (b"\0\0\x01", Some("0001")),
+            (b"", None),
+        ] {
+            assert_eq!(Serial::parse(bytes).map(|serial| serial.to_string()).as_deref(), expected, "{bytes:?}");
+        }
+    }
+
+    /// An element of DER: a tag, a length of one byte, and what is in it.
+    fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let body = parts.concat();
+        [&[tag, u8::try_from(body.len()).expect("short")], body.as_slice()].concat()
+    }
+
+    /// A certificate with nothing in it but what is read, and what is put behind its parts.
+    fn smallest(version: bool, behind_name: &[u8], behind_times: &[u8], behind_key: &[u8]) -> Vec<u8> {
+        let empty = element(SEQUENCE, &[]);
+        let pair = [element(OBJECT_IDENTIFIER, &[b"\x55\x04\x03"]), element(0x13, &[b"gw"])].concat();
+        let name = element(SEQUENCE, &[&element(SET, &[&element(SEQUENCE, &[&pair, behind_name])])]);
+        let time = element(UTC_TIME, &[b"261120132025Z"]);
+        let times = element(SEQUENCE, &[&time, &time, behind_times]);
+        let version = if version { element(VERSION, &[&element(INTEGER, &[b"\x02"])]) } else { Vec::new() };
+        let serial = element(INTEGER, &[b"\x07"]);
+        let signed = element(SEQUENCE, &[&version, &serial, &empty, &empty, &times, &name, &empty]);
+        element(SEQUENCE, &[&signed, &empty, &element(BIT_STRING, &[b"\0"]), behind_key])
+    }
+
+    #[test]
+    fn nothing_may_stand_behind_the_parts_of_a_certificate() {
+        let expected = Some(("07".to_owned(), "CN=gw".to_owned()));
+        for (der, expected) in [
+            (smallest(true, b"", b"", b""), expected.clone()),
+            (smallest(false, b"", b"", b""), expected),
+            (smallest(true, b"\x05\0", b"", b""), None),
+            (smallest(true, b"", b"\x05\0", b""), None),
+            (smallest(true, b"", b"", b"\x05\0"), None),
+        ] {
+            let found = Certificate::parse(&der).map(|found| (found.serial.to_string(), found.subject.to_string()));
+            assert_eq!(found, expected, "{der:x?}");
+        }
+    }
+
+    #[test]
+    fn a_length_has_four_bytes_at_most() {
+        for (der, expected) in [
+            (&b"\x04\x82\0\x01x"[..], Some(&b"x"[..])),
+            (b"\x04\x84\0\0\0\x01x", Some(b"x")),
+            (b"\x04\x85\0\0\0\0\x01x", None),
+            (b"\x04\x80x", None),
+        ] {
+            assert_eq!(Der(der).take(0x04), expected, "{der:?}");
         }
     }
 }

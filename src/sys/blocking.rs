@@ -1,9 +1,9 @@
-//! Calls that the system may never return from, each on a thread of its own.
+//! System calls that may never return, each on a thread of its own.
 //!
-//! A file system that hangs (NFS, sshfs, FUSE, a dying flash) holds whoever opens, lists or looks at a file there, and
-//! no signal or deadline ends that. So what is asked of a path that somebody configured is asked on another thread, which
-//! is waited for no longer than there is time. There is one such thread for each subject at a time: others that ask for
-//! it wait, and until a thread comes back that is no longer waited for, that subject is not asked again.
+//! A file system that hangs (NFS, sshfs, FUSE, failing flash) blocks every open, readdir or stat of a file there, and
+//! no signal or deadline ends that. So these calls for configured paths are made on another thread, and the caller
+//! waits for it until its deadline. There is at most one such thread for each subject: other callers wait for it, and
+//! while a thread that nobody waits for any more has not returned, further calls for its subject fail at once.
 //!
 //! Every wait of the exporter, and what bounds it:
 //!
@@ -11,48 +11,50 @@
 //! |---|---|
 //! | open, read, stat, readdir of status files and of `ipsec.conf` with its includes; globs; sockets in a folder and files with names; discovery; the surroundings of a target | [`run`] |
 //! | fork and exec of a command | [`run`] |
-//! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is left alone |
+//! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is abandoned |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |
 //! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its deadline ([`crate::app`]) |
-//! | getaddrinfo | a thread of its own, one at a time |
+//! | getaddrinfo for the address of a daemon | [`run`] |
+//! | getaddrinfo for the hosts of rules | a thread of its own, one at a time |
 //! | netlink | time-outs of the kernel; the kernel answers from memory |
 //! | a lock | held for steps in memory only; those that wait for a source or a password have a deadline |
 //! | the standard error | a thread of its own, one at a time ([`crate::logging`]) |
 //! | configuration, certificates, users at a reload | the thread of the reload; signals are heard by another |
 //!
-//! What the kernel itself does not let go, such as a process in a write to a dead NFS server, ends when it does.
+//! A thread or process that the kernel itself blocks, as in a write to a dead NFS server, ends when the kernel returns.
 
 use std::cell::Cell;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::thread;
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
+use crate::lock::lock;
 
-/// The most threads that have not come back; with more, nothing is asked until one does.
+/// The most threads that have not returned in time; with this many, no call is made until one returns.
 const MOST_STUCK: usize = 24;
 
 /// Files are read into buffers on the heap, and nothing here calls itself.
 const STACK: usize = 256 * 1024;
 
-/// The calls that have not come back.
+/// The calls that have not returned.
 static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
 
-/// Tells that a call came back, or is no longer waited for.
+/// Signals that a call returned, or that nobody waits for it any more.
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
-    /// Whether this thread may be left alone with a call that does not return.
+    /// Whether this thread was started for such a call.
     static IS_BLOCKING_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A call that has not come back.
+/// A call that has not returned.
 struct Pending {
     subject: String,
     /// Whether nobody waits for it any more.
     is_stuck: bool,
 }
 
-/// A call, and who waits for it.
+/// A call, and the signal for its caller.
 struct Call<T> {
     stage: Mutex<Stage<T>>,
     done: Condvar,
@@ -65,9 +67,9 @@ enum Stage<T> {
     Abandoned,
 }
 
-/// Makes a call and gives what it returns; `TimedOut` where it does not within half of the time that is left, so that
-/// what is to be read after it has time as well. A call for the same subject that is under way is waited for; one that has
-/// not come back in its time is an error at once. What comes back too late is dropped.
+/// Makes a call and returns its result; `TimedOut` if it takes longer than half of the remaining time, so that there is
+/// time for what is read after it. Waits for another call for the same subject that is under way; `TimedOut` at once if
+/// that has not returned in its time. A result that comes too late is dropped.
 pub fn run<T: Send + 'static>(
     subject: &str,
     deadline: Deadline,
@@ -89,8 +91,8 @@ pub fn run<T: Send + 'static>(
         }
     };
     match thread::spawn("blocking", STACK, Box::new(make)) {
-        Ok(()) => waiting.result(deadline.half(), subject),
-        // Where the system has no thread to give it is asked here, and may take the thread of the whole read.
+        Ok(_) => waiting.result(deadline.half(), subject),
+        // If no thread can be started, the call is made here, and may block the whole read.
         Err(error) => {
             let result = take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call());
             end(subject);
@@ -103,15 +105,14 @@ fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     lock(slot).take()
 }
 
-/// Waits until no other call for the subject is under way, and notes that one is; an error where it is not to be asked
-/// now.
+/// Waits until no other call for the subject is under way, and registers one; an error if none may be made now.
 fn begin(subject: &str, deadline: Deadline) -> Result<(), Error> {
     let mut pending = lock(&PENDING);
     loop {
         let other = pending.iter().find(|call| call.subject == subject);
         let is_full = pending.iter().filter(|call| call.is_stuck).count() >= MOST_STUCK;
         if is_full || other.is_some_and(|call| call.is_stuck) {
-            return Err(Error::TimedOut { subject: subject.into() });
+            return Err(Error::new(subject, ErrorKind::TimedOut));
         }
         if other.is_none() {
             pending.push(Pending { subject: subject.into(), is_stuck: false });
@@ -122,21 +123,21 @@ fn begin(subject: &str, deadline: Deadline) -> Result<(), Error> {
     }
 }
 
-/// Notes that nobody waits any more for the call for a subject.
+/// Marks the call for a subject as stuck: nobody waits for it any more.
 fn abandon(subject: &str) {
     let mut pending = lock(&PENDING);
     pending.iter_mut().filter(|call| call.subject == subject).for_each(|call| call.is_stuck = true);
     CHANGED.notify_all();
 }
 
-/// Notes that the call for a subject came back.
+/// Removes the call for a subject, which has returned.
 fn end(subject: &str) {
     lock(&PENDING).retain(|call| call.subject != subject);
     CHANGED.notify_all();
 }
 
 impl<T> Call<Result<T, Error>> {
-    /// Waits for the end of the call, or leaves it alone.
+    /// Waits for the end of the call, and abandons it at the deadline.
     fn result(&self, deadline: Deadline, subject: &str) -> Result<T, Error> {
         let mut stage = lock(&self.stage);
         loop {
@@ -147,7 +148,7 @@ impl<T> Call<Result<T, Error>> {
             let Ok(left) = deadline.left(subject) else {
                 *stage = Stage::Abandoned;
                 abandon(subject);
-                return Err(Error::TimedOut { subject: subject.into() });
+                return Err(Error::new(subject, ErrorKind::TimedOut));
             };
             (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
         }
@@ -165,11 +166,6 @@ impl<T> Call<T> {
     }
 }
 
-/// Every update here is a single step: what a panic left stands.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +180,7 @@ mod tests {
     #[test]
     fn a_call_gives_what_it_returns() {
         assert_eq!(run("a call", within(60_000), || Ok(7)), Ok(7));
-        let error = Error::NotFound { subject: "x".into() };
+        let error = Error::new("x", ErrorKind::NotFound);
         let same = error.clone();
         assert_eq!(run::<()>("a call", within(60_000), move || Err(same)), Err(error));
         let inner = || run("an inner call", within(60_000), || Ok(thread::current().id()));
@@ -202,7 +198,7 @@ mod tests {
             let _ = gate.recv();
             Ok(())
         };
-        let timed_out = || Err(Error::TimedOut { subject: subject.into() });
+        let timed_out = || Err(Error::new(subject, ErrorKind::TimedOut));
         assert_eq!(run(subject, within(100), hang), timed_out());
         begins.recv().expect("it was called");
         for _ in 0..100 {
@@ -237,7 +233,7 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         let others: Vec<_> = (0..2 * MOST_STUCK).map(|_| ask(60_000)).collect();
-        let timed_out = || Err(Error::TimedOut { subject: subject.into() });
+        let timed_out = || Err(Error::new(subject, ErrorKind::TimedOut));
         assert_eq!(first.join().unwrap(), timed_out());
         assert!(others.into_iter().all(|other| other.join().unwrap() == timed_out()), "they are told, too");
         assert_eq!(*lock(&CALLS), 1);
@@ -255,6 +251,6 @@ mod tests {
     #[test]
     fn with_no_time_left_nothing_is_called() {
         let never = || -> Result<(), Error> { panic!("there is no time") };
-        assert_eq!(run("late", within(0), never), Err(Error::TimedOut { subject: "late".into() }));
+        assert_eq!(run("late", within(0), never), Err(Error::new("late", ErrorKind::TimedOut)));
     }
 }

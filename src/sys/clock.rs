@@ -3,10 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::calendar::{DAY, utc};
-
-/// So far ahead, in seconds, is another machine's or daemon's clock taken for right.
-const CLOCK_SKEW: i64 = 60;
+use crate::calendar::{CLOCK_SKEW, DAY, utc};
 
 /// Seconds since 1970, UTC.
 pub fn now() -> i64 {

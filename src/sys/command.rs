@@ -1,10 +1,11 @@
-//! Commands: started without a shell, read up to a cap, ended with all their children at the deadline.
+//! Commands: started without a shell, read up to a size limit, and killed with all their children at the deadline.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,13 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::blocking;
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
+use crate::lock::lock;
 
 /// How much of what a command says on stderr is kept for the error.
 const COMPLAINT_LIMIT: usize = 4096;
 
-/// How long a command that closed its output may take to end.
+/// How often it is checked whether a command that has closed its output has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long a command that was killed may take to be gone.
@@ -41,17 +43,17 @@ pub struct Output {
 /// Runs a command to its end and reads its output, at most `limit` bytes.
 ///
 /// The command gets its own process group, which is killed when the deadline is over, when
-/// it prints too much, and when it leaves children behind that keep its output open. One that can't be ended,
-/// because it is another user's as behind sudo, is left alone, and not started again while it runs.
+/// it prints too much, and when it leaves children behind that keep its output open. A command that can't be killed,
+/// such as one of another user behind sudo, is abandoned, and not started again while it runs.
 pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Output, Error> {
     let subject = command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Error::NotFound { subject: "empty command".into() });
+        return Err(Error::new("empty command", ErrorKind::NotFound));
     };
     deadline.left(&subject)?;
     if let Some(process) = left_behind(&subject) {
         let why = format!("process {process}, which an earlier scrape started, still runs and can't be ended");
-        return Err(Error::Refused { subject, why });
+        return Err(Error::new(subject, ErrorKind::Refused { why }));
     }
     let (program, arguments, name) = (program.clone(), arguments.to_vec(), subject.clone());
     // The program may be on a file system that hangs, and exec(2) is waited for.
@@ -66,7 +68,7 @@ pub fn run(command: &[String], limit: usize, deadline: Deadline) -> Result<Outpu
             .spawn();
         child.map(|child| Running::new(child, name)).map_err(|error| Error::io(&program, &error))
     };
-    blocking::run(&subject, deadline, start)?.read(limit, deadline, &subject)
+    blocking::run(&subject, deadline, start)?.read(limit, deadline)
 }
 
 /// The commands that did not end when they were killed.
@@ -74,7 +76,7 @@ static LEFT: Mutex<Vec<(String, Child)>> = Mutex::new(Vec::new());
 
 /// The process of that command that did not end when it was killed, if it still runs.
 fn left_behind(subject: &str) -> Option<u32> {
-    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left = lock(&LEFT);
     left.retain_mut(|(_, child)| is_running(child));
     left.iter().find(|(command, _)| command == subject).map(|(_, child)| child.id())
 }
@@ -83,10 +85,10 @@ fn is_running(child: &mut Child) -> bool {
     matches!(child.try_wait(), Ok(None))
 }
 
-/// Ends every command that is running: the process ends, and none of them shall outlive it.
+/// Kills all running commands, so that none of them outlives the exporter.
 pub fn end_all() {
     for group in running().iter() {
-        // The group may be gone already; that is what is wanted.
+        // The group may have ended already.
         let _ = killpg(*group, Signal::SIGKILL);
     }
 }
@@ -95,10 +97,10 @@ pub fn end_all() {
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 fn running() -> MutexGuard<'static, Vec<Pid>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RUNNING)
 }
 
-/// A child that does not outlive its reader, unless it is not ours to end.
+/// A running command; it is killed when this is dropped.
 struct Running {
     /// Absent only while this is dropped.
     child: Option<Child>,
@@ -108,7 +110,7 @@ struct Running {
 
 impl Running {
     fn new(child: Child, subject: String) -> Self {
-        // Process ids are positive and fit; 0 would mean our own group, so what doesn't is nobody's.
+        // Process ids are positive and fit. A number that does not must not become 0, which means our own group.
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         running().push(group);
         Self { child: Some(child), group, subject }
@@ -117,7 +119,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A group keeps its number while any child of it is left. Where none is, the number is free for a moment only.
+        // A group keeps its number while a child of it is left; if none is, the number has been free only for a moment.
         let _ = killpg(self.group, Signal::SIGKILL);
         running().retain(|other| *other != self.group);
         let Some(mut child) = self.child.take() else { return };
@@ -125,7 +127,7 @@ impl Drop for Running {
         while is_running(&mut child) {
             if killed.elapsed() >= KILL_WAIT {
                 let subject = std::mem::take(&mut self.subject);
-                return LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((subject, child));
+                return lock(&LEFT).push((subject, child));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -133,24 +135,25 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn read(&mut self, limit: usize, deadline: Deadline, subject: &str) -> Result<Output, Error> {
-        let Some(child) = &mut self.child else { return Err(no_pipe(subject)) };
-        let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(no_pipe(subject));
-        };
-        unblock(&stdout, &stderr).map_err(|error| Error::io(subject, &error))?;
-        let (mut output, mut errors) = (Pipe::default(), Pipe::default());
+    fn read(&mut self, limit: usize, deadline: Deadline) -> Result<Output, Error> {
+        let Self { child, subject, .. } = self;
+        let subject = subject.as_str();
+        let no_pipe = || Error::new(subject, ErrorKind::Io { why: "no pipe".into() });
+        let child = child.as_mut().ok_or_else(no_pipe)?;
+        let stdout = child.stdout.take().map(OwnedFd::from).ok_or_else(no_pipe)?;
+        let stderr = child.stderr.take().map(OwnedFd::from).ok_or_else(no_pipe)?;
+        let (mut output, mut errors) = (Pipe::new(stdout, subject)?, Pipe::new(stderr, subject)?);
         let mut status = None;
         // A child that has ended may leave children of its own that hold the pipes: what was
         // written before it ended is all that is waited for.
-        while !(output.closed && errors.closed) && status.is_none() {
-            wait(&stdout, &stderr, &output, &errors, deadline, subject)?;
+        while !(output.is_closed && errors.is_closed) && status.is_none() {
+            wait([&output, &errors], deadline, subject)?;
             status = child.try_wait().map_err(|error| Error::io(subject, &error))?;
-            output.drain(&mut stdout, subject)?;
-            errors.drain(&mut stderr, subject)?;
+            output.drain(subject)?;
+            errors.drain(subject)?;
             errors.bytes.truncate(COMPLAINT_LIMIT);
             if output.bytes.len() > limit {
-                return Err(Error::TooLong { subject: subject.into(), limit });
+                return Err(Error::new(subject, ErrorKind::TooLong { limit }));
             }
         }
         let status = end(child, status, deadline, subject)?;
@@ -172,26 +175,28 @@ fn end(child: &mut Child, status: Option<ExitStatus>, deadline: Deadline, subjec
     }
 }
 
-fn no_pipe(subject: &str) -> Error {
-    Error::Io { subject: subject.into(), why: "no pipe".into() }
-}
-
-#[derive(Default)]
+/// A pipe from a child, and what was read from it.
 struct Pipe {
+    file: File,
     bytes: Vec<u8>,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl Pipe {
+    fn new(pipe: OwnedFd, subject: &str) -> Result<Self, Error> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|error| Error::io(subject, &error.into()))?;
+        Ok(Self { file: pipe.into(), bytes: Vec::new(), is_closed: false })
+    }
+
     /// Takes what is there now, a bounded amount at a time.
-    fn drain(&mut self, pipe: &mut impl Read, subject: &str) -> Result<(), Error> {
+    fn drain(&mut self, subject: &str) -> Result<(), Error> {
         const STEP: u64 = 256 * 1024;
-        if self.closed {
+        if self.is_closed {
             return Ok(());
         }
         let before = self.bytes.len();
-        match pipe.take(STEP).read_to_end(&mut self.bytes) {
-            Ok(_) => self.closed = (self.bytes.len().saturating_sub(before) as u64) < STEP,
+        match (&self.file).take(STEP).read_to_end(&mut self.bytes) {
+            Ok(_) => self.is_closed = (self.bytes.len().saturating_sub(before) as u64) < STEP,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(Error::io(subject, &error)),
         }
@@ -199,26 +204,11 @@ impl Pipe {
     }
 }
 
-fn unblock(stdout: &ChildStdout, stderr: &ChildStderr) -> io::Result<()> {
-    for pipe in [stdout.as_fd(), stderr.as_fd()] {
-        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
-    Ok(())
-}
-
-/// Waits until a pipe has something or was closed; looks at least every 50 ms, since a child
-/// can end while a grandchild keeps its pipes open.
-fn wait(
-    stdout: &ChildStdout,
-    stderr: &ChildStderr,
-    output: &Pipe,
-    errors: &Pipe,
-    deadline: Deadline,
-    subject: &str,
-) -> Result<(), Error> {
-    let open = [(stdout.as_fd(), output.closed), (stderr.as_fd(), errors.closed)];
-    let mut watched: Vec<PollFd<'_>> =
-        open.into_iter().filter(|(_, closed)| !closed).map(|(pipe, _)| PollFd::new(pipe, PollFlags::POLLIN)).collect();
+/// Waits until a pipe can be read or was closed, at most 50 ms, since a child can end while a grandchild keeps its
+/// pipes open.
+fn wait(pipes: [&Pipe; 2], deadline: Deadline, subject: &str) -> Result<(), Error> {
+    let open = pipes.iter().filter(|pipe| !pipe.is_closed);
+    let mut watched: Vec<_> = open.map(|pipe| PollFd::new(pipe.file.as_fd(), PollFlags::POLLIN)).collect();
     let left = deadline.left(subject)?.min(Duration::from_millis(50));
     match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),
@@ -269,7 +259,7 @@ mod tests {
     #[test]
     fn a_hanging_command_is_ended_at_the_deadline() {
         let error = shell("sleep 60", 100, 200).unwrap_err();
-        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(error.kind == ErrorKind::TimedOut, "{error}");
     }
 
     #[test]
@@ -281,6 +271,6 @@ mod tests {
     #[test]
     fn a_flood_is_cut() {
         let error = shell("cat /dev/zero", 1_000_000, 5000).unwrap_err();
-        assert!(matches!(error, Error::TooLong { limit: 1_000_000, .. }), "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { limit: 1_000_000, .. }), "{error}");
     }
 }

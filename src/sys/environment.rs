@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{file, process};
-use crate::collector::Error;
+use crate::collector::{Error, ErrorKind};
 use crate::text::Text;
 
 /// What shows that a source's daemon is on the machine.
@@ -20,24 +20,24 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// No daemon is looked for.
+    /// No daemon is searched for.
     pub const NONE: Self = Self { processes: &[], socket_paths: &[] };
 }
 
-/// The most processes that are looked at.
+/// The most processes that are read.
 const MOST_PROCESSES: usize = 65_536;
 
 /// The most of `/etc/passwd` and `/etc/group` that is read.
 const LIMIT: usize = 256 * 1024;
 
-/// What was seen.
+/// What was found on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// Who we are.
+    /// This process's user.
     pub user: String,
-    /// Our group.
+    /// This process's group.
     pub group: String,
-    /// What keeps us out, where access was denied and it shows.
+    /// Why access was denied, if it was and the permissions show it.
     pub access_problem: Option<AccessProblem>,
     /// Whether the source's daemon runs, as far as we can see processes.
     pub is_running: bool,
@@ -47,12 +47,12 @@ pub struct Environment {
     pub path: String,
 }
 
-/// The first part of a path that does not let us pass.
+/// The first part of a path to which access is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessProblem {
     /// The folder, or the file itself.
     pub path: String,
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
     /// The group that it belongs to.
     pub group: String,
@@ -65,7 +65,7 @@ pub struct AccessProblem {
 impl Environment {
     /// Looks around after `target` of a source that leaves `traces` could not be read.
     pub fn inspect(traces: Traces, target: &str, error: &Error) -> Self {
-        let is_denied = matches!(error, Error::Denied { .. });
+        let is_denied = error.kind == ErrorKind::Denied;
         Self {
             access_problem: is_denied.then(|| access_problem(Path::new(target))).flatten(),
             is_running: !traces.processes.is_empty() && runs(traces.processes),

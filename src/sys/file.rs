@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::fcntl::OFlag;
 
 use super::erased::ErasedBuffer;
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 use crate::encoding::hex_array;
 
-/// The most matches a glob gives, and the most entries of one folder it looks at.
+/// The most matches of a glob, and the most entries of one folder that it reads.
 const GLOB_LIMIT: usize = 4096;
 
-/// How much is read between two looks at the clock.
+/// How many bytes are read between two checks of the deadline.
 const STEP: usize = 1024 * 1024;
 
 /// The longest line that [`read_lines`] hands out.
@@ -36,7 +36,7 @@ pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Er
     // Files under /proc say 0; a longer file than it said is still read up to the limit.
     let expected = usize::try_from(size).unwrap_or(usize::MAX);
     if expected > limit {
-        return Err(Error::TooLong { subject, limit });
+        return Err(Error::new(subject, ErrorKind::TooLong { limit }));
     }
     read_all(&file, expected, limit, deadline, &subject)
 }
@@ -64,7 +64,7 @@ fn read_blocks(path: &Path, limit: usize, deadline: Deadline, block: &mut dyn Fn
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end.saturating_add(1));
         let limit = if whole == 0 && filled == LINE_LIMIT { LINE_LIMIT.saturating_sub(1) } else { limit };
         if total > limit {
-            return Err(Error::TooLong { subject, limit });
+            return Err(Error::new(subject, ErrorKind::TooLong { limit }));
         }
         block(bytes.get(..whole).unwrap_or_default());
         buffer.copy_within(whole..filled, 0);
@@ -81,7 +81,7 @@ pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Puts a file in the place of another in one step: whoever reads it sees the old one or the new one, never a part.
+/// Replaces a file in one step: a reader sees the old content or the new one, never a part of either.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let subject = path.display().to_string();
     // A device or a link in the same place is not ours to remove.
@@ -119,7 +119,8 @@ pub fn secret(path: &Path) -> Result<[u8; 16], Error> {
             if fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0) {
                 log::warn!("{subject}: others can read the secret; its mode should be 0600");
             }
-            hex_array(text.trim_ascii()).ok_or(Error::Malformed { subject, expected: "32 hex digits", offset: 0 })
+            hex_array(text.trim_ascii())
+                .ok_or(Error::new(subject, ErrorKind::Malformed { expected: "32 hex digits", offset: 0 }))
         }
         Err(error) => Err(Error::io(&subject, &error)),
     }
@@ -159,7 +160,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn not_a_file(subject: &str) -> Error {
-    Error::Io { subject: subject.into(), why: "not a regular file".into() }
+    Error::new(subject, ErrorKind::Io { why: "not a regular file".into() })
 }
 
 fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, subject: &str) -> Result<Vec<u8>, Error> {
@@ -168,7 +169,7 @@ fn read_all(file: &File, expected: usize, limit: usize, deadline: Deadline, subj
         deadline.left(subject)?;
         let read = file.take(STEP as u64).read_to_end(&mut bytes).map_err(|error| Error::io(subject, &error))?;
         if bytes.len() > limit {
-            return Err(Error::TooLong { subject: subject.into(), limit });
+            return Err(Error::new(subject, ErrorKind::TooLong { limit }));
         }
         if read < STEP {
             return Ok(bytes);
@@ -220,12 +221,12 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// Whether a regular file stands there.
+/// Whether the path is a regular file.
 pub fn is_file(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Whether a socket stands there.
+/// Whether the path is a socket.
 pub fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
@@ -255,8 +256,13 @@ pub fn command(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted; `TimedOut` where looking for them takes
-/// longer than there is time.
+/// Whether a path or name is a pattern of [`glob`].
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// The paths that match a pattern with `*`, `?` and `[a-z]` in its parts, sorted; `TimedOut` where looking for them
+/// takes longer than there is time.
 ///
 /// A pattern without any of these is its own match where such a path exists. As in a shell,
 /// a leading dot must be written out.
@@ -265,7 +271,7 @@ pub fn glob(pattern: &Path, deadline: Deadline) -> Result<Vec<PathBuf>, Error> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str();
-        let Some(wild) = part.to_str().filter(|part| part.contains(['*', '?', '['])) else {
+        let Some(wild) = part.to_str().filter(|part| is_pattern(part)) else {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         };
@@ -400,7 +406,7 @@ mod tests {
     fn with_no_time_left_nothing_is_touched() {
         let over = Deadline::within(Duration::ZERO);
         let path = Path::new("/no/such/*");
-        let error = Error::TimedOut { subject: "/no/such/*".into() };
+        let error = Error::new("/no/such/*", ErrorKind::TimedOut);
         assert_eq!(glob(path, over), Err(error.clone()));
         assert_eq!(read(path, 10, over), Err(error.clone()));
         assert_eq!(read_lines(path, 10, over, |_| ()), Err(error));
@@ -438,21 +444,36 @@ mod tests {
         assert_eq!(last, b"no end");
 
         let (result, _) = blocks_of(text.as_bytes(), 100_000);
-        assert_eq!(result, Err(Error::TooLong { subject: path.display().to_string(), limit: 100_000 }));
+        assert_eq!(result, Err(Error::new(path.display().to_string(), ErrorKind::TooLong { limit: 100_000 })));
         let (result, blocks) = blocks_of(&[b"short\n".as_slice(), &[b'x'; LINE_LIMIT]].concat(), 1 << 20);
-        assert!(matches!(result, Err(Error::TooLong { .. })), "{result:?}");
+        assert!(matches!(result, Err(Error { kind: ErrorKind::TooLong { .. }, .. })), "{result:?}");
         assert_eq!(blocks.concat(), b"short\n");
         assert_eq!(head(&path, 3), Ok(b"sho".to_vec()));
         fs::remove_file(&path).expect("the scratch file goes");
-        assert!(matches!(head(&path, 3), Err(Error::NotFound { .. })));
+        assert!(matches!(head(&path, 3), Err(Error { kind: ErrorKind::NotFound, .. })));
     }
 
     #[test]
     fn a_file_over_the_limit_is_refused() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        assert!(matches!(read(&path, 10, soon()), Err(Error::TooLong { limit: 10, .. })));
+        assert!(matches!(read(&path, 10, soon()), Err(Error { kind: ErrorKind::TooLong { limit: 10, .. }, .. })));
         assert!(read(&path, 1 << 20, soon()).is_ok_and(|bytes| bytes.starts_with(b"[package]")));
         assert!(read(Path::new("/proc/self/stat"), 1 << 20, soon()).is_ok_and(|bytes| !bytes.is_empty()));
+    }
+
+    #[test]
+    fn a_file_as_long_as_the_limit_is_read_and_one_byte_more_is_not() {
+        let path = std::env::temp_dir().join(format!("gwx-limit-{}", std::process::id()));
+        for (length, is_read) in [(100, true), (101, false)] {
+            fs::write(&path, "x".repeat(length - 1) + "\n").expect("a scratch file");
+            assert_eq!(read(&path, 100, soon()).is_ok(), is_read, "{length}");
+            assert_eq!(read_lines(&path, 100, soon(), |_| ()).is_ok(), is_read, "{length} in lines");
+        }
+        fs::remove_file(&path).expect("the scratch file goes");
+        // Of files below /proc the length is not known before.
+        let path = Path::new("/proc/self/cmdline");
+        let length = read(path, 1 << 20, soon()).expect("our own command line").len();
+        assert!(read(path, length, soon()).is_ok() && read(path, length - 1, soon()).is_err());
     }
 
     #[test]

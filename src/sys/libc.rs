@@ -39,7 +39,8 @@ const LARGE: i32 = 128 * 1024;
 
 /// From here on a fault that would end the process without a word is said on the standard error.
 pub fn report_faults() {
-    let action = SigAction::new(SigHandler::Handler(report_fault), SaFlags::SA_RESETHAND, SigSet::empty());
+    let flags = SaFlags::SA_RESETHAND | SaFlags::SA_SIGINFO;
+    let action = SigAction::new(SigHandler::SigAction(report_fault), flags, SigSet::empty());
     for (signal, _) in FAULTS {
         // SAFETY: the handler calls poll, write and raise, which may be called wherever a signal finds a thread, and takes
         // no lock. What stood there before was the default. Where it fails all stays as it was.
@@ -47,14 +48,59 @@ pub fn report_faults() {
     }
 }
 
-/// Says which fault it is. What is the default again then ends the process, with the status and the core of that signal.
-extern "C" fn report_fault(signal: libc::c_int) {
+/// Says which fault it is and at which address. What is the default again then ends the process, with the status and the
+/// core of that signal.
+extern "C" fn report_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     for (fault, words) in FAULTS.iter().filter(|(fault, _)| *fault as libc::c_int == signal) {
         // There is nobody else to tell, and one that takes nothing is not waited for.
         if super::stderr::is_ready() {
-            let _ = write(io::stderr(), words.as_bytes());
+            let mut line = Line::default();
+            line.add(words.as_bytes());
+            // SAFETY: the kernel hands a valid pointer to a handler with SA_SIGINFO. The number is an address where a fault
+            // was and not another process that sent the signal, which si_code tells.
+            if let Some(address) = unsafe { info.as_ref().filter(|info| info.si_code > 0).map(|info| info.si_addr()) } {
+                line.add(b" at ");
+                line.add_hex(address as usize);
+            }
+            line.add(b"; please report it\n");
+            let _ = write(io::stderr(), line.bytes());
         }
         let _ = raise(*fault);
+    }
+}
+
+/// A line that is put together without memory of the heap.
+struct Line {
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { bytes: [0; 128], length: 0 }
+    }
+}
+
+impl Line {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = *byte;
+                self.length += 1;
+            }
+        }
+    }
+
+    fn add_hex(&mut self, number: usize) {
+        self.add(b"0x");
+        for digit in (0..usize::BITS / 4).rev() {
+            let digit = (number >> (4 * digit)) & 0xf;
+            self.add(b"0123456789abcdef".get(digit..=digit).unwrap_or_default());
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -62,7 +108,7 @@ macro_rules! faults {
     ($($signal:ident)*) => {
         &[$((
             Signal::$signal,
-            concat!("gateway-exporter: ended by a fault in the program (", stringify!($signal), "); please report it\n"),
+            concat!("gateway-exporter: ended by a fault in the program (", stringify!($signal), ")"),
         )),*]
     };
 }
@@ -77,3 +123,21 @@ const FAULTS: &[(Signal, &str)] = faults!(SIGTRAP SIGILL SIGFPE);
 /// overflows has no room for ours.
 #[cfg(panic = "immediate-abort")]
 const FAULTS: &[(Signal, &str)] = faults!(SIGTRAP SIGILL SIGFPE SIGBUS SIGSEGV SIGABRT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_what_was_added_and_ends_where_its_room_does() {
+        let mut line = Line::default();
+        line.add(b"at ");
+        line.add_hex(0x40_12ab);
+        let zeros = "0".repeat(size_of::<usize>() * 2 - 6);
+        assert_eq!(line.bytes(), format!("at 0x{zeros}4012ab").as_bytes());
+        for _ in 0..200 {
+            line.add(b"!");
+        }
+        assert_eq!(line.bytes().len(), 128);
+    }
+}

@@ -1,5 +1,5 @@
-//! The only place that knows the operating system: read a file, ask a socket, run a command,
-//! look at the clock. Every read has a cap and a deadline; [`blocking`] lists what may wait, and for how long.
+//! All calls to the operating system: files, sockets, commands, the clock. Every read has a size limit and a deadline;
+//! [`blocking`] lists what may wait, and for how long.
 
 pub mod blocking;
 pub mod clock;

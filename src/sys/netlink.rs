@@ -10,25 +10,24 @@ use nix::sys::socket::{
 
 use super::erased::ErasedBuffer;
 use super::socket::time_value;
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 
-/// The most that the kernel puts in one datagram of an answer, if there is room for it.
+/// The size of the largest datagram that the kernel sends, in bytes.
 const DATAGRAM: usize = 32 * 1024;
 
-/// What is asked.
+/// Which part of the kernel is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// sock_diag(7): sockets.
     SockDiag,
     /// rtnetlink(7): interfaces.
     Route,
-    /// Generic netlink: what modules have of their own.
+    /// Generic netlink: the protocols of modules.
     Generic,
 }
 
-/// Asks sock_diag, and hands out its answer until `each` has seen its end and says so by giving false.
-///
-/// What was handed out before an error stands. At most `limit` bytes are taken.
+/// Sends a request to sock_diag, and calls `each` with each datagram of the answer until it returns false, which means
+/// that it has seen the end; `TooLong` after `limit` bytes.
 pub fn sock_diag(
     request: &[u8],
     limit: usize,
@@ -38,7 +37,8 @@ pub fn sock_diag(
     ask(Protocol::SockDiag, "sock_diag", request, limit, deadline, &mut each)
 }
 
-/// The same for any protocol; `subject` is what is asked about. The answer is overwritten afterwards, for it may hold keys.
+/// The same for any protocol; `subject` is the subject of errors. The buffer is overwritten afterwards, since it may
+/// contain keys.
 pub fn ask(
     protocol: Protocol,
     subject: &str,
@@ -61,7 +61,7 @@ pub fn ask(
         };
         total = total.saturating_add(length);
         let datagram = buffer.get(..length).filter(|_| total <= limit);
-        let Some(datagram) = datagram else { return Err(Error::TooLong { subject: subject.into(), limit }) };
+        let Some(datagram) = datagram else { return Err(Error::new(subject, ErrorKind::TooLong { limit })) };
         if length == 0 {
             return Err(Error::io(subject, &io::ErrorKind::UnexpectedEof.into()));
         }

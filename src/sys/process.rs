@@ -11,10 +11,10 @@ use super::file;
 /// The most of a command line that is read for its first word.
 const COMMAND_LINE_LIMIT: usize = 4096;
 
-/// How many descriptors are looked at between two looks at the clock.
+/// How many descriptors are read between two checks of the deadline.
 const STEP: usize = 256;
 
-/// A process that was there when `/proc` was listed; it may be gone since.
+/// A process that existed when `/proc` was listed; it may have ended since.
 #[derive(Clone, Debug)]
 pub struct Process {
     folder: PathBuf,
@@ -36,8 +36,8 @@ pub fn are_hidden(proc: &Path) -> bool {
 }
 
 impl Process {
-    /// What the process is called: the kernel's name, cut to 15 bytes, and the last part of
-    /// the path that it was started with, if it says one.
+    /// The names of the process: the kernel's name, cut to 15 bytes, and the last part of the path that it was started
+    /// with, if there is one.
     pub fn names(&self) -> Result<Vec<String>, Error> {
         let mut comm = file::head(&self.folder.join("comm"), COMMAND_LINE_LIMIT)?;
         comm.pop_if(|last| *last == b'\n');
@@ -52,7 +52,8 @@ impl Process {
         Ok(names)
     }
 
-    /// Whether it is in our network, and not in a container's; taken for granted where we may not know.
+    /// Whether it is in this process's network namespace and not, for example, in a container's; true if that is
+    /// unknown.
     pub fn shares_network(&self) -> bool {
         let own = fs::read_link("/proc/self/ns/net").ok();
         fs::read_link(self.folder.join("ns/net")).map_or(true, |theirs| Some(theirs) == own)
@@ -89,6 +90,7 @@ fn socket_of(target: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collector::ErrorKind;
     use std::net::TcpListener;
     use std::os::fd::AsRawFd;
     use std::time::Duration;
@@ -119,8 +121,8 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_is_an_error() {
         let process = Process { folder: "/proc/no-such-process".into() };
-        assert!(matches!(process.names(), Err(Error::NotFound { .. })));
+        assert!(matches!(process.names(), Err(Error { kind: ErrorKind::NotFound, .. })));
         let sockets = process.socket_inodes(Deadline::within(Duration::from_secs(5)), |_| {});
-        assert!(matches!(sockets, Err(Error::NotFound { .. })));
+        assert!(matches!(sockets, Err(Error { kind: ErrorKind::NotFound, .. })));
     }
 }

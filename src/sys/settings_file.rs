@@ -1,4 +1,4 @@
-//! Files that say what the daemon does, and its secrets: opened once, judged by what was opened, never waited for.
+//! Configuration files and secrets: opened once and without waiting; owner and mode are checked on the open file.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Uid, User, geteuid};
 
-use crate::collector::Error;
+use crate::collector::{Error, ErrorKind};
 
 /// The longest such file, in bytes.
 const LONGEST: usize = 4 * 1024 * 1024;
@@ -18,18 +18,18 @@ const LONGEST: usize = 4 * 1024 * 1024;
 /// The bits of a mode that let others than the owner write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// What became of a file that nobody named.
+/// The result of looking for a file that the operator did not name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Search {
     /// There is none.
     Absent,
     /// It is not read; the words say why, and what to do.
     Refused(String),
-    /// What stands in it.
+    /// Its content.
     Found(Vec<u8>),
 }
 
-/// Reads a file that the operator named. Whoever owns it, it is read; that others may write it is a warning.
+/// Reads a file that the operator named, whoever owns it; logs a warning if others can write it.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let subject = path.display().to_string();
     let here = nix::fcntl::AT_FDCWD;
@@ -41,8 +41,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     whole(&file, &subject)
 }
 
-/// Looks for a file in the current folder, where anybody may have put one: what is read belongs to root or to this user,
-/// as its folder does, and nobody else may write either.
+/// Looks for a file in the current folder, where another user may have put one: it is read only if it and its folder
+/// belong to root or to this user, and nobody else can write either.
 pub fn search(path: &Path) -> Result<Search, Error> {
     folder(nix::fcntl::AT_FDCWD, Path::new(".")).map_or(Ok(Search::Absent), |here| search_in(here, path))
 }
@@ -74,7 +74,7 @@ fn search_in(mut folder: OwnedFd, path: &Path) -> Result<Search, Error> {
     Ok(Search::Absent)
 }
 
-/// The file in a folder that nobody else can write; it is judged once it is open.
+/// The file in a folder that nobody else can write; its owner and mode are checked once it is open.
 fn found_in(folder: &OwnedFd, name: &Path, subject: &str) -> Result<Search, Error> {
     let flags = flags() | OFlag::O_NOFOLLOW;
     let file = openat(folder, name, flags, Mode::empty()).map_err(|error| Error::io(subject, &error.into()))?;
@@ -89,7 +89,7 @@ fn refused(subject: &str, why: &str) -> Search {
     Search::Refused(format!("{subject} {why}: not read; --config.file={subject} if you mean it"))
 }
 
-/// Why somebody else may have made it, or may change it.
+/// Why another user may have made it, or may change it.
 fn distrust(found: &nix::Result<FileStat>) -> Option<String> {
     let Ok(found) = found else { return Some("can't be looked at".into()) };
     let owner = Uid::from_raw(found.st_uid);
@@ -115,7 +115,7 @@ fn regular(file: OwnedFd, subject: &str) -> Result<(File, Metadata), Error> {
     if meta.is_file() {
         return Ok((file, meta));
     }
-    Err(Error::Io { subject: subject.into(), why: "not a regular file".into() })
+    Err(Error::new(subject, ErrorKind::Io { why: "not a regular file".into() }))
 }
 
 fn whole(file: &File, subject: &str) -> Result<Vec<u8>, Error> {
@@ -123,7 +123,7 @@ fn whole(file: &File, subject: &str) -> Result<Vec<u8>, Error> {
     let most = (LONGEST as u64).saturating_add(1);
     file.take(most).read_to_end(&mut bytes).map_err(|error: io::Error| Error::io(subject, &error))?;
     if bytes.len() > LONGEST {
-        return Err(Error::TooLong { subject: subject.into(), limit: LONGEST });
+        return Err(Error::new(subject, ErrorKind::TooLong { limit: LONGEST }));
     }
     Ok(bytes)
 }
@@ -242,7 +242,7 @@ mod tests {
             let error = read(path).expect_err("no file");
             assert_eq!(error.to_string(), format!("{}: not a regular file", path.display()));
         }
-        assert!(matches!(read(&folder.0.join("absent")), Err(Error::NotFound { .. })));
+        assert!(matches!(read(&folder.0.join("absent")), Err(Error { kind: ErrorKind::NotFound, .. })));
     }
 
     #[test]
@@ -253,8 +253,8 @@ mod tests {
         assert_eq!(read(&path).map(|bytes| bytes.len()), Ok(4 * 1024 * 1024));
         fs::write(&path, vec![b'#'; 4 * 1024 * 1024 + 1]).unwrap();
         let subject = path.display().to_string();
-        assert_eq!(read(&path), Err(Error::TooLong { subject, limit: LONGEST }));
-        assert!(matches!(folder.search("exporter.yaml"), Err(Error::TooLong { .. })));
+        assert_eq!(read(&path), Err(Error::new(subject, ErrorKind::TooLong { limit: LONGEST })));
+        assert!(matches!(folder.search("exporter.yaml"), Err(Error { kind: ErrorKind::TooLong { .. }, .. })));
     }
 
     #[test]

@@ -7,8 +7,6 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,9 +14,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::blocking;
 use super::erased::ErasedBuffer;
-use super::thread::{self, RESOLVER_STACK};
-use crate::collector::{Deadline, Error};
+use crate::collector::{Deadline, Error, ErrorKind};
 
 /// The most addresses of one host name that are kept.
 const ADDRESS_LIMIT: usize = 64;
@@ -58,15 +56,15 @@ pub struct Channel {
     stream: Stream,
     deadline: Deadline,
     subject: String,
-    /// What was read stands at `unread` in it.
+    /// What was received; the part that was not taken yet is at `unread`.
     buffer: Vec<u8>,
     unread: Range<usize>,
 }
 
-/// Closes a channel that somebody else reads.
+/// Closes a channel that another thread reads.
 pub struct Closer(Stream);
 
-/// How much is read ahead: many small segments cost one system call.
+/// How many bytes are read ahead, so that many small segments cost one system call.
 const AHEAD: usize = 64 * 1024;
 
 enum Stream {
@@ -96,7 +94,7 @@ pub fn resolve(host: &str) -> Result<Vec<IpAddr>, Error> {
     let mut addresses: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).take(ADDRESS_LIMIT).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    if addresses.is_empty() { Err(Error::NotFound { subject: host.into() }) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(Error::new(host, ErrorKind::NotFound)) } else { Ok(addresses) }
 }
 
 /// A connect to a full backlog waits for the send time-out, which std can't set beforehand.
@@ -119,35 +117,16 @@ fn open_tcp(host: &str, deadline: Deadline, subject: &str) -> Result<io::Result<
     Ok(last)
 }
 
-/// The addresses of `host:port`. The resolver is not waited for longer than the deadline, nor asked again while it is
-/// still busy with what nobody waits for any more.
+/// The addresses of `host:port`.
 fn addresses(host: &str, deadline: Deadline, subject: &str) -> Result<Vec<SocketAddr>, Error> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    static IS_BUSY: AtomicBool = AtomicBool::new(false);
-    if IS_BUSY.swap(true, Ordering::Relaxed) {
-        return Err(Error::TimedOut { subject: subject.into() });
-    }
-    let (name, answer) = (host.to_owned(), Arc::new((Mutex::new(None), Condvar::new())));
-    let theirs = Arc::clone(&answer);
-    let resolve = move || {
-        let found = name.to_socket_addrs().map(|found| found.take(ADDRESS_LIMIT).collect());
-        IS_BUSY.store(false, Ordering::Relaxed);
-        *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        theirs.1.notify_one();
-    };
-    if let Err(error) = thread::spawn("resolver", RESOLVER_STACK, Box::new(resolve)) {
-        IS_BUSY.store(false, Ordering::Relaxed);
-        return Err(Error::io(subject, &error));
-    }
-    let (found, known) = &*answer;
-    let left = deadline.left(subject)?;
-    let waiting = found.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut found, _) =
-        known.wait_timeout_while(waiting, left, |found| found.is_none()).unwrap_or_else(PoisonError::into_inner);
-    let nobody = || Err(io::ErrorKind::TimedOut.into());
-    found.take().unwrap_or_else(nobody).map_err(|error| Error::io(subject, &error))
+    let (host, name) = (host.to_owned(), subject.to_owned());
+    blocking::run(subject, deadline, move || {
+        let found = host.to_socket_addrs().map_err(|error| Error::io(&name, &error))?;
+        Ok(found.take(ADDRESS_LIMIT).collect())
+    })
 }
 
 pub(super) fn time_value(time: Duration) -> TimeVal {
@@ -177,7 +156,7 @@ impl Stream {
 }
 
 impl Closer {
-    /// Whoever reads it sees its end.
+    /// Closes the channel; its reader gets the end of the stream.
     pub fn close(&self) {
         // It may be closed already.
         let _ = match &self.0 {
@@ -188,7 +167,7 @@ impl Closer {
 }
 
 impl Channel {
-    /// The next `count` bytes, where they were read to: a list of SAs is megabytes, and not copied once more.
+    /// The next `count` bytes, as a part of the buffer: a list of SAs has megabytes, which are not copied again.
     pub fn take(&mut self, count: usize) -> Result<&[u8], Error> {
         while self.unread.len() < count {
             self.read_ahead(count)?;
@@ -220,8 +199,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Hands out what comes, in blocks of whole lines, until `each` has seen the end and says so by giving false; at most
-    /// `limit` bytes. What was handed out before an error stands. It is overwritten afterwards, for it may hold keys.
+    /// Calls `each` with blocks of whole lines until it returns false, which means that it has seen the end; `TooLong`
+    /// after `limit` bytes. The buffer is overwritten afterwards, since it may contain keys.
     pub fn read_lines(
         &mut self,
         limit: usize,
@@ -232,7 +211,7 @@ impl Channel {
             let room = buffer.get_mut(filled..).unwrap_or_default();
             let limit = if room.is_empty() { AHEAD } else { limit };
             if room.is_empty() || total > limit {
-                return Err(Error::TooLong { subject: self.subject.clone(), limit });
+                return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit }));
             }
             let count = self.stream.read_some(room, self.deadline, &self.subject)?;
             (filled, total) = (filled.saturating_add(count), total.saturating_add(count));
@@ -346,7 +325,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error, Error::TimedOut { subject: path.display().to_string() });
+        assert_eq!(error, Error::new(path.display().to_string(), ErrorKind::TimedOut));
         std::fs::remove_file(&path).expect("the socket goes");
     }
 }

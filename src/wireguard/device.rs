@@ -83,3 +83,22 @@ impl Device {
         self.allowed_ips.get(peer.allowed_ips.clone()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_the_last_peers_and_nobodys_before_any() {
+        let network = |last| AllowedIp { address: IpAddr::from([10, 0, 0, last]), prefix: 32 };
+        let mut device = Device::default();
+        device.allow(network(9));
+        for number in 1..=3 {
+            device.add(Peer::new(Key([number; 32])));
+            (0..number % 3).for_each(|more| device.allow(network(10 * number + more)));
+        }
+        let networks: Vec<_> = device.peers.iter().map(|peer| device.allowed_ips(peer)).collect();
+        assert_eq!(networks, [&[network(10)][..], &[network(20), network(21)], &[]]);
+        assert_eq!(network(7).to_string(), "10.0.0.7/32");
+    }
+}

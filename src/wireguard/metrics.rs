@@ -6,7 +6,7 @@ use std::hash::Hash;
 use super::device::{Device, Peer};
 use super::names::Names;
 use super::settings::Configured;
-use super::totals::{Incarnation, PeerTotals};
+use super::totals::{Incarnation, PeerPass};
 use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
@@ -171,7 +171,7 @@ fn is_up(peer: &Peer, now: i64) -> bool {
 }
 
 /// Exposes one interface and its peers at the moment `now`.
-pub fn expose(reading: Reading<'_, impl Hash + Copy>, totals: &mut PeerTotals, now: i64, out: &mut Exposition) {
+pub fn expose(reading: Reading<'_, impl Hash + Copy>, pass: &mut PeerPass<'_>, now: i64, out: &mut Exposition) {
     let Reading { interface, id, device, names, configured } = reading;
     let connected = device.peers.iter().filter(|peer| is_connected(peer, now)).count();
     out.add::<Interface>(&(interface, device.peers.len(), connected));
@@ -179,7 +179,7 @@ pub fn expose(reading: Reading<'_, impl Hash + Copy>, totals: &mut PeerTotals, n
     let mut texts = Texts::default();
     for peer in &device.peers {
         texts.write(device, peer);
-        let total = totals.record(Incarnation { interface, id }, peer, now);
+        let total = pass.record(Incarnation { interface, id }, peer);
         let name = configured.name(peer.public_key).or_else(|| names.get(&peer.public_key).map(|name| &**name));
         let row = PeerRow { interface, peer, texts: &texts, name, total, is_up: is_up(peer, now) };
         out.add::<Traffic>(&row);

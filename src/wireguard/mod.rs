@@ -9,14 +9,14 @@ use std::time::Duration;
 use self::device::Device;
 use self::metrics::Reading;
 use self::names::{Format, Names, Reader};
-use self::netlink::{ByteOrder, Content, Data, Malformed};
 use self::sessions::Listing;
 use self::settings::Settings;
 use self::totals::PeerTotals;
 use self::uapi::{Answer, Progress};
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, Report};
+use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
+use crate::netlink::{ByteOrder, Content, Data, Malformed, messages};
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::Environment;
@@ -192,16 +192,15 @@ impl Collector for WireGuard {
         let now = clock::now();
         memory.read_names(&self.settings.name_files, deadline);
         let Memory { totals, names, .. } = &mut *memory;
-        totals.begin_pass();
+        let mut pass = totals.pass(now);
         self.read(deadline, report, &mut |interface, id, device, report| match device {
             Some(device) => {
                 let configured = &self.settings.peers;
                 let reading = Reading { interface, id, device, names, configured };
-                metrics::expose(reading, totals, now, &mut report.exposition);
+                metrics::expose(reading, &mut pass, now, &mut report.exposition);
             }
-            None => totals.keep(interface, now),
+            None => pass.keep(interface),
         });
-        totals.end_pass(now);
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
@@ -281,7 +280,7 @@ fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
 /// The interfaces whose sockets are in a folder; none where there is no such folder.
 fn user_space(folder: &Path) -> Result<Vec<Interface>, Error> {
     let files = match file::list(folder) {
-        Err(Error::NotFound { .. }) => Vec::new(),
+        Err(Error { kind: ErrorKind::NotFound, .. }) => Vec::new(),
         files => files?,
     };
     let interface = |file: &String| {
@@ -316,13 +315,13 @@ fn family(deadline: Deadline) -> Result<Option<u16>, Error> {
 fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Result<Option<Device>, Error> {
     let number = match *known {
         Some(number) => number,
-        None => family(deadline)?.ok_or_else(|| Error::Refused { subject: name.into(), why: NO_MODULE.into() })?,
+        None => family(deadline)?.ok_or_else(|| Error::new(name, ErrorKind::Refused { why: NO_MODULE.into() }))?,
     };
     *known = Some(number);
     let request = netlink::device_request(number, name, ByteOrder::NATIVE);
     match dump(Protocol::Generic, name, &request, deadline, netlink::read_device) {
         Ok(device) => Ok(Some(device)),
-        Err(Error::NotFound { .. }) => Ok(None),
+        Err(Error { kind: ErrorKind::NotFound, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -342,7 +341,7 @@ fn dump<T: Default>(
             return Ok(found);
         }
     }
-    Err(Error::Io { subject: target.into(), why: "changed faster than it can be read".into() })
+    Err(Error::new(target, ErrorKind::Io { why: "changed faster than it can be read".into() }))
 }
 
 /// Reads all messages of an answer; says whether what it lists changed meanwhile.
@@ -354,9 +353,9 @@ fn dump_once(
     each: &mut dyn FnMut(Data<'_>) -> Result<(), Malformed>,
 ) -> Result<bool, Error> {
     let mut is_interrupted = false;
-    let malformed = |Malformed { expected, offset }| Error::Malformed { subject: target.into(), expected, offset };
+    let malformed = |Malformed { expected, offset }| Error::new(target, ErrorKind::Malformed { expected, offset });
     ask(protocol, target, request, LIMIT, deadline, &mut |datagram| {
-        for message in netlink::messages(datagram, ByteOrder::NATIVE) {
+        for message in messages(datagram, ByteOrder::NATIVE) {
             let message = message.map_err(malformed)?;
             is_interrupted |= message.is_interrupted;
             match message.content {
@@ -375,7 +374,7 @@ fn refused(target: &str, number: i32) -> Error {
     // ENODEV, EOPNOTSUPP; MIPS has another number for the second.
     const GONE: [i32; 2] = [19, if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 122 } else { 95 }];
     if GONE.contains(&number) {
-        return Error::NotFound { subject: target.into() };
+        return Error::new(target, ErrorKind::NotFound);
     }
     Error::io(target, &io::Error::from_raw_os_error(number))
 }
@@ -392,9 +391,9 @@ fn read_socket(path: &str, deadline: Deadline) -> Result<Device, Error> {
                 Ok(Progress::More) => {}
                 Ok(Progress::Whole) => return Ok(false),
                 Ok(Progress::Refused(number)) => {
-                    return Err(Error::Refused { subject: path.into(), why: format!("error {number}") });
+                    return Err(Error::new(path, ErrorKind::Refused { why: format!("error {number}") }));
                 }
-                Err(expected) => return Err(Error::Malformed { subject: path.into(), expected, offset }),
+                Err(expected) => return Err(Error::new(path, ErrorKind::Malformed { expected, offset })),
             }
             offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
         }
@@ -405,13 +404,13 @@ fn read_socket(path: &str, deadline: Deadline) -> Result<Device, Error> {
 
 /// Notes what could not be read, by the name in the error.
 fn note(error: Error, report: &mut Report) {
-    report.targets.push((error.subject().to_owned(), Err(error)));
+    report.targets.push((error.subject.clone(), Err(error)));
 }
 
 /// Why an interface that should be there is not.
 fn missing(name: &str, deadline: Deadline) -> Error {
     match family(deadline) {
-        Ok(None) => Error::Refused { subject: name.into(), why: NO_MODULE.into() },
-        _ => Error::NotFound { subject: name.into() },
+        Ok(None) => Error::new(name, ErrorKind::Refused { why: NO_MODULE.into() }),
+        _ => Error::new(name, ErrorKind::NotFound),
     }
 }

@@ -175,7 +175,8 @@ mod tests {
         let text = "config interface 'wg0'\n\toption proto 'wireguard'\n\toption private_key 'KEY2'\n\toption description 'no'\n\n\
                     config wireguard_wg0\n\toption description 'Ann'\\''s phone'\n\toption public_key 'KEY0'\n\tlist allowed_ips 'x'\n\n\
                     config 'wireguard_wg1' \"branch\" # one\n\toption public_key\tKEY1\n\toption 'description' \"the \\\"branch\\\"\"\n\
-                    config device\n\toption description 'KEY2'\n";
+                    config device\n\toption description 'KEY2'\n\
+                    config wireguards\n\toption public_key 'KEY2'\n\toption description 'no interface'\n";
         assert_eq!(names(Format::Uci, text), ["Ann's phone", "the \"branch\"", "-"]);
     }
 
@@ -186,5 +187,32 @@ mod tests {
         {
             assert_eq!(names(Format::Uci, text), ["-", "-", "-"], "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_backslash_between_single_quotes_is_itself_and_white_space_in_quotes_stays() {
+        for (value, expected) in [
+            (r"'C:\Ann'", r"C:\Ann"),
+            (r#""C:\\Ann""#, r"C:\Ann"),
+            (r"two\ words", "two words"),
+            ("' a '", " a "),
+            ("bare#comment", "bare"),
+        ] {
+            let text = format!("config wireguard_x\noption public_key KEY0\noption description {value}\n");
+            assert_eq!(names(Format::Uci, &text)[0], expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn of_a_file_65536_names_are_kept() {
+        let mut reader = Reader::new(Format::Quick);
+        for number in 0..65_537_u32 {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            for line in ["[Peer]".to_owned(), format!("PublicKey = {}", Key(bytes)), "# friendly_name = x".to_owned()] {
+                reader.read(Text::from(line.as_str()));
+            }
+        }
+        assert_eq!(reader.end().len(), 65_536);
     }
 }

@@ -1,8 +1,8 @@
-//! Messages of netlink: which interfaces are WireGuard's, under which number the kernel speaks of WireGuard, and what an
-//! interface says.
+//! Messages of netlink about WireGuard: its interfaces, the number of its generic netlink family, and an interface with its
+//! peers.
 //!
-//! Formats: netlink(7), rtnetlink(7), and the kernel's `linux/genetlink.h` and `linux/wireguard.h`. Everything but ports
-//! and addresses is in the byte order of the machine. A message is read whole or not at all.
+//! Formats: rtnetlink(7), and the kernel's `linux/genetlink.h` and `linux/wireguard.h`; [`crate::netlink`] has what all
+//! messages share.
 //!
 //! An interface with many peers comes in several messages, of which only the first speaks of the interface. Networks of
 //! a peer that did not fit come in the next message, under the peer's key and nothing else. Private and preshared keys
@@ -12,17 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::device::{AllowedIp, Device, Peer};
 use super::key::Key;
-
-/// `NLM_F_REQUEST | NLM_F_DUMP`: all there is, not one.
-const DUMP: u16 = 0x301;
-
-/// `NLM_F_DUMP_INTR`: what is listed changed while it was.
-const INTERRUPTED: u16 = 0x10;
-
-/// The kinds of messages that are the same everywhere: `NLMSG_ERROR`, `NLMSG_DONE`, `NLMSG_OVERRUN`.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const OVERRUN: u16 = 4;
+use crate::netlink::{Attribute, ByteOrder, Data, Malformed, Piece, Request};
 
 /// `RTM_NEWLINK` and `RTM_GETLINK`.
 const NEW_LINK: u16 = 16;
@@ -40,99 +30,8 @@ const VERSION: u8 = 1;
 const LINK_HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
 
-/// The common header: length, kind, flags, number, port.
-const HEADER: usize = 16;
-
-/// The header of an attribute: length and kind.
-const ATTRIBUTE: usize = 4;
-
 /// The name of WireGuard's interfaces and messages.
 const NAME: &[u8] = b"wireguard";
-
-/// The order of the bytes in a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ByteOrder {
-    /// The lowest byte first.
-    Little,
-    /// The highest byte first.
-    Big,
-}
-
-impl ByteOrder {
-    /// This machine's.
-    pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
-
-    fn u16(self, bytes: [u8; 2]) -> u16 {
-        if self == Self::Big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    }
-
-    fn u32(self, bytes: [u8; 4]) -> u32 {
-        if self == Self::Big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-
-    fn u64(self, bytes: [u8; 8]) -> u64 {
-        if self == Self::Big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
-    }
-}
-
-/// What the format does not allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// What should have stood there.
-    pub expected: &'static str,
-    /// Where, in bytes from the start of the datagram.
-    pub offset: usize,
-}
-
-/// One message of an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
-    /// Whether what is listed changed meanwhile, so that some may be missing or come twice.
-    pub is_interrupted: bool,
-    /// What it says.
-    pub content: Content<'a>,
-}
-
-/// What a message says.
-#[derive(Clone, Copy, Debug)]
-pub enum Content<'a> {
-    /// Something that was asked for.
-    Data(Data<'a>),
-    /// Nothing else comes.
-    End,
-    /// The kernel refused, with the number of the error.
-    Refused(i32),
-}
-
-/// What is in a message behind its header.
-#[derive(Clone, Copy, Debug)]
-pub struct Data<'a> {
-    kind: u16,
-    bytes: Piece<'a>,
-}
-
-/// The messages of one datagram, or of several behind one another, up to one that is malformed.
-#[derive(Clone, Debug)]
-pub struct Messages<'a>(Piece<'a>);
-
-/// Bytes that know where they stand.
-#[derive(Clone, Copy, Debug)]
-struct Piece<'a> {
-    bytes: &'a [u8],
-    offset: usize,
-    order: ByteOrder,
-}
-
-/// Attributes behind one another, up to one that is malformed.
-#[derive(Clone, Debug)]
-struct Attributes<'a>(Piece<'a>);
-
-/// One attribute, without the flags in its kind.
-#[derive(Clone, Copy, Debug)]
-struct Attribute<'a> {
-    kind: u16,
-    value: Piece<'a>,
-}
 
 /// Asks rtnetlink for the interfaces of WireGuard. Kernels that don't know the kind, or are older than this filter, list
 /// all.
@@ -156,11 +55,6 @@ pub fn device_request(family: u16, interface: &str, order: ByteOrder) -> Vec<u8>
     // WGDEVICE_A_IFNAME
     out.put(2, &[interface.as_bytes(), b"\0"].concat());
     out.finish()
-}
-
-/// The messages of one datagram.
-pub fn messages(datagram: &[u8], order: ByteOrder) -> Messages<'_> {
-    Messages(Piece { bytes: datagram, offset: 0, order })
 }
 
 /// The name of the interface that a message of rtnetlink speaks of, where it is one of WireGuard.
@@ -254,124 +148,7 @@ fn public_key(peer: Piece<'_>) -> Result<Key, Malformed> {
     Err(peer.malformed("a public key"))
 }
 
-/// Without the NUL that ends a name.
-fn trim(name: &[u8]) -> &[u8] {
-    name.strip_suffix(b"\0").unwrap_or(name)
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<Message<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.0.bytes.is_empty() {
-            let Some((kind, flags, body)) = self.0.cut_message() else {
-                let malformed = self.0.malformed("a message");
-                self.0.bytes = &[];
-                return Some(Err(malformed));
-            };
-            let content = match (kind, body.code()) {
-                // An acknowledgement.
-                (ERROR, Some(0)) => continue,
-                (ERROR, Some(code)) => Content::Refused(code.saturating_neg()),
-                // A list that failed half way says so at its end.
-                (DONE, Some(code)) if code < 0 => Content::Refused(code.saturating_neg()),
-                (DONE, _) => Content::End,
-                (ERROR | OVERRUN, _) => return Some(Err(body.malformed("a message that is whole"))),
-                (kind, _) if kind < CONTROL => continue,
-                _ => Content::Data(Data { kind, bytes: body }),
-            };
-            return Some(Ok(Message { is_interrupted: flags & INTERRUPTED != 0, content }));
-        }
-        None
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<Attribute<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.bytes.is_empty() {
-            return None;
-        }
-        let cut = self.0.cut_attribute();
-        if cut.is_none() {
-            let malformed = self.0.malformed("an attribute");
-            self.0.bytes = &[];
-            return Some(Err(malformed));
-        }
-        cut.map(Ok)
-    }
-}
-
-impl<'a> Data<'a> {
-    /// The attributes behind a header of `header` bytes.
-    fn attributes(self, header: usize) -> Result<Attributes<'a>, Malformed> {
-        self.bytes.after(header).map(Attributes).ok_or_else(|| self.bytes.malformed("a header"))
-    }
-}
-
-impl<'a> Piece<'a> {
-    fn malformed(self, expected: &'static str) -> Malformed {
-        Malformed { expected, offset: self.offset }
-    }
-
-    /// What follows the first `count` bytes.
-    fn after(self, count: usize) -> Option<Self> {
-        Some(Self { bytes: self.bytes.get(count..)?, offset: self.offset.saturating_add(count), ..self })
-    }
-
-    /// Takes the first `length` bytes away, with what fills them up to four; gives those from `header` on.
-    fn cut(&mut self, header: usize, length: usize) -> Option<Self> {
-        let part = Self { bytes: self.bytes.get(..length)?, ..*self }.after(header)?;
-        // What ends a message or a list of attributes need not be filled up.
-        let padded = length.checked_next_multiple_of(4)?.min(self.bytes.len());
-        *self = self.after(padded)?;
-        Some(part)
-    }
-
-    /// Takes the first message away: its kind, its flags and its body.
-    fn cut_message(&mut self) -> Option<(u16, u16, Self)> {
-        let ([a, b, c, d, e, f, g, h], _) = self.bytes.split_first_chunk()?;
-        let length = usize::try_from(self.order.u32([*a, *b, *c, *d])).ok()?;
-        let (kind, flags) = (self.order.u16([*e, *f]), self.order.u16([*g, *h]));
-        Some((kind, flags, self.cut(HEADER, length)?))
-    }
-
-    /// Takes the first attribute away.
-    fn cut_attribute(&mut self) -> Option<Attribute<'a>> {
-        let ([a, b, c, d], _) = self.bytes.split_first_chunk()?;
-        let length = usize::from(self.order.u16([*a, *b]));
-        // The two highest bits say that it is nested, and in the byte order of the network.
-        let kind = self.order.u16([*c, *d]) & 0x3fff;
-        Some(Attribute { kind, value: self.cut(ATTRIBUTE, length)? })
-    }
-
-    fn attributes(self) -> Attributes<'a> {
-        Attributes(self)
-    }
-
-    /// The number of an error, where one stands there.
-    fn code(self) -> Option<i32> {
-        self.bytes.first_chunk().map(|bytes| self.order.u32(*bytes).cast_signed())
-    }
-
-    /// All of it as so many bytes.
-    fn exactly<const N: usize>(self, expected: &'static str) -> Result<[u8; N], Malformed> {
-        self.bytes.try_into().map_err(|_| self.malformed(expected))
-    }
-
-    fn u16(self) -> Result<u16, Malformed> {
-        Ok(self.order.u16(self.exactly("2 bytes")?))
-    }
-
-    fn u32(self) -> Result<u32, Malformed> {
-        Ok(self.order.u32(self.exactly("4 bytes")?))
-    }
-
-    fn u64(self) -> Result<u64, Malformed> {
-        Ok(self.order.u64(self.exactly("8 bytes")?))
-    }
-
+impl Piece<'_> {
     fn key(self) -> Result<Key, Malformed> {
         Ok(Key(self.exactly("a key of 32 bytes")?))
     }
@@ -430,44 +207,130 @@ fn ip(family: u16, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A message that is being written.
-struct Request {
-    bytes: Vec<u8>,
-    order: ByteOrder,
+/// Without the NUL that ends a name.
+fn trim(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b"\0").unwrap_or(name)
 }
 
-impl Request {
-    fn new(kind: u16, header: &[u8], order: ByteOrder) -> Self {
-        let mut request = Self { bytes: Vec::new(), order };
-        // The length comes last; neither number nor port is needed.
-        let head = [&[0; 4][..], &request.u16(kind), &request.u16(DUMP), &[0; 8], header].concat();
-        request.bytes = head;
-        request
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{Content, Message, messages};
+
+    const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
+
+    fn attribute(kind: u16, value: &[u8], order: ByteOrder) -> Vec<u8> {
+        Request::new(0, &[], order).attribute(kind, value)
     }
 
-    fn put(&mut self, kind: u16, value: &[u8]) {
-        let attribute = self.attribute(kind, value);
-        self.bytes.extend_from_slice(&attribute);
+    fn two(number: u16, order: ByteOrder) -> [u8; 2] {
+        if order == ByteOrder::Big { number.to_be_bytes() } else { number.to_le_bytes() }
     }
 
-    fn attribute(&self, kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(value.len().saturating_add(ATTRIBUTE)).unwrap_or(u16::MAX);
-        let mut out = [&self.u16(length)[..], &self.u16(kind), value].concat();
-        out.resize(out.len().next_multiple_of(4), 0);
-        out
+    fn four(number: u32, order: ByteOrder) -> [u8; 4] {
+        Request::new(0, &[], order).u32(number)
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        let length = self.u32(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
-        self.bytes.iter_mut().zip(length).for_each(|(byte, new)| *byte = new);
-        self.bytes
+    /// What a message of that kind says to `read`.
+    fn read<T>(kind: u16, body: &[u8], order: ByteOrder, read: impl FnOnce(Data<'_>) -> T) -> T {
+        let datagram = Request::new(kind, body, order).finish();
+        match messages(&datagram, order).next() {
+            Some(Ok(Message { content: Content::Data(data), .. })) => read(data),
+            other => panic!("{other:?}"),
+        }
     }
 
-    fn u16(&self, number: u16) -> [u8; 2] {
-        if self.order == ByteOrder::Big { number.to_be_bytes() } else { number.to_le_bytes() }
+    /// What a message of WireGuard with these attributes says.
+    fn device(attributes: &[Vec<u8>], order: ByteOrder) -> Result<Device, Malformed> {
+        let mut device = Device::default();
+        let body = [&[0; GENERIC_HEADER][..], &attributes.concat()].concat();
+        read(29, &body, order, |data| read_device(data, &mut device))?;
+        Ok(device)
     }
 
-    fn u32(&self, number: u32) -> [u8; 4] {
-        if self.order == ByteOrder::Big { number.to_be_bytes() } else { number.to_le_bytes() }
+    fn peer(attributes: &[Vec<u8>], order: ByteOrder) -> Vec<u8> {
+        let key = attribute(1, &[7; 32], order);
+        attribute(8 | 0x8000, &attribute(0x8000, &[key, attributes.concat()].concat(), order), order)
+    }
+
+    #[test]
+    fn numbers_are_whole_and_0_is_none() {
+        for order in ORDERS {
+            for (number, expected) in [(0, None), (1, Some(1)), (u16::MAX, Some(u16::MAX))] {
+                let attributes = [
+                    attribute(1, &four(number.into(), order), order),
+                    attribute(6, &two(number, order), order),
+                    attribute(7, &four(number.into(), order), order),
+                    peer(&[attribute(5, &two(number, order), order)], order),
+                ];
+                let found = device(&attributes, order).expect("a device");
+                assert_eq!(found.index, Some(number.into()));
+                assert_eq!((found.listen_port, found.fwmark), (expected, expected.map(u32::from)));
+                assert_eq!(found.peers[0].keepalive, expected);
+            }
+            assert_eq!(
+                device(&[attribute(6, &[1], order)], order).map_err(|malformed| malformed.expected),
+                Err("2 bytes")
+            );
+        }
+    }
+
+    #[test]
+    fn a_peers_counters_time_and_endpoint_are_its_own() {
+        for order in ORDERS {
+            let eight = |number: u64| match order {
+                ByteOrder::Big => number.to_be_bytes(),
+                ByteOrder::Little => number.to_le_bytes(),
+            };
+            let time = |seconds, nanoseconds| attribute(6, &[eight(seconds), eight(nanoseconds)].concat(), order);
+            for (time, expected) in [(time(0, 0), None), (time(9, 0), Some(9)), (time(0, 1), Some(0))] {
+                let attributes = [attribute(7, &eight(11), order), attribute(8, &eight(22), order), time];
+                let found = device(&[peer(&attributes, order)], order).expect("a device");
+                let peer = &found.peers[0];
+                assert_eq!((peer.received, peer.sent, peer.handshake), (11, 22, expected));
+            }
+            let port = 51_820_u16.to_be_bytes();
+            let four = [&two(AF_INET, order)[..], &port, &[192, 0, 2, 1], &[0; 8]].concat();
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets();
+            let six = [&two(AF_INET6, order)[..], &port, &[1, 2, 3, 4], &address, &[0; 4]].concat();
+            for (bytes, expected) in [(four, "192.0.2.1:51820"), (six, "[2001:db8::1]:51820")] {
+                let found = device(&[peer(&[attribute(4, &bytes, order)], order)], order).expect("a device");
+                assert_eq!(found.peers[0].endpoint, expected.parse().ok());
+            }
+        }
+    }
+
+    #[test]
+    fn networks_without_more_than_the_key_are_the_last_peers() {
+        let order = ByteOrder::NATIVE;
+        let network = |last: u8| {
+            let parts = [
+                attribute(1, &two(AF_INET, order), order),
+                attribute(2, &[10, 0, 0, last], order),
+                attribute(3, &[32], order),
+            ];
+            attribute(9 | 0x8000, &attribute(0x8000, &parts.concat(), order), order)
+        };
+        let found = device(&[peer(&[network(1)], order), peer(&[network(2)], order)], order).expect("a device");
+        assert_eq!((found.peers.len(), found.allowed_ips(&found.peers[0]).len()), (1, 2));
+    }
+
+    #[test]
+    fn an_interface_of_wireguard_has_its_kind_and_a_name() {
+        let order = ByteOrder::NATIVE;
+        let named = |message: u16, name: &[u8], kind: &[u8]| {
+            let information = attribute(18 | 0x4000 | 0x8000, &attribute(1, kind, order), order);
+            let body = [&[0; LINK_HEADER][..], &attribute(3, name, order), &information].concat();
+            read(message, &body, order, link)
+        };
+        for (message, name, kind, expected) in [
+            (NEW_LINK, &b"wg0\0"[..], &b"wireguard\0"[..], Some("wg0")),
+            (NEW_LINK, b"wg0", b"wireguard", Some("wg0")),
+            (NEW_LINK, b"\0", b"wireguard\0", None),
+            (NEW_LINK, b"eth0\0", b"veth\0", None),
+            (17, b"wg0\0", b"wireguard\0", None),
+        ] {
+            assert_eq!(named(message, name, kind), Ok(expected.map(str::to_owned)), "{message} {name:?} {kind:?}");
+        }
     }
 }

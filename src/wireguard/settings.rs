@@ -126,7 +126,7 @@ impl Settings {
 
     /// The interfaces that are named without a pattern, and so should be there.
     pub fn required(&self) -> impl Iterator<Item = &String> {
-        self.interfaces.iter().filter(|name| !name.contains(['*', '?', '[']))
+        self.interfaces.iter().filter(|name| !file::is_pattern(name))
     }
 }
 

@@ -4,11 +4,15 @@ use std::hash::Hash;
 
 use super::device::Peer;
 use super::key::Key;
-use crate::totals::{OriginId, Totals, Traffic};
+use crate::totals::{Pass, Sample, Totals, Traffic};
 
-/// What every peer came to; interfaces are known by their names.
+/// The totals of all peers; interfaces are known by their names.
 #[derive(Debug, Default)]
 pub struct PeerTotals(Totals);
+
+/// One scrape; it ends when this is dropped.
+#[derive(Debug)]
+pub struct PeerPass<'t>(Pass<'t>);
 
 /// An interface as it was made: another one of the same name is another incarnation.
 #[derive(Clone, Copy, Debug)]
@@ -25,34 +29,28 @@ impl PeerTotals {
         Self(Totals::new(most))
     }
 
-    /// Begins a scrape.
-    pub fn begin_pass(&mut self) {
-        self.0.begin_pass();
+    /// Begins a scrape at the time `now`.
+    pub fn pass(&mut self, now: i64) -> PeerPass<'_> {
+        PeerPass(self.0.pass(now))
     }
+}
 
-    /// Records what a peer counts at the moment `now`; gives its bytes received and sent in all. Counters that are lower
-    /// than at the last scrape began anew.
-    pub fn record(&mut self, incarnation: Incarnation<'_, impl Hash>, peer: &Peer, now: i64) -> (u64, u64) {
+impl PeerPass<'_> {
+    /// Records the counters of a peer; returns the totals of its bytes received and sent. Counters that are lower than at the
+    /// previous scrape began anew.
+    pub fn record(&mut self, incarnation: Incarnation<'_, impl Hash>, peer: &Peer) -> (u64, u64) {
         let Incarnation { interface, id } = incarnation;
-        let origin = self.origin(interface);
+        let origin = self.0.origin(interface);
         let key = self.0.key((origin, id, peer.public_key));
         let counted = Traffic { bytes_in: peer.received, bytes_out: peer.sent, ..Traffic::default() };
-        let total = self.0.record_restartable(origin, key, counted, now, || name(interface, peer.public_key).into());
+        let sample = Sample { origin, key, counted };
+        let total = self.0.record_restartable(sample, || name(interface, peer.public_key).into());
         (total.bytes_in, total.bytes_out)
     }
 
-    /// Keeps what is known of the peers of an interface that could not be read.
-    pub fn keep(&mut self, interface: &str, now: i64) {
-        self.0.keep(self.origin(interface), now);
-    }
-
-    /// Ends the scrape.
-    pub fn end_pass(&mut self, now: i64) {
-        self.0.end_pass(now);
-    }
-
-    fn origin(&self, interface: &str) -> OriginId {
-        self.0.origin(interface)
+    /// Keeps the totals of the peers of an interface that could not be read.
+    pub fn keep(&mut self, interface: &str) {
+        self.0.keep(self.0.origin(interface));
     }
 }
 
@@ -66,12 +64,9 @@ mod tests {
 
     /// Records one peer of wg0, as it was made for the `id`th time.
     fn record(totals: &mut PeerTotals, now: i64, id: u32, received: u64, sent: u64) -> (u64, u64) {
-        totals.begin_pass();
         let mut peer = Peer::new(Key([1; 32]));
         (peer.received, peer.sent) = (received, sent);
-        let total = totals.record(Incarnation { interface: "wg0", id }, &peer, now);
-        totals.end_pass(now);
-        total
+        totals.pass(now).record(Incarnation { interface: "wg0", id }, &peer)
     }
 
     #[test]
@@ -89,25 +84,25 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_for_long_goes_on() {
-        let mut totals = PeerTotals::new(0);
-        record(&mut totals, 0, 1, 100, 10);
-        for now in (0..7200).step_by(60) {
-            totals.begin_pass();
-            totals.keep("wg0", now);
-            totals.end_pass(now);
+        for most in [0, 10] {
+            let mut totals = PeerTotals::new(most);
+            record(&mut totals, 0, 1, 100, 10);
+            record(&mut totals, 30, 2, 100, 10);
+            for now in (60..7200).step_by(60) {
+                totals.pass(now).keep("wg0");
+            }
+            assert_eq!(record(&mut totals, 7200, 2, 110, 10), (210, 20), "{most}");
         }
-        assert_eq!(record(&mut totals, 7200, 1, 110, 10), (110, 10));
     }
 
     #[test]
     fn an_interface_that_was_away_goes_on_and_one_of_another_name_is_another() {
         let mut totals = PeerTotals::new(10);
         record(&mut totals, 0, 1, 100, 10);
-        totals.begin_pass();
-        totals.end_pass(5000);
+        drop(totals.pass(5000));
         assert_eq!(record(&mut totals, 5001, 2, 7, 7), (107, 17));
         let mut peer = Peer::new(Key([1; 32]));
         peer.received = 3;
-        assert_eq!(totals.record(Incarnation { interface: "wg1", id: 2 }, &peer, 5001), (3, 0));
+        assert_eq!(totals.pass(5001).record(Incarnation { interface: "wg1", id: 2 }, &peer), (3, 0));
     }
 }

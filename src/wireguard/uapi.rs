@@ -171,4 +171,34 @@ mod tests {
         let (answer, progress) = read("rx_bytes=7\nallowed_ip=10.0.0.0/8\nnew=1\nerrno=0\n\n").expect("an answer");
         assert_eq!((answer.device, progress), (Device::default(), Progress::Whole));
     }
+
+    #[test]
+    fn numbers_are_taken_to_their_bounds_and_0_is_none() {
+        let peer = format!("public_key={}\n", "ab".repeat(32));
+        for (number, port) in [(0, None), (1, Some(1)), (65_535, Some(65_535))] {
+            let text = format!("listen_port={number}\n{peer}persistent_keepalive_interval={number}\n");
+            let (Answer { device, .. }, _) = read(&text).expect("an answer");
+            assert_eq!((device.listen_port, device.peers[0].keepalive), (port, port));
+        }
+        for (number, mark) in [(0, None), (1, Some(1)), (u32::MAX, Some(u32::MAX))] {
+            let (Answer { device, .. }, _) = read(&format!("fwmark={number}\n")).expect("an answer");
+            assert_eq!(device.fwmark, mark);
+        }
+        for (number, handshake) in [(0, None), (1, Some(1)), (i64::MAX, Some(i64::MAX))] {
+            let text = format!("{peer}last_handshake_time_sec={number}\nrx_bytes=18446744073709551615\ntx_bytes=1\n");
+            let (Answer { device, .. }, _) = read(&text).expect("an answer");
+            let peer = &device.peers[0];
+            assert_eq!((peer.handshake, peer.received, peer.sent), (handshake, u64::MAX, 1));
+        }
+        let text = format!("{peer}allowed_ip=10.0.0.2/32\nallowed_ip=fd00::2/128\nallowed_ip=0.0.0.0/0\n");
+        let (Answer { device, .. }, _) = read(&text).expect("an answer");
+        let networks: Vec<_> = device.allowed_ips(&device.peers[0]).iter().map(AllowedIp::to_string).collect();
+        assert_eq!(networks, ["10.0.0.2/32", "fd00::2/128", "0.0.0.0/0"]);
+        for (line, expected) in
+            [("fwmark=4294967296\n", "a number"), ("last_handshake_time_sec=9223372036854775808\n", "a number")]
+        {
+            assert_eq!(read(&format!("{peer}{line}")).map(|_| ()), Err(expected), "{line}");
+        }
+        assert_eq!(endpoint("192.0.2.1:0".into()), None);
+    }
 }

@@ -1,9 +1,9 @@
 //! The limits that a scrape is held against: the same work without the exporter, one piece at a time.
 //!
-//! `bench drain SOCKET` asks a charon for its SAs and throws the answer away, `uapi SOCKET` a WireGuard for its peers; `pipe BYTES` sends bytes through a pipe;
-//! `read FILE` reads and throws away, `load FILE` reads and keeps; `memchr FILE` looks for every line's end; `parse FILE`
-//! reads a status file's entries. Each prints how many seconds it took, and how many of them on a CPU.
-//! `serve LISTEN CONFIG PROC` is the daemon with its sockets read from another `/proc`.
+//! `bench drain SOCKET` asks a charon for its SAs and throws the answer away, `uapi SOCKET` a WireGuard for its peers;
+//! `pipe BYTES` sends bytes through a pipe; `read FILE` reads and throws away, `load FILE` reads and keeps; `memchr
+//! FILE` looks for every line's end; `parse FILE` reads a status file's entries. Each prints how many seconds it took,
+//! and how many of them on a CPU. `serve LISTEN CONFIG PROC` is the daemon with its sockets read from another `/proc`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs::{self, File};
@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
 
 /// How long something took, and how much of that this thread was on a CPU.
 #[derive(Clone, Copy)]
-struct Taken {
+struct Elapsed {
     wall: Duration,
     cpu: Duration,
 }
@@ -62,8 +62,8 @@ impl Stopwatch {
         Self(Instant::now(), cpu())
     }
 
-    fn stop(self) -> Taken {
-        Taken { wall: self.0.elapsed(), cpu: cpu() - self.1 }
+    fn stop(self) -> Elapsed {
+        Elapsed { wall: self.0.elapsed(), cpu: cpu() - self.1 }
     }
 }
 
@@ -73,20 +73,20 @@ fn cpu() -> Duration {
     Duration::from_micros((usage.user_time() + usage.system_time()).num_microseconds().unsigned_abs())
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (Taken, T) {
+fn timed<T>(work: impl FnOnce() -> T) -> (Elapsed, T) {
     let watch = Stopwatch::start();
     let result = work();
     (watch.stop(), result)
 }
 
 /// The best of several times over bytes that are in memory already.
-fn over(bytes: &[u8], work: impl Fn(&[u8]) -> usize) -> Taken {
+fn over(bytes: &[u8], work: impl Fn(&[u8]) -> usize) -> Elapsed {
     let times = (0..5).map(|_| timed(|| black_box(work(black_box(bytes)))).0);
-    times.reduce(|a, b| Taken { wall: a.wall.min(b.wall), cpu: a.cpu.min(b.cpu) }).expect("five")
+    times.reduce(|a, b| Elapsed { wall: a.wall.min(b.wall), cpu: a.cpu.min(b.cpu) }).expect("five")
 }
 
 /// From the first question to the end of the list, every byte read and none looked at but the lengths of the packets.
-fn drain(socket: &str) -> io::Result<Taken> {
+fn drain(socket: &str) -> io::Result<Elapsed> {
     let mut stream = UnixStream::connect(socket)?;
     let watch = Stopwatch::start();
     stream.write_all(&vici::register("list-sa"))?;
@@ -112,7 +112,7 @@ fn drain(socket: &str) -> io::Result<Taken> {
 }
 
 /// From the question to the end of the answer, none of it looked at but its end.
-fn uapi(socket: &str) -> io::Result<Taken> {
+fn uapi(socket: &str) -> io::Result<Elapsed> {
     let mut stream = UnixStream::connect(socket)?;
     let watch = Stopwatch::start();
     stream.write_all(b"get=1\n\n")?;
@@ -126,7 +126,7 @@ fn uapi(socket: &str) -> io::Result<Taken> {
 }
 
 /// From the first byte written to the last one read; on a CPU, the writer alone.
-fn pipe(bytes: u64) -> io::Result<Taken> {
+fn pipe(bytes: u64) -> io::Result<Elapsed> {
     let (reader, mut writer) = io::pipe()?;
     let reading = thread::spawn(move || discard(reader));
     let watch = Stopwatch::start();
@@ -142,7 +142,7 @@ fn pipe(bytes: u64) -> io::Result<Taken> {
     Ok(watch.stop())
 }
 
-fn read(file: &str) -> io::Result<Taken> {
+fn read(file: &str) -> io::Result<Elapsed> {
     let watch = Stopwatch::start();
     discard(File::open(file)?)?;
     Ok(watch.stop())

@@ -75,7 +75,8 @@ class Exporter(Process):
         started = time.perf_counter()
         total, head = 0, b""
         with socket.create_connection(("127.0.0.1", self.port)) as stream:
-            stream.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nX-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n")
+            stream.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
+                           b"X-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n")
             while count := stream.recv_into(BLOCK):
                 head = head or bytes(BLOCK[:64])
                 total += count
@@ -155,10 +156,10 @@ def best(*works, rounds=ROUNDS):
 
 
 class Table:
-    """The rows, and which of them were missed."""
+    """The rows, and which of them were missed or not measured."""
 
     def __init__(self):
-        self.missed = []
+        self.missed, self.skipped = [], []
         load, cores = os.getloadavg()[0], os.cpu_count()
         print(f"{cores} cores, load {load:.1f}" + ("; too busy for the clock to say much" if load > cores / 2 else ""))
         print(f"{'work':<56}{'this build':>12}{'limit':>12}{'ratio':>8}{'on CPU':>8}{'allowed':>9}")
@@ -177,8 +178,15 @@ class Table:
         if missed:
             self.missed.append(f"missed: {work}: {mine}, {ratio:.2f} times the limit where {allowed:.2f} is allowed")
 
+    def skip(self, work, needs):
+        print(f"{work:<56}  NOT MEASURED: needs {needs}", flush=True)
+        self.skipped.append(f"NOT MEASURED: {work}: needs {needs}")
+
     def end(self):
-        print("\n".join(self.missed) or "every row is met")
+        """Whether all was measured that must be: in CI, every row."""
+        print("\n".join(self.missed) or ("every measured row is met" if self.skipped else "every row is met"))
+        print("".join(f"{line}\n" for line in self.skipped), end="", file=sys.stderr)
+        return not (self.skipped and os.environ.get("CI"))
 
 
 def ms(seconds):
@@ -351,6 +359,7 @@ def idle(table, folder):
 
 
 def bench(folder):
+    """Prints the table; gives whether all was measured that must be."""
     table = Table()
     size, out, (scrape, drain, pipe), peak = strongswan(folder, 10_000)
     table.times(f"10000 IKE_SAs ({mib(size)} in, {mib(out)} out): scrape", scrape, drain + pipe, 2.5)
@@ -368,7 +377,7 @@ def bench(folder):
         out, (scrape, drain, pipe) = real_wireguard(folder, 10_000)
         table.times(f"10000 peers of wireguard-go ({mib(out)} out): scrape", scrape, drain + pipe, 2.5)
     else:
-        print("SKIPPED: 10000 peers of wireguard-go: that needs root, wireguard-go and wireguard-tools", file=sys.stderr)
+        table.skip("10000 peers of wireguard-go: scrape", "root, wireguard-go and wireguard-tools")
 
     with Held(SOCKETS) as held:
         taken, reading, _ = sockets(folder, held, SOCKETS, through_proc=True)
@@ -389,7 +398,7 @@ def bench(folder):
                lambda count: sockets(folder, held, count, through_proc=True)[::2])
     with Held(MOST_SOCKETS) as held:
         growth(table, "sockets over netlink", SIZES, lambda count: sockets(folder, held, count)[::2])
-    table.end()
+    return table.end()
 
 
 def pick(measured):
@@ -430,9 +439,14 @@ def split(paths):
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gateway-exporter-bench-"))
     try:
-        (figures if sys.argv[1:] == ["figures"] else bench)(folder)
+        is_complete = True
+        if sys.argv[1:] == ["figures"]:
+            figures(folder)
+        else:
+            is_complete = bench(folder)
     finally:
         shutil.rmtree(folder)
+    return 0 if is_complete else 1
 
 
-main()
+sys.exit(main())

@@ -16,7 +16,9 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::http::{Compress, Compression, Method, Reply, Request};
 use gateway_exporter::ipsec::{self, Ipsec};
+use gateway_exporter::memory_budget::MemoryBudget;
 use gateway_exporter::openvpn::{self, OpenVpn};
 use gateway_exporter::settings::Common;
 use gateway_exporter::sockets::rule::{Rule, Spec};
@@ -333,4 +335,29 @@ fn a_tunnel_of_ipsec_costs_two_calls() {
 fn a_socket_costs_nothing() {
     let budget = Budget { calls: [87, 87], bytes_each: 0 };
     hold("sockets", &budget, [1000, 10_000].map(tables));
+}
+
+/// What a compressor reserves in the memory budget: src/http/gzip.rs, `HEAP`.
+const COMPRESSOR: usize = 352 * 1024;
+
+#[test]
+fn a_compressor_holds_no_more_than_it_reserves() {
+    static TEXT: [u8; 1 << 21] = [b'x'; 1 << 21];
+    let request = Request {
+        method: Method::Get,
+        path: "/".into(),
+        query: Vec::new(),
+        host: None,
+        timeout: None,
+        credentials: None,
+        accepts_gzip: true,
+        peer: [192, 0, 2, 1].into(),
+        is_local: false,
+    };
+    let (count, packed) = counted(|| {
+        let compression = Compression::new(MemoryBudget::new(COMPRESSOR));
+        compression.apply(Compress::Auto, &request, Reply::stream("text/x", &TEXT[..])).into_bytes().expect("text")
+    });
+    assert!(packed.len() < TEXT.len() / 100, "it was compressed: {}", packed.len());
+    assert!(count.peak > COMPRESSOR * 9 / 10 && count.peak <= COMPRESSOR, "{count:?}");
 }

@@ -6,6 +6,7 @@ and what they answer must be the same bytes but for what no two runs share: dura
 process.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -24,6 +25,8 @@ FIXTURES = ROOT / "fixtures"
 PORT = 9234
 # How often a run may be disturbed by the emulator.
 TRIES = 5
+# The runs that were disturbed and repeated, by command.
+repeats = []
 PAGES = ("/metrics", "/prom", "/sessions", "/sessions_local")
 VARYING = re.compile(
     r"^(# (HELP|TYPE) )?(process_|promhttp_|gateway_exporter_build_info|gateway_exporter_collector_duration_seconds)"
@@ -120,6 +123,7 @@ def serve(command, config):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        repeats.append(" ".join(command))
         print("a child of the emulator hangs: once more", file=sys.stderr)
     raise AssertionError(f"{command}: a child hangs each time")
 
@@ -207,6 +211,9 @@ def main(native, replay, targets):
             print(f"{target}: {'FAILED' if found else 'the same'}, {len(wanted)} cases, {lines} lines, {taken:.1f} s")
             for line in found[:20]:
                 print(f"  {line}")
+    print(f"{len(repeats)} of the runs were disturbed by the emulator and repeated")
+    for command, count in collections.Counter(repeats).items():
+        print(f"  {count} of {command}")
     return 1 if failures else 0
 
 

@@ -118,7 +118,7 @@ class Clients:
         while not self.over.is_set():
             number += 1
             path = PATHS[number % len(PATHS)]
-            request = f"GET {path} HTTP/1.1\r\nX-Prometheus-Scrape-Timeout-Seconds: 0.3\r\n\r\n".encode()
+            request = f"GET {path} HTTP/1.1\r\nConnection: close\r\nX-Prometheus-Scrape-Timeout-Seconds: 0.3\r\n\r\n".encode()
             try:
                 said = scrape(port, request, resets=number % 100 != 0)
             except OSError as error:

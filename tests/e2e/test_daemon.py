@@ -459,7 +459,7 @@ class Endpoints(unittest.TestCase):
 
     def test_head_sends_no_body_on_the_wire(self):
         for path in ("/metrics", "/", "/sessions", "/nowhere"):
-            answer = self.exporter.say(f"HEAD {path} HTTP/1.1\r\nHost: gateway\r\n\r\n".encode())
+            answer = self.exporter.say(f"HEAD {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
             self.assertTrue(answer.startswith(b"HTTP/1.1 "), answer)
             self.assertEqual(answer.index(b"\r\n\r\n") + 4, len(answer), path)
 

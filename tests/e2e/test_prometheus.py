@@ -1,14 +1,17 @@
 """A real Prometheus scrapes all four sources, and holds what the fixtures say."""
 
 import contextlib
+import gzip
+import http.client
 import socket
 import unittest
 
 import names
-from exporter import Exporter, free_port, read_labels, read_number, series
-from host import Lab
+from exporter import Exporter, connect, fetch, free_port, read_exposition, read_labels, read_number, series
+from host import Lab, wait_for
 from prometheus import Prometheus
 from replay import FIXTURES, Replay
+from test_siege import status_file
 
 STRONGSWAN = FIXTURES / "strongswan" / "two-children"
 IPSEC = FIXTURES / "ipsec" / "site-to-site"
@@ -126,6 +129,72 @@ class Scraping(unittest.TestCase):
     def test_promtool_has_no_complaint_of_our_own(self):
         for path in ("/metrics", "/prom"):
             self.assertEqual(names.own_complaints(self.exporter.get(path)[2]), [], path)
+
+
+class OverTheNetwork(unittest.TestCase):
+    """Prometheus on another host: its scrapes share a connection, and are compressed."""
+
+    GATEWAY, SCRAPER, CLIENTS = "198.51.100.1", "198.51.100.2", 500
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab()
+        cls.addClassCleanup(cls.lab.close)
+        cls.gateway, cls.scraper = cls.lab.host("gateway"), cls.lab.host("scraper")
+        cls.lab.wire(cls.gateway, cls.scraper, (f"{cls.GATEWAY}/24",), (f"{cls.SCRAPER}/24",))
+        status = cls.lab.write("udp.status", status_file(cls.CLIENTS))
+        config = f"ovpnudpstatus: {status}\n"
+        cls.exporter = Exporter(cls.lab, config, host=cls.gateway, address=cls.GATEWAY)
+        target = f"{cls.GATEWAY}:{cls.exporter.port}"
+        cls.prometheus = Prometheus(cls.lab, {"far": (target, "/metrics")}, host=cls.scraper)
+        cls.prometheus.await_up("far")
+
+    def connections(self):
+        """{the peer's port: the bytes that were sent to it} of the connections that are open."""
+        said = self.gateway.run("ss", "-tinHO", "state", "established", f"sport = :{self.exporter.port}")
+        sent = lambda line: int(line.split("bytes_sent:")[1].split()[0]) if "bytes_sent:" in line else 0
+        return {line.split()[3].rpartition(":")[2]: sent(line) for line in said.splitlines()}
+
+    def scrapes(self):
+        return int(self.prometheus.query('count_over_time(up{job="far"}[10m])')[0][1])
+
+    def test_many_scrapes_are_one_connection_of_compressed_answers(self):
+        _, _, body = fetch(self.scraper, self.GATEWAY, self.exporter.port, "/metrics", {"Connection": "close"})
+        before = wait_for("a connection", self.connections)
+        self.assertEqual(len(before), 1, before)
+        counted = self.scrapes()
+        wait_for("eight more scrapes", lambda: self.scrapes() >= counted + 8)
+        more, after = self.scrapes() - counted, self.connections()
+        self.assertEqual(set(after), set(before), "it is the same connection")
+        (peer,) = after
+        each = (after[peer] - before[peer]) / more
+        print(f"{len(body)} bytes, {each:.0f} on the wire", end=" ", flush=True)
+        self.assertLess(each, len(body) / 4)
+        self.assertEqual(self.prometheus.query('min_over_time(up{job="far"}[10m])')[0][1], "1")
+        held = self.prometheus.query('count(ovpn_bytes_in_total{job="far"})')[0][1]
+        self.assertEqual(held, str(self.CLIENTS), "what was unpacked is whole")
+
+    def test_what_a_client_accepts_is_sent(self):
+        ask = lambda headers: fetch(self.scraper, self.GATEWAY, self.exporter.port, "/metrics", {"Connection": "close", **headers})
+        for accepted, expected in (("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("identity", None)):
+            status, headers, body = ask({"Accept-Encoding": accepted})
+            self.assertEqual((status, headers["Content-Encoding"], headers["Vary"]), (200, expected, "Accept-Encoding"), accepted)
+            text = gzip.decompress(body) if expected else body
+            self.assertEqual(len(read_exposition(text)["ovpn_bytes_in_total"].samples), self.CLIENTS)
+        connection = http.client.HTTPConnection(self.GATEWAY, self.exporter.port, timeout=20)
+        connection.sock = connect(self.scraper, self.GATEWAY, self.exporter.port)
+        self.addCleanup(connection.close)
+        for method in ("HEAD", "GET"):
+            connection.request(method, "/metrics", headers={"Accept-Encoding": "gzip"})
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.headers["Content-Encoding"]), (200, "gzip"), method)
+            self.assertEqual(bool(answer.read()), method == "GET")
+
+    def test_this_machine_itself_is_sent_what_is_not_compressed(self):
+        for path in ("/metrics", "/style.css"):
+            headers = {"Accept-Encoding": "gzip", "Connection": "close"}
+            _, headers, _ = fetch(self.gateway, self.GATEWAY, self.exporter.port, path, headers)
+            self.assertIsNone(headers["Content-Encoding"])
 
 
 if __name__ == "__main__":

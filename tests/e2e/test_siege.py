@@ -28,9 +28,10 @@ from host import Lab, wait_for
 FULL = os.environ.get("SIEGE") == "full"
 SECONDS = 15 if FULL else 3
 
-# What docs/security.md promises. Two threads, one for charon's events, one for host names, and 16 that answer, each with one
-# for every further source (of five).
-MOST_THREADS = 2 + 1 + 1 + 16 * 5
+# What docs/security.md promises where no file system hangs: 16 threads that answer, one for each source, one for each kind of
+# call to a file system (an OpenVPN status, the ipsec command, WireGuard's sockets, discovery, what is around a target), two that
+# look up names, and those for connections, signals, start and reload, charon's events, and the log.
+MOST_THREADS = 16 + 6 + 5 + 2 + 5
 MOST_MEMORY = 8 << 20
 MOST_MEMORY_OF_LARGE = 128 << 20
 # 8 MB as without TLS, and what 256 handshakes can hold.
@@ -44,13 +45,15 @@ GATEWAY_6, ATTACKER_6 = "2001:db8::1", "2001:db8::2"
 PORT_6 = 9299
 CROWD = "10.64.0.0/15"
 HEALTH = b"GET /-/healthy HTTP/1.1\r\nHost: gateway\r\n\r\n"
-SLOW = b"GET /metrics?collect[]=strongswan HTTP/1.1\r\nHost: gateway\r\n\r\n"
+SLOW = b"GET /metrics?collect[]=strongswan HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 # Of the password "secret", as --hash-password makes one.
 USERS = "web: {basic_auth_users: {ann: $2b$10$fsghm7YIM7LcgnQe7VQ1Meev9uMueZhNI7PvlnGqiAIXAkVyvMaH2}}\n"
-ORDINARY = b"GET /metrics?collect[]=sockets HTTP/1.1\r\nHost: gateway\r\n\r\n"
-LARGE = b"GET /metrics?collect[]=openvpn HTTP/1.1\r\nHost: gateway\r\n\r\n"
-SESSIONS = b"GET /sessions HTTP/1.1\r\nHost: gateway\r\n\r\n"
-PAGE = b"GET /static HTTP/1.1\r\nHost: gateway\r\n\r\n"
+ORDINARY = b"GET /metrics?collect[]=sockets HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
+LARGE = b"GET /metrics?collect[]=openvpn HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
+# Of a client that keeps its connections.
+KEEPING, LARGE_KEEPING = (words.replace(b"Connection: close\r\n", b"") for words in (ORDINARY, LARGE))
+SESSIONS = b"GET /sessions HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
+PAGE = b"GET /static HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 CLIENTS = 100_000
 
 
@@ -248,7 +251,7 @@ def never_read(port, count=24):
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             wire.settimeout(5)
             wire.connect((GATEWAY, port))
-            say(wire, LARGE)
+            say(wire, LARGE_KEEPING)
             wires.append(wire)
     time.sleep(SECONDS)
     return wires
@@ -258,14 +261,46 @@ def pipelined(port):
     wires = crowd(port, 100)
     end = time.monotonic() + SECONDS
     while wires and time.monotonic() < end:
-        wires = [wire for wire in wires if say(wire, ORDINARY * 500)]
+        wires = [wire for wire in wires if say(wire, KEEPING * 500)]
     return wires
+
+
+def kept(port):
+    """Connections that were answered once and stay, two of each of 2,500 addresses; those that were closed come again."""
+    wires, end = collections.deque(), time.monotonic() + SECONDS
+    for number in itertools.count():
+        if time.monotonic() > end:
+            return list(wires)
+        source = f"10.64.{number // 2 % 2500 // 250}.{number // 2 % 250}"
+        with contextlib.suppress(OSError):
+            wires.append(socket.create_connection((GATEWAY, port), timeout=5, source_address=(source, 0)))
+            say(wires[-1], KEEPING)
+            wires[-1].recv(65536)
+        if len(wires) > 5000:
+            reset(wires.popleft())
+
+
+def kept_and_busy(port):
+    """Requests on kept connections, one after the other, as fast as they are answered."""
+
+    def ask(number):
+        with socket.create_connection((GATEWAY, port), timeout=5, source_address=(f"10.64.1.{number % 8}", 0)) as wire:
+            for _ in range(200):
+                wire.sendall(KEEPING)
+                said = b""
+                while not said.endswith(b"0\r\n\r\n"):
+                    piece = wire.recv(65536)
+                    if not piece:
+                        return
+                    said += piece
+
+    return loops(24, ask)
 
 
 def resetting(port):
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        for wire in crowd(port, 50, ORDINARY):
+        for wire in crowd(port, 50, KEEPING):
             reset(wire)
     return []
 
@@ -575,6 +610,12 @@ class Siege(unittest.TestCase):
 
     def test_06_pipelined(self):
         self.endure("pipelined requests, nothing read", pipelined)
+
+    def test_06_kept(self):
+        self.endure("kept connections of 2,500 addresses", kept)
+
+    def test_06_kept_and_busy(self):
+        self.endure("24 kept connections that ask without a pause", kept_and_busy)
 
     def test_07_resetting(self):
         self.endure("scrapes that are reset", resetting)

@@ -18,10 +18,9 @@ from prometheus import Prometheus
 from test_siege import MOST_MEMORY_OF_TLS, Vital, hello_of_a_client
 
 BINARY = ROOT / "target" / "debug" / "gateway-exporter-tls"
-REQUEST = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n"
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
+KEPT = REQUEST.replace(b"Connection: close\r\n", b"")
 CONFIG = "sockets:\n  - {name: here, port: 1, protocol: tcp4}\n"
-# What docs/security.md promises: 8 MB as without TLS, and what 256 handshakes can hold.
-MOST_MEMORY = (8 + 32) << 20
 # What the server gives a head and all that must come before it.
 HEAD_TIME = 5.0
 
@@ -98,6 +97,40 @@ class Tls(unittest.TestCase):
             self.assertTrue(head.startswith(b"HTTP/1.0 200 OK\r\n"), head)
             self.assertIn("gateway_exporter_target_up", read_exposition(body))
 
+    def test_one_connection_serves_many_scrapes(self):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            wire = self.wire(most=version)
+            for _ in range(30):
+                wire.sendall(KEPT)
+                self.assert_scrape(self.whole(wire))
+            # In pieces, as records that are not complete.
+            for byte in KEPT:
+                wire.sendall(bytes([byte]))
+            self.assert_scrape(self.whole(wire))
+            wire.sendall(REQUEST)
+            self.assert_scrape(self.rest(wire))
+
+    def test_what_is_pipelined_or_has_a_body_ends_the_connection_with_its_alert(self):
+        for words in (KEPT * 2, KEPT + b"x", KEPT[:-2] + b"Content-Length: 3\r\n\r\nabc"):
+            wire = self.wire()
+            wire.sendall(KEPT)
+            self.assert_scrape(self.whole(wire))
+            wire.sendall(words)
+            said = self.rest(wire)
+            self.assert_scrape(said)
+            self.assertEqual(said.count(b"\r\nConnection: close\r\n"), 1)
+
+    @staticmethod
+    def whole(wire):
+        """One answer in chunks."""
+        said = b""
+        while not said.endswith(b"\r\n0\r\n\r\n"):
+            piece = wire.recv(65536)
+            if not piece:
+                raise ConnectionError("closed before the end of the answer")
+            said += piece
+        return said
+
     def test_a_head_may_come_in_pieces(self):
         wire = self.wire()
         for byte in REQUEST:
@@ -106,7 +139,7 @@ class Tls(unittest.TestCase):
         self.assert_scrape(self.rest(wire))
 
     def test_a_head_of_many_records_in_one_piece_is_heard(self):
-        self.assert_scrape(self.ask(request=b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 7000 + b"\r\n\r\n"))
+        self.assert_scrape(self.ask(request=b"GET /metrics HTTP/1.1\r\nConnection: close\r\nX: " + b"x" * 7000 + b"\r\n\r\n"))
         said = self.ask(request=b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 9000)
         self.assertTrue(said.startswith(b"HTTP/1.1 431 "), said[:100])
 

@@ -176,6 +176,8 @@ fn every_outside_thing_is_known_to_one_place() {
         ("base64::", "encoding.rs"),
         ("bcrypt::bcrypt(", "bcrypt.rs"),
         ("httpdate", "http/date.rs"),
+        ("miniz_oxide", "http/gzip.rs"),
+        ("const_crc32", "http/gzip.rs"),
         ("saphyr_parser", "settings/document.rs"),
         ("siphasher", "siphash.rs"),
         ("termios", "auth/prompt.rs"),

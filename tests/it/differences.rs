@@ -8,7 +8,6 @@ use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::Protocol;
 use gateway_exporter::openvpn::metrics::{Asked, Reading};
-use gateway_exporter::session::{Session, json};
 use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
@@ -252,7 +251,7 @@ fn a_tunnel_that_is_rekeyed_is_up() {
 
 #[test]
 fn no_session_is_an_empty_list() {
-    assert_eq!(json(&[] as &[Session]), b"[]");
+    assert_eq!(fixture::json(&[]), b"[]");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gateway_exporter::app::catalogue;
 use gateway_exporter::cli::{self, Command};
-use gateway_exporter::collector::Error;
+use gateway_exporter::collector::{Error, ErrorKind};
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::diagnosis;
 use gateway_exporter::exposition::Group;
@@ -104,7 +104,7 @@ fn the_doctor_says_what_the_docs_show() {
         ..Environment::default()
     };
     let findings = [
-        diagnosis::target("openvpn", file, Some(&Error::Denied { subject: file.into() }), &environment),
+        diagnosis::target("openvpn", file, Some(&Error::new(file, ErrorKind::Denied)), &environment),
         diagnosis::target("strongswan", "/var/run/charon.vici", None, &environment),
         diagnosis::open_listener("[::]:9234".parse().unwrap(), false),
     ];

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::session::{Session, json};
+use gateway_exporter::session::{Session, json_writer};
 
 use crate::reader;
 
@@ -114,20 +114,6 @@ pub(crate) fn samples(exposition: Exposition) -> String {
     reader::sample_lines(&text)
 }
 
-/// Calls `judge` with the input cut and with a bit flipped, at some hundred places spread over it, which are others
-/// for inputs of other lengths. The fuzzers go everywhere.
-pub(crate) fn torment_sampled(input: &[u8], judge: impl Fn(&[u8])) {
-    let step = (input.len() / 200).max(1) | 1;
-    let mut broken = input.to_vec();
-    for at in (input.len() % step..input.len()).step_by(step) {
-        judge(&input[..at]);
-        let bit = [0x01, 0x20, 0x80][at % 3];
-        broken[at] ^= bit;
-        judge(&broken);
-        broken[at] ^= bit;
-    }
-}
-
 /// Calls `judge` with the input cut at every byte, and with bits flipped all over it.
 pub(crate) fn torment(input: &[u8], judge: impl Fn(&[u8])) {
     for end in 0..=input.len() {
@@ -141,4 +127,12 @@ pub(crate) fn torment(input: &[u8], judge: impl Fn(&[u8])) {
             broken[at] ^= bit;
         }
     }
+}
+
+/// The sessions as `/sessions` lists them.
+pub(crate) fn json(sessions: &[Session]) -> Vec<u8> {
+    let (mut sessions, mut out) = (sessions.iter().cloned(), Vec::new());
+    let mut write = json_writer(|| sessions.next());
+    while write(&mut out) {}
+    out
 }

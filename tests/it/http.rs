@@ -1,8 +1,10 @@
 //! The HTTP server under attack: real sockets on loopback, with limits short enough to wait for.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -84,7 +86,10 @@ fn status(answer: &str) -> u16 {
     answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok()).unwrap_or(0)
 }
 
-const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n";
+const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
+
+/// The same, of a client that keeps its connections.
+const KEPT: &str = "GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
 /// One ordinary scrape from another address than the attack's; its status.
 fn scrape(to: SocketAddr) -> u16 {
@@ -162,8 +167,8 @@ fn a_head_that_is_silent_or_drips_is_cut_in_time() {
 
 #[test]
 fn streams_are_whole_in_both_versions() {
-    let address = start(short_limits(), routes);
-    let new = ask(address, "GET /short HTTP/1.1\r\n\r\n");
+    let address = start(Limits { answer_time: NEVER, queue_time: NEVER, ..short_limits() }, routes);
+    let new = ask(address, "GET /short HTTP/1.1\r\nConnection: close\r\n\r\n");
     assert!(new.contains("\r\nTransfer-Encoding: chunked\r\n"), "{new}");
     assert!(new.ends_with("\r\n\r\ne\r\na short stream\r\n0\r\n\r\n"), "{new}");
     let old = ask(address, "GET /short HTTP/1.0\r\n\r\n");
@@ -180,9 +185,274 @@ fn bodies_are_not_awaited_and_what_follows_is_not_answered() {
     assert_eq!(status(&held_back), 200);
     let body = format!("GET /metrics HTTP/1.1\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
     assert!(ask(address, body).ends_with("\r\n\r\nup 1\n"), "a body that is sent does not eat the answer");
-    let pipelined = ask(address, SCRAPE.repeat(500));
+    let pipelined = ask(address, KEPT.repeat(500));
     assert_eq!(pipelined.matches("HTTP/1.1 ").count(), 1, "{pipelined}");
     assert!(pipelined.ends_with("up 1\n"), "{pipelined}");
+}
+
+/// Reads one reply, by its length or its chunks; its head and its body.
+fn read_reply(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let head = read_until(stream, "\r\n\r\n");
+    if head.contains("\r\nTransfer-Encoding: chunked\r\n") {
+        let mut body = Vec::new();
+        loop {
+            let length = usize::from_str_radix(read_until(stream, "\r\n").trim(), 16).unwrap();
+            let mut chunk = vec![0; length + 2];
+            stream.read_exact(&mut chunk).unwrap();
+            body.extend_from_slice(&chunk[..length]);
+            if length == 0 {
+                return (head, body);
+            }
+        }
+    }
+    let length = head.split("\r\nContent-Length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    (head, body)
+}
+
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Asks on a connection that is kept afterwards.
+fn ask_again(stream: &mut TcpStream) {
+    stream.write_all(KEPT.as_bytes()).unwrap();
+    let (head, body) = read_reply(stream);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("\r\nConnection: keep-alive\r\n"), "{head}");
+    assert_eq!(body, b"up 1\n");
+}
+
+/// Whether the server has closed a connection; waits a little for it.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let result = stream.read(&mut [0]);
+    stream.set_read_timeout(Some(FAIL_SAFE)).unwrap();
+    match result {
+        Ok(0) => true,
+        Ok(_) => panic!("nobody asked"),
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let address = start(Limits { kept_time: NEVER, ..short_limits() }, routes);
+    let mut stream = connect(address);
+    for _ in 0..50 {
+        ask_again(&mut stream);
+    }
+    stream.write_all(b"GET /short HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut stream).1, b"a short stream");
+    stream.write_all(b"GET /big HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut stream).1.len(), BIG);
+    stream.write_all(KEPT.replace("GET", "HEAD").as_bytes()).unwrap();
+    let head = read_until(&mut stream, "\r\n\r\n");
+    assert!(head.contains("\r\nContent-Length: 5\r\nConnection: keep-alive\r\n"), "{head}");
+    // In pieces, and behind an empty line.
+    for piece in ["\r\n", "GET /met", "rics HTTP/1.1\r\n", "\r\n"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(read_reply(&mut stream).1, b"up 1\n");
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
+    let (head, _) = read_reply(&mut stream);
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.contains("\r\nConnection: keep-alive\r\n"), "{head}");
+    let last = ask_on(stream, SCRAPE);
+    assert!(last.contains("\r\nConnection: close\r\n") && last.ends_with("up 1\n"), "{last}");
+}
+
+#[test]
+fn what_is_an_error_old_or_smuggled_ends_a_kept_connection() {
+    let address = start(Limits { head_time: NEVER, kept_time: NEVER, ..short_limits() }, routes);
+    for (expected, request) in [
+        (404, "GET /nowhere HTTP/1.1\r\n\r\n"),
+        (405, "POST /metrics HTTP/1.1\r\n\r\n"),
+        (400, "nonsense\r\n\r\n"),
+        (505, "PRI * HTTP/2.0\r\n\r\n"),
+        (200, "GET /metrics HTTP/1.0\r\n\r\n"),
+        (200, "GET /short HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+        (200, "GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n"),
+        (200, "GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (200, "GET /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n"),
+        (200, "GET /metrics HTTP/1.1\r\nContent-Length: 46\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: smuggled\r\nX: y\r\n"),
+        (400, "GET /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+        (400, "GET /metrics HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, "GET /metrics HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n"),
+        (200, "GET /metrics HTTP/1.1\nHost: gateway\n\n"),
+        (200, "GET /metrics HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\n"),
+    ] {
+        let mut stream = connect(address);
+        ask_again(&mut stream);
+        let answer = ask_on(stream, request);
+        assert_eq!((status(&answer), answer.matches("\r\nServer: ").count()), (expected, 1), "{request}: {answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn what_is_sent_before_the_answer_is_not_answered() {
+    let (address, gate) = start_gated(Limits { head_time: NEVER, kept_time: NEVER, ..short_limits() });
+    let mut stream = send_scrape_kept(connect(address));
+    gate.wait_for(1);
+    stream.write_all(b"GET /nowhere HTTP/1.1\r\n\r\n").unwrap();
+    // On its way it may not be overtaken by the answer.
+    std::thread::sleep(Duration::from_millis(50));
+    gate.open();
+    let answer = ask_on(stream, "");
+    assert_eq!(answer.matches("HTTP/1.").count(), 1, "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n") && answer.ends_with("up 1\n"), "{answer}");
+}
+
+#[test]
+fn a_request_whose_rest_was_discarded_in_the_queue_is_the_last_of_its_connection() {
+    let limits = Limits { answers: 1, connections: 1, queue_time: NEVER, kept_time: NEVER, ..short_limits() };
+    let (address, gate) = start_gated(limits);
+    let first = send_scrape(connect(address));
+    gate.wait_for(1);
+    let mut waiting = send_scrape_kept(connect_from(SCRAPER, address));
+    waiting.write_all(b"GET /nowhere HTTP/1.1\r\nX: ").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    // It makes the queue too long: what the one that waits has sent is looked at.
+    let more = send_scrape(connect(address));
+    assert_eq!(statuses([more]), [503]);
+    gate.open();
+    let answer = ask_on(waiting, "y\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n");
+    assert_eq!(answer.matches("HTTP/1.").count(), 1, "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert_eq!(statuses([first]), [200]);
+}
+
+fn send_scrape_kept(mut stream: TcpStream) -> TcpStream {
+    stream.write_all(KEPT.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn a_peer_keeps_two_connections() {
+    let address = start(Limits { kept_time: NEVER, ..short_limits() }, routes);
+    let mut others: Vec<TcpStream> = (1..=2).map(|_| connect_from(OTHER, address)).collect();
+    others.iter_mut().for_each(ask_again);
+    let mut streams: Vec<TcpStream> = (0..4).map(|_| connect(address)).collect();
+    streams.iter_mut().for_each(ask_again);
+    // Which is the oldest, the threads decide.
+    wait_until(|| {
+        streams.retain_mut(|stream| !is_closed(stream));
+        streams.len() <= 2
+    });
+    assert_eq!(streams.len(), 2);
+    for _ in 0..3 {
+        streams.iter_mut().chain(&mut others).for_each(ask_again);
+    }
+}
+
+#[test]
+fn a_kept_connection_ends_in_its_time_and_a_head_that_has_begun_in_its_own() {
+    let kept_time = Duration::from_secs(2);
+    let address = start(Limits { kept_time, head_time: NEVER, ..short_limits() }, routes);
+    let mut silent = connect(address);
+    ask_again(&mut silent);
+    let started = Instant::now();
+    let mut begun = connect_from(OTHER, address);
+    ask_again(&mut begun);
+    begun.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    assert_eq!(rest(&mut silent), b"", "without a word");
+    assert!(started.elapsed() >= kept_time / 2);
+    assert!(!is_closed(&mut begun));
+    begun.write_all(b"\r\n").unwrap();
+    assert_eq!(read_reply(&mut begun).1, b"up 1\n");
+    let address = start(Limits { kept_time: NEVER, ..short_limits() }, routes);
+    let mut begun = connect(address);
+    ask_again(&mut begun);
+    begun.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    assert_eq!(status(&String::from_utf8(rest(&mut begun)).unwrap()), 408);
+}
+
+#[test]
+fn kept_connections_are_the_first_to_be_closed() {
+    let address = start(Limits { head_time: NEVER, kept_time: NEVER, connections: 8, ..short_limits() }, routes);
+    let mut slow = connect_from(SCRAPER, address);
+    slow.write_all(b"GET /metrics HT").unwrap();
+    // More peers than there are connections, each with two that it keeps.
+    let keep = |last: u8| {
+        let mut stream = connect_from([127, 1, 0, last / 2], address);
+        ask_again(&mut stream);
+        stream
+    };
+    let mut crowd: Vec<TcpStream> = (0..40).map(keep).collect();
+    wait_until(|| crowd.iter_mut().filter_map(|stream| is_closed(stream).then_some(())).count() == 33);
+    // A connection that is kept takes no place from one whose request is still to come, of whatever peer.
+    let mut silent: Vec<TcpStream> = (0..7).map(|last| connect_from([127, 2, 0, last], address)).collect();
+    for stream in &mut crowd {
+        assert_eq!(rest(stream), b"");
+    }
+    slow.write_all(b"TP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(status(&ask_on(slow, "")), 200);
+    for stream in &mut silent {
+        ask_again(stream);
+    }
+    assert_scraped(address);
+}
+
+#[test]
+fn kept_connections_are_closed_where_memory_or_the_queue_is_short() {
+    let mut listeners = Listeners::open(&["127.0.0.1:0".to_owned()]).unwrap();
+    let limits = Limits { kept_time: NEVER, ..short_limits() };
+    let free_memory = listeners.serve(AccessControl::default(), limits, Arc::new(routes)).unwrap();
+    let address = listeners.addresses()[0];
+    let mut stream = connect(address);
+    ask_again(&mut stream);
+    // It is kept a little after it was answered.
+    wait_until(|| {
+        assert!(!free_memory(), "no answer was cancelled");
+        is_closed(&mut stream)
+    });
+    let (address, gate) = start_gated(Limits { answers: 1, connections: 1, queue_time: NEVER, ..limits });
+    let mut stream = connect_from(SCRAPER, address);
+    stream.write_all(b"GET /metrics?at=once HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut stream).1, b"up 1\n");
+    let first = send_scrape(connect(address));
+    gate.wait_for(1);
+    let second = send_scrape(connect(address));
+    wait_until(|| {
+        assert_eq!(statuses([send_scrape(connect(address))]), [503]);
+        is_closed(&mut stream)
+    });
+    gate.open();
+    assert_eq!(statuses([first, second]), [200, 200]);
+}
+
+#[test]
+fn a_change_of_the_configuration_ends_kept_connections() {
+    let mut listeners = Listeners::open(&["127.0.0.1:0".to_owned()]).unwrap();
+    let limits = Limits { kept_time: NEVER, ..short_limits() };
+    let gate = Arc::new(Gate::default());
+    let at_gate = Arc::clone(&gate);
+    let handler = move |request: &Request| {
+        if request.path == "/short" {
+            at_gate.pass();
+        }
+        routes(request)
+    };
+    let _ = listeners.serve(AccessControl::default(), limits, Arc::new(handler)).unwrap();
+    let address = listeners.addresses()[0];
+    let mut idle = connect(address);
+    ask_again(&mut idle);
+    let mut busy = connect_from(OTHER, address);
+    busy.write_all(b"GET /short HTTP/1.1\r\n\r\n").unwrap();
+    gate.wait_for(1);
+    let allow = Some(Networks::parse(&["127.0.0.2".to_owned()]).unwrap());
+    listeners.change(&[address.to_string()], AccessControl { allow, tls: None }).unwrap();
+    assert_eq!(rest(&mut idle), b"");
+    gate.open();
+    assert_eq!(read_reply(&mut busy).1, b"a short stream", "what was asked before is answered");
+    assert_eq!(rest(&mut busy), b"", "and nothing after it");
 }
 
 #[test]
@@ -270,7 +540,7 @@ fn start_gated(limits: Limits) -> (SocketAddr, Arc<Gate>) {
     (address, gate)
 }
 
-const AT_ONCE: &str = "GET /metrics?at=once HTTP/1.1\r\nHost: gateway\r\n\r\n";
+const AT_ONCE: &str = "GET /metrics?at=once HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
 
 fn send_scrape(mut stream: TcpStream) -> TcpStream {
     stream.write_all(SCRAPE.as_bytes()).unwrap();
@@ -361,7 +631,7 @@ fn whoever_may_not_ask_costs_no_place_of_who_may() {
     // Each from another address, and none of them closes.
     let strangers: Vec<TcpStream> = (0..200).map(|last| connect_from([127, 1, 0, last], address)).collect();
     assert_eq!(statuses(strangers), [403; 200]);
-    slow.write_all(b"TP/1.1\r\n\r\n").unwrap();
+    slow.write_all(b"TP/1.1\r\nConnection: close\r\n\r\n").unwrap();
     assert_eq!(status(&ask_on(slow, "")), 200);
 }
 
@@ -378,14 +648,14 @@ fn whoever_is_answered_makes_room_for_a_head_under_way() {
             stream
         })
         .collect();
-    slow.write_all(b"TP/1.1\r\n\r\n").unwrap();
+    slow.write_all(b"TP/1.1\r\nConnection: close\r\n\r\n").unwrap();
     assert_eq!(status(&ask_on(slow, "")), 200);
     drop(answered);
 }
 
 #[test]
 fn two_hundred_scrapes_at_once_are_all_answered() {
-    let address = start(Limits::default(), |request| {
+    let address = start(Limits { queue_time: NEVER, ..Limits::default() }, |request| {
         std::thread::sleep(Duration::from_millis(5));
         routes(request)
     });
@@ -506,6 +776,9 @@ fn a_panic_ends_the_process() {
 fn an_idle_server_sleeps() {
     let Some(server) = Server::start("an_idle_server_sleeps") else { return };
     assert_scraped(server.address);
+    // Also beside a connection that is kept.
+    let mut kept = connect(server.address);
+    ask_again(&mut kept);
     let switches = || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
         let one = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap();
@@ -517,6 +790,7 @@ fn an_idle_server_sleeps() {
     let before = switches();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(switches(), before);
+    ask_again(&mut kept);
 }
 
 /// This test binary again, as a server of its own; lines on its standard input tell it what to suffer.
@@ -620,5 +894,47 @@ fn be_server() {
             _ => kept.clear(),
         }
         println!("{line}");
+    }
+}
+
+#[test]
+fn limits_are_those_that_the_documentation_promises() {
+    let Limits { connections, answers, head_bytes, head_time, queue_time, stall_time, .. } = Limits::default();
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (security, configuration) = (read("docs/security.md"), read("docs/configuration.md"));
+    let half = answers / 2;
+    for (text, promise) in [
+        (&security, format!("more than {connections} other allowed addresses")),
+        (&security, format!("half of the free threads: {half} of {answers}, the next {}", half / 2)),
+        (&security, format!("for at most {} s.", queue_time.as_secs_f64())),
+        (&configuration, format!("Handshake and request head have {} s together", head_time.as_secs())),
+    ] {
+        assert!(text.contains(&promise), "{promise}");
+    }
+    assert_eq!((head_bytes, stall_time), (8192, Duration::from_millis(250)));
+}
+
+#[test]
+fn a_head_of_8_kib_is_read_and_not_one_byte_more() {
+    let patient = Limits { head_time: NEVER, queue_time: NEVER, ..short_limits() };
+    let address = start(patient, routes);
+    let small = start(Limits { head_bytes: 100, ..patient }, routes);
+    for (address, length, expected) in
+        [(address, 8192, 200), (address, 8193, 431), (small, 100, 200), (small, 101, 431)]
+    {
+        let (before, behind) = ("GET /metrics HTTP/1.1\r\nConnection: close\r\nX: ", "\r\n\r\n");
+        let head = format!("{before}{}{behind}", "x".repeat(length - before.len() - behind.len()));
+        assert_eq!((head.len(), status(&ask(address, head))), (length, expected));
+    }
+}
+
+#[test]
+fn as_many_connections_are_open_as_may_be_and_the_oldest_goes_first() {
+    let address = start(Limits { head_time: NEVER, connections: 2, ..short_limits() }, routes);
+    let mut silent: Vec<TcpStream> = (0..3).map(|_| connect(address)).collect();
+    assert_eq!(rest(&mut silent[0]), b"", "it was closed for the third");
+    for mut kept in silent.split_off(1) {
+        kept.set_nonblocking(true).unwrap();
+        assert!(kept.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     }
 }

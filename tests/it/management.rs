@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_exporter::advice::Severity;
-use gateway_exporter::collector::{Collector, Deadline, Error, Report};
+use gateway_exporter::collector::{Collector, Deadline, Error, ErrorKind, Report};
 use gateway_exporter::config::Config;
 use gateway_exporter::diagnosis;
 use gateway_exporter::openvpn::management::{Answer, Failure, Inquiry, Next, Password, State};
@@ -328,7 +328,7 @@ fn where_somebody_else_is_served_the_file_answers() {
     assert!(notice.advice.fix.starts_with(&who), "{:?}", notice.advice);
     let (text, report) = scrape_within(&collector(vec![Server { management, ..folder.alone() }]), 1);
     has(&text, &["ovpn_server_up{server=\"office\"} 0"]);
-    assert_eq!(error(&report), Error::TimedOut { subject: format!("management interface {}", socket.display()) });
+    assert_eq!(error(&report), Error::new(format!("management interface {}", socket.display()), ErrorKind::TimedOut));
     assert!(advice(&report).0.contains("OpenVPN serves one at a time"));
 }
 
@@ -365,7 +365,8 @@ fn one_that_never_ends_is_bounded() {
             });
             error(&scrape_within(&collector(vec![server]), 3).1)
         });
-        let is_bound = matches!(error, Error::TooLong { .. } | Error::TimedOut { .. } | Error::Malformed { .. });
+        let is_bound =
+            matches!(error.kind, ErrorKind::TooLong { .. } | ErrorKind::TimedOut | ErrorKind::Malformed { .. });
         assert!(is_bound, "{error:?}");
     }
 }

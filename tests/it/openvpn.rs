@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Notice, Report};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::openvpn::metrics::{Asked, Now, Reading, expose};
-use gateway_exporter::openvpn::totals::ClientTotals;
+use gateway_exporter::openvpn::totals::{ClientTotals, KnownFiles};
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings, sessions};
 use gateway_exporter::session::Session;
 use gateway_exporter::text::Text;
@@ -89,7 +89,7 @@ fn exposed_at(readings: &[Reading<'_>], now: Now) -> Exposition {
 /// The rows of a reading in the session list.
 pub(crate) fn listed(reading: &Reading<'_>, now: Now) -> Vec<Session> {
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut ClientTotals::new(100), now) {
+    if let Some(times) = reading.times(&mut KnownFiles::default(), now) {
         sessions::list(reading, times, now, "gateway", &mut rows);
     }
     rows

@@ -7,7 +7,6 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};
-use gateway_exporter::session::json;
 use gateway_exporter::strongswan::configured::{Configured, Moment};
 use gateway_exporter::strongswan::metrics::{Count, Listing};
 use gateway_exporter::strongswan::sa::{Identity, IkeSa};
@@ -115,7 +114,7 @@ fn the_strongswan_exporters_json_sample() {
         r#""localts":"0.0.0.0/0","established":"2024-01-15 11:15:22","bytesin":"9876543","bytesout":"3456789","#,
         r#""packetsin":"15678","packetsout":"23456"}]"#
     );
-    assert_eq!(String::from_utf8(json(&rows)).unwrap(), expected);
+    assert_eq!(String::from_utf8(crate::fixture::json(&rows)).unwrap(), expected);
 }
 
 #[test]
@@ -168,7 +167,7 @@ fn the_openvpn_exporters_json_sample() {
         r#""remotets":"10.8.0.10","established":"2024-01-15 11:15:22","bytesin":"9876543","bytesout":"3456789","#,
         r#""packetsin":"0","packetsout":"0"}]"#
     );
-    assert_eq!(String::from_utf8(json(&report.sessions.iter().collect::<Vec<_>>())).unwrap(), expected);
+    assert_eq!(String::from_utf8(crate::fixture::json(&report.sessions.iter().collect::<Vec<_>>())).unwrap(), expected);
 }
 
 #[test]

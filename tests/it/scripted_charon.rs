@@ -29,6 +29,8 @@ struct Says<'a> {
     counters: Option<&'a str>,
     keys: Option<&'a str>,
     certificates: Option<&'a [u8]>,
+    /// In how many lists there is no IKE_SA, before they are as above.
+    left_out: usize,
 }
 
 /// A folder and a socket that go with it.
@@ -97,7 +99,7 @@ impl Says<'_> {
         if let Some(certificates) = self.certificates {
             write("list-certs.vici", certificates);
         }
-        Replay::read(&folder.0).unwrap()
+        Replay::read(&folder.0).unwrap().leaving_out(self.left_out)
     }
 }
 
@@ -237,6 +239,18 @@ fn an_ike_sa_that_charon_is_busy_with_hides_nothing() {
     ]);
     listed.assert(&weir_is_down);
     listed.assert(&["strongswan_busy_ike_sas 0", "strongswan_tunnel_up{child=\"lan\",connection=\"mill\"} 0"]);
+}
+
+#[test]
+fn an_ike_sa_has_ended_when_two_lists_say_so() {
+    // While this list was sent, another IKE_SA came, was listed and went: the numbers before and after are the same.
+    let one = Says { connections: &THREE, sas: &[MILL], stats: "+ikesas total=0 half-open=0 -", ..Says::default() };
+    let scrapes = scrapes(&[one, Says { left_out: 1, ..one }, Says { left_out: 100, ..one }, one]);
+    let up = |value| format!("strongswan_tunnel_up{{child=\"lan\",connection=\"mill\"}} {value}");
+    for (scrape, (value, lists)) in scrapes.iter().zip([(1, 1), (1, 2), (0, 2), (1, 1)]) {
+        scrape.assert(&[&up(value), &format!("strongswan_sessions_total {value}"), "strongswan_busy_ike_sas 0"]);
+        assert_eq!(scrape.asked("list-sas"), lists);
+    }
 }
 
 #[test]

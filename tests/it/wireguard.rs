@@ -10,8 +10,8 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, Error, Report};
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::exposition::{Exposition, Options};
+use gateway_exporter::netlink::{ByteOrder, Content, Malformed, messages};
 use gateway_exporter::privacy::Identities;
-use gateway_exporter::session::json;
 use gateway_exporter::settings::Common;
 use gateway_exporter::siphash::Key as HashKey;
 use gateway_exporter::sources::Source;
@@ -21,7 +21,7 @@ use gateway_exporter::wireguard::device::Device;
 use gateway_exporter::wireguard::key::Key;
 use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::{Format, Names, Reader};
-use gateway_exporter::wireguard::netlink::{self, ByteOrder, Content, Malformed, messages};
+use gateway_exporter::wireguard::netlink;
 use gateway_exporter::wireguard::sessions::{Listing, list};
 use gateway_exporter::wireguard::settings::{Configured, Settings};
 use gateway_exporter::wireguard::totals::PeerTotals;
@@ -102,11 +102,11 @@ fn known(case: &Case) -> (Names, Configured) {
 
 fn exposed(devices: &[(String, Device)], names: &Names, configured: &Configured, options: Options) -> Exposition {
     let (mut out, mut totals) = (Exposition::with_options(options), PeerTotals::new(10));
-    totals.begin_pass();
+    let mut pass = totals.pass(NOW);
     for (interface, device) in devices {
-        expose(Reading { interface, id: 0, device, names, configured }, &mut totals, NOW, &mut out);
+        expose(Reading { interface, id: 0, device, names, configured }, &mut pass, NOW, &mut out);
     }
-    totals.end_pass(NOW);
+    drop(pass);
     out
 }
 
@@ -130,7 +130,7 @@ fn captures_become_the_expected_text_and_json() {
         let said = text(exposed(&devices, &names, &configured, Options::default())).into_bytes();
         for secret in SECRETS {
             let hides = |bytes: &[u8]| !bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
-            assert!(hides(&said) && hides(&json(&rows)), "{}: a key is shown", case.name);
+            assert!(hides(&said) && hides(&fixture::json(&rows)), "{}: a key is shown", case.name);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Replay {
     pools: Option<Vec<u8>>,
     counters: Option<Vec<u8>>,
     sums: Option<Vec<u8>>,
-    busy: usize,
+    left_out: usize,
 }
 
 /// The answer to `stats`, as far as it is asked for: `ikesas { total = 1 }`.
@@ -47,14 +47,20 @@ impl Replay {
             pools: capture("get-pools.vici").ok(),
             counters: capture("get-counters.vici").ok(),
             sums: capture("get-counters-sums.vici").ok(),
-            busy: 0,
+            left_out: 0,
         })
     }
 
     /// The same with one IKE_SA that is left out of so many lists and counted by `stats`.
     #[allow(dead_code, reason = "the program that plays a charon has no use for it")]
     pub(crate) fn busy(self, lists: usize) -> Self {
-        Self { busy: lists, ..self }
+        Self { stats: Some(ONE_IKE_SA.to_vec()), ..self.leaving_out(lists) }
+    }
+
+    /// The same with no IKE_SA in the first so many lists of a connection.
+    #[allow(dead_code, reason = "the program that plays a charon has no use for it")]
+    pub(crate) fn leaving_out(self, lists: usize) -> Self {
+        Self { left_out: lists, ..self }
     }
 
     /// Answers one client until it hangs up, which it may do while it is answered.
@@ -78,8 +84,7 @@ impl Replay {
             let known = |word: &str| name.starts_with(word.as_bytes());
             match request.first() {
                 Some(0) if known("version") => stream.write_all(&self.version)?,
-                Some(0) if known("stats") && self.busy > 0 => stream.write_all(ONE_IKE_SA)?,
-                Some(0) if known("list-sas") && lists < self.busy => {
+                Some(0) if known("list-sas") && lists < self.left_out => {
                     lists = lists.saturating_add(1);
                     stream.write_all(NO_IKE_SA)?;
                 }

@@ -32,13 +32,16 @@ fuzz_target!(|file: &[u8]| {
         return judge::check(out);
     }
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut totals, now) {
+    if let Some(times) = reading.times(&mut totals.files, now) {
         sessions::list(&reading, times, now, "gateway", &mut rows);
     }
     if length / 4 % 2 == 0 {
-        session::json(&rows);
+        let (mut rows, mut out) = (rows.into_iter(), Vec::new());
+        let mut write = session::json_writer(|| rows.next());
+        while write(&mut out) {}
     } else {
         let frame = Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true };
-        pages::sessions(frame, &rows, &[], 0);
+        let (mut page, _) = pages::around_sessions(frame, rows.len(), &[], 0);
+        rows.iter().for_each(|row| pages::write_session(row, &mut page));
     }
 });

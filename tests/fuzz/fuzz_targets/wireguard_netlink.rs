@@ -5,7 +5,8 @@ use gateway_exporter::exposition::Exposition;
 use gateway_exporter::wireguard::device::Device;
 use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::Names;
-use gateway_exporter::wireguard::netlink::{self, ByteOrder, Content};
+use gateway_exporter::netlink::{ByteOrder, Content, messages};
+use gateway_exporter::wireguard::netlink;
 use gateway_exporter::wireguard::settings::Configured;
 use gateway_exporter::wireguard::totals::PeerTotals;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +17,7 @@ mod judge;
 fuzz_target!(|datagram: &[u8]| {
     let order = if datagram.len() % 2 == 0 { ByteOrder::Little } else { ByteOrder::Big };
     let mut device = Device::default();
-    for message in netlink::messages(datagram, order) {
+    for message in messages(datagram, order) {
         let Ok(message) = message else { break };
         let Content::Data(data) = message.content else { continue };
         assert!(netlink::link(data) != Ok(Some(String::new())), "an interface without a name");
@@ -30,8 +31,6 @@ fuzz_target!(|datagram: &[u8]| {
     let (mut out, mut totals) = (Exposition::default(), PeerTotals::new(10));
     let (names, configured) = (&Names::new(), &Configured::default());
     let reading = Reading { interface: "wg0", id: 0, device: &device, names, configured };
-    totals.begin_pass();
-    expose(reading, &mut totals, 1_795_180_825, &mut out);
-    totals.end_pass(1_795_180_825);
+    expose(reading, &mut totals.pass(1_795_180_825), 1_795_180_825, &mut out);
     judge::check(out);
 });

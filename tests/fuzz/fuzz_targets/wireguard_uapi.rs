@@ -28,8 +28,7 @@ fuzz_target!(|text: &[u8]| {
     assert!(names.values().chain(descriptions.values()).all(|name| !name.is_empty()));
     let (mut out, mut totals) = (Exposition::default(), PeerTotals::new(10));
     let (device, names, configured) = (&answer.device, &names, &Configured::default());
-    totals.begin_pass();
-    expose(Reading { interface: "wg0", id: 0, device, names, configured }, &mut totals, 1_795_180_825, &mut out);
-    totals.end_pass(1_795_180_825);
+    let reading = Reading { interface: "wg0", id: 0, device, names, configured };
+    expose(reading, &mut totals.pass(1_795_180_825), 1_795_180_825, &mut out);
     judge::check(out);
 });
