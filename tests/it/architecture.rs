@@ -182,6 +182,7 @@ fn every_outside_thing_is_known_to_one_place() {
         ("siphasher", "siphash.rs"),
         ("termios", "auth/prompt.rs"),
         ("unsafe ", "sys/libc.rs"),
+        ("thread::Builder", "sys/thread.rs"),
         ("# HELP", "exposition/encoder.rs"),
         ("\"<", "pages/"),
     ] {
