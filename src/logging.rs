@@ -7,13 +7,12 @@
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::lock::lock;
-use crate::sys::{clock, stderr};
+use crate::sys::{clock, stderr, thread};
 use crate::text::printable;
 
 /// The most lines in the queue.
@@ -102,11 +101,7 @@ impl Queue {
             return;
         }
         drop(state);
-        if stderr::without_signals(|| {
-            thread::Builder::new().name("log".into()).stack_size(STACK).spawn(|| self.write_all(|| true))
-        })
-        .is_err()
-        {
+        if stderr::without_signals(|| thread::spawn("log", STACK, Box::new(|| self.write_all(|| true)))).is_err() {
             // If no thread can be started, only lines that can be written without blocking are written.
             self.write_all(self.is_ready);
         }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use gateway_exporter::app::{App, catalogue};
 use gateway_exporter::auth::prompt;
@@ -19,6 +18,7 @@ use gateway_exporter::diagnosis::{self, Finding, Severity};
 use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
 use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
+use gateway_exporter::sys::thread::{self, LARGE_STACK};
 use gateway_exporter::sys::{command, file, libc};
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
@@ -160,7 +160,7 @@ impl Work {
                 process::exit(status.into());
             }
         };
-        thread::Builder::new().name("work".into()).spawn(run).map(drop)
+        thread::spawn("work", LARGE_STACK, Box::new(run)).map(drop)
     }
 
     /// Has the configuration read again, after what is under way.

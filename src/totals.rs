@@ -261,6 +261,11 @@ impl Pass<'_> {
         self.totals.key(session)
     }
 
+    /// Whether a session is remembered, as by [`Totals::knows`].
+    pub fn knows(&self, key: u64) -> bool {
+        self.totals.knows(key)
+    }
+
     /// Records and counts a session, which began at `since`.
     pub fn record<'n>(&mut self, sample: Sample, since: Option<i64>, name: impl FnOnce() -> Cow<'n, str>) {
         if let Some(entry) = self.totals.update(sample, self.now, name) {

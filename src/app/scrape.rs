@@ -9,7 +9,6 @@
 //! requests then get "no answer in time" at once.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::lock;
@@ -18,6 +17,7 @@ use crate::collector::{Collector, Deadline, Error, Notice, Report};
 use crate::exposition::{Exposition, Options};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::session::Sessions;
+use crate::sys::thread;
 
 /// A timeout of a read that had less time than this is not recorded as a failure: peers choose their requests' timeouts.
 const LEAST_TIME: Duration = Duration::from_millis(500);
@@ -167,7 +167,7 @@ impl Source {
         let spawn = || {
             let source = Arc::clone(self);
             let run = move || while source.read_next() {};
-            thread::Builder::new().name("read".into()).stack_size(STACK).spawn(run)
+            thread::spawn("read", STACK, Box::new(run))
         };
         // If no thread can be started, this thread reads.
         while spawn().is_err() && self.read_next() {}
@@ -342,6 +342,7 @@ mod tests {
 
     use super::*;
     use crate::collector::ErrorKind;
+    use std::thread;
 
     const LONG: Duration = Duration::from_secs(60);
 

@@ -249,7 +249,8 @@ mod tests {
         assert_eq!((strongswan.socket, strongswan.gateway), (Address::Unix("/run/vici".into()), "gw".into()));
         let servers = config.sources.get::<OpenVpn>().expect("OpenVPN").clone().servers;
         assert_eq!(servers[2].name.as_deref(), Some("office"));
-        let found: Vec<_> = servers.iter().map(|s| (s.status.to_str().unwrap(), s.protocol)).collect();
+        let found: Vec<_> =
+            servers.iter().map(|s| (s.status.as_ref().unwrap().to_str().unwrap(), s.protocol)).collect();
         let (tcp, udp) = (Some(Protocol::Tcp), Some(Protocol::Udp));
         assert_eq!(found, [("/a", tcp), ("/b", udp), ("/c", tcp), ("/d-*.status", None)]);
         let ipsec = config.sources.get::<Ipsec>().expect("ipsec").clone();
@@ -330,7 +331,27 @@ mod tests {
                 "openvpn:\n- status: /a\n  protocol: tcpfoo",
                 "openvpn[0].protocol: \"tcpfoo\" is neither \"tcp\" nor \"udp\"",
             ),
-            ("openvpn: [{name: a}]", "openvpn[0]: missing field `status`"),
+            (
+                "openvpn: [{management: office.sock}]",
+                "openvpn[0].management: \"office.sock\" is neither a path, unix:PATH nor HOST:PORT",
+            ),
+            (
+                "openvpn: [{status: /a*, management: /b}]",
+                "openvpn[0].status: a pattern may match several files, but management is one server's: name its file",
+            ),
+            (
+                "openvpn: [{management: /b, stale_after: 3m}]",
+                "openvpn[0].stale_after: there is no status file that could be too old",
+            ),
+            (
+                "openvpn: [{status: /a, management_password_file: /p}]",
+                "openvpn[0].management_password_file: it is the password of management, which is missing",
+            ),
+            (
+                "openvpn: [{management: /b, management_password_file: /no/such/file}]",
+                "openvpn[0].management_password_file: /no/such/file: not found",
+            ),
+            ("openvpn: [{name: a}]", "openvpn[0]: missing field `status` or `management`"),
             (
                 "openvpn: [{status: /a, stale_after: soon}]",
                 "openvpn[0].stale_after: \"soon\" is not a time as 180, 90s, 3m, 2h or 1d",
@@ -559,8 +580,19 @@ mod tests {
                  ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, wireguard, max_series, identities, identities_key_file, \
                  web) at line 2",
             ),
-            ("openvpn:\n  - name: a\n\n  - name: b\n", "openvpn[0]: missing field `status` at line 2"),
-            ("openvpn:\n  - status: a\n\n  - name: b\n", "openvpn[1]: missing field `status` at line 4"),
+            (
+                "openvpn:\n  - status: /a\n    management: localhost\n",
+                "openvpn[0].management: \"localhost\" is neither a path, unix:PATH nor HOST:PORT at line 3",
+            ),
+            (
+                "openvpn:\n  - management: /a\n    management_password_file:\n      /no/such/file\n",
+                "openvpn[0].management_password_file: /no/such/file: not found at line 3",
+            ),
+            ("openvpn:\n  - name: a\n\n  - name: b\n", "openvpn[0]: missing field `status` or `management` at line 2"),
+            (
+                "openvpn:\n  - status: a\n\n  - name: b\n",
+                "openvpn[1]: missing field `status` or `management` at line 4",
+            ),
             (
                 "metrics:\n  without: [sas,\n    sa]\n",
                 "metrics.without[1]: \"sa\" is none of clients, tunnels, sas, pools, certificates, events, daemons at line 3",
@@ -641,6 +673,6 @@ mod tests {
         );
         let servers = config.sources.get::<OpenVpn>().unwrap().clone().servers;
         let found: Vec<_> = servers.into_iter().map(|server| server.status).collect();
-        assert_eq!(found, [root.join("var/run/openvpn*.status"), root.join("run/openvpn*/*status*")]);
+        assert_eq!(found, ["var/run/openvpn*.status", "run/openvpn*/*status*"].map(|path| Some(root.join(path))));
     }
 }

@@ -25,6 +25,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sys::thread;
+
 pub use crate::auth::{Credentials, Networks};
 pub use gzip::{Compress, Compression};
 pub use listener::{Listeners, bind, check, is_ours};
@@ -122,7 +124,7 @@ fn start(
         server.run();
         end_process("http: cannot wait for connections");
     };
-    std::thread::Builder::new().name("http-server".into()).stack_size(STACK).spawn(run)?;
+    thread::spawn("http-server", STACK, Box::new(run))?;
     Ok(Box::new(move || slow.free_memory()))
 }
 

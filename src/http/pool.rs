@@ -20,6 +20,7 @@ use super::server::LogOnce;
 use super::stream::Stream;
 use super::write::{self, Framing, Wire};
 use super::{AbortOnPanic, Handler, Limits, Method, STACK};
+use crate::sys::thread;
 
 /// How long to wait until cancelled replies have freed their memory.
 const SHED_TIME: Duration = Duration::from_millis(100);
@@ -145,7 +146,7 @@ impl Pool {
                 let _abort = AbortOnPanic;
                 pool.run();
             };
-            match std::thread::Builder::new().name("http-answer".into()).stack_size(STACK).spawn(run) {
+            match thread::spawn("http-answer", STACK, Box::new(run)) {
                 Ok(_) => {
                     state.threads = state.threads.saturating_add(1);
                     state.no_thread.clear("http: threads start again");

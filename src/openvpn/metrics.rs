@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Protocol;
+use super::management::State;
 use super::staleness::Times;
 use super::status::{Client, Document, Entries, Entry, Statistics, parse};
-use super::totals::{ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
+use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
@@ -31,6 +32,24 @@ pub struct Reading<'a> {
     pub torn: bool,
     /// The age in seconds from which the file is stale; absent if that follows from how often it is written.
     pub stale_after: Option<i64>,
+    /// Whether the server has a management interface, and what it answered just now.
+    pub asked: Asked<'a>,
+}
+
+/// Whether a server is asked over its management interface.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// It has none: the file is all there is.
+    No,
+    /// It gave no status; the file that was read in its place may be older than an earlier answer.
+    Unanswered,
+    /// The bytes are its answer, which says this besides.
+    Answered {
+        /// The release; empty where it was not said.
+        version: &'a [u8],
+        /// The latest state, where there was one.
+        state: Option<&'a State>,
+    },
 }
 
 /// The present time, and the conversion of local dates.
@@ -105,6 +124,7 @@ struct ServerRow<'a> {
     server: &'a str,
     up: bool,
     updated: Option<i64>,
+    started: Option<i64>,
     skipped: Option<u64>,
     routes: Option<u64>,
     queue: Option<u64>,
@@ -130,9 +150,18 @@ impl Table for Server {
             |row| row.queue.map(Value::from),
         ),
         gauge("ovpn_routes", "Number of rows of the routing table.", Merge::Sum, |row| row.routes.map(Value::from)),
-        gauge("ovpn_server_up", "1 if the status file is readable and fresh, else 0.", Merge::Lowest, |row| {
-            Some(row.up.into())
-        }),
+        gauge(
+            "ovpn_server_started_timestamp_seconds",
+            "Unix time at which the server completed its start, in seconds, where its management interface says it.",
+            Merge::Highest,
+            |row| row.started.map(Value::from),
+        ),
+        gauge(
+            "ovpn_server_up",
+            "1 if the management interface answers or the status file is readable and fresh, else 0.",
+            Merge::Lowest,
+            |row| Some(row.up.into()),
+        ),
         gauge(
             "ovpn_status_rows_skipped",
             "Number of rows of the status file that could not be parsed.",
@@ -174,13 +203,42 @@ impl Table for Link {
     ];
 }
 
+/// A client's connection to its server, as its management interface says.
+struct LinkState;
+
+impl Table for LinkState {
+    type Row<'a> = (&'a str, &'a State);
+    const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.0.into()))];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge(
+            "ovpn_link_connected_timestamp_seconds",
+            "Unix time at which a client's connection to its server was established, in seconds; absent while it has none.",
+            Merge::Highest,
+            |row| row.1.is_connected().then_some(row.1.since).map(Value::from),
+        ),
+        gauge(
+            "ovpn_link_up",
+            "1 if a client is connected to its server, else 0, where its management interface says it.",
+            Merge::Lowest,
+            |row| Some(row.1.is_connected().into()),
+        ),
+    ];
+}
+
 fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
     statistics.counters().find(|(name, _)| *name == wanted).map(|(_, bytes)| bytes.into())
 }
 
 /// What this source exposes.
-pub const TABLES: &[&dyn TableInfo] =
-    &[table::<Probe>(), table::<Info>(), table::<Sessions>(), table::<Person>(), table::<Server>(), table::<Link>()];
+pub const TABLES: &[&dyn TableInfo] = &[
+    table::<Probe>(),
+    table::<Info>(),
+    table::<Sessions>(),
+    table::<Person>(),
+    table::<Server>(),
+    table::<Link>(),
+    table::<LinkState>(),
+];
 
 /// Exposes all files together: sessions of one name in several files are one client.
 ///
@@ -194,10 +252,11 @@ pub fn expose(
     now: Now,
     out: &mut Exposition,
 ) -> Vec<(usize, i64)> {
+    let before: Vec<Answered> = readings.iter().map(|reading| reading.answered_before(&totals.files)).collect();
     let mut summary = Summary::default();
     let mut stale = Vec::new();
     let mut pass = totals.pass(now.seconds);
-    for (index, reading) in readings.iter().enumerate() {
+    for (index, (reading, before)) in readings.iter().zip(&before).enumerate() {
         let document = reading.file.map(parse);
         if reading.torn || matches!(document, Some(Document::Unknown) | None) {
             pass.keep(reading.path);
@@ -206,14 +265,15 @@ pub fn expose(
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
             (Some(Document::Server(entries)), Some(times)) => {
-                summary.server(reading, entries, times, &mut pass, now, out)
+                summary.server((reading, before), entries, times, &mut pass, now, out)
             }
             (Some(Document::Statistics(statistics)), Some(times)) => {
-                out.add::<Link>(&(reading.server, statistics));
+                summary.link(reading, before, (statistics, times), out);
                 ServerRow { updated: times.updated, ..ServerRow::default() }
             }
             _ => ServerRow::default(),
         };
+        reading.note_answer(pass.files, now);
         summary.is_alive |= times.is_some() && late.is_none();
         stale.extend(late.map(|age| (index, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
@@ -238,7 +298,38 @@ impl Reading<'_> {
             Document::Statistics(statistics) => statistics.updated(),
             Document::Unknown => return None,
         };
+        if matches!(self.asked, Asked::Answered { .. }) {
+            return Some(Times::of_answer(updated, now));
+        }
         Some(files.times(self.path, updated, self.modified, self.stale_after, now))
+    }
+
+    /// What the server answered earlier, if it is asked.
+    fn answered_before(&self, files: &KnownFiles) -> Answered {
+        if matches!(self.asked, Asked::No) { Answered::default() } else { files.answered(self.path) }
+    }
+
+    /// The release that the server says beside its status, or has said.
+    fn version<'v>(&self, before: &'v Answered) -> Text<'v>
+    where
+        Self: 'v,
+    {
+        match self.asked {
+            Asked::Answered { version, .. } => Text::new(version),
+            Asked::No | Asked::Unanswered => Text::new(&before.version),
+        }
+    }
+
+    fn state(&self) -> Option<&State> {
+        if let Asked::Answered { state, .. } = self.asked { state } else { None }
+    }
+
+    /// Remembers an answer.
+    fn note_answer(&self, files: &mut KnownFiles, now: Now) {
+        if let (Asked::Answered { version, .. }, Some(status)) = (self.asked, self.file) {
+            let statistics = if let Document::Statistics(_) = parse(status) { status } else { &[] };
+            files.note_answer(self.path, version, statistics, now.seconds);
+        }
     }
 }
 
@@ -257,7 +348,8 @@ struct Pending<'a> {
     file: OriginId,
     protocol: Protocol,
     times: Times,
-    /// The rows without ids.
+    is_asked: bool,
+    /// The rows without ids, and all rows of a server that is asked.
     rows: Vec<UnidentifiedRow<'a>>,
     /// The clients whose rows don't say whether they are authenticated.
     nameless: Vec<Client<'a>>,
@@ -266,27 +358,55 @@ struct Pending<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn server(
+    /// A release that a server says, which has ended if it is late.
+    fn note_version(&mut self, version: Text<'a>, times: Times, out: &mut Exposition) {
+        let known = if times.late.is_none() { &mut self.living_version } else { &mut self.version };
+        known.get_or_insert(version);
+        out.add::<Info>(&version);
+    }
+
+    /// A client's own statistics: the last answer, where the file is older than that.
+    fn link(
         &mut self,
         reading: &Reading<'a>,
+        before: &'a Answered,
+        (statistics, times): (Statistics<'a>, Times),
+        out: &mut Exposition,
+    ) {
+        let is_older = matches!(reading.asked, Asked::Unanswered) && times.updated.is_some_and(|at| at <= before.at);
+        let statistics = match parse(&before.statistics) {
+            Document::Statistics(latest) if is_older => latest,
+            _ => statistics,
+        };
+        out.add::<Link>(&(reading.server, statistics));
+        if let Some(state) = reading.state() {
+            out.add::<LinkState>(&(reading.server, state));
+        }
+        let version = reading.version(before);
+        if !version.is_empty() {
+            self.note_version(version, times, out);
+        }
+    }
+
+    fn server(
+        &mut self,
+        (reading, before): (&Reading<'a>, &'a Answered),
         entries: Entries<'a>,
         times: Times,
         pass: &mut ClientPass<'_>,
         now: Now,
         out: &mut Exposition,
     ) -> ServerRow<'a> {
-        let mut row = ServerRow { updated: times.updated, ..ServerRow::default() };
+        let started = reading.state().filter(|state| state.is_connected()).map(|state| state.since);
+        let mut row = ServerRow { updated: times.updated, started, ..ServerRow::default() };
         self.has_servers = true;
+        let mut version = reading.version(before);
         let (mut skipped, mut routes) = (0u64, 0u64);
-        let mut pending = Pending::of(pass.file(reading.path), reading.protocol, times);
+        let mut pending = Pending::of(pass.file(reading.path), reading, times);
         let mut seen = HashSet::new();
         for entry in entries {
             match entry {
-                Entry::Version(text) => {
-                    let known = if times.late.is_none() { &mut self.living_version } else { &mut self.version };
-                    known.get_or_insert(text);
-                    out.add::<Info>(&text);
-                }
+                Entry::Version(text) => version = text,
                 Entry::Client(client) => {
                     let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
                     if !twice {
@@ -310,7 +430,11 @@ impl<'a> Summary<'a> {
                 self.session(&client, identity, &mut pending, pass, now);
             }
         }
-        pass.record_unidentified(reading.path, pending.rows);
+        if !version.is_empty() {
+            self.note_version(version, times, out);
+        }
+        let is_older = matches!(reading.asked, Asked::Unanswered);
+        pass.record_unidentified(reading.path, pending.rows, is_older);
         ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
@@ -337,15 +461,17 @@ impl<'a> Summary<'a> {
             }
         };
         let protocol = client.protocol().unwrap_or(pending.protocol);
-        if let Some(row) = pass.record(pending.file, &ClientRow { client, identity, protocol, since }) {
+        let row = ClientRow { client, identity, protocol, since, is_asked: pending.is_asked };
+        if let Some(row) = pass.record(pending.file, &row) {
             pending.rows.push(row);
         }
     }
 }
 
 impl Pending<'_> {
-    fn of(file: OriginId, protocol: Protocol, times: Times) -> Self {
-        Self { file, protocol, times, rows: Vec::new(), nameless: Vec::new(), routed: HashSet::new() }
+    fn of(file: OriginId, reading: &Reading<'_>, times: Times) -> Self {
+        let (protocol, is_asked) = (reading.protocol, !matches!(reading.asked, Asked::No));
+        Self { file, protocol, times, is_asked, rows: Vec::new(), nameless: Vec::new(), routed: HashSet::new() }
     }
 }
 
@@ -372,6 +498,7 @@ mod tests {
             protocol: Protocol::Udp,
             torn: false,
             stale_after: None,
+            asked: Asked::No,
         });
         let (mut out, mut text) = (Exposition::default(), String::new());
         let now = Now { seconds, unix: |_| None, local: |_| None };

@@ -1,8 +1,8 @@
-//! OpenVPN, by the status files that its servers rewrite every few seconds.
+//! OpenVPN, by the status files that its servers rewrite every few seconds, or by their management interfaces.
 //!
-//! The simplest source, and the one to read first: [`files`] finds the files, [`status`] parses them, [`staleness`]
-//! tells whether their servers are alive and [`totals`] which sessions are the same as before, `metrics` and `sessions`
-//! say what it means, and this file reads.
+//! The simplest source, and the one to read first: [`files`] finds the files, [`query`] asks management interfaces for the
+//! same text as [`management`] says, [`status`] parses it, [`staleness`] tells whether the servers are alive and [`totals`]
+//! which sessions are the same as before, `metrics` and `sessions` say what it means, and this file reads.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use self::files::StatusPath;
-use self::metrics::{Now, Reading};
+use self::management::Answer;
+use self::metrics::{Asked, Now, Reading};
+use self::query::Management;
 use self::status::{Document, Entry};
 use self::totals::ClientTotals;
 use crate::advice::Advice;
@@ -19,20 +21,22 @@ use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Not
 use crate::exposition::TableInfo;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
-use crate::sys::environment::Environment;
+use crate::sys::environment::{Environment, Traces};
 use crate::sys::{blocking, clock, file};
 
 mod advice;
 pub mod copies;
 pub mod files;
+pub mod management;
 pub mod metrics;
+pub mod query;
 pub mod sessions;
 mod settings;
 pub mod staleness;
 pub mod status;
 pub mod totals;
 
-/// The largest status file that is read: room for a quarter of a million clients.
+/// The largest status file or answer that is read, in bytes: room for a quarter of a million clients.
 const LIMIT: usize = 64 * 1024 * 1024;
 
 /// A file that was written to less than this ago may still be being written: OpenVPN rewrites it
@@ -61,19 +65,34 @@ impl Protocol {
     }
 }
 
-/// One server, or, where `status` is a pattern, all whose files match.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One server or client, or, where `status` is a pattern, all whose files match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
-    /// Its name in labels and in the session list; without one, the label comes from the file's name
+    /// Its name in labels and in the session list; without one, the label comes from the file's or socket's name
     /// and the session list has the gateway's.
     pub name: Option<String>,
-    /// The status file, or a pattern with `*`, `?` or `[…]` that is looked up at every scrape.
-    pub status: PathBuf,
-    /// The protocol, where the configuration says it; else it is `tcp` for a file that has it in its name.
+    /// The status file, or a pattern with `*`, `?` or `[…]` that is looked up at every scrape; absent where there is only
+    /// the management interface.
+    pub status: Option<PathBuf>,
+    /// Its management interface, which is asked first; absent where the file is all there is.
+    pub management: Option<Management>,
+    /// The protocol, where the configuration says it; else it is `tcp` for a file or socket that has it in its name.
     pub protocol: Option<Protocol>,
     /// How old the file may be, in seconds, before the server counts as down; without it three times
     /// as old as the longest of the last three times between two updates.
     pub stale_after: Option<i64>,
+}
+
+impl Server {
+    /// What the target is called: the status file or pattern, else the address of the management interface.
+    fn target(&self) -> PathBuf {
+        let address = || self.management.as_ref().map(|management| management.address.to_string().into());
+        self.status.clone().or_else(address).unwrap_or_default()
+    }
+
+    fn is_pattern(&self) -> bool {
+        self.status.as_deref().is_some_and(files::is_pattern)
+    }
 }
 
 /// What is watched.
@@ -90,15 +109,23 @@ pub struct Settings {
 /// The collector.
 pub struct OpenVpn {
     settings: Settings,
+    /// Under which path a server is remembered that had another target before a reload.
+    aliases: Aliases,
     totals: Arc<DeadlineMutex<ClientTotals>>,
 }
 
-/// A status file, read or not.
+/// Targets, each with its path.
+type Aliases = Vec<(PathBuf, PathBuf)>;
+
+/// A status file or an answer, read or not.
 struct StatusFile<'s> {
     server: &'s Server,
     path: StatusPath,
+    /// What is remembered goes by this.
+    known_as: PathBuf,
     label: String,
     bytes: Option<Vec<u8>>,
+    answer: Option<Answer>,
     modified: Option<i64>,
     is_gone: bool,
     protocol: Protocol,
@@ -107,16 +134,21 @@ struct StatusFile<'s> {
 
 impl StatusFile<'_> {
     fn reading(&self) -> Reading<'_> {
-        let stale_after = self.server.stale_after;
+        let asked = match (&self.server.management, &self.answer) {
+            (_, Some(Answer { version, state, .. })) => Asked::Answered { version, state: state.as_ref() },
+            (Some(_), None) => Asked::Unanswered,
+            (None, None) => Asked::No,
+        };
         Reading {
             server: &self.label,
-            path: &self.path.original,
+            path: &self.known_as,
             modified: self.modified,
             is_gone: self.is_gone,
-            file: self.bytes.as_deref(),
+            file: self.answer.as_ref().map(|answer| answer.status.as_slice()).or(self.bytes.as_deref()),
             protocol: self.protocol,
             torn: self.torn,
-            stale_after,
+            stale_after: self.server.stale_after,
+            asked,
         }
     }
 
@@ -127,7 +159,16 @@ impl StatusFile<'_> {
     /// What is noticed where OpenVPN writes to a file that was moved away under it.
     fn rotated(&self) -> Option<Notice> {
         let rotated = || advice::rotated(self.target(), &self.path.current.display().to_string());
-        (self.path.is_moved && !self.torn).then(rotated)
+        (self.path.is_moved && !self.torn && self.answer.is_none()).then(rotated)
+    }
+
+    /// What is noticed of a client that says that it has no connection.
+    fn unconnected(&self) -> Option<Notice> {
+        let Answer { status, state, .. } = self.answer.as_ref()?;
+        let state = state.as_ref().filter(|state| !state.is_connected())?;
+        let is_client = matches!(status::parse(status), Document::Statistics(_));
+        let age = clock::now().saturating_sub(state.since);
+        is_client.then(|| advice::unconnected(self.target(), &state.name, age))
     }
 }
 
@@ -135,25 +176,80 @@ impl OpenVpn {
     /// A collector for these servers.
     pub fn new(settings: Settings) -> Self {
         let totals = Arc::new(DeadlineMutex::new(ClientTotals::new(settings.most_clients)));
-        Self { settings, totals }
+        Self { settings, aliases: Aliases::new(), totals }
     }
 
-    /// Reads every file and notes how each answered.
+    /// Reads every server and notes how each answered.
     fn read(&self, totals: &ClientTotals, deadline: Deadline, report: &mut Report) -> Vec<StatusFile<'_>> {
-        let files = self.find(totals, deadline, report).into_iter().map(|(server, path)| {
-            let (read, state) = match read_blocking(&path.current, deadline) {
-                Ok((read, complaint)) => (Some(read), complaint.map_or(Ok(()), Err)),
-                Err(error) => (None, Err(error)),
-            };
-            let torn = state.is_err();
-            let is_gone = matches!(state, Err(Error { kind: ErrorKind::NotFound, .. }));
-            report.target(path.original.display().to_string(), state);
-            let protocol = server.protocol.unwrap_or_else(|| guess(&path.original));
-            let label = server.name.clone().unwrap_or_else(|| name(&path.original));
-            let (bytes, modified) = read.unzip();
-            StatusFile { server, path, label, bytes, modified: modified.flatten(), is_gone, protocol, torn }
-        });
-        files.collect()
+        let found = self.find(totals, deadline, report);
+        found.into_iter().map(|(server, path)| self.read_server(server, path, deadline, report)).collect()
+    }
+
+    /// Reads one server: its management interface if it has one, and the file where that does not answer.
+    fn read_server<'s>(
+        &'s self,
+        server: &'s Server,
+        path: StatusPath,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> StatusFile<'s> {
+        let (mut bytes, mut answer, mut modified) = (None, None, None);
+        let state = match ask(server, deadline, report) {
+            Some(Ok(found)) => {
+                answer = Some(found);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => read_blocking(&path.current, deadline).and_then(|((read, written), complaint)| {
+                (bytes, modified) = (Some(read), written);
+                complaint.map_or(Ok(()), Err)
+            }),
+        };
+        let torn = state.is_err();
+        let is_gone = state.as_ref().is_err_and(has_ended);
+        report.target(path.original.display().to_string(), state);
+        let protocol = server.protocol.unwrap_or_else(|| guess(&path.original));
+        let label = server.name.clone().unwrap_or_else(|| name(&path.original));
+        let known_as = self.known_as(path.original.clone());
+        StatusFile { server, path, known_as, label, bytes, answer, modified, is_gone, protocol, torn }
+    }
+
+    /// The path under which a target is remembered.
+    fn known_as(&self, target: PathBuf) -> PathBuf {
+        let alias = self.aliases.iter().find(|(known, _)| *known == target);
+        alias.map_or(target, |(_, path)| path.clone())
+    }
+
+    /// Under which paths servers of new settings are remembered that had other targets: those that are still known, and
+    /// those of a server that has the same management interface or the same name, which no other has.
+    fn aliases_for(&self, settings: &Settings) -> Aliases {
+        let is_new = |target: &PathBuf| self.settings.servers.iter().all(|server| server.target() != *target);
+        let mut aliases = Aliases::new();
+        for server in settings.servers.iter().filter(|server| !server.is_pattern()) {
+            let target = server.target();
+            let former = if is_new(&target) { self.former(server, settings) } else { Some(target.clone()) };
+            let Some(former) = former else { continue };
+            let path = self.known_as(former);
+            let is_free = settings.servers.iter().all(|server| server.target() != path);
+            if path != target && is_free {
+                aliases.push((target, path));
+            }
+        }
+        aliases
+    }
+
+    /// The target, before, of a server of new settings.
+    fn former(&self, server: &Server, settings: &Settings) -> Option<PathBuf> {
+        let is_same = |other: &&Server| {
+            let has_its_name = server.name.is_some() && server.name == other.name;
+            !other.is_pattern()
+                && (has_its_name || (server.management.is_some() && server.management == other.management))
+        };
+        let mut before = self.settings.servers.iter().filter(is_same);
+        let is_only_one = settings.servers.iter().filter(is_same).count() == 1;
+        let (former, None) = (before.next()?.target(), before.next()) else { return None };
+        let is_gone = settings.servers.iter().all(|server| server.target() != former);
+        (is_only_one && is_gone).then_some(former)
     }
 
     /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
@@ -162,7 +258,7 @@ impl OpenVpn {
         let limits = Arc::new(totals.limits());
         let all: Vec<_> =
             self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
-        let is_exact = |server: &Server| !files::is_pattern(&server.status);
+        let is_exact = |server: &Server| !server.is_pattern();
         let exact = all.iter().filter(|(server, _)| is_exact(server)).filter_map(|(_, found)| found.as_ref().ok());
         let mut taken: HashSet<_> = exact.flatten().filter_map(|found| found.original).collect();
         let mut chosen = Vec::new();
@@ -173,14 +269,14 @@ impl OpenVpn {
                 }
                 match found {
                     Ok(found) if found.is_empty() => {
-                        report.notices.push(advice::no_match(server.status.display().to_string()));
+                        report.notices.push(advice::no_match(server.target().display().to_string()));
                     }
                     Ok(_) => {}
                     Err(error) if by_pattern => {
-                        report.target(server.status.display().to_string(), Err::<(), _>(error.clone()));
+                        report.target(server.target().display().to_string(), Err::<(), _>(error.clone()));
                     }
                     // That it can't be read is said when it is read.
-                    Err(_) => chosen.push((position, *server, StatusPath::exactly(server.status.clone()))),
+                    Err(_) => chosen.push((position, *server, StatusPath::exactly(server.target()))),
                 }
                 for Found { path, current, .. } in found.iter().flatten() {
                     let is_new = current.is_none_or(|identity| taken.insert(identity));
@@ -206,8 +302,11 @@ struct Found {
 
 /// The files of one entry of the configuration, which may be on a file system that hangs.
 fn find_files(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: Deadline) -> Result<Vec<Found>, Error> {
-    let (status, stale_after, limits) = (server.status.clone(), server.stale_after, Arc::clone(limits));
-    blocking::run(&server.status.display().to_string(), deadline, move || {
+    let Some(status) = server.status.clone() else {
+        return Ok(vec![Found { path: StatusPath::exactly(server.target()), original: None, current: None }]);
+    };
+    let (stale_after, limits) = (server.stale_after, Arc::clone(limits));
+    blocking::run(&status.display().to_string(), deadline, move || {
         let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
         let paths = files::find(&status, stale_after, |path| limits.get(path).copied(), deadline)?;
         let found = |path: StatusPath| {
@@ -216,6 +315,27 @@ fn find_files(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: De
         };
         Ok(paths.into_iter().map(found).collect())
     })
+}
+
+/// What a server's management interface answers; absent where the file is to be read, as there is no interface, or it does
+/// not answer, which is noticed.
+fn ask(server: &Server, deadline: Deadline, report: &mut Report) -> Option<Result<Answer, Error>> {
+    let management = server.management.as_ref()?;
+    let error = match management.ask(server.status.is_some(), deadline) {
+        Ok(answer) => return Some(Ok(answer)),
+        Err(error) => error,
+    };
+    // One that has said that it waits does not serve, whatever its file still says.
+    if server.status.is_none() || advice::is_waiting(&error) {
+        return Some(Err(error));
+    }
+    report.notices.push(advice::file_instead(&error));
+    None
+}
+
+/// Whether an error says that a server has ended, or has not begun.
+fn has_ended(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::NotListening) || advice::is_waiting(error)
 }
 
 /// What the world says at the moment.
@@ -232,6 +352,7 @@ impl Source for OpenVpn {
     const NAME: &'static str = "openvpn";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
+    const TRACES: Traces = Traces { processes: &["openvpn"], socket_paths: &[] };
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
@@ -249,7 +370,10 @@ impl Source for OpenVpn {
     /// fewer clients are remembered now.
     fn build(settings: Settings, before: Option<&Self>) -> Self {
         match before.filter(|before| before.settings.most_clients == settings.most_clients) {
-            Some(before) => Self { settings, totals: Arc::clone(&before.totals) },
+            Some(before) => {
+                let aliases = before.aliases_for(&settings);
+                Self { settings, aliases, totals: Arc::clone(&before.totals) }
+            }
             None => Self::new(settings),
         }
     }
@@ -265,7 +389,11 @@ impl Collector for OpenVpn {
     }
 
     fn targets(&self) -> Vec<String> {
-        self.settings.servers.iter().map(|server| server.status.display().to_string()).collect()
+        let target = |server: &Server| match (&server.status, &server.management) {
+            (Some(status), Some(management)) => format!("{} and {}", management.address, status.display()),
+            _ => server.target().display().to_string(),
+        };
+        self.settings.servers.iter().map(target).collect()
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
@@ -281,6 +409,7 @@ impl Collector for OpenVpn {
         let notice = |(index, age): (usize, i64)| files.get(index).map(|file| advice::stale(file.target(), age));
         report.notices.extend(stale.into_iter().filter_map(notice));
         report.notices.extend(files.iter().filter_map(StatusFile::rotated));
+        report.notices.extend(files.iter().filter_map(StatusFile::unconnected));
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
@@ -308,7 +437,7 @@ fn guess(path: &Path) -> Protocol {
 /// A server's name by its file: `office` for `openvpn.office.status` and for `status-office.log`.
 fn name(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let stem = file.trim_end_matches(".log").trim_end_matches(".status");
+    let stem = file.trim_end_matches(".log").trim_end_matches(".status").trim_end_matches(".sock");
     let bare = stem.trim_start_matches("openvpn").trim_start_matches(['.', '-', '_']);
     let bare = bare.trim_start_matches("status").trim_end_matches("status").trim_matches(['.', '-', '_']);
     if bare.is_empty() { file } else { bare.to_owned() }
@@ -400,6 +529,8 @@ mod tests {
             ("/home/openvpn/logs/openvpn-tcp-status", "tcp"),
             ("/var/log/openvpn/openvpn-status.log", "openvpn-status.log"),
             ("/run/openvpn/branch.status", "branch"),
+            ("/run/openvpn/branch.sock", "branch"),
+            ("tcp://127.0.0.1:7505", "127.0.0.1:7505"),
             ("/x/status", "status"),
         ] {
             assert_eq!(name(Path::new(file)), expected, "{file}");

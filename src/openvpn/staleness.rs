@@ -100,6 +100,14 @@ impl Zone {
     }
 }
 
+impl Times {
+    /// What the times of a status say that the daemon gave at `now`.
+    pub fn of_answer(updated: Timestamp<'_>, now: Now) -> Self {
+        let zone = Zone::of(updated, Some(now.seconds), now).unwrap_or_default();
+        Self { updated: zone.moment(updated, now), zone, late: None }
+    }
+}
+
 impl UpdateHistory {
     /// The history after the file was read for the first time.
     fn first(updated: Timestamp<'_>, modified: Option<i64>, now: Now, known: Option<Zone>) -> Self {

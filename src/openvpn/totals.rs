@@ -12,6 +12,10 @@
 //!   (`multi_process_float` in `multi.c` changes the address and nothing else) where one of the same name and Connected
 //!   Since is left over whose bytes are not more. All other rows are new sessions: one that reconnects in the same
 //!   second has fewer bytes, after a restart of the server Connected Since is another.
+//! - **Both ways** where a server is asked over its management interface: what it answers has ids, but the file that is
+//!   read in its place may have none, and is older. A row whose ids are known is that session's. Any other is matched as
+//!   one without ids, in an older file also to a session of that client and address whose bytes are more; what is left
+//!   is a new session, which has the key of its ids.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,8 +24,12 @@ use super::Protocol;
 use super::metrics::Now;
 use super::staleness::{Times, UpdateHistory};
 use super::status::{Client, Timestamp};
+use crate::hash_index::HashIndex;
 use crate::text::{Text, clip};
 use crate::totals::{Entry, OriginId, Pass, REMEMBERED, Sample, Totals, Traffic};
+
+/// Longer statistics of a client are not kept, in bytes.
+const MOST_STATISTICS: usize = 4096;
 
 /// What one collector keeps between scrapes.
 #[derive(Debug, Default)]
@@ -55,12 +63,24 @@ pub struct ClientPass<'t> {
 #[derive(Debug, Default)]
 struct File {
     updates: Option<UpdateHistory>,
+    answered: Answered,
     /// Its sessions without ids, sorted by owner and address.
     sessions: Vec<Session>,
     last_read: i64,
 }
 
-/// A session without ids of an earlier scrape.
+/// What a server last answered over its management interface; empty where it has not.
+#[derive(Clone, Debug, Default)]
+pub struct Answered {
+    /// Its release, which its file may not say.
+    pub version: Vec<u8>,
+    /// The statistics of a client.
+    pub statistics: Vec<u8>,
+    /// When that was.
+    pub at: i64,
+}
+
+/// A session without ids of an earlier scrape, or of a server that is asked.
 #[derive(Clone, Copy, Debug)]
 struct Session {
     at: ClientAddress,
@@ -78,6 +98,8 @@ pub struct UnidentifiedRow<'a> {
     identity: Text<'a>,
     protocol: Protocol,
     since: SessionStart,
+    /// The key that its ids make, where it has some.
+    key: Option<u64>,
     /// The position of the matched session among those of the file.
     session: Option<usize>,
     /// The position of the row among those without ids of the file.
@@ -104,6 +126,8 @@ pub struct ClientRow<'r, 'a> {
     pub protocol: Protocol,
     /// When the session began.
     pub since: SessionStart,
+    /// Whether the server is asked over its management interface, so that its rows may be read without ids, too.
+    pub is_asked: bool,
 }
 
 /// A client and the address that it connects from, as hashes.
@@ -152,6 +176,19 @@ impl KnownFiles {
         file.updates.insert(UpdateHistory::after(file.updates, updated, modified, now)).times(stale_after, now)
     }
 
+    /// Records what the server of the file at `path` answered at the time `now`: its release, and, of a client, its
+    /// statistics.
+    pub fn note_answer(&mut self, path: &Path, version: &[u8], statistics: &[u8], now: i64) {
+        let statistics = if statistics.len() > MOST_STATISTICS { &[] } else { statistics };
+        let answered = Answered { version: version.to_owned(), statistics: statistics.to_owned(), at: now };
+        self.touch(path, now).answered = answered;
+    }
+
+    /// What the server of the file at `path` last answered.
+    pub fn answered(&self, path: &Path) -> Answered {
+        self.by_path.get(path).map(|file| file.answered.clone()).unwrap_or_default()
+    }
+
     fn touch(&mut self, path: &Path, now: i64) -> &mut File {
         let file = self.by_path.entry(path.to_owned()).or_default();
         file.last_read = now;
@@ -168,30 +205,41 @@ impl ClientPass<'_> {
     /// Records the counters of a session in the file `origin`; returns a row without ids, which must be passed to
     /// [`ClientPass::record_unidentified`] together with all others of its file.
     pub fn record<'a>(&mut self, origin: OriginId, session: &ClientRow<'_, 'a>) -> Option<UnidentifiedRow<'a>> {
-        let ClientRow { client, identity, protocol, since } = *session;
-        let Client { client_id, peer_id, .. } = *client;
+        let ClientRow { client, identity, protocol, since, is_asked } = *session;
         let bytes = [client.bytes_received, client.bytes_sent];
-        if client_id.is_empty() && (protocol == Protocol::Tcp || is_no_id(peer_id)) {
-            let owner = self.clients.key((protocol, identity, client.since.text));
-            let at = ClientAddress { owner, address: self.clients.key(client.real_address) };
-            return Some(UnidentifiedRow { at, bytes, identity, protocol, since, session: None, position: 0 });
+        let has_ids = !client.client_id.is_empty() || (protocol == Protocol::Udp && !is_no_id(client.peer_id));
+        let key = if has_ids { Some(self.key_by_ids(origin, session)) } else { None };
+        match key {
+            Some(key) if !is_asked => {
+                self.add(origin, key, bytes, since, (identity, protocol));
+                None
+            }
+            _ => {
+                let owner = self.clients.key((protocol, identity, client.since.text));
+                let at = ClientAddress { owner, address: self.clients.key(client.real_address) };
+                Some(UnidentifiedRow { at, bytes, identity, protocol, since, key, session: None, position: 0 })
+            }
         }
+    }
+
+    /// The key of a session that has ids.
+    fn key_by_ids(&mut self, origin: OriginId, session: &ClientRow<'_, '_>) -> u64 {
+        let Client { client_id, peer_id, since, .. } = *session.client;
         // One text is hashed faster than eight pieces; the lengths tell where each ends.
         self.scratch.clear();
-        for part in [identity, client.since.text, client_id, peer_id] {
+        for part in [session.identity, since.text, client_id, peer_id] {
             self.scratch.extend_from_slice(part.bytes());
             // No row is longer.
             self.scratch.extend_from_slice(&(part.bytes().len() as u32).to_ne_bytes());
         }
         self.scratch.extend_from_slice(&origin.bytes());
-        self.scratch.push(protocol as u8);
-        let key = self.clients.key(self.scratch.as_slice());
-        self.add(origin, key, bytes, since, (identity, protocol));
-        None
+        self.scratch.push(session.protocol as u8);
+        self.clients.key(self.scratch.as_slice())
     }
 
-    /// Records all rows without ids of the file at `path`.
-    pub fn record_unidentified(&mut self, path: &Path, mut rows: Vec<UnidentifiedRow<'_>>) {
+    /// Records all rows without ids of the file at `path`; `is_older` says that its server may have answered with more bytes
+    /// since it was written.
+    pub fn record_unidentified(&mut self, path: &Path, mut rows: Vec<UnidentifiedRow<'_>>, is_older: bool) {
         let (known, now) = (self.files.by_path.get_mut(path), self.now);
         let mut sessions = known.map(|file| std::mem::take(&mut file.sessions)).unwrap_or_default();
         if rows.is_empty() && sessions.is_empty() {
@@ -200,15 +248,25 @@ impl ClientPass<'_> {
         sessions.retain(|session| now.saturating_sub(session.seen) <= REMEMBERED);
         sessions.iter_mut().for_each(|session| session.is_found = false);
         (0..).zip(&mut rows).for_each(|(position, row)| row.position = position);
+        let known = self.take_known(&mut rows, &mut sessions);
         rows.sort_unstable_by_key(|row| row.at);
-        match_groups(&mut rows, &mut sessions, |at| at, match_by_bytes);
-        match_groups(&mut rows, &mut sessions, |at| ClientAddress { address: 0, ..at }, match_floating);
+        match_groups(&mut rows, &mut sessions, |at| at, &match_by_bytes);
+        if is_older {
+            match_groups(&mut rows, &mut sessions, |at| at, &|rows, rest, first| match_rest(rows, rest, first, false));
+        }
+        let owner = |at| ClientAddress { address: 0, ..at };
+        match_groups(&mut rows, &mut sessions, owner, &match_floating);
+        if is_older {
+            match_groups(&mut rows, &mut sessions, owner, &|rows, rest, first| match_rest(rows, rest, first, true));
+        }
+        rows.extend(known);
         // Clients are exposed in the order in which they were first recorded.
         rows.sort_unstable_by_key(|row| row.position);
         let origin = self.file(path);
         for row in rows {
             let found = row.session.and_then(|position| sessions.get_mut(position));
-            let key = found.as_ref().map_or_else(|| self.new_key(), |session| session.key);
+            let known = found.as_ref().map(|session| session.key).or(row.key);
+            let key = known.unwrap_or_else(|| self.new_key());
             let session = Session { at: row.at, key, bytes: row.bytes, seen: now, is_found: true };
             match found {
                 Some(known) => *known = session,
@@ -218,6 +276,25 @@ impl ClientPass<'_> {
         }
         sessions.sort_unstable_by_key(|session| session.at);
         self.files.touch(path, now).sessions = sessions;
+    }
+
+    /// Takes out the rows whose ids are known, and their sessions: each row begins its session anew, with the same key.
+    fn take_known<'a>(
+        &self,
+        rows: &mut Vec<UnidentifiedRow<'a>>,
+        sessions: &mut Vec<Session>,
+    ) -> Vec<UnidentifiedRow<'a>> {
+        let (mut known, mut keys) = (Vec::new(), HashIndex::default());
+        rows.retain(|row| {
+            let key = row.key.filter(|key| self.clients.knows(*key));
+            if let Some(key) = key {
+                keys.insert(key, 0);
+                known.push(*row);
+            }
+            key.is_none()
+        });
+        sessions.retain(|session| !keys.contains_key(&session.key));
+        known
     }
 
     /// Keeps the sessions of a file that could not be read completely.
@@ -264,13 +341,16 @@ fn is_no_id(peer_id: Text<'_>) -> bool {
     peer_id.is_empty() || ["16777215", "4294967295"].iter().any(|none| peer_id == *none)
 }
 
+/// Gives rows to sessions, the first of which stands at the number among all of the file.
+type Give<'g> = dyn Fn(&mut [UnidentifiedRow<'_>], &mut [Session], usize) + 'g;
+
 /// Calls `give` with all rows and sessions of the same `key`, and the index of the first of these sessions; both lists
 /// are sorted by address.
 fn match_groups(
     rows: &mut [UnidentifiedRow<'_>],
     sessions: &mut [Session],
-    key: impl Fn(ClientAddress) -> ClientAddress,
-    give: impl Fn(&mut [UnidentifiedRow<'_>], &mut [Session], usize),
+    key: fn(ClientAddress) -> ClientAddress,
+    give: &Give<'_>,
 ) {
     let mut first = 0;
     for rows in rows.chunk_by_mut(|one, next| key(one.at) == key(next.at)) {
@@ -337,6 +417,17 @@ fn match_by_bytes(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], fi
     }
 }
 
+/// Gives the rows of one client to what is left of its sessions, whatever their bytes; only those that may float, if so
+/// asked.
+fn match_rest(rows: &mut [UnidentifiedRow<'_>], sessions: &mut [Session], first: usize, floats: bool) {
+    let is_free = |row: &&mut UnidentifiedRow<'_>| row.session.is_none() && (!floats || row.protocol == Protocol::Udp);
+    let rows = rows.iter_mut().filter(is_free);
+    let sessions = (first..).zip(sessions).filter(|(_, session)| !session.is_found);
+    for (row, (position, session)) in rows.zip(sessions) {
+        (row.session, session.is_found) = (Some(position), true);
+    }
+}
+
 impl Session {
     /// Whether this can be the session that has these bytes now: its counters don't fall.
     fn may_become(&self, bytes: [u64; 2]) -> bool {
@@ -362,11 +453,12 @@ mod tests {
             let since = Timestamp { text: since.into(), seconds: None };
             let (common_name, real_address) = (name.into(), address.into());
             let client = Client { common_name, real_address, since, bytes_received, bytes_sent, ..Client::default() };
-            let seen = ClientRow { client: &client, identity: common_name, protocol, since: SessionStart::At(None) };
+            let since = SessionStart::At(None);
+            let seen = ClientRow { client: &client, identity: common_name, protocol, since, is_asked: false };
             rows.extend(pass.record(origin, &seen));
         }
         assert_eq!(rows.len(), lines.len(), "none of them has an id");
-        pass.record_unidentified(Path::new(FILE), rows);
+        pass.record_unidentified(Path::new(FILE), rows, false);
     }
 
     fn sums(totals: &ClientTotals) -> Vec<(&str, [u64; 2], u64)> {
@@ -382,7 +474,8 @@ mod tests {
         for (now, id, bytes_received) in [(0, "0", 100), (1, "0", 150), (2, "1", 7), (3, "1", 9)] {
             let client = Client { client_id: id.into(), bytes_received, ..Client::default() };
             let since = SessionStart::At(None);
-            let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+            let seen =
+                ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since, is_asked: false };
             let mut pass = totals.pass(now);
             assert!(pass.record(pass.file(Path::new(FILE)), &seen).is_none());
         }
@@ -402,7 +495,8 @@ mod tests {
         ] {
             let mut totals = ClientTotals::new(10);
             let client = Client { client_id: client_id.into(), peer_id: peer_id.into(), ..Client::default() };
-            let seen = ClientRow { client: &client, identity: "ann".into(), protocol, since: SessionStart::At(None) };
+            let since = SessionStart::At(None);
+            let seen = ClientRow { client: &client, identity: "ann".into(), protocol, since, is_asked: false };
             let mut pass = totals.pass(0);
             let row = pass.record(pass.file(Path::new(FILE)), &seen);
             assert_eq!(row.is_none(), has_id, "{protocol:?} {client_id} {peer_id}");
@@ -553,10 +647,16 @@ mod tests {
         for (now, since, bytes_received) in [(0, SessionStart::At(Some(5)), 100), (10, SessionStart::Ended, 130)] {
             for client_id in ["7", ""] {
                 let client = Client { client_id: client_id.into(), bytes_received, ..Client::default() };
-                let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+                let seen = ClientRow {
+                    client: &client,
+                    identity: "ann".into(),
+                    protocol: Protocol::Udp,
+                    since,
+                    is_asked: false,
+                };
                 let mut pass = totals.pass(now);
                 let row = pass.record(pass.file(Path::new(FILE)), &seen);
-                pass.record_unidentified(Path::new(FILE), row.into_iter().collect());
+                pass.record_unidentified(Path::new(FILE), row.into_iter().collect(), false);
             }
         }
         let [client] = totals.clients() else { panic!("one client") };
@@ -585,12 +685,13 @@ mod tests {
                             identity: Text::default(),
                             protocol: Protocol::Udp,
                             since: SessionStart::Ended,
+                            key: None,
                             session: None,
                             position: 0,
                         };
                         let mut rows = [row(*x), row(*y)];
                         let mut sessions = [session(*a, 0), session(*b, 1)];
-                        match_groups(&mut rows, &mut sessions, |at| at, match_by_bytes);
+                        match_groups(&mut rows, &mut sessions, |at| at, &match_by_bytes);
                         let given: Vec<_> = rows.iter().filter_map(|row| Some((row.bytes, row.session?))).collect();
                         assert!(given.iter().all(|(bytes, position)| fits(sessions[*position].bytes, *bytes)));
                         assert!(given.len() < 2 || given[0].1 != given[1].1, "one session twice");
@@ -650,7 +751,8 @@ mod tests {
             let client =
                 Client { client_id: client_id.into(), peer_id: peer_id.into(), bytes_received, ..Client::default() };
             let since = SessionStart::At(None);
-            let seen = ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since };
+            let seen =
+                ClientRow { client: &client, identity: "ann".into(), protocol: Protocol::Udp, since, is_asked: false };
             assert!(pass.record(pass.file(Path::new(FILE)), &seen).is_none());
         }
         drop(pass);

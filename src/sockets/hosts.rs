@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::collector::{Error, ErrorKind};
 use crate::lock::lock;
+use crate::sys::thread::{self, LARGE_STACK};
 
 /// How long to wait before names without an address are looked up again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -66,15 +66,15 @@ impl Hosts {
             return false;
         }
         let hosts = Arc::clone(self);
-        let started = thread::Builder::new().name("resolver".into()).spawn(move || {
+        let look_up = move || {
             for name in pending {
                 let answer = (hosts.resolve)(&name);
                 hosts.state().note(name, answer);
             }
             hosts.state().busy = false;
             hosts.done.notify_all();
-        });
-        if started.is_err() {
+        };
+        if thread::spawn("resolver", LARGE_STACK, Box::new(look_up)).is_err() {
             self.state().busy = false;
         }
         true

@@ -12,7 +12,7 @@
 //! | hand (`swanctl --rekey`), or the peer's limit | nothing | none: outbound traffic since the last scrape or list is lost, unless the peer initiates |
 
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::configured::Volume;
@@ -22,8 +22,8 @@ use super::vici::{self, Message, Packet};
 use super::{Charon, known};
 use crate::collector::{Deadline, Error, ErrorKind};
 use crate::lock::lock;
-use crate::sys::clock;
 use crate::sys::socket::Closer;
+use crate::sys::{clock, thread};
 use crate::text::Text;
 
 /// The registered events; `list-sa` is the reply to `list-sas`. Before strongSwan 5.3.3 there are no rekey events.
@@ -114,7 +114,7 @@ impl Listener {
                 // charon queues unread events without bound.
                 closing.close();
             };
-            let thread = thread::Builder::new().name("events".into()).stack_size(STACK).spawn(listen).ok()?;
+            let thread = thread::spawn("events", STACK, Box::new(listen)).ok()?;
             Some(Connection { closer, thread })
         });
     }

@@ -25,8 +25,8 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 
+use super::thread;
 use crate::collector::{Deadline, Error, ErrorKind};
 use crate::lock::lock;
 
@@ -90,7 +90,7 @@ pub fn run<T: Send + 'static>(
             shared.end(call(), &name);
         }
     };
-    match thread::Builder::new().name("blocking".into()).stack_size(STACK).spawn(make) {
+    match thread::spawn("blocking", STACK, Box::new(make)) {
         Ok(_) => waiting.result(deadline.half(), subject),
         // If no thread can be started, the call is made here, and may block the whole read.
         Err(error) => {
@@ -170,6 +170,7 @@ impl<T> Call<T> {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use std::thread;
     use std::time::Duration;
 
     fn within(milliseconds: u64) -> Deadline {

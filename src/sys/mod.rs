@@ -13,4 +13,5 @@ pub mod process;
 pub mod settings_file;
 pub mod socket;
 pub mod stderr;
+pub mod thread;
 pub mod usage;

@@ -82,7 +82,11 @@ const LATENESS: Duration = Duration::from_millis(50);
 
 /// Connects within the deadline.
 pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
-    let subject = address.to_string();
+    open_as(address.to_string(), address, deadline)
+}
+
+/// The same with another name for what is talked to in errors.
+pub fn open_as(subject: String, address: &Address, deadline: Deadline) -> Result<Channel, Error> {
     let stream = match address {
         Address::Unix(path) => open_unix(path, deadline.left(&subject)?),
         Address::Tcp(host) => open_tcp(host, deadline, &subject)?.map(OwnedFd::from),
@@ -173,6 +177,14 @@ impl Channel {
         let start = self.taken;
         self.taken = start.saturating_add(count);
         Ok(self.reader.buffer().get(start..self.taken).unwrap_or_default())
+    }
+
+    /// What comes next, as many bytes as are there and at least one.
+    pub fn receive(&mut self) -> Result<&[u8], Error> {
+        if self.unread().is_empty() {
+            self.fill()?;
+        }
+        self.take(self.unread().len())
     }
 
     /// The next `count` bytes from several reads.

@@ -146,7 +146,7 @@ fn openvpn(count: usize) -> Count {
     let status = scratch.0.join("server.status");
     fs::write(&status, captured.replace(&format!("{client}\n"), &clients)).expect("a status file");
     thread::sleep(Duration::from_millis(50));
-    let server = openvpn::Server { name: None, status, protocol: None, stale_after: Some(i64::MAX) };
+    let server = openvpn::Server { status: Some(status), stale_after: Some(i64::MAX), ..Default::default() };
     let settings = openvpn::Settings { servers: vec![server], gateway: "gw".into(), most_clients: 10 };
     let collector = OpenVpn::new(settings);
     // The first scrape opens an account for each client, which stays.

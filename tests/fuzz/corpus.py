@@ -14,6 +14,13 @@ HEADS = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 )
+MANAGEMENT = [
+    b">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\r\n"
+    b"OpenVPN Version: OpenVPN 2.6.14 x86_64\r\nEND\r\n1795180820,CONNECTED,SUCCESS,10.8.0.1,,,,\r\nEND\r\n"
+    b"TITLE\tOpenVPN 2.6.14 x\r\n>BYTECOUNT_CLI:0,1,2\r\nTIME\tx\t1795180825\r\nEND\r\n",
+    b">INFO:x\r\n>HOLD:Waiting for hold release:0\r\nEND\r\nEND\r\nERROR: no\r\n",
+    b"ENTER PASSWORD:SUCCESS: password is correct\r\n>INFO:x\r\n",
+]
 UCI = (
     b"config wireguard_wg0 'a'\n\toption description \"x \\\"y\"\n"
     b"\toption public_key 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE='\n"
@@ -31,6 +38,11 @@ def files(*patterns):
     return [path.read_bytes() for pattern in patterns for path in sorted(FIXTURES.glob(pattern))]
 
 
+def recordings(source):
+    """What a daemon said in each case, in its order."""
+    return [[path.read_bytes() for path in sorted(case.glob("said-*"))] for case in sorted((FIXTURES / source).iterdir())]
+
+
 def yaml_of_docs():
     pages = "".join(path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md")))
     return [block.split("```")[0].encode() for block in pages.split("```yaml\n")[1:]]
@@ -41,6 +53,7 @@ CORPUS = {
     "ipsec_conf": files("ipsec/*/ipsec.conf", "ipsec/*/ipsec.d/*"),
     "statusall": files("ipsec/*/status*", "libreswan/*/*status"),
     "openvpn_status": files("openvpn/*/status"),
+    "openvpn_management": MANAGEMENT + [b"".join(said) for said in recordings("openvpn-management")],
     "proc_net": files("sockets/*/tcp*", "sockets/*/udp*", "sockets/*/*/tcp*", "sockets/*/*/udp*", "kernel/*/xfrm_stat"),
     "wireguard_netlink": files("wireguard/*/*.netlink*", "wireguard/*/links", "wireguard/*/families"),
     "wireguard_uapi": files("wireguard/*/*.uapi", "wireguard/*/names.conf") + [UCI],

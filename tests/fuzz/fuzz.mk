@@ -1,6 +1,6 @@
-# Ten targets in libFuzzer's way; stable Rust does, and g++ for libFuzzer itself.
+# Eleven targets in libFuzzer's way; stable Rust does, and g++ for libFuzzer itself.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= vici ipsec_conf statusall openvpn_status proc_net http_head config exposition wireguard_netlink wireguard_uapi
+FUZZ_TARGETS ?= vici ipsec_conf statusall openvpn_status openvpn_management proc_net http_head config exposition wireguard_netlink wireguard_uapi
 
 .PHONY: fuzz
 

@@ -7,7 +7,7 @@ use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::Protocol;
-use gateway_exporter::openvpn::metrics::Reading;
+use gateway_exporter::openvpn::metrics::{Asked, Reading};
 use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
 use gateway_exporter::sockets::procnet::{Endian, Table};
@@ -59,7 +59,17 @@ fn openvpn(rows: &[&str]) -> String {
 fn reading(file: &str) -> Reading<'_> {
     let (path, file) = (Path::new("/run/office.status"), Some(file.as_bytes()));
     let protocol = Protocol::Udp;
-    Reading { server: "office", path, modified: None, is_gone: false, file, protocol, torn: false, stale_after: None }
+    Reading {
+        server: "office",
+        path,
+        modified: None,
+        is_gone: false,
+        file,
+        protocol,
+        torn: false,
+        stale_after: None,
+        asked: Asked::No,
+    }
 }
 
 fn status(rows: &[&str]) -> String {

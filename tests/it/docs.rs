@@ -46,7 +46,7 @@ fn the_example_configuration_is_valid_and_uses_every_source() {
     let page = page("configuration");
     let config = Config::parse(yaml(&page), &Overrides::default()).unwrap();
     assert!(config.sources.get::<StrongSwan>().is_some() && config.sources.get::<Ipsec>().is_some());
-    assert_eq!(config.sources.get::<OpenVpn>().unwrap().servers.len(), 3);
+    assert_eq!(config.sources.get::<OpenVpn>().unwrap().servers.len(), 4);
     assert_eq!(config.sources.get::<Sockets>().unwrap().rules.len(), 2);
 }
 

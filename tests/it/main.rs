@@ -14,6 +14,7 @@ mod ipsec;
 mod kernel;
 mod libreswan;
 mod man;
+mod management;
 mod openvpn;
 mod originals;
 mod reader;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway_exporter::collector::{Collector, Deadline, Notice, Report};
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
+use gateway_exporter::openvpn::metrics::{Asked, Now, Reading, expose};
 use gateway_exporter::openvpn::totals::{ClientTotals, KnownFiles};
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings, sessions};
 use gateway_exporter::session::Session;
@@ -19,7 +19,8 @@ fn protocol(case: &Case) -> Protocol {
 
 /// A server whose file is never too old: captures are.
 fn server(status: PathBuf, name: Option<&str>, protocol: Option<Protocol>) -> Server {
-    Server { name: name.map(str::to_owned), status, protocol, stale_after: Some(i64::MAX) }
+    let name = name.map(str::to_owned);
+    Server { name, status: Some(status), protocol, stale_after: Some(i64::MAX), ..Server::default() }
 }
 
 fn openvpn(servers: Vec<Server>) -> OpenVpn {
@@ -41,6 +42,7 @@ fn reading(file: &[u8], protocol: Protocol, torn: bool) -> Reading<'_> {
         protocol,
         torn,
         stale_after: None,
+        asked: Asked::No,
     }
 }
 

@@ -43,10 +43,10 @@ fn strongswan(mut each: impl FnMut(IkeSa<'_>)) {
 
 fn openvpn(files: &[(&str, Protocol)]) -> OpenVpn {
     let server = |(file, protocol): &(&str, Protocol)| Server {
-        name: None,
-        status: original(file),
+        status: Some(original(file)),
         protocol: Some(*protocol),
         stale_after: Some(i64::MAX),
+        ..Server::default()
     };
     OpenVpn::new(Settings {
         servers: files.iter().map(server).collect(),

@@ -258,6 +258,7 @@ for option in process processName; do
     same 'still no more rights' 'no_new_privs 1' "$(told no_new_privs)"
 done
 
+echo secret >"$ROOT/etc/branch.pw"
 cat >"$ROOT$UCI" <<'UCI'
 config gateway-exporter 'main'
 	option listen_interface 'guest'
@@ -287,6 +288,9 @@ config openvpn
 	option status '/mnt/a b/*.status'
 	option protocol 'udp'
 	option stale_after '60'
+config openvpn 'branch'
+	option management '/tmp/run/management/branch.sock'
+	option management_password_file '/etc/branch.pw'
 UCI
 start
 same 'awkward values' "vici_socket: 'tcp://127.0.0.1:4502'
@@ -301,6 +305,9 @@ openvpn:
     name: 'home - [x]'
     protocol: 'udp'
     stale_after: '60'
+  - status: '/var/run/openvpn.branch.status'
+    management: '/tmp/run/management/branch.sock'
+    management_password_file: '/etc/branch.pw'
 server_name: 'it''s # a: \"name\"'
 max_series: '20000'
 identities: 'hashed'
@@ -317,8 +324,8 @@ web:
   hosts:
   - 'router.lan'" "$(yaml)"
 same 'the key' '600 32' "$(stat -c '%a ' "$ROOT/etc/exporter.key")$(wc -c <"$ROOT/etc/exporter.key")"
-same 'what the jail shows of them' '/etc/exporter.key /etc/users.yaml' \
-    "$(told mount | cut -d ' ' -f 2 | grep -E 'key$|users' | tr '\n' ' ' | sed 's/ $//')"
+same 'what the jail shows of them' '/etc/branch.pw /etc/exporter.key /etc/users.yaml /tmp/run/management' \
+    "$(told mount | cut -d ' ' -f 2 | grep -E 'key$|users|branch.pw|management' | tr '\n' ' ' | sed 's/ $//')"
 same 'IPv6, path' '--web.listen-address=[2001:db8::2]:9999 --web.telemetry-path=/vpn' "$(told command | cut -d ' ' -f 3,4)"
 same 'users, debug' 'append command --web.config.file=/etc/users.yaml
 append command --debug' "$(told append)"

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::openvpn::totals::ClientTotals;
-use gateway_exporter::openvpn::metrics::{Now, Reading, expose};
+use gateway_exporter::openvpn::metrics::{Asked, Now, Reading, expose};
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::pages::{self, Frame};
 use gateway_exporter::session;
@@ -22,8 +22,8 @@ fuzz_target!(|file: &[u8]| {
     let protocol = Protocol::Udp;
     let modified = (length / 8 % 2 == 0).then_some(1_795_180_820);
     let file = Some(file);
-    let reading =
-        Reading { server: "office", path, modified, is_gone: false, file, protocol, torn, stale_after: None };
+    let (server, is_gone, stale_after, asked) = ("office", false, None, Asked::No);
+    let reading = Reading { server, path, modified, is_gone, file, protocol, torn, stale_after, asked };
     let mut totals = ClientTotals::new(10);
     // What is made of the file is read from its length: one subject at a time, so that more files are tried.
     if length / 2 % 2 == 0 {
