@@ -23,6 +23,7 @@ export CARGO_ZIGBUILD_PYTHON_PATH="$tools/python3"
 #   thumb-mode                shorter instructions: a fifth less on ARMv7, which all have them
 #   panic=immediate-abort     a panic is a trap without words, 62 KB less (28 in the package): sys/libc.rs says that there was
 #                             one and at which address; docs/troubleshooting.md says how the place is found from that
+#   location-detail=none      places in the code that nothing prints: 1 KB
 #   mips_code                 LLVM's own defaults leave a third of the delay slots empty, never jump into the last call, copy
 #                             up to 16 bytes in line, and keep in registers what a loop could as well load anew, for which
 #                             others are saved and restored: 48 KB in all
@@ -32,9 +33,15 @@ compile() {
     env -u RUSTC -u RUSTC_WRAPPER -u CARGO -u RUSTUP_TOOLCHAIN -u CARGO_BUILD_TARGET -u CARGO_TARGET_DIR \
         PATH="$tools:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 \
         RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=static -Cforce-unwind-tables=no \
-            -Zunstable-options -Cpanic=immediate-abort $(thumb "$1") -Clink-arg=$build/replaced/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
-        cargo-zigbuild rustc --locked --profile router --bin gateway-exporter --target "$1" --target-dir "$build" \
+            -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none $(thumb "$1") -Clink-arg=$build/replaced/$1.o --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/source" \
+        cargo-zigbuild rustc --locked $(features "$1") --profile router --bin gateway-exporter --target "$1" --target-dir "$build" \
         -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size -- -Cstrip="$2" $(outliner "$1") $(mips_code "$1")
+}
+
+# Without gzip a MIPS binary is 20,016 bytes smaller; compressing a scrape of 20 IKE_SAs takes twice as many instructions as
+# the scrape itself (docs/performance.md).
+features() {
+    case "$1" in mips*) echo --no-default-features ;; esac
 }
 
 thumb() {

@@ -41,15 +41,19 @@ struct Tables(Vec<Arc<Exposition>>);
 
 impl Tables {
     /// The columns that have a value.
-    fn columns(&self) -> impl Iterator<Item = Column> {
-        self.0.iter().enumerate().flat_map(|(part, exposition)| {
-            exposition.tables.iter().enumerate().flat_map(move |(table, rows)| {
-                (0..rows.families).filter_map(move |column| {
-                    rows.column(column, 0).find(|(_, value)| value.is_some())?;
-                    Some(Column { info: rows.table_info.family(column)?, part, table, column })
-                })
-            })
-        })
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = Vec::new();
+        for (part, exposition) in self.0.iter().enumerate() {
+            for (table, rows) in exposition.tables.iter().enumerate() {
+                for column in 0..rows.families {
+                    let has_value = rows.column(column, 0).any(|(_, value)| value.is_some());
+                    if let Some(info) = rows.table_info.family(column).filter(|_| has_value) {
+                        columns.push(Column { info, part, table, column });
+                    }
+                }
+            }
+        }
+        columns
     }
 
     fn rows(&self, column: Column) -> Option<&Rows> {
@@ -100,7 +104,7 @@ impl Read for Encoder {
 
 /// The families sorted by name; a name that occurs in several tables becomes one merged block.
 fn blocks(tables: &Tables) -> Vec<Block> {
-    let mut columns: Vec<Column> = tables.columns().collect();
+    let mut columns = tables.columns();
     // Columns of one name stay in the order of their tables.
     columns.sort_by_key(|column| column.info.name);
     columns.chunk_by(|one, next| one.info.name == next.info.name).filter_map(|same| block(tables, same)).collect()

@@ -72,7 +72,7 @@ impl Compression {
     /// Compresses a reply if the peer accepts that, if the body is long enough, and if a compressor is free. Errors are short
     /// and stay as they are.
     pub fn apply(self: &Arc<Self>, compress: Compress, request: &Request, reply: Reply) -> Reply {
-        if compress == Compress::Never || reply.status != 200 {
+        if !cfg!(feature = "gzip") || compress == Compress::Never || reply.status != 200 {
             return reply;
         }
         let mut reply = reply.with("Vary", "Accept-Encoding");
