@@ -65,6 +65,7 @@ installed() {
 
 # serve: runs what procd was told to run, in the jail that it was told of, and leaves its answer in $WORK/answer.
 serve() {
+    credentials="${1:+$1@}"
     mkdir -p "$JAIL"
     mount -t tmpfs none "$JAIL"
     for path in /usr/bin/gateway-exporter $(told mount | cut -d ' ' -f 2); do
@@ -89,7 +90,7 @@ serve() {
         $(told 'append command' | cut -d ' ' -f 3-) \
         2>"$WORK/serve.log" &
     daemon=$!
-    eventually "the daemon in its jail" busybox wget -q -O "$WORK/answer" "http://$ADDRESS:9234/metrics"
+    eventually "the daemon in its jail" busybox wget -q -O "$WORK/answer" "http://$credentials$ADDRESS:9234/metrics"
     kill -TERM "$daemon"
     wait "$daemon" || fail "exit status $? after SIGTERM: $(cat "$WORK/serve.log")"
     umount --lazy "$JAIL"
@@ -214,16 +215,17 @@ ok 'WireGuard is watched by root in a jail'
 mv "$WORK/sockets" "$ROOT$UCI"
 
 # Where such a file is root's, nobody else gets at it.
-printf 'basic_auth_users: {}\n' >"$ROOT/etc/users.yaml"
+printf "basic_auth_users: {ann: '%s'}\n" "$(echo secret | "$ROOT/usr/bin/gateway-exporter" --hash-password)" >"$ROOT/etc/users.yaml"
 chmod 600 "$ROOT/etc/users.yaml"
 cp "$ROOT$UCI" "$WORK/uci"
 for option in "web_config_file '/etc/users.yaml'" "identities_key_file '/etc/exporter.key'"; do
     { cat "$WORK/uci" && printf "config gateway-exporter 'main'\n\toption ipsec '0'\n\toption %s\n" "$option"; } >"$ROOT$UCI"
-    case "$option" in identities*) printf "\toption identities 'hashed'\n" >>"$ROOT$UCI" ;; esac
+    login=ann:secret
+    case "$option" in identities*) login='' && printf "\toption identities 'hashed'\n" >>"$ROOT$UCI" ;; esac
     start
     same "root, since that may be root's: $option" '' "$(told user)"
     same 'in a jail all the same' 'jail gateway-exporter procfs ronly' "$(told jail)"
-    serve
+    serve "$login"
     collector sockets
 done
 rm "$ROOT/etc/users.yaml" "$ROOT/etc/exporter.key"
@@ -358,10 +360,12 @@ same "a file of one's own" '--web.listen-address=127.0.0.1:1 --config.file=/etc/
 same 'nothing is known of what it needs' '' "$(told jail)"
 
 # As shipped, with what stands behind a # but a file of one's own.
+mkdir -p "$ROOT/etc/openvpn"
+echo secret >"$ROOT/etc/openvpn/office.pw"
 sed '/option config_file/!s/^\(\t\{0,1\}\)#\([a-z]\|\t\)/\1\2/' \
     openwrt/files/gateway-exporter.config >"$ROOT$UCI"
 start
-same 'the examples that are shipped start' 0 "$status"
+[ "$status" = 0 ] || fail "the examples that are shipped: $(cat "$ROOT/tmp/log")"
 same 'and the address is used' '--web.listen-address=127.0.0.1:9234' "$(told command | cut -d ' ' -f 3)"
 rm -f "$ROOT/etc/gateway-exporter.key"
 
