@@ -32,7 +32,7 @@ pub(super) struct Job {
     pub(super) head: Head,
     /// When its head was complete.
     pub(super) since: Instant,
-    /// The number of the configuration under which it came.
+    /// The number of the configuration under which its connection was accepted.
     pub(super) generation: usize,
 }
 

@@ -70,6 +70,8 @@ pub(super) struct Server {
 struct Connection {
     stream: Stream,
     peer: Peer,
+    /// The number of the configuration under which it was accepted.
+    generation: usize,
     /// The end of its phase.
     until: Instant,
     phase: Phase,
@@ -123,9 +125,9 @@ impl LogOnce {
 }
 
 impl Connection {
-    fn new(stream: Stream, peer: Peer, time: Duration, phase: Phase) -> Self {
+    fn new(stream: Stream, peer: Peer, generation: usize, time: Duration, phase: Phase) -> Self {
         let now = Instant::now();
-        Self { stream, peer, until: now.checked_add(time).unwrap_or(now), phase }
+        Self { stream, peer, generation, until: now.checked_add(time).unwrap_or(now), phase }
     }
 
     fn purpose(&self) -> Purpose {
@@ -237,7 +239,7 @@ impl Server {
         }
         let is_current = generation == self.generation && self.limits.kept > 0;
         if is_current && self.connections.len() < self.limits.connections {
-            self.connections.push(Connection::new(stream, peer, self.limits.kept_time, Phase::Kept));
+            self.connections.push(Connection::new(stream, peer, generation, self.limits.kept_time, Phase::Kept));
         } else {
             stream.close();
         }
@@ -331,8 +333,9 @@ impl Server {
             HeadRead::Incomplete if first.is_empty() => Some(connection),
             HeadRead::Incomplete => {
                 // The next request has begun: from now on it is a connection as any other, and the youngest.
-                let Connection { stream, peer, .. } = connection;
-                self.connections.push(Connection::new(stream, peer, self.limits.head_time, Phase::Reading(first)));
+                let Connection { stream, peer, generation, .. } = connection;
+                let phase = Phase::Reading(first);
+                self.connections.push(Connection::new(stream, peer, generation, self.limits.head_time, phase));
                 None
             }
             HeadRead::End => None,
@@ -341,14 +344,13 @@ impl Server {
 
     /// Answers health checks, and passes other requests to the pool.
     fn respond(&mut self, connection: Connection, mut head: parse::Head) -> Option<Connection> {
-        let Connection { stream, peer, .. } = connection;
+        let Connection { stream, peer, generation, .. } = connection;
         if let Some(reply) = probe(&head.request.path) {
             return self.send(stream, peer, reply, head.version, head.request.method);
         }
         head.request.peer = peer.address();
         head.request.is_local = head.request.accepts_gzip && stream.is_local();
-        let refused =
-            self.pool.submit(Job { stream, peer, head, since: Instant::now(), generation: self.generation })?;
+        let refused = self.pool.submit(Job { stream, peer, head, since: Instant::now(), generation })?;
         self.closes_kept = true;
         self.reject(refused.stream, refused.peer, Reject::Busy);
         None
@@ -394,7 +396,8 @@ impl Server {
         }
         let Some(stream) = Stream::new(socket, tls) else { return };
         let is_plain = tls.is_none();
-        let connection = Connection::new(stream, peer, self.limits.head_time, Phase::Reading(Vec::new()));
+        let phase = Phase::Reading(Vec::new());
+        let connection = Connection::new(stream, peer, self.generation, self.limits.head_time, phase);
         // Usually the head has arrived already: read it at once. TLS handshakes wait for their turn.
         let kept = if is_plain { self.advance(connection) } else { Some(connection) };
         if let Some(connection) = kept {
@@ -413,7 +416,7 @@ impl Server {
         self.send(stream, peer, reject.reply(), Version::Http11, Method::Get)
     }
 
-    /// Sends a short reply without blocking: it fits into the empty buffer of a new socket. Returns the connection, which the
+    /// Sends a short reply without blocking: it fits into the buffer, since the peer has read what was sent before. Returns the connection, which the
     /// peer has to close.
     fn send(
         &self,
@@ -425,7 +428,7 @@ impl Server {
     ) -> Option<Connection> {
         stream.send_last(&write::print(reply, version, method == Method::Get)).ok()?;
         let phase = Phase::Closing(self.limits.linger_bytes);
-        Some(Connection::new(stream, peer, self.limits.linger_time, phase))
+        Some(Connection::new(stream, peer, self.generation, self.limits.linger_time, phase))
     }
 
     fn keep(&mut self, connection: Connection) {

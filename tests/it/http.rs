@@ -447,9 +447,20 @@ fn a_change_of_the_configuration_ends_kept_connections() {
     let mut busy = connect_from(OTHER, address);
     busy.write_all(b"GET /short HTTP/1.1\r\n\r\n").unwrap();
     gate.wait_for(1);
+    let mut begun = connect_from(OTHER, address);
+    begun.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    let mut silent = connect_from(OTHER, address);
+    // Answered after both were accepted.
+    ask_again(&mut idle);
     let allow = Some(Networks::parse(&["127.0.0.2".to_owned()]).unwrap());
     listeners.change(&[address.to_string()], AccessControl { allow, tls: None }).unwrap();
     assert_eq!(rest(&mut idle), b"");
+    begun.write_all(b"\r\n").unwrap();
+    silent.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    for stream in [&mut begun, &mut silent] {
+        assert_eq!(read_reply(stream).1, b"up 1\n", "who was connected before is answered");
+        assert_eq!(rest(stream), b"", "once");
+    }
     gate.open();
     assert_eq!(read_reply(&mut busy).1, b"a short stream", "what was asked before is answered");
     assert_eq!(rest(&mut busy), b"", "and nothing after it");
