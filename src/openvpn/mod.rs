@@ -252,10 +252,21 @@ impl OpenVpn {
         (is_only_one && is_gone).then_some(former)
     }
 
+    /// The age in seconds from which each known file is stale, by its path now.
+    fn limits(&self, totals: &ClientTotals) -> HashMap<PathBuf, i64> {
+        let mut limits = totals.limits();
+        for (target, path) in &self.aliases {
+            if let Some(limit) = limits.get(path).copied() {
+                limits.insert(target.clone(), limit);
+            }
+        }
+        limits
+    }
+
     /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
     /// none twice by patterns.
     fn find(&self, totals: &ClientTotals, deadline: Deadline, report: &mut Report) -> Vec<(&Server, StatusPath)> {
-        let limits = Arc::new(totals.limits());
+        let limits = Arc::new(self.limits(totals));
         let all: Vec<_> =
             self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
         let is_exact = |server: &Server| !server.is_pattern();
@@ -509,6 +520,19 @@ fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_has_another_name_since_a_reload_keeps_its_limit() {
+        let mut collector = OpenVpn::new(Settings { servers: Vec::new(), gateway: "gw".into(), most_clients: 10 });
+        collector.aliases = vec![("/new".into(), "/former".into()), ("/other".into(), "/unknown".into())];
+        let mut totals = ClientTotals::new(10);
+        let now = metrics::Now { seconds: 1000, unix: |_| None, local: |_| None };
+        let updated = status::Timestamp { text: "".into(), seconds: Some(1000) };
+        totals.files.times(Path::new("/former"), updated, Some(1000), None, now);
+        let limits = collector.limits(&totals);
+        assert_eq!(limits.get(Path::new("/new")), totals.limits().get(Path::new("/former")));
+        assert_eq!(limits.len(), 2, "{limits:?}");
+    }
 
     #[test]
     fn a_files_name_tells_the_protocol_where_nothing_else_does() {

@@ -8,6 +8,7 @@ use super::management::{Answer, Failure, Inquiry, Next, Password, QUIT};
 use super::{LIMIT, advice};
 use crate::collector::{Deadline, Error, ErrorKind};
 use crate::sys::socket::{self, Address};
+use crate::text::clip;
 
 /// How long a daemon may take to say its first word where a status file can be read instead. One that serves somebody
 /// else says none.
@@ -69,9 +70,24 @@ fn error(subject: String, failure: Failure) -> Error {
         Failure::PasswordWanted => refused(advice::PASSWORD_WANTED.into()),
         Failure::PasswordRefused => refused(advice::PASSWORD_REFUSED.into()),
         Failure::Waits(what) => refused(format!("{}{what}", advice::WAITS)),
-        Failure::Refused(why) => refused(why),
+        // Its own words are long at most as a label's, and never those of the failures above.
+        Failure::Refused(why) => refused(format!("answers {}", clip(why.into()))),
         Failure::Foreign => ErrorKind::Malformed { expected: "OpenVPN's management interface", offset: 0 },
         Failure::Endless(limit) => ErrorKind::TooLong { limit },
     };
     Error::new(subject, kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemons_own_words_are_short_and_are_not_taken_for_ours() {
+        let error = |why: &str| error(advice::INTERFACE.into(), Failure::Refused(why.into()));
+        assert!(!advice::is_waiting(&error("waits for a password")));
+        assert!(error("no").to_string().ends_with(": answers no"), "{}", error("no"));
+        assert!(error(&"x".repeat(16_000)).to_string().len() < 2000);
+        assert!(advice::is_waiting(&super::error(advice::INTERFACE.into(), Failure::Waits("for a password"))));
+    }
 }

@@ -147,6 +147,16 @@ impl UpdateHistory {
         Self { written: new.written.max(seen), gaps, ..new }
     }
 
+    /// When the file was last read.
+    pub fn last_read(&self) -> i64 {
+        self.last_read
+    }
+
+    /// The same without a new interval, for a file that was not read while its daemon answered itself.
+    pub fn with_intervals_of(self, before: Self) -> Self {
+        Self { gaps: before.gaps, ..self }
+    }
+
     /// The file's times at `now`. It is stale when it is older than `stale_after` seconds or, without that, than
     /// [`UpdateHistory::limit`].
     pub fn times(&self, stale_after: Option<i64>, now: Now) -> Times {

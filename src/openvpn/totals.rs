@@ -173,7 +173,11 @@ impl KnownFiles {
         now: Now,
     ) -> Times {
         let file = self.touch(path, now.seconds);
-        file.updates.insert(UpdateHistory::after(file.updates, updated, modified, now)).times(stale_after, now)
+        let mut updates = UpdateHistory::after(file.updates, updated, modified, now);
+        if let Some(before) = file.updates.filter(|before| before.last_read() < file.answered.at) {
+            updates = updates.with_intervals_of(before);
+        }
+        file.updates.insert(updates).times(stale_after, now)
     }
 
     /// Records what the server of the file at `path` answered at the time `now`: its release, and, of a client, its
@@ -720,6 +724,25 @@ mod tests {
             drop(totals.pass(away));
             assert_eq!(totals.limits().contains_key(Path::new(FILE)), is_known, "not read for {away} s");
         }
+    }
+
+    #[test]
+    fn the_time_in_which_a_daemon_answered_itself_is_no_interval_of_its_file() {
+        let (mut files, path) = (KnownFiles::default(), Path::new(FILE));
+        let read = |files: &mut KnownFiles, now: i64| {
+            let updated = Timestamp { text: "".into(), seconds: Some(now) };
+            let now = Now { seconds: now, unix: |_| None, local: |_| None };
+            files.times(path, updated, Some(now.seconds), None, now);
+            files.by_path[path].updates.map(|updates| updates.limit())
+        };
+        let limits = [1000, 1060, 1120, 1180].map(|now| read(&mut files, now));
+        assert_eq!(limits[3], Some(180));
+        for hour in 1..5 {
+            files.note_answer(path, b"2.6.14", b"", 3600 * hour + 1000);
+            assert_eq!(read(&mut files, 3600 * hour + 1180), Some(180), "{hour}");
+        }
+        // The interval of the file itself is learned as before.
+        assert_eq!(read(&mut files, 3600 * 4 + 1270), Some(270));
     }
 
     #[test]
