@@ -1,6 +1,8 @@
 //! Limits the memory of all replies together: what was collected counts until it was sent.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use crate::lock::lock;
 
 /// The memory limit, and how much of it is reserved.
 pub struct MemoryBudget {
@@ -36,7 +38,7 @@ impl MemoryBudget {
     }
 
     fn reserved(&self) -> MutexGuard<'_, usize> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reserved)
     }
 }
 
@@ -67,7 +69,7 @@ impl Reservation {
     /// Reserves `more` bytes if `may` allows it, given the bytes of all reservations and of this one.
     fn grow_where(&self, more: usize, may: impl FnOnce(usize, usize) -> bool) -> bool {
         let mut reserved = self.budget.reserved();
-        let mut own = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lock(&self.size);
         let may = may(*reserved, *own);
         if may {
             *own = own.saturating_add(more);
@@ -79,7 +81,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let own = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = *lock(&self.size);
         let mut reserved = self.budget.reserved();
         *reserved = reserved.saturating_sub(own);
     }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
@@ -14,6 +14,7 @@ use miniz_oxide::deflate::core::{
 
 use super::types::Pieces;
 use super::{Body, Reply, Request};
+use crate::lock::lock;
 use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// The most bytes of a body that is not worth compressing: it fits into one packet.
@@ -91,7 +92,7 @@ impl Compression {
 
     fn slot(self: &Arc<Self>, peer: IpAddr) -> Option<Slot> {
         let memory = self.memory.reserve();
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = lock(&self.peers);
         if peers.len() >= MOST || peers.contains(&peer) || !memory.grow_if_free(HEAP) {
             return None;
         }
@@ -102,7 +103,7 @@ impl Compression {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut peers = self.compression.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = lock(&self.compression.peers);
         peers.retain(|peer| *peer != self.peer);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::ifaddrs;
@@ -15,6 +15,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 use super::server::{HEALTHY, Reconfigure, Reconfigures};
 use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
+use crate::lock::lock;
 
 /// As many as net.core.somaxconn allows, usually 4096: nix rejects any larger number than the C library's SOMAXCONN, which is
 /// 128 with musl. If the backlog overflows, peers try again after a second.
@@ -126,11 +127,10 @@ impl Listeners {
     /// Sends a change to the accept loop, and waits until it is applied.
     fn send(&self, access: AccessControl) {
         let Some((waker, next)) = &self.reconfigures else { return };
-        let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
-        *lock() = Some(self.reconfigure(access));
+        *lock(next) = Some(self.reconfigure(access));
         let mut is_sent = (&*waker).write(&[0]).is_ok();
         // The byte may be the late confirmation of an earlier change.
-        while is_sent && lock().is_some() {
+        while is_sent && lock(next).is_some() {
             is_sent = matches!((&*waker).read(&mut [0]), Ok(1));
         }
     }

@@ -9,7 +9,7 @@ use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +20,7 @@ use super::server::LogOnce;
 use super::stream::Stream;
 use super::write::{self, Framing, Wire};
 use super::{AbortOnPanic, Handler, Limits, Method, STACK};
+use crate::lock::lock;
 use crate::sys::thread;
 
 /// How long to wait until cancelled replies have freed their memory.
@@ -257,7 +258,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

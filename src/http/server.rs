@@ -6,7 +6,7 @@ use std::mem;
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,6 +18,7 @@ use super::pool::{Answered, Job, Pool};
 use super::stream::{Stream, would_block};
 use super::write;
 use super::{AccessControl, Limits, Method, Reply};
+use crate::lock::lock;
 
 /// How long to pause after a listener could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -204,7 +205,7 @@ impl Server {
         let Some(Reconfigures { waker, next }) = &self.reconfigures else { return };
         let woken = (&*waker).read(&mut [0; 64]);
         // The lock is held until the change is applied: the sender relies on that when the slot is empty.
-        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(next);
         if let Some(change) = next.take() {
             self.listeners = change.listeners;
             self.access = change.access;

@@ -375,7 +375,7 @@ impl Charon {
     /// Lists the IKE_SAs, without making charon wait for one that it is busy with: its workers are few. It passes over
     /// such a one, so the list is asked for again where it lacks one that matters, unless as many as at the last
     /// scrape are missing: then they are busy for longer than a scrape can wait. That one has ended is believed when two
-    /// lists in a row say it.
+    /// lists in a row say it, where there is time for a second.
     ///
     /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
     /// sends a first message makes one, and must not hide by it which tunnel is down.
@@ -422,6 +422,7 @@ impl Charon {
                 {
                     thread::sleep(*pause);
                     some_ended_before = some_ended;
+                    // What came or went during the pause must not count for the next list.
                     established = self.stats()?.as_ref().and_then(Stats::established);
                 }
                 _ => return Ok(List { all, total, unlisted, stats }),

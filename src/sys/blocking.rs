@@ -33,8 +33,9 @@ use crate::lock::lock;
 /// The most threads that have not returned in time; with this many, no call is made until one returns.
 const MOST_STUCK: usize = 24;
 
-/// Files are read into buffers on the heap, and nothing here calls itself.
-const STACK: usize = 256 * 1024;
+/// Files are read into buffers on the heap, and nothing here calls itself. The resolver of musl is content with this; that
+/// of glibc calls modules, for which a thread has what it has by default.
+const STACK: usize = if cfg!(target_env = "musl") { 256 * 1024 } else { thread::LARGE_STACK };
 
 /// The calls that have not returned.
 static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());

@@ -166,7 +166,8 @@ impl Closer {
 }
 
 impl Channel {
-    /// The next `count` bytes, as a part of the buffer: a list of SAs has megabytes, which are not copied again.
+    /// The next `count` bytes, as a part of the buffer where one read brought them all: a list of SAs has
+    /// megabytes, of which only what several reads brought is copied again.
     pub fn take(&mut self, count: usize) -> Result<&[u8], Error> {
         if self.unread().is_empty() && count > 0 {
             self.fill()?;
@@ -228,7 +229,7 @@ impl Channel {
         }
     }
 
-    /// Calls `each` with blocks of whole lines until it returns false, which means that it has seen the end; `TooLong`
+    /// For a channel from which nothing was taken: calls `each` with blocks of whole lines until it returns false, which means that it has seen the end; `TooLong`
     /// after `limit` bytes. The buffer is overwritten afterwards, since it may contain keys.
     pub fn read_lines(
         &mut self,

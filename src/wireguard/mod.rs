@@ -46,7 +46,7 @@ const NAME_FILE_LIMIT: usize = 16 * 1024 * 1024;
 /// What follows the name of an interface in the name of its socket.
 const SOCKET: &str = ".sock";
 
-/// How often is asked what changes meanwhile.
+/// How often a list is asked for that changes while it is read.
 const TRIES: u32 = 8;
 
 /// The most time that it takes to find out whether there is anything.

@@ -3,7 +3,8 @@ counted by callgrind, and system calls, counted by strace.
 
 `instructions.py [--check] [BINARY]` prints a row for each work, measured as the difference between the first scrape and the
 third, and for one more session as the difference between two sizes. The binary is the release build where none is named.
-With --check a row above its budget, which is 5 % above what was reached, is an error.
+With --check a row above its budget is an error. Budgets are 5 % above what was reached; those of system calls and of
+sockets, which vary, are 17 % and 9 %.
 """
 
 import os
@@ -31,8 +32,8 @@ BUDGETS = {
     "20 IKE_SAs, calls of the allocator": 330,
     "20 IKE_SAs, system calls": 130,
     "one more IKE_SA": 21_100,
-    "one more OpenVPN client": 5_240,
-    "one more WireGuard peer": 10_760,
+    "one more OpenVPN client": 5_120,
+    "one more WireGuard peer": 10_950,
     "one more socket, 20 rules": 300,
 }
 
@@ -91,7 +92,8 @@ def system_calls(binary, folder, config, scrapes):
     out = folder / "strace.out"
     # strace hands on no signal to what it runs, but ends with it.
     run(["strace", "-D", "-f", "-o", str(out)], binary, folder, config, scrapes)
-    time.sleep(0.3)
+    # The first line is the daemon's own.
+    wait_for("the end of strace", lambda: re.search(r"\A(\d+) (?:.*\n)*\1 \+\+\+ ", out.read_text()))
     return sum(not re.search(r" resumed>|^\d+ (?:\+\+\+|---)", line) for line in out.read_text().splitlines())
 
 
@@ -169,6 +171,8 @@ def table(binary):
         print("| work | figure | budget |\n|---|---|---|", flush=True)
         for work, count in rows(binary.resolve(), pathlib.Path(folder)):
             print(f"| {work} | {count:,} | {BUDGETS[work]:,} |", flush=True)
+            if count <= 0:
+                raise RuntimeError(f"{work} was not measured")
             if count > BUDGETS[work]:
                 above.append(work)
     return above
