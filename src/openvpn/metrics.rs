@@ -257,23 +257,24 @@ pub fn expose(
     let mut stale = Vec::new();
     let mut pass = totals.pass(now.seconds);
     for (index, (reading, before)) in readings.iter().zip(&before).enumerate() {
-        let document = reading.file.map(parse);
-        if reading.torn || matches!(document, Some(Document::Unknown) | None) {
+        let document = reading.document();
+        if reading.torn || matches!(document, Document::Unknown) {
             pass.keep(reading.path);
         }
-        let times = reading.times(pass.files, now);
+        let times = reading.times(&document, pass.files, now);
+        let is_clients = matches!(document, Document::Statistics(_));
         let late = times.and_then(|times| times.late);
         let row = match (document, times) {
-            (Some(Document::Server(entries)), Some(times)) => {
+            (Document::Server(entries), Some(times)) => {
                 summary.server((reading, before), entries, times, &mut pass, now, out)
             }
-            (Some(Document::Statistics(statistics)), Some(times)) => {
+            (Document::Statistics(statistics), Some(times)) => {
                 summary.link(reading, before, (statistics, times), out);
                 ServerRow { updated: times.updated, ..ServerRow::default() }
             }
             _ => ServerRow::default(),
         };
-        reading.note_answer(pass.files, now);
+        reading.note_answer(is_clients, pass.files, now);
         summary.is_alive |= times.is_some() && late.is_none();
         stale.extend(late.map(|age| (index, age)));
         let up = reading.file.is_some() && !reading.torn && late.is_none();
@@ -291,9 +292,14 @@ pub fn expose(
 }
 
 impl Reading<'_> {
-    /// What the file's times say; absent where it is no status file.
-    pub fn times(&self, files: &mut KnownFiles, now: Now) -> Option<Times> {
-        let updated = match self.file.map(parse)? {
+    /// What the file says; unknown where there is none.
+    pub fn document(&self) -> Document<'_> {
+        self.file.map_or(Document::Unknown, parse)
+    }
+
+    /// What the times of the document say; absent where it is no status.
+    pub fn times(&self, document: &Document<'_>, files: &mut KnownFiles, now: Now) -> Option<Times> {
+        let updated = match document {
             Document::Server(entries) => entries.updated(),
             Document::Statistics(statistics) => statistics.updated(),
             Document::Unknown => return None,
@@ -324,10 +330,10 @@ impl Reading<'_> {
         if let Asked::Answered { state, .. } = self.asked { state } else { None }
     }
 
-    /// Remembers an answer.
-    fn note_answer(&self, files: &mut KnownFiles, now: Now) {
+    /// Remembers an answer: a server's, or a client's with its statistics.
+    fn note_answer(&self, is_clients: bool, files: &mut KnownFiles, now: Now) {
         if let (Asked::Answered { version, .. }, Some(status)) = (self.asked, self.file) {
-            let statistics = if let Document::Statistics(_) = parse(status) { status } else { &[] };
+            let statistics = if is_clients { status } else { &[] };
             files.note_answer(self.path, version, statistics, now.seconds);
         }
     }

@@ -432,8 +432,9 @@ impl Collector for OpenVpn {
         for file in self.read(&totals, deadline, report) {
             let name = file.server.name.as_ref().unwrap_or(&self.settings.gateway);
             let (reading, now) = (file.reading(), now());
-            if let Some(times) = reading.times(&mut totals.files, now) {
-                sessions::list(&reading, times, now, name, &mut report.sessions);
+            let document = reading.document();
+            if let Some(times) = reading.times(&document, &mut totals.files, now) {
+                sessions::list(&reading, document, times, now, name, &mut report.sessions);
             }
         }
     }

@@ -5,14 +5,21 @@ use std::collections::{HashMap, HashSet};
 use super::Protocol;
 use super::metrics::{Now, Reading};
 use super::staleness::{Times, Zone};
-use super::status::{Client, Document, Entry, Route, Timestamp, date, parse};
+use super::status::{Client, Document, Entry, Route, Timestamp, date};
 use crate::session::Session;
 use crate::text::Text;
 
 /// Lists the clients of one file, also those that have not authenticated yet; those of a server that has ended are
 /// none.
-pub fn list(reading: &Reading<'_>, times: Times, now: Now, server: &str, rows: &mut impl Extend<Session>) {
-    let Some(Document::Server(entries)) = reading.file.map(parse) else { return };
+pub fn list(
+    reading: &Reading<'_>,
+    document: Document<'_>,
+    times: Times,
+    now: Now,
+    server: &str,
+    rows: &mut impl Extend<Session>,
+) {
+    let Document::Server(entries) = document else { return };
     if times.late.is_some() {
         return;
     }

@@ -83,9 +83,10 @@ struct PeerRow<'a> {
 
 /// The texts of a peer; the next one's are written in the same memory.
 #[derive(Default)]
-struct Texts {
-    public_key: String,
-    allowed_ips: String,
+pub(super) struct Texts {
+    pub(super) public_key: String,
+    /// Its networks, with commas between them.
+    pub(super) allowed_ips: String,
     endpoint: String,
 }
 
@@ -196,7 +197,7 @@ pub fn expose(reading: Reading<'_, impl Hash + Copy>, pass: &mut PeerPass<'_>, n
 }
 
 impl Texts {
-    fn write(&mut self, device: &Device, peer: &Peer) {
+    pub(super) fn write(&mut self, device: &Device, peer: &Peer) {
         let Self { public_key, allowed_ips, endpoint } = self;
         for text in [&mut *public_key, &mut *allowed_ips, &mut *endpoint] {
             text.clear();

@@ -294,8 +294,12 @@ fn user_space(folder: &Path) -> Result<Vec<Interface>, Error> {
 /// The kernel's interfaces of WireGuard, sorted.
 fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
     let request = netlink::links_request(ByteOrder::NATIVE);
-    let mut names = dump(Protocol::Route, "rtnetlink", &request, deadline, |data, names: &mut Vec<String>| {
-        names.extend(netlink::link(data)?);
+    let mut names = Vec::new();
+    dump(Protocol::Route, "rtnetlink", &request, deadline, &mut |data| {
+        match data {
+            Some(data) => names.extend(netlink::link(data)?),
+            None => names.clear(),
+        }
         Ok(())
     })?;
     names.sort_unstable();
@@ -305,10 +309,12 @@ fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
 /// The number under which the kernel speaks of WireGuard; absent where it does not.
 fn family(deadline: Deadline) -> Result<Option<u16>, Error> {
     let request = netlink::families_request(ByteOrder::NATIVE);
-    dump(Protocol::Generic, "generic netlink", &request, deadline, |data, number: &mut Option<u16>| {
-        *number = netlink::family(data)?.or(*number);
+    let mut number = None;
+    dump(Protocol::Generic, "generic netlink", &request, deadline, &mut |data| {
+        number = data.map(netlink::family).transpose()?.flatten().or(number);
         Ok(())
-    })
+    })?;
+    Ok(number)
 }
 
 /// An interface of the kernel; absent where it went away since it was listed.
@@ -319,27 +325,36 @@ fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Resul
     };
     *known = Some(number);
     let request = netlink::device_request(number, name, ByteOrder::NATIVE);
-    match dump(Protocol::Generic, name, &request, deadline, netlink::read_device) {
-        Ok(device) => Ok(Some(device)),
+    let mut device = Device::default();
+    let read = dump(Protocol::Generic, name, &request, deadline, &mut |data| match data {
+        Some(data) => netlink::read_device(data, &mut device),
+        None => {
+            device = Device::default();
+            Ok(())
+        }
+    });
+    match read {
+        Ok(()) => Ok(Some(device)),
         Err(Error { kind: ErrorKind::NotFound, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// What the messages of an answer say together. Where what they list changed meanwhile, some may be missing or come
-/// twice, so it is asked again.
-fn dump<T: Default>(
+/// Calls `each` with every entry of a list. Where the list changed meanwhile, some may be missing or come twice: then
+/// `each` is called with nothing, and the list is asked for again.
+fn dump(
     protocol: Protocol,
     target: &str,
     request: &[u8],
     deadline: Deadline,
-    each: fn(Data<'_>, &mut T) -> Result<(), Malformed>,
-) -> Result<T, Error> {
+    each: &mut dyn FnMut(Option<Data<'_>>) -> Result<(), Malformed>,
+) -> Result<(), Error> {
     for _ in 0..TRIES {
-        let mut found = T::default();
-        if !dump_once(protocol, target, request, deadline, &mut |data| each(data, &mut found))? {
-            return Ok(found);
+        if !dump_once(protocol, target, request, deadline, &mut |data| each(Some(data)))? {
+            return Ok(());
         }
+        // It forgets what it has; that can't be malformed.
+        let _ = each(None);
     }
     Err(Error::new(target, ErrorKind::Io { why: "changed faster than it can be read".into() }))
 }

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::key::Key;
-use super::metrics::is_connected;
+use super::metrics::{Texts, is_connected};
 use crate::session::Session;
 
 /// Whose interface is listed, and when.
@@ -23,9 +23,10 @@ pub fn list<'n>(
     date: impl Fn(i64) -> Option<String>,
     rows: &mut impl Extend<Session>,
 ) {
+    let mut texts = Texts::default();
     for peer in &device.peers {
         let Some(handshake) = peer.handshake else { continue };
-        let networks: Vec<String> = device.allowed_ips(peer).iter().map(ToString::to_string).collect();
+        texts.write(device, peer);
         rows.extend([Session {
             server: listing.gateway.into(),
             protocol: "wireguard".into(),
@@ -33,8 +34,8 @@ pub fn list<'n>(
             state: if is_connected(peer, listing.now) { "ESTABLISHED" } else { "IDLE" }.into(),
             remotehost: peer.endpoint.map(|endpoint| endpoint.ip().to_string()).unwrap_or_default(),
             remoteport: peer.endpoint.map(|endpoint| endpoint.port().to_string()).unwrap_or_default(),
-            remoteid: name(peer.public_key).map_or_else(|| peer.public_key.to_string(), str::to_owned),
-            remotets: networks.join(";"),
+            remoteid: name(peer.public_key).unwrap_or(&texts.public_key).to_owned(),
+            remotets: texts.allowed_ips.replace(',', ";"),
             established: date(handshake).unwrap_or_default(),
             bytesin: peer.received.to_string(),
             bytesout: peer.sent.to_string(),

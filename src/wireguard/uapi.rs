@@ -192,8 +192,11 @@ mod tests {
         }
         let text = format!("{peer}allowed_ip=10.0.0.2/32\nallowed_ip=fd00::2/128\nallowed_ip=0.0.0.0/0\n");
         let (Answer { device, .. }, _) = read(&text).expect("an answer");
-        let networks: Vec<_> = device.allowed_ips(&device.peers[0]).iter().map(AllowedIp::to_string).collect();
-        assert_eq!(networks, ["10.0.0.2/32", "fd00::2/128", "0.0.0.0/0"]);
+        let networks = device.allowed_ips(&device.peers[0]);
+        let expected = [("10.0.0.2", 32), ("fd00::2", 128), ("0.0.0.0", 0)];
+        let allowed =
+            |(address, prefix): (&str, u8)| AllowedIp { address: address.parse().expect("an address"), prefix };
+        assert_eq!(networks, expected.map(allowed));
         for (line, expected) in
             [("fwmark=4294967296\n", "a number"), ("last_handshake_time_sec=9223372036854775808\n", "a number")]
         {

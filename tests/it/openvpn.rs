@@ -89,8 +89,9 @@ fn exposed_at(readings: &[Reading<'_>], now: Now) -> Exposition {
 /// The rows of a reading in the session list.
 pub(crate) fn listed(reading: &Reading<'_>, now: Now) -> Vec<Session> {
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut KnownFiles::default(), now) {
-        sessions::list(reading, times, now, "gateway", &mut rows);
+    let document = reading.document();
+    if let Some(times) = reading.times(&document, &mut KnownFiles::default(), now) {
+        sessions::list(reading, document, times, now, "gateway", &mut rows);
     }
     rows
 }

@@ -32,8 +32,9 @@ fuzz_target!(|file: &[u8]| {
         return judge::check(out);
     }
     let mut rows = Vec::new();
-    if let Some(times) = reading.times(&mut totals.files, now) {
-        sessions::list(&reading, times, now, "gateway", &mut rows);
+    let document = reading.document();
+    if let Some(times) = reading.times(&document, &mut totals.files, now) {
+        sessions::list(&reading, document, times, now, "gateway", &mut rows);
     }
     if length / 4 % 2 == 0 {
         let (mut rows, mut out) = (rows.into_iter(), Vec::new());
