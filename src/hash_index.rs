@@ -31,7 +31,7 @@ impl Hasher for Hashed {
 /// Numbers that a daemon gives, and no peer chooses.
 pub type NumberSet = HashSet<u64, NumberState>;
 
-/// Hashes numbers by a multiplication with a key, a tenth of what SipHash takes.
+/// Hashes numbers by a multiplication with a key.
 #[derive(Clone, Copy, Debug)]
 pub struct NumberState(u64);
 

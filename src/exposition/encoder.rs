@@ -158,7 +158,7 @@ fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -
 fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(labels);
-    // Half of all values are states, versions and the like.
+    // One digit, as states and versions have, is no number to be formatted.
     if let Value::Whole(number @ 0..10) = value {
         return out.extend_from_slice(&[b' ', b'0' | number as u8, b'\n']);
     }

@@ -105,7 +105,7 @@ impl SaTotals {
 
     /// Records the counters of a CHILD_SA from an event at the time `now`.
     pub fn record_event(&mut self, ike: &IkeSa<'_>, child: &ChildSa<'_>, now: i64) {
-        // One text is hashed faster than two; the length tells where the first ends.
+        // Both as one text, which is hashed at once; the length tells where the first ends.
         self.scratch.clear();
         self.scratch.extend_from_slice(child.unique_id.bytes());
         self.scratch.extend_from_slice(child.spi_in.bytes());

@@ -910,7 +910,8 @@ fn be_server() {
 
 #[test]
 fn limits_are_those_that_the_documentation_promises() {
-    let Limits { connections, answers, head_bytes, head_time, queue_time, stall_time, .. } = Limits::default();
+    let Limits { connections, answers, head_bytes, head_time, queue_time, stall_time, kept, kept_time, .. } =
+        Limits::default();
     let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let (security, configuration) = (read("docs/security.md"), read("docs/configuration.md"));
     let half = answers / 2;
@@ -918,11 +919,12 @@ fn limits_are_those_that_the_documentation_promises() {
         (&security, format!("more than {connections} other allowed addresses")),
         (&security, format!("half of the free threads: {half} of {answers}, the next {}", half / 2)),
         (&security, format!("for at most {} s.", queue_time.as_secs_f64())),
+        (&security, format!("two for each peer, for {} s, without a thread", kept_time.as_secs())),
         (&configuration, format!("Handshake and request head have {} s together", head_time.as_secs())),
     ] {
         assert!(text.contains(&promise), "{promise}");
     }
-    assert_eq!((head_bytes, stall_time), (8192, Duration::from_millis(250)));
+    assert_eq!((head_bytes, stall_time, kept), (8192, Duration::from_millis(250), 2));
 }
 
 #[test]
