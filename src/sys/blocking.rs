@@ -55,17 +55,21 @@ struct Pending {
     is_stuck: bool,
 }
 
-/// A call, and the signal for its caller.
-struct Call<T> {
-    stage: Mutex<Stage<T>>,
+/// A call without its result, which it leaves where its caller looks for it.
+type Boxed = Box<dyn FnOnce() + Send>;
+
+/// How far a call is, and the signal for its caller.
+#[derive(Default)]
+struct Call {
+    stage: Mutex<Stage>,
     done: Condvar,
 }
 
-enum Stage<T> {
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
     UnderWay,
-    Done(T),
-    /// Nobody waits any more.
-    Abandoned,
+    Done,
 }
 
 /// Makes a call and returns its result; `TimedOut` if it takes longer than half of the remaining time, so that there is
@@ -80,26 +84,35 @@ pub fn run<T: Send + 'static>(
     if IS_BLOCKING_THREAD.get() {
         return call();
     }
+    let result = Arc::new(Mutex::new(None));
+    let theirs = Arc::clone(&result);
+    run_boxed(subject, deadline, Box::new(move || *lock(&theirs) = Some(call())))?;
+    take(&result).unwrap_or_else(|| Err(Error::new(subject, ErrorKind::TimedOut)))
+}
+
+/// Makes a call and returns when it has returned.
+fn run_boxed(subject: &str, deadline: Deadline, call: Boxed) -> Result<(), Error> {
     begin(subject, deadline.half())?;
-    let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
+    let waiting = Arc::new(Call::default());
     let shared = Arc::clone(&waiting);
     let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
     let taken = Arc::clone(&call);
     let make = move || {
         IS_BLOCKING_THREAD.set(true);
         if let Some(call) = take(&taken) {
-            shared.end(call(), &name);
+            call();
+            shared.end(&name);
         }
     };
-    match thread::spawn("blocking", STACK, Box::new(make)) {
-        Ok(_) => waiting.result(deadline.half(), subject),
-        // If no thread can be started, the call is made here, and may block the whole read.
-        Err(error) => {
-            let result = take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call());
-            end(subject);
-            result
-        }
+    if thread::spawn("blocking", STACK, Box::new(make)).is_ok() {
+        return waiting.wait(deadline.half(), subject);
     }
+    // If no thread can be started, the call is made here, and may block the whole read.
+    if let Some(call) = take(&call) {
+        call();
+    }
+    end(subject);
+    Ok(())
 }
 
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
@@ -137,33 +150,25 @@ fn end(subject: &str) {
     CHANGED.notify_all();
 }
 
-impl<T> Call<Result<T, Error>> {
+impl Call {
     /// Waits for the end of the call, and abandons it at the deadline.
-    fn result(&self, deadline: Deadline, subject: &str) -> Result<T, Error> {
+    fn wait(&self, deadline: Deadline, subject: &str) -> Result<(), Error> {
         let mut stage = lock(&self.stage);
-        loop {
-            match std::mem::replace(&mut *stage, Stage::UnderWay) {
-                Stage::Done(result) => return result,
-                Stage::UnderWay | Stage::Abandoned => {}
-            }
+        while *stage == Stage::UnderWay {
             let Ok(left) = deadline.left(subject) else {
-                *stage = Stage::Abandoned;
                 abandon(subject);
                 return Err(Error::new(subject, ErrorKind::TimedOut));
             };
             (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
         }
+        Ok(())
     }
-}
 
-impl<T> Call<T> {
-    fn end(&self, result: T, subject: &str) {
+    fn end(&self, subject: &str) {
         let mut stage = lock(&self.stage);
         end(subject);
-        if !matches!(*stage, Stage::Abandoned) {
-            *stage = Stage::Done(result);
-            self.done.notify_one();
-        }
+        *stage = Stage::Done;
+        self.done.notify_one();
     }
 }
 
