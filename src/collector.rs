@@ -164,8 +164,14 @@ impl<T: Default> Drop for DeadlineGuard<'_, T> {
 }
 
 /// Why a source could not be read; displayed as `subject: kind`.
+///
+/// It is a pointer, because most functions that read something may return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Failure>);
+
+/// What an [`Error`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
     /// The path, address or command.
     pub subject: String,
     /// What happened.
@@ -221,12 +227,20 @@ impl Error {
     // Inlined in its hundred callers it takes 3 KB more.
     #[inline(never)]
     pub fn new(subject: impl Into<String>, kind: ErrorKind) -> Self {
-        Self { subject: subject.into(), kind }
+        Self(Box::new(Failure { subject: subject.into(), kind }))
     }
 
     /// The error for what the system reported about `subject`.
     pub fn io(subject: &str, error: &io::Error) -> Self {
         Self::new(subject, ErrorKind::from(error))
+    }
+}
+
+impl Deref for Error {
+    type Target = Failure;
+
+    fn deref(&self) -> &Failure {
+        &self.0
     }
 }
 

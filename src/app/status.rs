@@ -162,7 +162,7 @@ impl KnownState {
         }
         for (name, result) in &outcome.targets {
             let error = result.as_ref().err();
-            if !has_short_deadline || !matches!(error, Some(Error { kind: ErrorKind::TimedOut, .. })) {
+            if !has_short_deadline || !error.is_some_and(|error| matches!(error.kind, ErrorKind::TimedOut)) {
                 lines.extend(self.target(outcome.name, name).and_then(|target| target.note(error, now)));
             }
         }

@@ -169,7 +169,7 @@ impl Protection {
         let names = "clients' names were not shown, and now they are; identities: plain says that this is meant";
         let lost = (!self.shows_names && shows_names && !after.says_identities).then_some(("identities", names));
         let (path, message) = lost.or_else(|| after.web.loses(&self.web))?;
-        Some(ConfigError { path: path.into(), line: None, message: message.into() })
+        Some(ConfigError::without_line(path, message))
     }
 }
 
@@ -189,7 +189,7 @@ fn identities(
                 return Err(word.error("hashed names need a key, and identities_key_file does not say where"));
             }
             other => {
-                return Err(word.error(format!("{other:?} is neither \"plain\", nor \"hashed\", nor \"off\"")));
+                return Err(word.error(&format!("{other:?} is neither \"plain\", nor \"hashed\", nor \"off\"")));
             }
         };
         if !has_key {
@@ -208,7 +208,7 @@ fn groups(words: Option<Vec<Located<String>>>) -> Result<Groups, ConfigError> {
             Some(group) => Ok(groups.with(group)),
             None => {
                 let known = Group::ALL.map(Group::word).join(", ");
-                Err(word.error(format!("{:?} is none of {known}", word.value)))
+                Err(word.error(&format!("{:?} is none of {known}", word.value)))
             }
         }
     })
@@ -515,7 +515,7 @@ mod tests {
         use crate::http::ClientAuth::{IfGiven, Required};
         let lost = |before, after, open| {
             let lost = with(before, false).protection().lost_by(&with(after, open));
-            lost.map(|error| error.message.split(',').next().unwrap_or_default().to_owned())
+            lost.map(|error| error.to_string().split([':', ',']).nth(1).unwrap_or_default().trim().to_owned())
         };
         let (plain, some) = (tls(None), tls(Some(("/ca".into(), Required))));
         let given = tls(Some(("/ca".into(), IfGiven)));

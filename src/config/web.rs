@@ -229,7 +229,7 @@ fn networks(list: &[Located<String>]) -> Result<Networks, ConfigError> {
     Networks::parse(&words).map_err(|wrong| {
         let message = format!("{wrong:?} is neither an address nor a network as 192.0.2.0/24");
         let written = list.iter().find(|word| word.value == wrong);
-        written.map_or_else(|| ConfigError::of("web.allow", 0, message.clone()), |word| word.error(message.clone()))
+        written.map_or_else(|| ConfigError::of("web.allow", 0, &message), |word| word.error(&message))
     })
 }
 
@@ -238,7 +238,7 @@ fn users(section: &mut Section) -> Result<Vec<(String, Hash)>, ConfigError> {
     let path = section.path_of("basic_auth_users");
     let user = |(name, hash): (String, Located<String>)| {
         if name.is_empty() || name.contains(':') {
-            return Err(ConfigError { path: path.clone(), ..hash.error(format!("{name:?} can't be a user's name")) });
+            return Err(ConfigError::of(&path, hash.line(), &format!("{name:?} can't be a user's name")));
         }
         let hash = hash.read(|text| {
             Hash::parse(text).map_err(|why| format!("what is written there {why}; --hash-password makes one"))
@@ -253,6 +253,6 @@ fn hosts(list: &[Located<String>]) -> Result<Hosts, ConfigError> {
     Hosts::parse(&words).map_err(|wrong| {
         let message = format!("{wrong:?} is no host name; write it without scheme and port");
         let written = list.iter().find(|word| word.value == wrong);
-        written.map_or_else(|| ConfigError::of("web.hosts", 0, message.clone()), |word| word.error(message.clone()))
+        written.map_or_else(|| ConfigError::of("web.hosts", 0, &message), |word| word.error(&message))
     })
 }

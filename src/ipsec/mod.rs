@@ -330,7 +330,8 @@ fn dialect_of(printed: &Result<Vec<u8>, Error>) -> Option<Dialect> {
 
 /// Whether the command was refused because this `ipsec` does not have it.
 fn lacks(printed: &Result<Vec<u8>, Error>, command: &str) -> bool {
-    matches!(printed, Err(Error { kind: ErrorKind::Refused { why, .. }, .. }) if libreswan::lacks(why, command))
+    let kind = printed.as_ref().err().map(|error| &error.kind);
+    matches!(kind, Some(ErrorKind::Refused { why }) if libreswan::lacks(why, command))
 }
 
 /// A command with its last word replaced, where it is one of `words`.
@@ -420,13 +421,11 @@ impl Reading {
             return Err(Error::new(path.display().to_string(), ErrorKind::Refused { why }));
         }
         self.files.push((path.to_owned(), stamp));
-        let bytes =
-            file::read(path, CONFIG_LIMIT.saturating_sub(self.size), deadline).map_err(|error| match error {
-                Error { subject, kind: ErrorKind::TooLong { .. } } => {
-                    Error::new(subject, ErrorKind::TooLong { limit: CONFIG_LIMIT })
-                }
-                error => error,
-            })?;
+        let left = CONFIG_LIMIT.saturating_sub(self.size);
+        let bytes = file::read(path, left, deadline).map_err(|error| match error.kind {
+            ErrorKind::TooLong { .. } => Error::new(&*error.subject, ErrorKind::TooLong { limit: CONFIG_LIMIT }),
+            _ => error,
+        })?;
         self.size = self.size.saturating_add(bytes.len());
         Ok(Some(IncludedFile { number, bytes, cursor: Cursor::default() }))
     }

@@ -125,7 +125,7 @@ fn copies(original: &Path) -> impl Iterator<Item = (Stamp, PathBuf)> {
 fn is_status(path: &Path) -> bool {
     match file::head(path, HEAD) {
         Ok(head) => head.is_empty() || !matches!(status::parse(&head), Document::Unknown),
-        Err(Error { kind: ErrorKind::Denied, .. }) => true,
+        Err(error) if matches!(error.kind, ErrorKind::Denied) => true,
         Err(_) => false,
     }
 }

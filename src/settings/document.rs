@@ -213,7 +213,7 @@ fn malformed(text: &str, error: &ScanError) -> ConfigError {
     ];
     match known.into_iter().find(|(theirs, _)| why.contains(theirs)) {
         Some((_, ours)) => ConfigError::at(line, ours),
-        None => ConfigError::at(line, format!("no YAML: {why}")),
+        None => ConfigError::at(line, &format!("no YAML: {why}")),
     }
 }
 
@@ -319,7 +319,7 @@ impl Key {
             Value::List(_) | Value::Map(_) => return Err(ConfigError::at(line, "a key that is no text")),
         };
         if !names.insert(name.clone()) {
-            return Err(ConfigError::at(line, format!("duplicate field `{}`", super::error::shown(&name))));
+            return Err(ConfigError::at(line, &format!("duplicate field `{}`", super::error::shown(&name))));
         }
         Ok(Self { name, line, is_merge })
     }
@@ -364,7 +364,7 @@ fn expect(tag: Option<&Tag>, kinds: &[&str], line: usize) -> Result<(), ConfigEr
         return Ok(());
     }
     let name = super::error::shown(&tag.suffix);
-    Err(ConfigError::at(line, format!("the tag `{name}` can't be read here")))
+    Err(ConfigError::at(line, &format!("the tag `{name}` can't be read here")))
 }
 
 #[cfg(test)]

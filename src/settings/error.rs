@@ -5,36 +5,31 @@ use std::fmt;
 /// How many characters of an unknown key are shown: the file may be something else than a configuration.
 const LONGEST_KEY: usize = 40;
 
-/// Why a configuration is refused.
+/// Why a configuration is refused: the path of the key, such as `sockets[1].srcPort`, what is wrong, and the line in the
+/// file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The path of the key, such as `sockets[1].srcPort`; empty if the error is about the file.
-    pub path: String,
-    /// The line in the file, from 1; absent if the error is about several keys together.
-    pub line: Option<usize>,
-    /// What is wrong, in words.
-    pub message: String,
-}
+pub struct ConfigError(Box<str>);
 
 impl ConfigError {
-    /// An error in a line, independent of a key.
-    pub(super) fn at(line: usize, message: impl Into<String>) -> Self {
-        Self { path: String::new(), line: Some(line), message: message.into() }
+    /// An error in a line, from 1, independent of a key.
+    pub(super) fn at(line: usize, message: &str) -> Self {
+        Self(format!("{message} at line {line}").into())
     }
 
-    /// An error about a key.
-    pub fn of(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { path: path.into(), ..Self::at(line, message) }
+    /// An error about a key; `path` is empty for the file itself.
+    pub fn of(path: &str, line: usize, message: &str) -> Self {
+        if path.is_empty() { Self::at(line, message) } else { Self(format!("{path}: {message} at line {line}").into()) }
+    }
+
+    /// An error about several keys together, which have no common line.
+    pub fn without_line(path: &str, message: &str) -> Self {
+        Self(format!("{path}: {message}").into())
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            write!(out, "{}: ", self.path)?;
-        }
-        out.write_str(&self.message)?;
-        self.line.map_or(Ok(()), |line| write!(out, " at line {line}"))
+        out.write_str(&self.0)
     }
 }
 
@@ -76,7 +71,7 @@ mod tests {
             "web.allow: names no network at line 3"
         );
         assert_eq!(ConfigError::at(3, "too deep").to_string(), "too deep at line 3");
-        let several = ConfigError { line: None, ..ConfigError::of("web", 1, "half") };
-        assert_eq!(several.to_string(), "web: half");
+        assert_eq!(ConfigError::of("", 3, "too deep").to_string(), "too deep at line 3");
+        assert_eq!(ConfigError::without_line("web", "half").to_string(), "web: half");
     }
 }

@@ -26,14 +26,19 @@ pub struct Located<T> {
 }
 
 impl<T> Located<T> {
+    /// The line in the file, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
     /// What is wrong with it.
-    pub fn error(&self, message: impl Into<String>) -> ConfigError {
+    pub fn error(&self, message: &str) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
     /// What it means; `read` says why it means nothing.
     pub fn read<U, E: Display>(self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
-        read(&self.value).map_err(|why| self.error(why.to_string()))
+        read(&self.value).map_err(|why| self.error(&why.to_string()))
     }
 }
 
@@ -55,17 +60,17 @@ impl Section {
     }
 
     /// What is wrong with the section as a whole.
-    pub fn error(&self, message: impl Into<String>) -> ConfigError {
+    pub fn error(&self, message: &str) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
     /// What is wrong with one of its keys that is not there.
-    pub fn error_of(&self, key: &str, message: impl Into<String>) -> ConfigError {
+    pub fn error_of(&self, key: &str, message: &str) -> ConfigError {
         ConfigError::of(&self.path_of(key), self.line, message)
     }
 
     /// What is wrong with what was written for one of its keys.
-    pub fn error_at(&self, key: &str, line: usize, message: impl Into<String>) -> ConfigError {
+    pub fn error_at(&self, key: &str, line: usize, message: &str) -> ConfigError {
         ConfigError::of(&self.path_of(key), line, message)
     }
 
@@ -81,7 +86,7 @@ impl Section {
 
     /// That a key must be written.
     pub fn missing(&self, key: &str) -> ConfigError {
-        self.error(format!("missing field `{key}`"))
+        self.error(&format!("missing field `{key}`"))
     }
 
     /// A key that says who may do something must not be written with nothing behind it, nor with an empty list: that
@@ -93,7 +98,7 @@ impl Section {
             _ => node.is_nothing(),
         };
         match self.nodes.iter().find(|(name, node)| name == key && is_empty(node)) {
-            Some((_, node)) => Err(ConfigError::of(&self.path_of(key), node.line, format!("names no {whom}"))),
+            Some((_, node)) => Err(ConfigError::of(&self.path_of(key), node.line, &format!("names no {whom}"))),
             None => Ok(()),
         }
     }
@@ -110,7 +115,7 @@ impl Section {
         let mut written = self.nodes.iter().filter(|(name, _)| name == key || name == alias);
         if let (Some(_), Some((_, node))) = (written.next(), written.next()) {
             let message = format!("duplicate field `{key}`: it is the same as `{alias}`");
-            return Err(ConfigError::of(&self.path, node.line, message));
+            return Err(ConfigError::of(&self.path, node.line, &message));
         }
         let found = self.text(key)?;
         let other = self.text(alias)?;
@@ -186,7 +191,7 @@ impl Section {
     pub fn end(self) -> Result<(), ConfigError> {
         let Some((key, node)) = self.nodes.first() else { return Ok(()) };
         let message = format!("unknown field `{}` (known: {})", shown(key), self.known.join(", "));
-        Err(ConfigError::of(&self.path, node.line, message))
+        Err(ConfigError::of(&self.path, node.line, &message))
     }
 
     /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file.

@@ -121,8 +121,8 @@ impl Sockets {
                     metrics::expose_state_counts(table, state_counts, matcher.states(table), &mut report.exposition)
                 }
                 // A machine without IPv6 has no tables for it.
-                Err(Error { kind: ErrorKind::NotFound, .. }) if !matcher.requires(table) => continue,
-                Err(Error { kind: ErrorKind::NotFound, .. }) => matcher.mark_absent(table),
+                Err(error) if matches!(error.kind, ErrorKind::NotFound) && !matcher.requires(table) => continue,
+                Err(error) if matches!(error.kind, ErrorKind::NotFound) => matcher.mark_absent(table),
                 Err(_) => matcher.mark_unread(table),
             }
             report.target(self.path(table).display().to_string(), result);
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(samples, "count tcp 1\nup tcp 1\n");
         assert_eq!(targets.len(), 2, "{targets:?}");
         assert!(
-            matches!(&targets[1], (name, Err(Error { kind: ErrorKind::NotFound, .. })) if name == "net/tcp6"),
+            matches!(&targets[1], (name, Err(error)) if name == "net/tcp6" && matches!(error.kind, ErrorKind::NotFound)),
             "{targets:?}"
         );
     }

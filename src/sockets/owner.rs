@@ -26,7 +26,7 @@ pub fn resolve(proc: &Path, deadline: Deadline, mut pending_owners: PendingOwner
     }
     let matters = unknown_rules.into_iter().filter(|rule| pending_owners.mark_unknown(*rule)).count() > 0;
     match walked {
-        Err(Error { kind: ErrorKind::TimedOut, .. }) => Err(Error::new(subject, ErrorKind::TimedOut)),
+        Err(error) if matches!(error.kind, ErrorKind::TimedOut) => Err(Error::new(subject, ErrorKind::TimedOut)),
         Ok(()) if matters => Err(Error::new(subject, ErrorKind::Denied)),
         Ok(()) if pending_owners.overflowed() => {
             Err(Error::new(subject, ErrorKind::Io { why: "too many sockets to look for".into() }))
@@ -59,7 +59,7 @@ fn ask(
 ) -> Result<(), Error> {
     let names = match process.names() {
         Ok(names) => names,
-        Err(Error { kind: ErrorKind::Denied, .. }) => {
+        Err(error) if matches!(error.kind, ErrorKind::Denied) => {
             add_unknown(pending_owners.pending_rules(), unknown_rules);
             return Ok(());
         }
@@ -71,8 +71,8 @@ fn ask(
         return Ok(());
     }
     match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
-        Err(Error { kind: ErrorKind::Denied, .. }) => add_unknown(rules, unknown_rules),
-        Err(error @ Error { kind: ErrorKind::TimedOut, .. }) => return Err(error),
+        Err(error) if matches!(error.kind, ErrorKind::Denied) => add_unknown(rules, unknown_rules),
+        Err(error) if matches!(error.kind, ErrorKind::TimedOut) => return Err(error),
         _ => {}
     }
     Ok(())
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(result, Err(Error::new(target(&proc.0), ErrorKind::TimedOut)));
         assert_eq!(counts, [(None, None)]);
         let (result, counts) = found(&proc.0.join("no-such"), &["nginx"], SOON);
-        assert!(matches!(result, Err(Error { kind: ErrorKind::NotFound, .. })), "{result:?}");
+        assert!(matches!(&result, Err(error) if matches!(error.kind, ErrorKind::NotFound)), "{result:?}");
         assert_eq!(counts, [(None, None)]);
     }
 }

@@ -449,7 +449,7 @@ impl Charon {
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(Error { kind: ErrorKind::Refused { .. }, .. }) => {
+                Err(error) if matches!(error.kind, ErrorKind::Refused { .. }) => {
                     self.lacks_counters |= command == COUNTERS;
                     return Ok(());
                 }
@@ -608,7 +608,7 @@ fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), 
 /// Turns the error that charon does not know a command into success: it is too old, or a plugin is not loaded.
 fn known(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
-        Err(Error { kind: ErrorKind::Refused { .. }, .. }) => Ok(()),
+        Err(error) if matches!(error.kind, ErrorKind::Refused { .. }) => Ok(()),
         answer => answer,
     }
 }

@@ -280,7 +280,7 @@ fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
 /// The interfaces whose sockets are in a folder; none where there is no such folder.
 fn user_space(folder: &Path) -> Result<Vec<Interface>, Error> {
     let files = match file::list(folder) {
-        Err(Error { kind: ErrorKind::NotFound, .. }) => Vec::new(),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound) => Vec::new(),
         files => files?,
     };
     let interface = |file: &String| {
@@ -335,7 +335,7 @@ fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Resul
     });
     match read {
         Ok(()) => Ok(Some(device)),
-        Err(Error { kind: ErrorKind::NotFound, .. }) => Ok(None),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
