@@ -28,7 +28,7 @@ pub static ALL: [&dyn AnySource; 6] = [
 /// What a source provides besides reading: implemented by its collector.
 pub trait Source: Collector + Sized {
     /// Its settings. At a reload, a collector whose settings are equal is kept.
-    type Settings: Clone + PartialEq + Send + Sync + 'static;
+    type Settings: PartialEq + Send + Sync + 'static;
 
     /// Its name: that of the folder, in `collect[]`, in labels and in log lines.
     const NAME: &'static str;
@@ -54,12 +54,12 @@ pub trait Source: Collector + Sized {
     }
 
     /// Adds what was found later to the settings; absent if nothing is new.
-    fn with_discovered(known: Option<&Self::Settings>, found: &Self::Settings) -> Option<Self::Settings> {
-        if known.is_none() { Some(found.clone()) } else { None }
+    fn with_discovered(_known: &Self::Settings, _found: &Self::Settings) -> Option<Self::Settings> {
+        None
     }
 
     /// Makes a collector with these settings, which takes over the totals and other state of the one before, if any.
-    fn build(settings: Self::Settings, before: Option<&Self>) -> Self;
+    fn build(settings: Arc<Self::Settings>, before: Option<&Self>) -> Self;
 
     /// Makes a collector that needs no settings, if the `watched` sources need it.
     fn accompany(_watched: &[&'static dyn AnySource]) -> Option<Self> {
@@ -110,7 +110,7 @@ pub trait AnySource: Sync {
 pub trait AnySettings: Any + Send + Sync {
     /// Their source.
     fn source(&self) -> &'static dyn AnySource;
-    /// [`Source::with_discovered`]; these are the settings that were found.
+    /// These, which were found, where none are known, else [`Source::with_discovered`].
     fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<Arc<dyn AnySettings>>;
     /// The collector for these settings: the one before if its settings are equal, else a new one.
     fn build(&self, before: Option<(&dyn AnySettings, &Arc<dyn Collector>)>) -> Arc<dyn Collector>;
@@ -132,18 +132,22 @@ pub fn looked_for() -> Vec<(&'static str, &'static str)> {
 
 /// Hides the type of a source's settings.
 pub fn erased<S: Source>(settings: S::Settings) -> Arc<dyn AnySettings> {
+    shared::<S>(Arc::new(settings))
+}
+
+fn shared<S: Source>(settings: Arc<S::Settings>) -> Arc<dyn AnySettings> {
     Arc::new(SettingsOf::<S>(settings))
 }
 
 /// The settings as those of the source `S`; absent if they are another source's.
 pub fn settings_of<S: Source>(settings: &dyn AnySettings) -> Option<&S::Settings> {
     let settings: &dyn Any = settings;
-    settings.downcast_ref::<SettingsOf<S>>().map(|settings| &settings.0)
+    settings.downcast_ref::<SettingsOf<S>>().map(|settings| &*settings.0)
 }
 
 struct Entry<S>(PhantomData<fn() -> S>);
 
-struct SettingsOf<S: Source>(S::Settings);
+struct SettingsOf<S: Source>(Arc<S::Settings>);
 
 const fn source<S: Source>() -> &'static dyn AnySource {
     const { &Entry::<S>(PhantomData) }
@@ -197,11 +201,14 @@ impl<S: Source> AnySettings for SettingsOf<S> {
     }
 
     fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<Arc<dyn AnySettings>> {
-        S::with_discovered(known.and_then(settings_of::<S>), &self.0).map(erased::<S>)
+        match known.and_then(settings_of::<S>) {
+            Some(known) => S::with_discovered(known, &self.0).map(erased::<S>),
+            None => Some(shared::<S>(Arc::clone(&self.0))),
+        }
     }
 
     fn build(&self, before: Option<(&dyn AnySettings, &Arc<dyn Collector>)>) -> Arc<dyn Collector> {
-        let is_same = |before: &dyn AnySettings| settings_of::<S>(before) == Some(&self.0);
+        let is_same = |before: &dyn AnySettings| settings_of::<S>(before) == Some(&*self.0);
         if let Some((_, collector)) = before.filter(|(before, _)| is_same(*before)) {
             return Arc::clone(collector);
         }
@@ -209,7 +216,7 @@ impl<S: Source> AnySettings for SettingsOf<S> {
             let collector: &dyn Any = collector.as_ref();
             collector.downcast_ref::<S>()
         });
-        Arc::new(S::build(self.0.clone(), before))
+        Arc::new(S::build(Arc::clone(&self.0), before))
     }
 
     fn review(&self) -> Vec<Notice> {

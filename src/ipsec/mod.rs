@@ -68,7 +68,7 @@ pub struct Settings {
 
 /// The tunnels of ipsec.conf.
 pub struct Ipsec {
-    settings: Settings,
+    settings: Arc<Settings>,
     known: Mutex<LastConfiguration>,
     detected: Mutex<Detected>,
     command_lock: DeadlineMutex<()>,
@@ -122,7 +122,8 @@ struct LastConfiguration {
 
 impl Ipsec {
     /// Watches the tunnels of a configuration; nothing is read yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         Self { settings, known: Mutex::default(), detected: Mutex::default(), command_lock: DeadlineMutex::new(()) }
     }
 
@@ -238,7 +239,7 @@ impl Source for Ipsec {
         settings::discover(root, common)
     }
 
-    fn build(settings: Settings, _before: Option<&Self>) -> Self {
+    fn build(settings: Arc<Settings>, _before: Option<&Self>) -> Self {
         Self::new(settings)
     }
 

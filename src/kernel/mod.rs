@@ -4,6 +4,7 @@ pub mod metrics;
 pub mod xfrm;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
@@ -45,8 +46,8 @@ impl Source for Kernel {
         Ok(None)
     }
 
-    fn build(settings: PathBuf, _before: Option<&Self>) -> Self {
-        Self { path: settings }
+    fn build(settings: Arc<PathBuf>, _before: Option<&Self>) -> Self {
+        Self { path: settings.to_path_buf() }
     }
 
     fn accompany(watched: &[&'static dyn AnySource]) -> Option<Self> {

@@ -108,7 +108,7 @@ pub struct Settings {
 
 /// The collector.
 pub struct OpenVpn {
-    settings: Settings,
+    settings: Arc<Settings>,
     /// Under which path a server is remembered that had another target before a reload.
     aliases: Aliases,
     totals: Arc<DeadlineMutex<ClientTotals>>,
@@ -174,7 +174,8 @@ impl StatusFile<'_> {
 
 impl OpenVpn {
     /// A collector for these servers.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let totals = Arc::new(DeadlineMutex::new(ClientTotals::new(settings.most_clients)));
         Self { settings, aliases: Aliases::new(), totals }
     }
@@ -373,13 +374,13 @@ impl Source for OpenVpn {
         settings::discover(root, common)
     }
 
-    fn with_discovered(known: Option<&Settings>, found: &Settings) -> Option<Settings> {
+    fn with_discovered(known: &Settings, found: &Settings) -> Option<Settings> {
         settings::with_discovered(known, found)
     }
 
     /// Servers that were watched before keep what is remembered of them, whatever comes or goes beside them, unless more or
     /// fewer clients are remembered now.
-    fn build(settings: Settings, before: Option<&Self>) -> Self {
+    fn build(settings: Arc<Settings>, before: Option<&Self>) -> Self {
         match before.filter(|before| before.settings.most_clients == settings.most_clients) {
             Some(before) => {
                 let aliases = before.aliases_for(&settings);

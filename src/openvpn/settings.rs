@@ -52,12 +52,9 @@ pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
 }
 
 /// The settings with the servers that are not known yet; absent where there are none.
-pub(super) fn with_discovered(known: Option<&Settings>, found: &Settings) -> Option<Settings> {
-    let mut merged = known.cloned().unwrap_or_else(|| Settings { servers: Vec::new(), ..found.clone() });
-    let before = merged.servers.len();
-    let is_new = |server: &&Server| known.is_none_or(|known| !known.servers.contains(server));
-    merged.servers.extend(found.servers.iter().filter(is_new).cloned());
-    (merged.servers.len() > before).then_some(merged)
+pub(super) fn with_discovered(known: &Settings, found: &Settings) -> Option<Settings> {
+    let new: Vec<_> = found.servers.iter().filter(|server| !known.servers.contains(server)).cloned().collect();
+    (!new.is_empty()).then(|| Settings { servers: [known.servers.as_slice(), &new].concat(), ..known.clone() })
 }
 
 fn settings(servers: Vec<Server>, common: &Common) -> Settings {

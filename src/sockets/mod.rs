@@ -51,17 +51,17 @@ pub struct Settings {
 
 /// The collector.
 pub struct Sockets {
-    settings: Settings,
+    settings: Arc<Settings>,
     hosts: Arc<Hosts>,
 }
 
 impl Sockets {
     /// Looks up the host names that the rules use, which may take a few seconds.
-    pub fn new(settings: Settings) -> Self {
-        Self::with_known_addresses(&Answers::new(), settings)
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        Self::with_known_addresses(&Answers::new(), settings.into())
     }
 
-    fn with_known_addresses(before: &Answers, settings: Settings) -> Self {
+    fn with_known_addresses(before: &Answers, settings: Arc<Settings>) -> Self {
         let names = settings.rules.iter().flat_map(Rule::names);
         let hosts = Arc::new(Hosts::new(names, before, socket::resolve));
         hosts.look_up(Instant::now());
@@ -140,7 +140,7 @@ impl Source for Sockets {
     }
 
     /// Host names that can't be looked up now keep the addresses that they had.
-    fn build(settings: Settings, before: Option<&Self>) -> Self {
+    fn build(settings: Arc<Settings>, before: Option<&Self>) -> Self {
         let known = before.map(|before| before.hosts.answers()).unwrap_or_default();
         Self::with_known_addresses(&known, settings)
     }
@@ -309,7 +309,7 @@ mod tests {
         let settings = Settings { proc: "/proc".into(), rules: vec![rule("udp", "b.invalid"), rule("udp6", "*")] };
         let hosts =
             Arc::new(Hosts::new(settings.rules.iter().flat_map(Rule::names), &Answers::new(), |_| Ok(Vec::new())));
-        let sockets = Sockets { settings, hosts };
+        let sockets = Sockets { settings: settings.into(), hosts };
         assert_eq!(sockets.targets(), ["/proc/net/udp", "/proc/net/udp6", "b.invalid"]);
     }
 }

@@ -87,7 +87,7 @@ pub struct Settings {
 
 /// The collector.
 pub struct StrongSwan {
-    settings: Settings,
+    settings: Arc<Settings>,
     cache: DeadlineMutex<Cache>,
     totals: Arc<Mutex<SaTotals>>,
     listener: Listener,
@@ -139,7 +139,8 @@ struct List<T> {
 
 impl StrongSwan {
     /// A collector for one charon.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let totals = SaTotals::new(settings.identity, settings.most_clients);
         let (totals, cache) = (Arc::new(Mutex::new(totals)), DeadlineMutex::new(Cache::default()));
         Self { settings, cache, totals, listener: Listener::default() }
@@ -240,7 +241,7 @@ impl Source for StrongSwan {
         settings::discover(root, common)
     }
 
-    fn build(settings: Settings, _before: Option<&Self>) -> Self {
+    fn build(settings: Arc<Settings>, _before: Option<&Self>) -> Self {
         Self::new(settings)
     }
 

@@ -186,7 +186,7 @@ pub fn expose(reading: Reading<'_, impl Hash + Copy>, pass: &mut PeerPass<'_>, n
     for peer in &device.peers {
         texts.write(device, peer);
         let total = pass.record(incarnation, peer);
-        let name = configured.name(peer.public_key).or_else(|| names.get(&peer.public_key).map(|name| &**name));
+        let name = configured.name(peer.public_key).or_else(|| names.get(peer.public_key));
         let row = PeerRow { interface, peer, texts: &texts, name, total, is_up: is_up(peer, now) };
         out.add_row::<Traffic>(&row, total.is_first);
         out.add_row::<PeerInfo>(&row, total.is_first);

@@ -57,7 +57,7 @@ pub const NO_MODULE: &str = "the kernel has no WireGuard";
 
 /// The collector.
 pub struct WireGuard {
-    settings: Settings,
+    settings: Arc<Settings>,
     memory: Arc<DeadlineMutex<Memory>>,
 }
 
@@ -88,7 +88,8 @@ type Visit<'a> = dyn FnMut(&str, Id, Option<&Device>, &mut Report) + 'a;
 
 impl WireGuard {
     /// A collector for these interfaces.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let memory = Memory { totals: PeerTotals::new(settings.most_clients), ..Memory::default() };
         Self { settings, memory: Arc::new(DeadlineMutex::new(memory)) }
     }
@@ -161,7 +162,7 @@ impl Source for WireGuard {
     }
 
     /// What is remembered stays, unless it may be more or less now.
-    fn build(settings: Settings, before: Option<&Self>) -> Self {
+    fn build(settings: Arc<Settings>, before: Option<&Self>) -> Self {
         match before.filter(|before| before.settings.most_clients == settings.most_clients) {
             Some(before) => Self { settings, memory: Arc::clone(&before.memory) },
             None => Self::new(settings),
@@ -211,9 +212,9 @@ impl Collector for WireGuard {
         };
         memory.read_names(&self.settings.name_files, deadline);
         let names = &memory.names;
-        let Settings { gateway, peers, .. } = &self.settings;
+        let Settings { gateway, peers, .. } = &*self.settings;
         let now = clock::now();
-        let name = |key| peers.name(key).or_else(|| names.get(&key).map(|name| &**name));
+        let name = |key| peers.name(key).or_else(|| names.get(key));
         let date = |moment| clock::local(moment).map(|moment| moment.to_string());
         self.read(deadline, report, &mut |interface, _, device, report| {
             if let Some(device) = device {
@@ -255,10 +256,9 @@ fn stamped(patterns: &[String], deadline: Deadline) -> Result<NameFiles, Error> 
 /// The names in these files. One that can't be read names nobody, and loses its stamp, so that it is tried again.
 fn read_name_files(mut files: NameFiles, deadline: Deadline) -> (Names, NameFiles) {
     let mut all = Names::new();
-    // The names of files that come first stay.
-    for (path, stamp) in files.iter_mut().rev() {
+    for (path, stamp) in &mut files {
         match read_names(path, deadline) {
-            Ok(names) => all.extend(names),
+            Ok(names) => all.add_all(&names),
             Err(error) => {
                 log::debug!("wireguard: {error}");
                 *stamp = None;

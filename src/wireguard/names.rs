@@ -5,16 +5,60 @@
 //! section `[Peer]` that it names, before or behind its `PublicKey`. Whatever else is in these files, among it private
 //! keys, is passed over.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use super::key::Key;
+use crate::hash_index::HashIndex;
 use crate::text::Text;
 
 /// The most names of one file.
 const MOST: usize = 65_536;
 
 /// Names by public keys.
-pub type Names = HashMap<Key, Box<str>>;
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    names: Vec<(Key, Box<str>)>,
+    index: HashIndex,
+    hasher: RandomState,
+}
+
+impl Names {
+    /// No names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name of a peer.
+    pub fn get(&self, key: Key) -> Option<&str> {
+        let (_, name) = self.names.get(*self.index.get(&self.hasher.hash_one(key))?)?;
+        Some(name)
+    }
+
+    /// Gives a peer a name, unless it has one; whether it had none.
+    pub fn add(&mut self, key: Key, name: &str) -> bool {
+        let is_new = self.get(key).is_none();
+        if is_new {
+            self.index.insert(self.hasher.hash_one(key), self.names.len());
+            self.names.push((key, name.into()));
+        }
+        is_new
+    }
+
+    /// Adds the names of another file, of peers that have none.
+    pub fn add_all(&mut self, other: &Self) {
+        for (key, name) in &other.names {
+            self.add(*key, name);
+        }
+    }
+}
+
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names
+    }
+}
+
+impl Eq for Names {}
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +103,9 @@ impl Reader {
     fn begin(&mut self, is_peer: bool) {
         self.is_peer = is_peer;
         if let (Some(key), Some(name)) = (self.key.take(), self.name.take())
-            && self.names.len() < MOST
+            && self.names.names.len() < MOST
         {
-            self.names.insert(key, name);
+            self.names.add(key, &name);
         }
     }
 
@@ -151,7 +195,7 @@ mod tests {
         let mut reader = Reader::new(format);
         Text::from(text.as_str()).lines().for_each(|line| reader.read(line));
         let names = reader.end();
-        let of = |key: &&str| names.get(&Key::parse(key.as_bytes()).unwrap()).map_or("-", |name| name).to_owned();
+        let of = |key: &&str| names.get(Key::parse(key.as_bytes()).unwrap()).unwrap_or("-").to_owned();
         KEYS.iter().map(of).collect()
     }
 
@@ -213,6 +257,6 @@ mod tests {
                 reader.read(Text::from(line.as_str()));
             }
         }
-        assert_eq!(reader.end().len(), 65_536);
+        assert_eq!(reader.end().names.len(), 65_536);
     }
 }

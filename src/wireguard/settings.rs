@@ -82,7 +82,7 @@ impl Configured {
 
     /// Gives a peer a name; whether it had none before.
     pub fn name_it(&mut self, key: Key, name: &str) -> bool {
-        self.names.insert(key, name.into()).is_none()
+        self.names.add(key, name)
     }
 
     /// Says that a peer should be connected whatever its keepalive; whether nothing had said so before.
@@ -96,7 +96,7 @@ impl Configured {
 
     /// The name that the configuration gives a peer.
     pub fn name(&self, key: Key) -> Option<&str> {
-        self.names.get(&key).map(|name| &**name)
+        self.names.get(key)
     }
 
     /// Whether a peer should be connected whatever its keepalive.

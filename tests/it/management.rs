@@ -476,7 +476,7 @@ fn a_reload_from_file_to_daemon_and_back_keeps_totals() {
             let rows: &[(&str, u16, u64)] = &[("ann", 4000, bytes)];
             daemon.says(Script::of(&status(3, rows)));
             daemon.write(&status(version, rows));
-            current = OpenVpn::build(settings(vec![server]), Some(&current));
+            current = OpenVpn::build(settings(vec![server]).into(), Some(&current));
             total(&scrape(&current).0, bytes);
         }
     }

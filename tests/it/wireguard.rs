@@ -123,7 +123,7 @@ fn captures_become_the_expected_text_and_json() {
         let mut rows = Vec::new();
         for (interface, device) in &devices {
             let listing = Listing { gateway: "gateway", interface, now: NOW };
-            let name = |key| names.get(&key).map(|name| &**name);
+            let name = |key| names.get(key);
             list(device, &listing, name, |moment| Some(format!("at {moment}")), &mut rows);
         }
         case.expect_sessions(&rows);
@@ -499,7 +499,7 @@ fn a_total_goes_on_where_an_interface_is_made_anew_and_over_a_reload() {
     scratch.serve("wg0", small(300));
     assert_eq!(total(&collector), 400);
     let settings = scratch.settings(&format!("  peers: [{{public_key: '{PUBLIC}', name: ann}}]\n"));
-    let renewed = WireGuard::build(settings, Some(&collector));
+    let renewed = WireGuard::build(settings.into(), Some(&collector));
     assert_eq!(total(&renewed), 400);
     assert!(collect(&renewed).0.contains("friendly_name=\"ann\""));
 }
