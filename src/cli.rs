@@ -24,13 +24,14 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 16] = [
+pub const FLAGS: [Flag; 17] = [
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
     flag("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     flag("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
     flag("enable.sudo", None, "", "run the ipsec command through sudo"),
+    flag("status", None, "", "say what is up and what is down; --json"),
     flag("doctor", None, "", "check every source, say what to do, and end"),
     flag("check-config", None, "", "check the configuration and end"),
     flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
@@ -45,6 +46,12 @@ pub const FLAGS: [Flag; 16] = [
 
 /// The second name of `config.file`, which one of the originals has.
 const CONFIG_FILE: &str = "config-file";
+
+/// Whether the status is printed as JSON.
+const JSON: &str = "--json";
+
+/// The flags that may be written as a command, without dashes, before all others.
+const COMMANDS: [&str; 4] = ["status", "doctor", "once", "check-config"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,6 +81,11 @@ pub enum Task {
     Once(Option<PathBuf>),
     /// Check every source.
     Doctor,
+    /// Say how the sources are and what is watched through them.
+    Status {
+        /// As JSON.
+        is_json: bool,
+    },
 }
 
 /// The flags that were given, defaults filled in.
@@ -99,7 +111,13 @@ pub struct Flags {
 
 /// Reads the arguments that follow the program's name; the error is for the person who typed them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let mut arguments = Arguments::from_vec(arguments.into_iter().flat_map(normal).collect());
+    let mut arguments: Vec<OsString> = arguments.into_iter().flat_map(normal).collect();
+    if let Some(command) = arguments.first_mut()
+        && let Some(name) = COMMANDS.iter().find(|name| command.to_str() == Some(name))
+    {
+        *command = format!("--{name}").into();
+    }
+    let mut arguments = Arguments::from_vec(arguments);
     if arguments.contains(["-h", "--help"]) {
         return Ok(Command::Help);
     }
@@ -129,7 +147,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 
 /// What `--help` prints: it fits a screen of 24 lines and 80 columns.
 pub fn help() -> String {
-    let mut text = String::from("Tells Prometheus how a VPN gateway is doing.\n\nUsage: gateway-exporter [FLAGS]\n");
+    let mut text =
+        String::from("Tells Prometheus how a VPN gateway is doing.\n\nUsage: gateway-exporter [status] [FLAGS]\n");
     for Flag { name, other, value, help } in &FLAGS {
         let letter = other.map_or("   ".into(), |letter| format!("-{letter},"));
         let name = if value.is_empty() { (*name).into() } else { format!("{name}={value}") };
@@ -141,7 +160,6 @@ pub fn help() -> String {
 const EXAMPLE: &str = "
 Without --config.file it reads exporter.yaml, config/config.yml or
 /etc/gateway-exporter.yaml; without any, it watches what this machine has.
-
 Example: gateway-exporter -c vpn.yaml --web.listen-address=br-lan:9234
 ";
 
@@ -159,8 +177,11 @@ impl Flag {
 /// What is asked for; of several, what does more.
 fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, String> {
     let [doctor, once, check] = ["--doctor", "--once", "--check-config"].map(|flag| arguments.contains(flag));
+    let [status, is_json] = ["--status", JSON].map(|flag| arguments.contains(flag));
     let dry_run = arguments.contains(["-n", "--dry-run"]);
     match output {
+        _ if is_json && !status => Err(format!("{JSON}: goes with status, and with nothing else")),
+        _ if status => Ok(Task::Status { is_json }),
         Some(_) if !once || doctor => Err("--output: goes with --once, and with nothing else".into()),
         _ if doctor => Ok(Task::Doctor),
         _ if once => Ok(Task::Once(output)),

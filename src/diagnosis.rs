@@ -37,6 +37,15 @@ impl Finding {
         Self { severity, source, subject: subject.into(), message: advice.message, fix: advice.fix }
     }
 
+    /// Writes one line, and a second one if there is something to do; text that a peer chose cannot break lines.
+    fn write(&self, since: &str, out: &mut String) -> fmt::Result {
+        let Self { severity, source, subject, message, fix } = self;
+        write!(out, "{:<5}  {source:<10}  {}: {}", severity.word(), line(subject), line(message))?;
+        out.write_str(if since.is_empty() { "" } else { ", since " })?;
+        writeln!(out, "{since}")?;
+        if fix.is_empty() { Ok(()) } else { writeln!(out, "       to do: {}", line(fix)) }
+    }
+
     /// What was found and what to do, without the source.
     pub fn in_one_line(&self) -> String {
         let Self { subject, message, fix, .. } = self;
@@ -44,21 +53,17 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
-    /// One line, and a second one if there is something to do; text that a peer chose cannot break lines.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { severity, source, subject, message, fix } = self;
-        writeln!(out, "{:<5}  {source:<10}  {}: {}", severity.word(), line(subject), line(message))?;
-        if fix.is_empty() { Ok(()) } else { writeln!(out, "       to do: {}", line(fix)) }
-    }
-}
-
 /// The worst severity, and a sentence with the numbers of targets that are down or need attention.
-pub fn summary(findings: &[Finding]) -> (Severity, String) {
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (down, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let all = findings.len().saturating_sub(count(Severity::Absent));
-    if findings.iter().all(|finding| finding.severity == Severity::Absent || finding.source == LISTENER) {
+pub fn summary<'f>(findings: impl Iterator<Item = &'f Finding>) -> (Severity, String) {
+    let (mut all, mut down, mut warnings, mut is_watching) = (0u32, 0u32, 0u32, false);
+    for finding in findings {
+        let is = |severity| u32::from(finding.severity == severity);
+        all = all.saturating_add(1).saturating_sub(is(Severity::Absent));
+        down = down.saturating_add(is(Severity::Error));
+        warnings = warnings.saturating_add(is(Severity::Warning));
+        is_watching |= finding.severity != Severity::Absent && finding.source != LISTENER;
+    }
+    if !is_watching {
         return (Severity::Error, "Nothing is watched".into());
     }
     match (down, warnings) {
@@ -150,17 +155,33 @@ fn reach(address: IpAddr) -> Reach {
     }
 }
 
+/// What [`print`] wrote, with the states in colors for a terminal.
+pub fn colored(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let state = [(Severity::Error, "31"), (Severity::Warning, "33"), (Severity::Ok, "32")]
+            .into_iter()
+            .find_map(|(severity, color)| Some((severity.word(), color, line.strip_prefix(severity.word())?)));
+        let _ = match state.filter(|(_, _, rest)| rest.starts_with(' ')) {
+            Some((word, color, rest)) => writeln!(out, "\u{1b}[{color}m{word}\u{1b}[0m{rest}"),
+            None => writeln!(out, "{line}"),
+        };
+    }
+    out
+}
+
 fn line(text: &str) -> String {
     printable(&text.replace('\n', " "))
 }
 
-/// All findings as text, followed by the summary.
-pub fn print(findings: &[Finding]) -> String {
+/// All findings as text, each with since when it is so, where that is known, followed by the summary.
+pub fn print(findings: &[(Finding, String)]) -> String {
     let mut text = String::new();
-    for finding in findings {
-        let _ = write!(text, "{finding}");
+    for (finding, since) in findings {
+        let is_news = finding.severity > Severity::Absent && !since.is_empty();
+        let _ = finding.write(if is_news { since } else { "" }, &mut text);
     }
-    let _ = writeln!(text, "\n{}.", summary(findings).1);
+    let _ = writeln!(text, "\n{}.", summary(findings.iter().map(|(finding, _)| finding)).1);
     text
 }
 
@@ -403,7 +424,7 @@ mod tests {
         ] {
             let found = super::target(source, target, Some(&error), &environment);
             assert_eq!(found.message, message, "{source} {error:?}");
-            assert!(found.fix.starts_with(fix) && fix.is_empty() == found.fix.is_empty(), "{found}");
+            assert!(found.fix.starts_with(fix) && fix.is_empty() == found.fix.is_empty(), "{found:?}");
         }
     }
 
@@ -412,7 +433,12 @@ mod tests {
         let advice = Advice::new("odd", "look at it");
         let notice = Notice { severity: Severity::Warning, subject: "x".into(), advice, is_logged: false };
         let found = super::notice("openvpn", &notice);
-        assert_eq!(found.to_string(), "check  openvpn     x: odd\n       to do: look at it\n");
+        let text = print(&[(found.clone(), "at least noon".into()), (found, String::new())]);
+        assert!(
+            text.starts_with("check  openvpn     x: odd, since at least noon\n       to do: look at it\n"),
+            "{text}"
+        );
+        assert!(text.contains("\ncheck  openvpn     x: odd\n"), "{text}");
     }
 
     #[test]
@@ -448,7 +474,7 @@ mod tests {
         assert_eq!((found.severity, &*found.fix), (Severity::Absent, ""));
         assert_eq!(absent("strongswan", CHARON, &environment()).severity, Severity::Absent);
         let found = absent("strongswan", CHARON, &Environment { is_running: true, ..environment() });
-        assert!(found.message.contains("vici") && found.fix.contains("vici_socket"), "{found}");
+        assert!(found.message.contains("vici") && found.fix.contains("vici_socket"), "{found:?}");
     }
 
     #[test]
@@ -462,7 +488,7 @@ mod tests {
             (vec![finding(Severity::Ok), listener.clone()], Severity::Warning, "All is up, 1 to check"),
             (vec![finding(Severity::Error), finding(Severity::Absent), listener], Severity::Error, "1 of 2 down"),
         ] {
-            assert_eq!(summary(&findings), (severity, message.to_owned()));
+            assert_eq!(summary(findings.iter()), (severity, message.to_owned()));
         }
     }
 
@@ -476,8 +502,15 @@ mod tests {
             fix: "mend it".into(),
         };
         assert_eq!(
-            print(&[finding]),
+            print(&[(finding, String::new())]),
             "down   openvpn     /a ok b: odd\u{fffd}[2J\n       to do: mend it\n\n1 of 1 down.\n"
         );
+    }
+
+    #[test]
+    fn colors_are_for_states_only() {
+        let text = "down   a  x: down\n       to do: check it\nok     a  y: up\nokay\n\n1 of 2 down.\n";
+        let expected = "\u{1b}[31mdown\u{1b}[0m   a  x: down\n       to do: check it\n\u{1b}[32mok\u{1b}[0m     a  y: up\nokay\n\n1 of 2 down.\n";
+        assert_eq!(colored(text), expected);
     }
 }

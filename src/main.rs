@@ -1,6 +1,6 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::mem;
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -89,6 +89,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             scrape(&app(flags, loaded), output.as_deref())
         }
         Task::Doctor => examine(flags, loaded),
+        Task::Status { is_json } => status(flags, loaded, *is_json),
     }
 }
 
@@ -247,10 +248,28 @@ fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
     refused.iter().for_each(|why| _ = print(&format!("{why}\n")));
     print("\n");
     print(&diagnosis::print(&findings));
-    Ok(match diagnosis::summary(&findings).0 {
+    Ok(match diagnosis::summary(findings.iter().map(|(finding, _)| finding)).0 {
         Severity::Error => ExitCode::from(EXIT_DOWN),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// Says how everything is: what the daemon knows that runs here, else what the sources say now.
+fn status(flags: &Flags, loaded: Loaded, is_json: bool) -> Result<ExitCode, Failure> {
+    let path = if is_json { "/status" } else { "/status?format=text" };
+    let known = loaded.config.web.listen.iter().find_map(|address| http::ask(address, path));
+    let (text, is_down) = match known {
+        Some((state, text)) => (text, state == Severity::Error.word()),
+        None => {
+            let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+            let (text, severity) = app(flags, loaded).look(is_json);
+            (text, severity == Severity::Error)
+        }
+    };
+    let text = String::from_utf8_lossy(&text);
+    let has_colors = !is_json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    print(&if has_colors { diagnosis::colored(&text) } else { text.into_owned() });
+    Ok(if is_down { ExitCode::from(EXIT_DOWN) } else { ExitCode::SUCCESS })
 }
 
 /// What the doctor says of the addresses.
@@ -383,7 +402,7 @@ fn hostname() -> String {
 fn start_logging(flags: &Flags) {
     logging::start(match flags.task {
         _ if flags.debug => LevelFilter::Debug,
-        Task::Doctor => LevelFilter::Error,
+        Task::Doctor | Task::Status { .. } => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
         _ => LevelFilter::Info,
     });

@@ -1,13 +1,11 @@
-//! Session: one row for `/sessions` and for the session table; and a list of them. The only file that knows serde_json.
+//! Session: one row for `/sessions` and for the session table; and a list of them.
 
 use std::iter;
 
 use serde::Serialize;
 
+use crate::json;
 use crate::privacy::Identities;
-
-/// The Content-Type of the list as JSON.
-pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// How many fields a session has.
 const FIELDS: usize = 16;
@@ -230,8 +228,7 @@ pub fn json_writer(mut next: impl FnMut() -> Option<Session>) -> impl FnMut(&mut
             before = b',';
         }
         match &session {
-            // A session always serializes, and a vector takes everything.
-            Some(session) => drop(serde_json::to_writer(out, session)),
+            Some(session) => json::write(session, out),
             None => out.push(b']'),
         }
         session.is_some()

@@ -14,6 +14,7 @@ use crate::collector::{Collector, Error, Notice};
 use crate::exposition::TableInfo;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sys::environment::{Environment, Traces};
+use crate::watched::Watched;
 
 /// All sources, in the order in which they are exposed.
 pub static ALL: [&dyn AnySource; 6] = [
@@ -35,6 +36,9 @@ pub trait Source: Collector + Sized {
 
     /// Its metric families.
     const TABLES: &'static [&'static dyn TableInfo];
+
+    /// Which of them say how something is that should be well.
+    const WATCHED: &'static [Watched] = &[];
 
     /// The paths where it is looked for if no source is configured, for people; absent if it must be configured.
     const LOOKED_FOR: Option<&'static str> = None;
@@ -88,6 +92,8 @@ pub trait AnySource: Sync {
     fn name(&self) -> &'static str;
     /// [`Source::TABLES`]
     fn tables(&self) -> &'static [&'static dyn TableInfo];
+    /// [`Source::WATCHED`]
+    fn watched(&self) -> &'static [Watched];
     /// [`Source::LOOKED_FOR`]
     fn looked_for(&self) -> Option<&'static str>;
     /// [`Source::TRACES`]
@@ -160,6 +166,10 @@ impl<S: Source> AnySource for Entry<S> {
 
     fn tables(&self) -> &'static [&'static dyn TableInfo] {
         S::TABLES
+    }
+
+    fn watched(&self) -> &'static [Watched] {
+        S::WATCHED
     }
 
     fn looked_for(&self) -> Option<&'static str> {

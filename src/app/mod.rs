@@ -21,6 +21,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::self_metrics;
 use crate::sources::{self, AnySettings};
 
+mod overview;
 mod registry;
 mod routes;
 mod scrape;
@@ -85,11 +86,11 @@ impl App {
         watch.config.sources.iter().flat_map(review).collect()
     }
 
-    /// Reads every source once, as a scrape does; returns a finding for each target.
-    pub fn examine(&self) -> Vec<Finding> {
+    /// Reads every source once, as a scrape does; returns a finding for each target, without since when it is so.
+    pub fn examine(&self) -> Vec<(Finding, String)> {
         scrape::gather(&self.registry.current(), Query::Metrics, routes::default_times());
         let findings = self.shared.status.findings(&self.registry.absent(), routes::default_times().wait);
-        findings.into_iter().map(|(finding, _)| finding).collect()
+        findings.into_iter().map(|(finding, _)| (finding, String::new())).collect()
     }
 
     /// One scrape without a request, and whether every target could be read.

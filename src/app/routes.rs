@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::registry::Sources;
 use super::scrape::{Outcome, Query, Source, Times, gather};
-use super::{App, lock};
+use super::{App, lock, overview};
 use crate::auth::Auth;
+use crate::diagnosis;
 use crate::exposition::{self, Exposition};
-use crate::http::{Reply, Request};
+use crate::http::{self, Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Cursor, Session};
-use crate::sys::{clock, usage};
-use crate::{logging, self_metrics};
+use crate::sys::usage;
+use crate::{json, logging, self_metrics};
 
 /// The most time for a scrape, whatever timeout the request states.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +27,9 @@ const MAX_EXTRA_WAIT: Duration = Duration::from_millis(250);
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
+
+/// The path of the overview for programs.
+const STATUS: &str = "/status";
 
 /// The header of a truncated session list: the number of sessions left out.
 pub(super) const UNLISTED: &str = "X-Sessions-Left-Out";
@@ -106,6 +110,7 @@ impl App {
                 Listing::read(sources, times).map_or_else(full, page)
             }),
             "/" => self.with_sources(request, |sources| self.landing(sources, times)),
+            STATUS => self.with_sources(request, |sources| self.status(request, sources, times)),
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
             pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
             _ => Reply::text(404, "not found\n"),
@@ -156,12 +161,20 @@ impl App {
     }
 
     fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
-        gather(sources, Query::Metrics, times);
-        let printed = |since: Option<i64>| since.and_then(clock::local).map(|moment| moment.to_string());
-        let findings = self.shared.status.findings(&self.registry.absent(), times.wait).into_iter();
-        let findings: Vec<_> = findings.map(|(finding, since)| (finding, printed(since).unwrap_or_default())).collect();
-        let page = pages::landing(self.frame(&self.gateway()), &findings);
+        let page = pages::landing(self.frame(&self.gateway()), &overview::printed(self.overview(sources, times)));
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes()))
+    }
+
+    /// The overview as JSON, or as text where the query says `format=text`.
+    fn status(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
+        let findings = self.overview(sources, times);
+        let (severity, _) = diagnosis::summary(findings.iter().map(|(finding, _)| finding));
+        let reply = if request.values("format").any(|format| format == "text") {
+            Reply::text(200, diagnosis::print(&overview::printed(findings)))
+        } else {
+            Reply::ok(json::CONTENT_TYPE, overview::json(&self.gateway(), &findings))
+        };
+        private(reply.with(http::STATE, severity.word()))
     }
 
     /// Calls `answer` with the sources that `collect[]` names, or with all.
@@ -204,7 +217,7 @@ impl Listing {
 
     fn into_json(mut self) -> Reply {
         let left_out = self.left_out();
-        let reply = private(Reply::pieces(session::CONTENT_TYPE, session::json_writer(move || self.next())));
+        let reply = private(Reply::pieces(json::CONTENT_TYPE, session::json_writer(move || self.next())));
         if left_out > 0 { reply.with_count(UNLISTED, left_out) } else { reply }
     }
 

@@ -10,15 +10,20 @@ use log::Level;
 
 use super::lock;
 use super::scrape::{Outcome, Query};
+use crate::advice::{Phrase, Severity};
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice};
 use crate::diagnosis::{self, Finding};
 use crate::sources;
 use crate::sys::blocking;
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
+use crate::watched::{self, Labels, Watched};
 
 /// The shortest time between two log lines about one target.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// The most things of one source of which it is remembered since when they are not well.
+const MOST_TROUBLES: usize = 10_000;
 
 /// The last state of all targets, shared by all reads.
 #[derive(Default)]
@@ -34,6 +39,33 @@ struct KnownState {
     notices: Vec<(&'static str, Notice)>,
     /// The findings about the addresses to listen on.
     listeners: Vec<Finding>,
+    troubles: Troubles,
+}
+
+/// Since when something is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since {
+    /// The unix time.
+    pub(super) moment: i64,
+    /// Whether it was so already at the first read, so that it may have been for longer.
+    pub(super) is_at_least: bool,
+}
+
+impl Since {
+    /// `2026-11-28 13:20:25` in local time, with `at least` before it where no more is known.
+    pub(super) fn in_words(self) -> String {
+        let moment = clock::local(self.moment).map(|moment| moment.to_string()).unwrap_or_default();
+        if self.is_at_least { format!("at least {moment}") } else { moment }
+    }
+}
+
+/// The watched things that are not well, and since when.
+#[derive(Default)]
+struct Troubles {
+    /// Sorted by source and subject.
+    known: Vec<(&'static str, String, Since)>,
+    /// The sources that were read before.
+    read: Vec<&'static str>,
 }
 
 /// A target, and why it could not be read, if it could not.
@@ -58,6 +90,7 @@ impl Status {
         let has = |source: &str| watched.iter().any(|collector| collector.name() == source);
         known.targets.retain(|target| has(target.source));
         known.notices.retain(|(source, _)| has(source));
+        known.troubles.retain(has);
         known.watched = watched;
     }
 
@@ -81,6 +114,19 @@ impl Status {
         lock(&self.0).listeners = findings;
     }
 
+    /// The findings about what is watched through the sources, each with since when, where it is not well.
+    pub(super) fn watched(&self, outcome: &Outcome) -> Vec<(Finding, Option<Since>)> {
+        let mut findings = Vec::new();
+        let known = lock(&self.0);
+        judge(outcome, clock::now(), &mut |watched, labels, severity, message| {
+            let (subject, is_well) = (watched.subject(labels), severity < Severity::Warning);
+            let fix = if is_well { Phrase::default() } else { watched.fix(labels) };
+            let since = known.troubles.since(outcome.name, &subject);
+            findings.push((Finding { severity, source: outcome.name, subject, message, fix }, since));
+        });
+        findings
+    }
+
     /// Whether every target could be read at its last read.
     pub(super) fn is_well(&self) -> bool {
         lock(&self.0).targets.iter().all(|target| target.error.is_none())
@@ -92,10 +138,13 @@ impl Status {
         &self,
         absent: &[(&'static str, &'static str)],
         deadline: Deadline,
-    ) -> Vec<(Finding, Option<i64>)> {
+    ) -> Vec<(Finding, Option<Since>)> {
         let (targets, notices, listeners) = {
             let known = lock(&self.0);
-            (known.targets.clone(), known.notices.clone(), known.listeners.clone())
+            let noticed = known.notices.iter().map(|(source, notice)| {
+                (diagnosis::notice(source, notice), known.troubles.since(source, &notice.subject))
+            });
+            (known.targets.clone(), noticed.collect::<Vec<_>>(), known.listeners.clone())
         };
         let down =
             targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.error.clone()?)));
@@ -108,21 +157,72 @@ impl Status {
         let mut findings = Vec::new();
         for Target { source, name, error, since, .. } in targets {
             let environment = if error.is_some() { environment() } else { Environment::default() };
-            let has_notice = notices.iter().any(|(noticed, notice)| *noticed == source && notice.subject == name);
+            let has_notice = notices.iter().any(|(notice, _)| notice.source == source && notice.subject == name);
             if error.is_some() || !has_notice {
+                let since = Since { moment: since, is_at_least: false };
                 findings.push((diagnosis::target(source, &name, error.as_ref(), &environment), Some(since)));
             }
         }
         // A notice about a target that is down says less than its error.
-        let is_down = |notice: &Notice| findings.iter().any(|(finding, _)| finding.subject == notice.subject);
-        let news = notices.iter().filter(|(_, notice)| !is_down(notice));
-        let news: Vec<_> = news.map(|(source, notice)| diagnosis::notice(source, notice)).collect();
+        let is_down = |notice: &Finding| findings.iter().any(|(finding, _)| finding.subject == notice.subject);
+        let news: Vec<_> = notices.into_iter().filter(|(notice, _)| !is_down(notice)).collect();
         let absent = absent.iter().map(|(source, tried)| diagnosis::absent(source, tried, &environment()));
-        for finding in news.into_iter().chain(absent).chain(listeners) {
-            let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
-            findings.insert(behind.map_or(findings.len(), |index| index.saturating_add(1)), (finding, None));
-        }
+        add_to_groups(news.into_iter().chain(absent.chain(listeners).map(|finding| (finding, None))), &mut findings);
         findings
+    }
+}
+
+/// Puts each finding behind those of its source.
+pub(super) fn add_to_groups(
+    more: impl IntoIterator<Item = (Finding, Option<Since>)>,
+    findings: &mut Vec<(Finding, Option<Since>)>,
+) {
+    for (finding, since) in more {
+        let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
+        findings.insert(behind.map_or(findings.len(), |index| index.saturating_add(1)), (finding, since));
+    }
+}
+
+/// Judges what is watched through a source.
+fn judge(outcome: &Outcome, now: i64, each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase)) {
+    let watched = sources::named(outcome.name).map_or(&[][..], |source| source.watched());
+    watched::judge_all(watched, &outcome.exposition, now, each);
+}
+
+impl Troubles {
+    fn since(&self, source: &str, subject: &str) -> Option<Since> {
+        let at = self.known.binary_search_by(|known| (known.0, known.1.as_str()).cmp(&(source, subject))).ok()?;
+        self.known.get(at).map(|(_, _, since)| *since)
+    }
+
+    /// Takes over what a read found. What can't be seen because a target could not be read is as it was.
+    fn note(&mut self, outcome: &Outcome, now: i64) {
+        let source = outcome.name;
+        let mut found: Vec<String> = Vec::new();
+        let notices = outcome.notices.iter().filter(|notice| notice.severity >= Severity::Warning);
+        found.extend(notices.map(|notice| notice.subject.clone()));
+        judge(outcome, now, &mut |watched, labels, severity, _| {
+            if severity >= Severity::Warning && found.len() < MOST_TROUBLES {
+                found.push(watched.subject(labels));
+            }
+        });
+        found.sort_unstable();
+        found.dedup();
+        let since = Since { moment: now, is_at_least: !self.read.contains(&source) };
+        let new: Vec<_> = found.iter().filter(|subject| self.since(source, subject).is_none()).cloned().collect();
+        let is_whole = outcome.targets.iter().all(|(_, result)| result.is_ok());
+        self.known.retain(|(known, subject, _)| *known != source || !is_whole || found.binary_search(subject).is_ok());
+        self.known.extend(new.into_iter().map(|subject| (source, subject, since)));
+        self.known.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        if since.is_at_least && is_whole {
+            self.read.push(source);
+        }
+    }
+
+    /// Forgets the sources that are not watched any more.
+    fn retain(&mut self, has: impl Fn(&str) -> bool) {
+        self.known.retain(|(source, _, _)| has(source));
+        self.read.retain(|source| has(source));
     }
 }
 
@@ -157,6 +257,7 @@ impl KnownState {
         let mut lines = Vec::new();
         if query == Query::Metrics {
             self.note_notices(outcome.name, &outcome.notices, &mut lines);
+            self.troubles.note(outcome, clock::now());
             let is_there = |name: &str| outcome.targets.iter().any(|(reported, _)| reported == name);
             self.targets.retain(|target| target.source != outcome.name || is_there(&target.name));
         }

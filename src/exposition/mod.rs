@@ -126,6 +126,20 @@ impl Exposition {
         self.dropped = self.dropped.saturating_add(other.dropped);
     }
 
+    /// Calls `each` with every sample of a family: its labels as they stand in the text, and its value in
+    /// whole numbers.
+    pub fn samples(&self, family: &str, each: &mut dyn FnMut(&[u8], i64)) {
+        for rows in &self.tables {
+            let is_it = |column: &usize| rows.table_info.family(*column).is_some_and(|info| info.name == family);
+            let Some(column) = (0..rows.families).find(is_it) else { continue };
+            for (labels, value) in rows.column(column, 0) {
+                if let Some(value) = value {
+                    each(labels, value.whole());
+                }
+            }
+        }
+    }
+
     /// The number of series so far.
     pub fn series(&self) -> usize {
         self.series

@@ -286,6 +286,15 @@ pub fn list(table: &dyn TableInfo) -> impl Iterator<Item = Listed> {
 }
 
 impl Value {
+    /// The value without its decimals; the largest number where it is larger.
+    pub(super) fn whole(self) -> i64 {
+        match self {
+            Self::Whole(number) => i64::try_from(number).unwrap_or(i64::MAX),
+            Self::Below(number) => number,
+            Self::Billionths(number) => number.checked_div(1_000_000_000).unwrap_or_default(),
+        }
+    }
+
     /// The value in billionths, for comparisons.
     pub(super) fn billionths(self) -> i128 {
         const EACH: i128 = 1_000_000_000;

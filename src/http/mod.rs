@@ -29,7 +29,7 @@ use crate::sys::thread;
 
 pub use crate::auth::{Credentials, Networks};
 pub use gzip::{Compress, Compression};
-pub use listener::{Listeners, bind, check, is_ours};
+pub use listener::{Listeners, STATE, ask, bind, check, is_ours};
 pub use tls::Tls;
 pub use types::{Body, ClientAuth, Method, Pieces, Reply, Request, TlsFiles};
 

@@ -15,8 +15,10 @@ use std::collections::{HashMap, HashSet};
 use super::conf::Tunnel;
 use super::kind::{self, Assessment, Kind, Start};
 use super::status::{ChildSa, Ends, Status, Traffic};
+use crate::advice::Severity;
 use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, table};
 use crate::text::Text;
+use crate::watched::Watched;
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,6 +149,39 @@ impl Table for Lines {
         |count| Some((*count).into()),
     )];
 }
+
+/// What is watched of it.
+pub const WATCHED: &[Watched] = &[
+    Watched {
+        family: "ipsec_tunnel_status",
+        kind: "tunnel",
+        labels: &["tunnel"],
+        only: Some(("user", "")),
+        beside: Some("ipsec_tunnel_trap_installed"),
+        judge: |mut tunnel| match { tunnel.value } {
+            0 => Some((Severity::Ok, "up".into())),
+            1 => Some((Severity::Error, "its IKE_SA is up, but no CHILD_SA".into())),
+            2 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
+            2 => Some((Severity::Error, "down".into())),
+            // Unknown, and ignored.
+            _ => None,
+        },
+        fix: "ipsec up NAME says what the peer answers",
+    },
+    Watched {
+        family: "ipsec_tunnel_subnet_pairs_up",
+        kind: "networks of tunnel",
+        labels: &["tunnel"],
+        only: None,
+        beside: Some("ipsec_tunnel_subnet_pairs"),
+        judge: |mut pairs| {
+            let all = pairs.beside()?;
+            let is_part = pairs.value > 0 && pairs.value < all;
+            is_part.then(|| (Severity::Error, format!("{} of {all} pairs are up", pairs.value).into()))
+        },
+        fix: "ipsec status NAME shows which; do both sides have the same networks configured?",
+    },
+];
 
 /// What this source exposes.
 pub const TABLES: &[&dyn TableInfo] =

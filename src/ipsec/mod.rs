@@ -23,6 +23,7 @@ use crate::sys::environment::{Environment, Traces};
 use crate::sys::file::{self, Stamp};
 use crate::sys::{blocking, command};
 use crate::text::Text;
+use crate::watched::Watched;
 
 use self::conf::{Cursor, Location, Sections, Statement, Tunnel};
 use self::kind::Dialect;
@@ -227,6 +228,7 @@ impl Source for Ipsec {
     type Settings = Settings;
     const NAME: &'static str = "ipsec";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
     const TRACES: Traces = advice::TRACES;
     const USES_KERNEL_IPSEC: bool = true;

@@ -8,11 +8,13 @@ use super::management::State;
 use super::staleness::Times;
 use super::status::{Client, Document, Entries, Entry, Statistics, parse};
 use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
+use crate::advice::Severity;
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
 use crate::text::Text;
 use crate::totals::{Entry as ClientEntry, OriginId};
+use crate::watched::{Watched, up_or_down};
 
 /// One status file.
 pub struct Reading<'a> {
@@ -228,6 +230,17 @@ impl Table for LinkState {
 fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
     statistics.counters().find(|(name, _)| *name == wanted).map(|(_, bytes)| bytes.into())
 }
+
+/// What is watched of it. Why a server is down is said about its file or its management interface.
+pub const WATCHED: &[Watched] = &[Watched {
+    family: "ovpn_server_up",
+    kind: "server",
+    labels: &["server"],
+    only: None,
+    beside: None,
+    judge: |server| up_or_down(server).filter(|(severity, _)| *severity == Severity::Ok),
+    fix: "",
+}];
 
 /// What this source exposes.
 pub const TABLES: &[&dyn TableInfo] = &[

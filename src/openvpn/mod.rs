@@ -23,6 +23,7 @@ use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::{blocking, clock, file};
+use crate::watched::Watched;
 
 mod advice;
 pub mod copies;
@@ -363,6 +364,7 @@ impl Source for OpenVpn {
     type Settings = Settings;
     const NAME: &'static str = "openvpn";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
     const TRACES: Traces = Traces { processes: &["openvpn"], socket_paths: &[] };
 

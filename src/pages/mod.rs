@@ -71,8 +71,7 @@ struct Head<'a> {
 /// printed.
 pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
     let mut out = String::new();
-    let all: Vec<Finding> = findings.iter().map(|(finding, _)| finding.clone()).collect();
-    let (severity, message) = diagnosis::summary(&all);
+    let (severity, message) = diagnosis::summary(findings.iter().map(|(finding, _)| finding));
     open(
         frame,
         &Head { about: "overview", width: "narrow", path: "/", summary: (class(severity), &message) },
@@ -152,7 +151,7 @@ fn write_group(group: &[(Finding, String)], out: &mut String) {
     for (Finding { severity, subject, message, fix, .. }, since) in group {
         let (class, word) = (class(*severity), severity.word());
         let _ = write!(out, "<li><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(subject));
-        if *severity != Severity::Ok || first.source == diagnosis::LISTENER {
+        if *severity != Severity::Ok || !matches!(message.as_ref(), "answers" | "up") {
             let _ = write!(out, "<span class=\"{word}\">{}</span>", Html(message));
         }
         if !fix.is_empty() {

@@ -1,11 +1,27 @@
 //! The metrics of the socket rules, and of the kernel's socket tables.
 
+use crate::advice::Severity;
 use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, gauge, label, table};
+use crate::watched::Watched;
 
 use super::matcher::RuleCount;
 use super::procnet::{self, States};
 use super::rule::Labels;
 use super::state_counts::StateCounts;
+
+/// What is watched of it.
+pub const WATCHED: &[Watched] = &[Watched {
+    family: "connection_status_up",
+    kind: "connection",
+    labels: &["name"],
+    only: None,
+    beside: None,
+    judge: |rule| match rule.value {
+        0 => Some((Severity::Error, "there is no such socket".into())),
+        _ => Some((Severity::Ok, "up".into())),
+    },
+    fix: "ss -anp lists the sockets: does the process run, and at the port of the rule?",
+}];
 
 /// What this source exposes.
 pub const TABLES: &[&dyn TableInfo] = &[table::<Connection>(), table::<Sockets>()];

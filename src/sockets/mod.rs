@@ -26,6 +26,7 @@ use crate::settings::{ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::Environment;
 use crate::sys::{file, netlink, socket};
+use crate::watched::Watched;
 
 use diag::Message;
 use hosts::{Answers, Hosts};
@@ -134,6 +135,7 @@ impl Source for Sockets {
     type Settings = Settings;
     const NAME: &'static str = "sockets";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const WATCHED: &'static [Watched] = metrics::WATCHED;
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)

@@ -4,6 +4,7 @@ use super::configured::{Configured, ScrapeTime};
 use super::sa::{ChildSa, IkeSa};
 use super::stats::{Event, PRIORITIES, Pool, Stats};
 use super::totals::SaTotals;
+use crate::advice::Severity;
 use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, SharedLabels, Table, TableInfo, Value, counter, gauge, label,
     shared, table,
@@ -11,6 +12,7 @@ use crate::exposition::{
 use crate::hash_index::NumberSet;
 use crate::text::Text;
 use crate::totals::Traffic;
+use crate::watched::{Watched, up_or_down};
 
 struct Probe;
 
@@ -481,6 +483,60 @@ impl Table for Certified {
     ];
     const GROUP: Option<Group> = Some(Group::Certificates);
 }
+
+/// What is watched of it.
+pub const WATCHED: &[Watched] = &[
+    Watched {
+        family: "strongswan_tunnel_up",
+        kind: "tunnel",
+        labels: &["connection", "child"],
+        only: None,
+        beside: Some("strongswan_tunnel_trap_installed"),
+        judge: |mut tunnel| match { tunnel.value } {
+            0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
+            _ => up_or_down(tunnel),
+        },
+        fix: "swanctl --initiate --child NAME says what the peer answers",
+    },
+    Watched {
+        family: "strongswan_pool_leases",
+        kind: "pool",
+        labels: &["pool"],
+        only: Some(("state", "online")),
+        beside: Some("strongswan_pool_addresses"),
+        judge: |mut pool| {
+            let (used, size) = (pool.value, pool.beside().filter(|size| *size > 0)?);
+            let is_full = used.saturating_mul(10) > size.saturating_mul(9);
+            let severity = if is_full { Severity::Warning } else { Severity::Ok };
+            Some((severity, format!("{used} of {size} addresses in use").into()))
+        },
+        fix: "swanctl --list-pools --leases lists who has them; make the pool larger",
+    },
+    // A certificate that has a newer one of its subject beside it counts no more.
+    Watched {
+        family: "strongswan_certificate_not_after_timestamp_seconds",
+        kind: "certificate",
+        labels: &["kind", "subject"],
+        only: None,
+        beside: Some("strongswan_certificate_not_after_timestamp_seconds"),
+        judge: |mut certificate| {
+            if certificate.beside() > Some(certificate.value) {
+                return None;
+            }
+            let days = certificate.value.saturating_sub(certificate.now).div_euclid(DAY);
+            let severity = if days < WARNING_DAYS { Severity::Warning } else { Severity::Ok };
+            let message = if days < 0 { "has ended".into() } else { format!("ends in {days} days").into() };
+            Some((severity, message))
+        },
+        fix: "renew it, then swanctl --load-creds",
+    },
+];
+
+/// A day, in seconds.
+const DAY: i64 = 86_400;
+
+/// How many days before its end a certificate needs attention.
+const WARNING_DAYS: i64 = 30;
 
 /// What this source exposes.
 pub const TABLES: &[&dyn TableInfo] = &[

@@ -29,6 +29,7 @@ use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::socket::{self, Address, Channel};
 use crate::text::clip;
+use crate::watched::Watched;
 
 mod advice;
 pub mod configured;
@@ -229,6 +230,7 @@ impl Source for StrongSwan {
     type Settings = Settings;
     const NAME: &'static str = "strongswan";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::VICI);
     const TRACES: Traces = advice::TRACES;
     const USES_KERNEL_IPSEC: bool = true;

@@ -8,10 +8,12 @@ use super::device::{Device, Peer};
 use super::names::Names;
 use super::settings::Configured;
 use super::totals::{PeerPass, Recorded};
+use crate::advice::Severity;
 use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
 use crate::text::push_number;
+use crate::watched::{Watched, up_or_down};
 
 /// `REJECT_AFTER_TIME` of the protocol, in seconds: the keys of an older handshake are used no more.
 pub const REJECT_AFTER_TIME: i64 = 180;
@@ -157,6 +159,31 @@ impl Table for PeerUp {
         |row| Some(row.is_up.into()),
     )];
 }
+
+/// What is watched of it.
+pub const WATCHED: &[Watched] = &[
+    Watched {
+        family: "wireguard_peer_up",
+        kind: "peer",
+        labels: &["interface", "friendly_name", "public_key"],
+        only: None,
+        beside: None,
+        judge: up_or_down,
+        fix: "wg show lists its endpoint and last handshake: does it run, and does UDP get through both ways?",
+    },
+    Watched {
+        family: "wireguard_peers_connected",
+        kind: "interface",
+        labels: &["interface"],
+        only: None,
+        beside: Some("wireguard_peers"),
+        judge: |mut peers| {
+            let all = peers.beside()?;
+            Some((Severity::Ok, format!("{} of {all} peers had a handshake lately", peers.value).into()))
+        },
+        fix: "",
+    },
+];
 
 /// What this source exposes.
 pub const TABLES: &[&dyn TableInfo] =

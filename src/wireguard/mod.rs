@@ -25,6 +25,7 @@ use crate::sys::netlink::{Protocol, ask};
 use crate::sys::socket::{self, Address};
 use crate::sys::{blocking, clock};
 use crate::text::Text;
+use crate::watched::Watched;
 
 mod advice;
 pub mod device;
@@ -146,6 +147,7 @@ impl Source for WireGuard {
     type Settings = Settings;
     const NAME: &'static str = "wireguard";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
+    const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {

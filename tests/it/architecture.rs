@@ -170,7 +170,7 @@ fn metrics_do_no_io_and_can_not_fail() {
 fn every_outside_thing_is_known_to_one_place() {
     for (subject, home) in [
         ("httparse", "http/"),
-        ("serde_json", "session.rs"),
+        ("serde_json", "json.rs"),
         ("pico_args", "cli.rs"),
         ("regex_lite", "sockets/rule.rs"),
         ("base64::", "encoding.rs"),

@@ -108,11 +108,8 @@ fn the_doctor_says_what_the_docs_show() {
         diagnosis::target("strongswan", "/var/run/charon.vici", None, &environment),
         diagnosis::open_listener("[::]:9234".parse().unwrap(), false),
     ];
-    assert!(
-        section("troubleshooting", "Doctor").contains(&format!("```\n{}```\n", diagnosis::print(&findings))),
-        "{}",
-        diagnosis::print(&findings)
-    );
+    let text = diagnosis::print(&findings.map(|finding| (finding, String::new())));
+    assert!(section("troubleshooting", "Doctor").contains(&format!("```\n{text}```\n")), "{text}");
 }
 
 #[test]

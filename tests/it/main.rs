@@ -20,5 +20,6 @@ mod originals;
 mod reader;
 mod scripted_charon;
 mod sockets;
+mod status;
 mod strongswan;
 mod wireguard;

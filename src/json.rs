@@ -1,0 +1,12 @@
+//! JSON. The only file that knows serde_json.
+
+use serde::Serialize;
+
+/// The Content-Type of JSON.
+pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
+/// Writes a value behind `out`.
+pub fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+    // What is written here always serializes, and a vector takes everything.
+    let _ = serde_json::to_writer(out, value);
+}

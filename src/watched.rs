@@ -1,0 +1,223 @@
+//! What is watched through the sources (tunnels, servers, peers, rules, pools, certificates), and how each of it is.
+//!
+//! Each source lists the families whose samples say so; everything else is the same for all. The overview page, `/status`
+//! and the subcommand `status` show what comes of it.
+
+use std::collections::HashMap;
+
+use crate::advice::{Phrase, Severity};
+use crate::exposition::Exposition;
+
+/// A family, each of whose samples is about one thing that should be well.
+#[derive(Debug)]
+pub struct Watched {
+    /// The name of the family.
+    pub family: &'static str,
+    /// What such a thing is called, as `tunnel`.
+    pub kind: &'static str,
+    /// The labels that name it, in the order in which they are shown; those that a sample has not are passed over.
+    pub labels: &'static [&'static str],
+    /// A label that a sample must have with this value; with an empty value, that it must not have.
+    pub only: Option<(&'static str, &'static str)>,
+    /// A second family, whose value with the same names is given to `judge`.
+    pub beside: Option<&'static str>,
+    /// How it is; nothing if it is not watched after all.
+    pub judge: fn(Measured<'_>) -> Option<(Severity, Phrase)>,
+    /// What to do if it is not well; `NAME` stands for the last of the labels.
+    pub fix: &'static str,
+}
+
+/// What is measured of a thing.
+pub struct Measured<'a> {
+    /// The value of the sample.
+    pub value: i64,
+    /// The unix time.
+    pub now: i64,
+    beside: &'a mut dyn FnMut() -> Option<i64>,
+}
+
+impl Measured<'_> {
+    /// The value in the second family, if it has one.
+    pub fn beside(&mut self) -> Option<i64> {
+        (self.beside)()
+    }
+}
+
+/// Calls `each` with every thing and how it is. Nothing is allocated for things that are judged by their value alone and
+/// that `each` does not name.
+pub fn judge_all(
+    watched: &'static [Watched],
+    exposition: &Exposition,
+    now: i64,
+    each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase),
+) {
+    for watched in watched {
+        let mut others: Option<HashMap<String, i64>> = None;
+        exposition.samples(watched.family, &mut |labels, value| {
+            let labels = Labels(labels);
+            if watched.only.is_some_and(|(name, value)| labels.value(name).unwrap_or_default() != value) {
+                return;
+            }
+            let mut beside = || {
+                let others = others.get_or_insert_with(|| values(watched, exposition));
+                others.get(&labels.joined(watched.labels)).copied()
+            };
+            if let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &mut beside }) {
+                each(watched, labels, severity, message);
+            }
+        });
+    }
+}
+
+/// The values of the second family by the names of the things; the highest where several have one name.
+fn values(watched: &Watched, exposition: &Exposition) -> HashMap<String, i64> {
+    let mut values = HashMap::new();
+    if let Some(family) = watched.beside {
+        exposition.samples(family, &mut |labels, value| {
+            let known = values.entry(Labels(labels).joined(watched.labels)).or_insert(value);
+            *known = value.max(*known);
+        });
+    }
+    values
+}
+
+impl Watched {
+    /// What a thing is called: `tunnel home/net`.
+    pub fn subject(&self, labels: Labels<'_>) -> String {
+        format!("{} {}", self.kind, labels.joined(self.labels))
+    }
+
+    /// What to do about a thing that is not well.
+    pub fn fix(&self, labels: Labels<'_>) -> Phrase {
+        let last = self.labels.iter().rev().find_map(|name| labels.value(name)).unwrap_or_default();
+        self.fix.replace("NAME", &last).into()
+    }
+}
+
+/// The labels of a sample as the exposition has them: `{name="value",other="value"}`, the values escaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a>(pub &'a [u8]);
+
+impl Labels<'_> {
+    /// The value of a label.
+    pub fn value(self, name: &str) -> Option<String> {
+        let mut rest = self.0;
+        while let Some((label, after)) = cut(rest, b'"') {
+            let (value, next) = quoted(after)?;
+            if label.get(1..).and_then(|label| label.strip_suffix(b"=")) == Some(name.as_bytes()) {
+                return Some(value);
+            }
+            rest = next;
+        }
+        None
+    }
+
+    /// The values of these labels with `/` between them, without those that are missing.
+    fn joined(self, names: &[&str]) -> String {
+        let values: Vec<String> = names.iter().filter_map(|name| self.value(name)).collect();
+        values.join("/")
+    }
+}
+
+fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let (before, after) = text.split_at(text.iter().position(|byte| *byte == at)?);
+    Some((before, after.get(1..)?))
+}
+
+/// The text up to the quote that ends it, without escapes, and what follows.
+fn quoted(text: &[u8]) -> Option<(String, &[u8])> {
+    let (mut value, mut rest) = (Vec::new(), text);
+    loop {
+        let (byte, after) = rest.split_first()?;
+        rest = after;
+        match byte {
+            b'"' => return Some((String::from_utf8_lossy(&value).into_owned(), rest)),
+            b'\\' => {
+                let (escaped, after) = rest.split_first()?;
+                value.push(if *escaped == b'n' { b'\n' } else { *escaped });
+                rest = after;
+            }
+            byte => value.push(*byte),
+        }
+    }
+}
+
+/// How something is that is up with 1 and down with 0.
+pub fn up_or_down(measured: Measured<'_>) -> Option<(Severity, Phrase)> {
+    Some(if measured.value > 0 { (Severity::Ok, "up".into()) } else { (Severity::Error, "down".into()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exposition::{Family, Label, Merge, Table, Value, gauge, label};
+
+    struct Tunnel;
+
+    impl Table for Tunnel {
+        type Row<'a> = (&'a str, &'a str, Option<u64>, Option<u64>);
+        const LABELS: &'static [Label<Self>] = &[
+            label("name", |row, out| out.text(row.0.into())),
+            label("user", |row, out| {
+                if !row.1.is_empty() {
+                    out.text(row.1.into());
+                }
+            }),
+        ];
+        const FAMILIES: &'static [Family<Self>] = &[
+            gauge("trap", "x", Merge::First, |row| row.3.map(Value::from)),
+            gauge("up", "x", Merge::First, |row| row.2.map(Value::from)),
+        ];
+    }
+
+    const WATCHED: &[Watched] = &[Watched {
+        family: "up",
+        kind: "tunnel",
+        labels: &["name"],
+        only: Some(("user", "")),
+        beside: Some("trap"),
+        judge: |mut tunnel| match { tunnel.value } {
+            0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits".into())),
+            2 => None,
+            _ => up_or_down(tunnel),
+        },
+        fix: "start NAME",
+    }];
+
+    #[test]
+    fn each_thing_is_judged_by_its_own_values() {
+        let mut out = Exposition::default();
+        for row in [
+            ("a", "", Some(1), None),
+            ("b", "", Some(0), Some(1)),
+            ("c \"d\"", "", Some(0), Some(0)),
+            ("c", "ann", Some(0), None),
+            ("ignored", "", Some(2), None),
+            ("unknown", "", None, None),
+        ] {
+            out.add::<Tunnel>(&row);
+        }
+        let mut found = Vec::new();
+        judge_all(WATCHED, &out, 0, &mut |watched, labels, severity, message| {
+            found.push((watched.subject(labels), severity, message.into_owned(), watched.fix(labels).into_owned()));
+        });
+        let expected = [
+            ("tunnel a", Severity::Ok, "up", "start a"),
+            ("tunnel b", Severity::Ok, "waits", "start b"),
+            ("tunnel c \"d\"", Severity::Error, "down", "start c \"d\""),
+        ];
+        let expected = expected.map(|(a, b, c, d)| (a.to_owned(), b, c.to_owned(), d.to_owned()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_label_is_found_by_its_name_and_not_within_a_value() {
+        let labels = Labels(b"{a=\",b=\\\"1\\\"\",b=\"x\\\\y\\nz\",cb=\"2\"}");
+        assert_eq!(labels.value("a").as_deref(), Some(",b=\"1\""));
+        assert_eq!(labels.value("b").as_deref(), Some("x\\y\nz"));
+        assert_eq!(labels.value("c"), None);
+        assert_eq!(labels.joined(&["cb", "c", "a"]), "2/,b=\"1\"");
+        assert_eq!(Labels(b"").value("a"), None);
+        assert_eq!(Labels(b"{a=\"x").value("a"), None, "a quote is missing");
+    }
+}

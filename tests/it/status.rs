@@ -1,0 +1,183 @@
+//! `/status`: what is watched through the sources, and since when it is not well.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use gateway_exporter::app::App;
+use gateway_exporter::config::{Config, Overrides};
+use gateway_exporter::exposition;
+use gateway_exporter::http::{Method, Request};
+use gateway_exporter::sources;
+use serde_json::Value;
+
+const CONF: &str = "conn home\n left=192.0.2.1\n right=192.0.2.2\n auto=start\nconn spare\n left=192.0.2.1\n right=192.0.2.3\n auto=start\n";
+const HEAD: &str = "Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):\n";
+const UP: &str = "Security Associations (1 up, 0 connecting):\n        home[1]: ESTABLISHED 5 minutes ago, \
+                  192.0.2.1[a]...192.0.2.2[b]\n        home{1}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: c1_i c2_o\n        \
+                  home{1}:   10.0.0.0/24 === 10.1.0.0/24\n";
+const DOWN: &str = "Security Associations (0 up, 0 connecting):\n  none\n";
+
+/// A gateway whose `ipsec statusall` is a file.
+struct Gateway(PathBuf);
+
+impl Gateway {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gateway-exporter-status-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("ipsec.conf"), CONF).unwrap();
+        Self(folder)
+    }
+
+    fn prints(&self, status: &str) {
+        fs::write(self.0.join("status"), format!("{HEAD}{status}")).unwrap();
+    }
+
+    fn app(&self) -> App {
+        let folder = self.0.display();
+        let text =
+            format!("server_name: gw\nipsec_config: {folder}/ipsec.conf\nipsec_command: [cat, {folder}/status]\n");
+        App::new(Config::parse(&text, &Overrides::default()).unwrap(), None, "/metrics".into())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ask(app: &App, query: &[(&str, &str)]) -> (Vec<(&'static str, String)>, String) {
+    let reply = app.answer(&Request {
+        method: Method::Get,
+        path: "/status".into(),
+        query: query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        timeout: None,
+        credentials: None,
+        host: None,
+        accepts_gzip: false,
+        peer: [127, 0, 0, 1].into(),
+        is_local: true,
+    });
+    assert_eq!(reply.status(), 200);
+    let headers = reply.headers().map(|(name, value)| (name, value.to_owned())).collect();
+    (headers, String::from_utf8(reply.into_bytes().unwrap()).unwrap())
+}
+
+fn status(app: &App) -> Value {
+    let value: Value = serde_json::from_str(&ask(app, &[]).1).unwrap();
+    let schema = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.schema.json")).unwrap();
+    assert_fits(&value, &serde_json::from_str(&schema).unwrap());
+    value
+}
+
+/// Fails if a value is not what a schema says; of JSON Schema it knows what docs/status.schema.json uses.
+fn assert_fits(value: &Value, schema: &Value) {
+    for (keyword, wanted) in schema.as_object().unwrap() {
+        let list = || wanted.as_array().unwrap().iter();
+        let fits = match keyword.as_str() {
+            "$schema" | "title" | "description" => true,
+            "type" => match wanted.as_str().unwrap() {
+                "object" => value.is_object(),
+                "array" => value.is_array(),
+                "string" => value.is_string(),
+                "integer" => value.is_i64(),
+                other => panic!("a type that the test does not know: {other}"),
+            },
+            "enum" => list().any(|known| known == value),
+            "const" => wanted == value,
+            "required" => list().all(|key| value.get(key.as_str().unwrap()).is_some()),
+            "additionalProperties" => {
+                value.as_object().unwrap().keys().all(|key| schema["properties"].get(key).is_some())
+            }
+            "properties" => {
+                let parts = wanted.as_object().unwrap().iter();
+                parts.filter_map(|(key, part)| Some((value.get(key)?, part))).for_each(|(value, part)| {
+                    assert_fits(value, part);
+                });
+                true
+            }
+            "items" => {
+                value.as_array().unwrap().iter().for_each(|entry| assert_fits(entry, wanted));
+                true
+            }
+            other => panic!("a keyword that the test does not know: {other}"),
+        };
+        assert!(fits, "{keyword}: {wanted} does not hold for {value}");
+    }
+}
+
+fn finding<'v>(status: &'v Value, subject: &str) -> Option<&'v Value> {
+    status["findings"].as_array().unwrap().iter().find(|finding| finding["subject"] == subject)
+}
+
+#[test]
+fn a_tunnel_that_goes_down_is_down_since_then() {
+    let gateway = Gateway::new("goes-down");
+    gateway.prints(UP);
+    let app = gateway.app();
+    let before = status(&app);
+    // Where the kernel has statistics of IPsec, they are watched, too.
+    let all = 4 + usize::from(Path::new("/proc/net/xfrm_stat").exists());
+    assert_eq!(
+        (&before["state"], &before["summary"]),
+        (&"down".into(), &format!("1 of {all} down").into()),
+        "{before}"
+    );
+    let home = finding(&before, "tunnel home").unwrap();
+    assert_eq!((&home["state"], home.get("since"), home.get("fix")), (&"ok".into(), None, None));
+    let spare = finding(&before, "tunnel spare").unwrap();
+    assert_eq!(spare["since_at_least"], true, "it was down when it was looked at first");
+    assert_eq!(spare["fix"], "ipsec up spare says what the peer answers");
+    assert_eq!(before["findings"][0], *spare, "what is down stands first");
+
+    gateway.prints(DOWN);
+    let down = status(&app);
+    let home = finding(&down, "tunnel home").unwrap();
+    assert_eq!((&home["state"], &home["message"], home.get("since_at_least")), (&"down".into(), &"down".into(), None));
+    assert_eq!(finding(&down, "tunnel spare").unwrap()["since"], spare["since"]);
+
+    // While the status can't be read nothing is known of the tunnels; since when they are down stays known.
+    thread::sleep(Duration::from_millis(1100));
+    fs::remove_file(gateway.0.join("status")).unwrap();
+    let unread = status(&app);
+    assert_eq!(finding(&unread, "tunnel home"), None, "{unread}");
+    gateway.prints(DOWN);
+    assert_eq!(finding(&status(&app), "tunnel home").unwrap()["since"], home["since"]);
+
+    gateway.prints(UP);
+    assert_eq!(finding(&status(&app), "tunnel home").unwrap()["state"], "ok");
+    gateway.prints(DOWN);
+    assert!(finding(&status(&app), "tunnel home").unwrap()["since"].as_i64() > home["since"].as_i64());
+}
+
+#[test]
+fn the_text_says_the_same_for_people() {
+    let gateway = Gateway::new("text");
+    gateway.prints(DOWN);
+    let (headers, text) = ask(&gateway.app(), &[("format", "text")]);
+    assert!(headers.contains(&("X-Gateway-State", "down".into())), "{headers:?}");
+    let mut lines = text.lines();
+    assert!(lines.next().unwrap().starts_with("down   ipsec       tunnel home: down, since at least 2"), "{text}");
+    assert_eq!(lines.next(), Some("       to do: ipsec up home says what the peer answers"));
+    assert!(text.lines().last().unwrap().starts_with("2 of "), "{text}");
+}
+
+#[test]
+fn what_is_watched_is_in_the_catalogue() {
+    let mut count = 0;
+    for source in sources::ALL {
+        let families: Vec<_> = source.tables().iter().flat_map(|table| exposition::list(*table)).collect();
+        for watched in source.watched() {
+            count += 1;
+            let family = families.iter().find(|family| family.name == watched.family).expect(watched.family);
+            let names = watched.labels.iter().chain(watched.only.as_ref().map(|(name, _)| name));
+            names.for_each(|name| assert!(family.labels.contains(name), "{}: {name}", watched.family));
+            if let Some(beside) = watched.beside {
+                assert!(families.iter().any(|family| family.name == beside), "{beside}");
+            }
+        }
+    }
+    assert!(count >= 8, "{count}");
+}
