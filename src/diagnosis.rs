@@ -29,17 +29,31 @@ pub struct Finding {
     pub message: Phrase,
     /// What to do; empty where there is nothing to do.
     pub fix: Phrase,
+    /// Since when it is so, where that is known.
+    pub since: Option<Since>,
 }
+
+/// Since when something is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The unix time.
+    pub moment: i64,
+    /// Whether it was so already at the first look, so that it may have been for longer.
+    pub is_at_least: bool,
+}
+
+/// Prints a time for people; it is given, since the findings know no time zone.
+pub type InWords = fn(Since) -> String;
 
 impl Finding {
     /// A finding with this advice.
     fn of(source: &'static str, severity: Severity, subject: &str, advice: Advice) -> Self {
-        Self { severity, source, subject: subject.into(), message: advice.message, fix: advice.fix }
+        Self { severity, source, subject: subject.into(), message: advice.message, fix: advice.fix, since: None }
     }
 
     /// Writes one line, and a second one if there is something to do; text that a peer chose cannot break lines.
     fn write(&self, since: &str, out: &mut String) -> fmt::Result {
-        let Self { severity, source, subject, message, fix } = self;
+        let Self { severity, source, subject, message, fix, .. } = self;
         write!(out, "{:<5}  {source:<10}  {}: {}", severity.word(), line(subject), line(message))?;
         out.write_str(if since.is_empty() { "" } else { ", since " })?;
         writeln!(out, "{since}")?;
@@ -54,7 +68,7 @@ impl Finding {
 }
 
 /// The worst severity, and a sentence with the numbers of targets that are down or need attention.
-pub fn summary<'f>(findings: impl Iterator<Item = &'f Finding>) -> (Severity, String) {
+pub fn summary(findings: &[Finding]) -> (Severity, String) {
     let (mut all, mut down, mut warnings, mut is_watching) = (0u32, 0u32, 0u32, false);
     for finding in findings {
         let is = |severity| u32::from(finding.severity == severity);
@@ -114,7 +128,14 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
             "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}",
         ),
     };
-    Finding { severity, source: LISTENER, subject: address.to_string(), message: message.into(), fix: fix.into() }
+    Finding {
+        severity,
+        source: LISTENER,
+        subject: address.to_string(),
+        message: message.into(),
+        fix: fix.into(),
+        since: None,
+    }
 }
 
 /// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
@@ -132,7 +153,7 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
     let message = advice::joined(error.kind.to_string(), more);
-    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into() }
+    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into(), since: None }
 }
 
 /// From where an address can be reached.
@@ -174,14 +195,14 @@ fn line(text: &str) -> String {
     printable(&text.replace('\n', " "))
 }
 
-/// All findings as text, each with since when it is so, where that is known, followed by the summary.
-pub fn print(findings: &[(Finding, String)]) -> String {
+/// All findings as text, those that are not well with since when, followed by the summary.
+pub fn print(findings: &[Finding], in_words: InWords) -> String {
     let mut text = String::new();
-    for (finding, since) in findings {
-        let is_news = finding.severity > Severity::Absent && !since.is_empty();
-        let _ = finding.write(if is_news { since } else { "" }, &mut text);
+    for finding in findings {
+        let since = finding.since.filter(|_| finding.severity > Severity::Absent).map(in_words);
+        let _ = finding.write(&since.unwrap_or_default(), &mut text);
     }
-    let _ = writeln!(text, "\n{}.", summary(findings.iter().map(|(finding, _)| finding)).1);
+    let _ = writeln!(text, "\n{}.", summary(findings).1);
     text
 }
 
@@ -433,11 +454,10 @@ mod tests {
         let advice = Advice::new("odd", "look at it");
         let notice = Notice { severity: Severity::Warning, subject: "x".into(), advice, is_logged: false };
         let found = super::notice("openvpn", &notice);
-        let text = print(&[(found.clone(), "at least noon".into()), (found, String::new())]);
-        assert!(
-            text.starts_with("check  openvpn     x: odd, since at least noon\n       to do: look at it\n"),
-            "{text}"
-        );
+        let since = Some(Since { moment: 12, is_at_least: true });
+        let findings = [Finding { since, ..found.clone() }, found];
+        let text = print(&findings, |since| format!("at least {}", since.moment));
+        assert!(text.starts_with("check  openvpn     x: odd, since at least 12\n       to do: look at it\n"), "{text}");
         assert!(text.contains("\ncheck  openvpn     x: odd\n"), "{text}");
     }
 
@@ -488,7 +508,7 @@ mod tests {
             (vec![finding(Severity::Ok), listener.clone()], Severity::Warning, "All is up, 1 to check"),
             (vec![finding(Severity::Error), finding(Severity::Absent), listener], Severity::Error, "1 of 2 down"),
         ] {
-            assert_eq!(summary(findings.iter()), (severity, message.to_owned()));
+            assert_eq!(summary(&findings), (severity, message.to_owned()));
         }
     }
 
@@ -500,9 +520,10 @@ mod tests {
             subject: "/a\nok b".into(),
             message: "odd\u{1b}[2J".into(),
             fix: "mend it".into(),
+            since: None,
         };
         assert_eq!(
-            print(&[(finding, String::new())]),
+            print(&[finding], |_| String::new()),
             "down   openvpn     /a ok b: odd\u{fffd}[2J\n       to do: mend it\n\n1 of 1 down.\n"
         );
     }

@@ -7,7 +7,7 @@ use std::process::{self, ExitCode};
 use std::slice;
 use std::sync::{Arc, Mutex};
 
-use gateway_exporter::app::{App, catalogue};
+use gateway_exporter::app::{App, catalogue, in_words};
 use gateway_exporter::auth::prompt;
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags, Task};
@@ -247,8 +247,8 @@ fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
     print(&format!("gateway-exporter {}, as {}, {origin}\n", self_metrics::VERSION, Environment::current().user));
     refused.iter().for_each(|why| _ = print(&format!("{why}\n")));
     print("\n");
-    print(&diagnosis::print(&findings));
-    Ok(match diagnosis::summary(findings.iter().map(|(finding, _)| finding)).0 {
+    print(&diagnosis::print(&findings, in_words));
+    Ok(match diagnosis::summary(&findings).0 {
         Severity::Error => ExitCode::from(EXIT_DOWN),
         _ => ExitCode::SUCCESS,
     })

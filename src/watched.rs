@@ -3,10 +3,11 @@
 //! Each source lists the families whose samples say so; everything else is the same for all. The overview page, `/status`
 //! and the subcommand `status` show what comes of it.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use crate::advice::{Phrase, Severity};
 use crate::exposition::Exposition;
+use crate::hash_index::HashIndex;
 
 /// A family, each of whose samples is about one thing that should be well.
 #[derive(Debug)]
@@ -52,16 +53,14 @@ pub fn judge_all(
     each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase),
 ) {
     for watched in watched {
-        let mut others: Option<HashMap<String, i64>> = None;
+        let mut others: Option<Values> = None;
         exposition.samples(watched.family, &mut |labels, value| {
             let labels = Labels(labels);
             if watched.only.is_some_and(|(name, value)| labels.value(name).unwrap_or_default() != value) {
                 return;
             }
-            let mut beside = || {
-                let others = others.get_or_insert_with(|| values(watched, exposition));
-                others.get(&labels.joined(watched.labels)).copied()
-            };
+            let mut beside =
+                || others.get_or_insert_with(|| Values::beside(watched, exposition)).get(&watched.name(labels));
             if let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &mut beside }) {
                 each(watched, labels, severity, message);
             }
@@ -70,21 +69,44 @@ pub fn judge_all(
 }
 
 /// The values of the second family by the names of the things; the highest where several have one name.
-fn values(watched: &Watched, exposition: &Exposition) -> HashMap<String, i64> {
-    let mut values = HashMap::new();
-    if let Some(family) = watched.beside {
-        exposition.samples(family, &mut |labels, value| {
-            let known = values.entry(Labels(labels).joined(watched.labels)).or_insert(value);
-            *known = value.max(*known);
+#[derive(Default)]
+struct Values {
+    values: Vec<i64>,
+    index: HashIndex,
+    hasher: RandomState,
+}
+
+impl Values {
+    fn beside(watched: &Watched, exposition: &Exposition) -> Self {
+        let mut all = Self::default();
+        exposition.samples(watched.beside.unwrap_or_default(), &mut |labels, value| {
+            let Self { values, index, hasher } = &mut all;
+            let hash = hasher.hash_one(watched.name(Labels(labels)).as_str());
+            match index.get(&hash).and_then(|position| values.get_mut(*position)) {
+                Some(known) => *known = value.max(*known),
+                None => {
+                    index.insert(hash, values.len());
+                    values.push(value);
+                }
+            }
         });
+        all
     }
-    values
+
+    fn get(&self, name: &str) -> Option<i64> {
+        self.values.get(*self.index.get(&self.hasher.hash_one(name))?).copied()
+    }
 }
 
 impl Watched {
+    /// The name of a thing: `home/net`.
+    pub fn name(&self, labels: Labels<'_>) -> String {
+        labels.joined(self.labels)
+    }
+
     /// What a thing is called: `tunnel home/net`.
     pub fn subject(&self, labels: Labels<'_>) -> String {
-        format!("{} {}", self.kind, labels.joined(self.labels))
+        format!("{} {}", self.kind, self.name(labels))
     }
 
     /// What to do about a thing that is not well.

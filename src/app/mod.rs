@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
+pub use self::overview::in_words;
 pub use self::registry::Discover;
 
 use self::registry::Registry;
@@ -87,10 +88,10 @@ impl App {
     }
 
     /// Reads every source once, as a scrape does; returns a finding for each target, without since when it is so.
-    pub fn examine(&self) -> Vec<(Finding, String)> {
+    pub fn examine(&self) -> Vec<Finding> {
         scrape::gather(&self.registry.current(), Query::Metrics, routes::default_times());
         let findings = self.shared.status.findings(&self.registry.absent(), routes::default_times().wait);
-        findings.into_iter().map(|(finding, _)| (finding, String::new())).collect()
+        findings.into_iter().map(|finding| Finding { since: None, ..finding }).collect()
     }
 
     /// One scrape without a request, and whether every target could be read.

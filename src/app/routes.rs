@@ -4,9 +4,10 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::overview::{self, in_words};
 use super::registry::Sources;
 use super::scrape::{Outcome, Query, Source, Times, gather};
-use super::{App, lock, overview};
+use super::{App, lock};
 use crate::auth::Auth;
 use crate::diagnosis;
 use crate::exposition::{self, Exposition};
@@ -161,16 +162,16 @@ impl App {
     }
 
     fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
-        let page = pages::landing(self.frame(&self.gateway()), &overview::printed(self.overview(sources, times)));
+        let page = pages::landing(self.frame(&self.gateway()), &self.overview(sources, times), in_words);
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes()))
     }
 
     /// The overview as JSON, or as text where the query says `format=text`.
     fn status(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
         let findings = self.overview(sources, times);
-        let (severity, _) = diagnosis::summary(findings.iter().map(|(finding, _)| finding));
+        let (severity, _) = diagnosis::summary(&findings);
         let reply = if request.values("format").any(|format| format == "text") {
-            Reply::text(200, diagnosis::print(&overview::printed(findings)))
+            Reply::text(200, diagnosis::print(&findings, in_words))
         } else {
             Reply::ok(json::CONTENT_TYPE, overview::json(&self.gateway(), &findings))
         };

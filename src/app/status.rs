@@ -3,6 +3,7 @@
 //! States come from reads, not from requests, since a peer decides how long its request waits. At most one line per target
 //! and minute is logged. A change in between is logged by the first read after that minute, if it lasts.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use super::lock;
 use super::scrape::{Outcome, Query};
 use crate::advice::{Phrase, Severity};
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice};
-use crate::diagnosis::{self, Finding};
+use crate::diagnosis::{self, Finding, Since};
+use crate::hash_index::HashIndex;
 use crate::sources;
 use crate::sys::blocking;
 use crate::sys::clock;
@@ -42,30 +44,24 @@ struct KnownState {
     troubles: Troubles,
 }
 
-/// Since when something is as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Since {
-    /// The unix time.
-    pub(super) moment: i64,
-    /// Whether it was so already at the first read, so that it may have been for longer.
-    pub(super) is_at_least: bool,
-}
-
-impl Since {
-    /// `2026-11-28 13:20:25` in local time, with `at least` before it where no more is known.
-    pub(super) fn in_words(self) -> String {
-        let moment = clock::local(self.moment).map(|moment| moment.to_string()).unwrap_or_default();
-        if self.is_at_least { format!("at least {moment}") } else { moment }
-    }
-}
-
-/// The watched things that are not well, and since when.
+/// Since when what is watched is not well.
 #[derive(Default)]
 struct Troubles {
-    /// Sorted by source and subject.
-    known: Vec<(&'static str, String, Since)>,
+    known: Vec<Trouble>,
+    /// Their positions, by their hash.
+    index: HashIndex,
+    hasher: RandomState,
     /// The sources that were read before.
     read: Vec<&'static str>,
+}
+
+/// A thing that is not well.
+#[derive(Clone, Copy)]
+struct Trouble {
+    source: &'static str,
+    /// Of its source and its name.
+    hash: u64,
+    since: Since,
 }
 
 /// A target, and why it could not be read, if it could not.
@@ -114,15 +110,19 @@ impl Status {
         lock(&self.0).listeners = findings;
     }
 
-    /// The findings about what is watched through the sources, each with since when, where it is not well.
-    pub(super) fn watched(&self, outcome: &Outcome) -> Vec<(Finding, Option<Since>)> {
+    /// The findings about what is watched through a source.
+    pub(super) fn watched(&self, outcome: &Outcome) -> Vec<Finding> {
         let mut findings = Vec::new();
         let known = lock(&self.0);
         judge(outcome, clock::now(), &mut |watched, labels, severity, message| {
+            // A notice about it says more: a rule that can never match has no socket, either.
+            if known.has_notice(outcome.name, &watched.name(labels)) {
+                return;
+            }
             let (subject, is_well) = (watched.subject(labels), severity < Severity::Warning);
             let fix = if is_well { Phrase::default() } else { watched.fix(labels) };
             let since = known.troubles.since(outcome.name, &subject);
-            findings.push((Finding { severity, source: outcome.name, subject, message, fix }, since));
+            findings.push(Finding { severity, source: outcome.name, subject, message, fix, since });
         });
         findings
     }
@@ -132,17 +132,14 @@ impl Status {
         lock(&self.0).targets.iter().all(|target| target.error.is_none())
     }
 
-    /// The findings about all targets, grouped by source, each with the unix time since when, if known. `absent` are the
-    /// sources that were not found on this machine, with the paths where they were looked for.
-    pub(super) fn findings(
-        &self,
-        absent: &[(&'static str, &'static str)],
-        deadline: Deadline,
-    ) -> Vec<(Finding, Option<Since>)> {
+    /// The findings about all targets, grouped by source. `absent` are the sources that were not found on this machine, with
+    /// the paths where they were looked for.
+    pub(super) fn findings(&self, absent: &[(&'static str, &'static str)], deadline: Deadline) -> Vec<Finding> {
         let (targets, notices, listeners) = {
             let known = lock(&self.0);
-            let noticed = known.notices.iter().map(|(source, notice)| {
-                (diagnosis::notice(source, notice), known.troubles.since(source, &notice.subject))
+            let noticed = known.notices.iter().map(|(source, notice)| Finding {
+                since: known.troubles.since(source, &notice.subject),
+                ..diagnosis::notice(source, notice)
             });
             (known.targets.clone(), noticed.collect::<Vec<_>>(), known.listeners.clone())
         };
@@ -157,29 +154,22 @@ impl Status {
         let mut findings = Vec::new();
         for Target { source, name, error, since, .. } in targets {
             let environment = if error.is_some() { environment() } else { Environment::default() };
-            let has_notice = notices.iter().any(|(notice, _)| notice.source == source && notice.subject == name);
+            let has_notice = notices.iter().any(|notice| notice.source == source && notice.subject == name);
             if error.is_some() || !has_notice {
-                let since = Since { moment: since, is_at_least: false };
-                findings.push((diagnosis::target(source, &name, error.as_ref(), &environment), Some(since)));
+                let since = Some(Since { moment: since, is_at_least: false });
+                findings.push(Finding { since, ..diagnosis::target(source, &name, error.as_ref(), &environment) });
             }
         }
         // A notice about a target that is down says less than its error.
-        let is_down = |notice: &Finding| findings.iter().any(|(finding, _)| finding.subject == notice.subject);
-        let news: Vec<_> = notices.into_iter().filter(|(notice, _)| !is_down(notice)).collect();
-        let absent = absent.iter().map(|(source, tried)| diagnosis::absent(source, tried, &environment()));
-        add_to_groups(news.into_iter().chain(absent.chain(listeners).map(|finding| (finding, None))), &mut findings);
+        let is_down = |notice: &Finding| findings.iter().any(|finding| finding.subject == notice.subject);
+        let mut news: Vec<_> = notices.into_iter().filter(|notice| !is_down(notice)).collect();
+        news.extend(absent.iter().map(|(source, tried)| diagnosis::absent(source, tried, &environment())));
+        news.extend(listeners);
+        for finding in news {
+            let behind = findings.iter().rposition(|known| known.source == finding.source);
+            findings.insert(behind.map_or(findings.len(), |index| index.saturating_add(1)), finding);
+        }
         findings
-    }
-}
-
-/// Puts each finding behind those of its source.
-pub(super) fn add_to_groups(
-    more: impl IntoIterator<Item = (Finding, Option<Since>)>,
-    findings: &mut Vec<(Finding, Option<Since>)>,
-) {
-    for (finding, since) in more {
-        let behind = findings.iter().rposition(|(known, _)| known.source == finding.source);
-        findings.insert(behind.map_or(findings.len(), |index| index.saturating_add(1)), (finding, since));
     }
 }
 
@@ -190,30 +180,35 @@ fn judge(outcome: &Outcome, now: i64, each: &mut dyn FnMut(&'static Watched, Lab
 }
 
 impl Troubles {
-    fn since(&self, source: &str, subject: &str) -> Option<Since> {
-        let at = self.known.binary_search_by(|known| (known.0, known.1.as_str()).cmp(&(source, subject))).ok()?;
-        self.known.get(at).map(|(_, _, since)| *since)
+    fn since(&self, source: &'static str, subject: &str) -> Option<Since> {
+        self.of(self.hasher.hash_one((source, subject))).map(|trouble| trouble.since)
+    }
+
+    fn of(&self, hash: u64) -> Option<&Trouble> {
+        self.known.get(*self.index.get(&hash)?)
     }
 
     /// Takes over what a read found. What can't be seen because a target could not be read is as it was.
     fn note(&mut self, outcome: &Outcome, now: i64) {
         let source = outcome.name;
-        let mut found: Vec<String> = Vec::new();
-        let notices = outcome.notices.iter().filter(|notice| notice.severity >= Severity::Warning);
-        found.extend(notices.map(|notice| notice.subject.clone()));
+        let mut found: Vec<u64> = Vec::new();
+        for notice in outcome.notices.iter().filter(|notice| notice.severity >= Severity::Warning) {
+            found.push(self.hasher.hash_one((source, notice.subject.as_str())));
+        }
         judge(outcome, now, &mut |watched, labels, severity, _| {
             if severity >= Severity::Warning && found.len() < MOST_TROUBLES {
-                found.push(watched.subject(labels));
+                found.push(self.hasher.hash_one((source, watched.subject(labels).as_str())));
             }
         });
-        found.sort_unstable();
-        found.dedup();
-        let since = Since { moment: now, is_at_least: !self.read.contains(&source) };
-        let new: Vec<_> = found.iter().filter(|subject| self.since(source, subject).is_none()).cloned().collect();
         let is_whole = outcome.targets.iter().all(|(_, result)| result.is_ok());
-        self.known.retain(|(known, subject, _)| *known != source || !is_whole || found.binary_search(subject).is_ok());
-        self.known.extend(new.into_iter().map(|subject| (source, subject, since)));
-        self.known.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let since = Since { moment: now, is_at_least: !self.read.contains(&source) };
+        let stays = |trouble: &&Trouble| trouble.source != source || !is_whole;
+        let mut known: Vec<Trouble> = self.known.iter().filter(stays).copied().collect();
+        let now_known = found.into_iter().map(|hash| Trouble { source, hash, since });
+        known.extend(now_known.map(|trouble| self.of(trouble.hash).copied().unwrap_or(trouble)));
+        self.index.clear();
+        known.retain(|trouble| self.index.insert(trouble.hash, self.index.len()).is_none());
+        self.known = known;
         if since.is_at_least && is_whole {
             self.read.push(source);
         }
@@ -221,8 +216,10 @@ impl Troubles {
 
     /// Forgets the sources that are not watched any more.
     fn retain(&mut self, has: impl Fn(&str) -> bool) {
-        self.known.retain(|(source, _, _)| has(source));
         self.read.retain(|source| has(source));
+        self.known.retain(|trouble| has(trouble.source));
+        self.index.clear();
+        self.index.extend(self.known.iter().enumerate().map(|(position, trouble)| (trouble.hash, position)));
     }
 }
 
@@ -242,6 +239,10 @@ fn inspect_environments(targets: Vec<(&'static str, String, Error)>, deadline: D
 }
 
 impl KnownState {
+    fn has_notice(&self, source: &str, subject: &str) -> bool {
+        self.notices.iter().any(|(known, notice)| *known == source && notice.subject == subject)
+    }
+
     fn note(
         &mut self,
         collector: &Arc<dyn Collector>,

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::diagnosis::{self, Finding, Severity};
+use crate::diagnosis::{self, Finding, InWords, Severity};
 use crate::session::Session;
 use crate::text::{Text, is_disruptive};
 
@@ -67,18 +67,17 @@ struct Head<'a> {
     summary: (&'a str, &'a str),
 }
 
-/// The landing page: what is watched, how each subject is, what to do about it and since when it is so, as that shall be
-/// printed.
-pub fn landing(frame: Frame<'_>, findings: &[(Finding, String)]) -> String {
+/// The landing page: what is watched, how each subject is, what to do about it and since when it is so.
+pub fn landing(frame: Frame<'_>, findings: &[Finding], in_words: InWords) -> String {
     let mut out = String::new();
-    let (severity, message) = diagnosis::summary(findings.iter().map(|(finding, _)| finding));
+    let (severity, message) = diagnosis::summary(findings);
     open(
         frame,
         &Head { about: "overview", width: "narrow", path: "/", summary: (class(severity), &message) },
         &mut out,
     );
-    for group in findings.chunk_by(|(a, _), (b, _)| a.source == b.source) {
-        write_group(group, &mut out);
+    for group in findings.chunk_by(|a, b| a.source == b.source) {
+        write_group(group, in_words, &mut out);
     }
     close(frame, "narrow", &mut out);
     out
@@ -145,10 +144,10 @@ fn close(frame: Frame<'_>, width: &str, out: &mut String) {
     let _ = writeln!(out, "<script src=\"{SCRIPT_PATH}\"></script></body></html>");
 }
 
-fn write_group(group: &[(Finding, String)], out: &mut String) {
-    let Some((first, _)) = group.first() else { return };
+fn write_group(group: &[Finding], in_words: InWords, out: &mut String) {
+    let Some(first) = group.first() else { return };
     let _ = write!(out, "<section><h2>{}</h2><ul>", Html(first.source));
-    for (Finding { severity, subject, message, fix, .. }, since) in group {
+    for Finding { severity, subject, message, fix, since, .. } in group {
         let (class, word) = (class(*severity), severity.word());
         let _ = write!(out, "<li><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(subject));
         if *severity != Severity::Ok || !matches!(message.as_ref(), "answers" | "up") {
@@ -158,8 +157,8 @@ fn write_group(group: &[(Finding, String)], out: &mut String) {
             let _ = write!(out, "<small>To do: {}</small>", Html(fix));
         }
         out.push_str("</div>");
-        if !since.is_empty() {
-            let _ = write!(out, "<span class=\"soft\">since {}</span>", Html(since));
+        if let Some(since) = since {
+            let _ = write!(out, "<span class=\"soft\">since {}</span>", Html(&in_words(*since)));
         }
         out.push_str("</li>");
     }
@@ -283,6 +282,7 @@ impl fmt::Display for Html<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::Since;
 
     /// The page of sessions as a whole.
     fn sessions(frame: Frame<'_>, sessions: &[Session], troubles: &[String], unlisted: usize) -> String {
@@ -292,6 +292,10 @@ mod tests {
     }
 
     const FRAME: Frame<'static> = Frame { gateway: "gw", version: "0", telemetry_path: "/metrics", has_sessions: true };
+
+    fn noon(_: Since) -> String {
+        "noon".into()
+    }
 
     #[test]
     fn everything_from_outside_is_escaped() {
@@ -310,9 +314,10 @@ mod tests {
             subject: evil.into(),
             message: evil.into(),
             fix: evil.into(),
+            since: None,
         };
         let frame = Frame { gateway: evil, version: evil, telemetry_path: evil, has_sessions: true };
-        for page in [sessions(frame, &[session], &[evil.into()], 0), landing(frame, &[(finding, evil.into())])] {
+        for page in [sessions(frame, &[session], &[evil.into()], 0), landing(frame, &[finding], |_| String::new())] {
             assert!(!page.contains("<script>alert"), "{page}");
             assert!(!page.contains(['\u{202e}', '\u{0}']), "{page}");
             assert!(
@@ -326,21 +331,22 @@ mod tests {
     fn the_landing_page_says_what_is_wrong_and_since_when() {
         let finding = |severity, subject: &str, message: &'static str, fix: &'static str| {
             let (subject, message, fix) = (subject.into(), message.into(), fix.into());
-            (Finding { severity, source: "openvpn", subject, message, fix }, "2026-11-20 13:20:25".to_owned())
+            let since = Some(Since { moment: 1, is_at_least: false });
+            Finding { severity, source: "openvpn", subject, message, fix, since }
         };
         let fine = finding(Severity::Ok, "/a", "answers", "");
-        let page = landing(FRAME, &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")]);
+        let page = landing(FRAME, &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")], noon);
         assert_eq!(page.matches("<h2>openvpn</h2>").count(), 1, "{page}");
         assert!(page.contains("<span class=\"chip down\" role=\"status\">1 of 2 down</span>"), "{page}");
         assert!(
             page.contains("<code>/b</code><span class=\"down\">not found</span><small>To do: start it</small>"),
             "{page}"
         );
-        assert!(page.contains("since 2026-11-20 13:20:25"), "{page}");
-        let page = landing(FRAME, &[fine, finding(Severity::Warning, "/b", "odd", "")]);
+        assert!(page.contains("since noon<"), "{page}");
+        let page = landing(FRAME, &[fine, finding(Severity::Warning, "/b", "odd", "")], noon);
         assert!(page.contains("<span class=\"chip wait\" role=\"status\">All is up, 1 to check</span>"), "{page}");
         assert!(page.contains("<code>/a</code></div>") && page.contains("<code>/b</code><span class=\"check\">odd<"));
-        assert!(landing(FRAME, &[]).contains("Nothing is watched"));
+        assert!(landing(FRAME, &[], noon).contains("Nothing is watched"));
     }
 
     #[test]
@@ -386,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_page_one_is_on_is_marked() {
-        assert!(landing(FRAME, &[]).contains("<a href=\"/\" aria-current=\"page\">Overview</a>"));
+        assert!(landing(FRAME, &[], noon).contains("<a href=\"/\" aria-current=\"page\">Overview</a>"));
         assert!(sessions(FRAME, &[], &[], 0).contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>"));
     }
 

@@ -162,7 +162,8 @@ class Pages(unittest.TestCase):
         for words in (
             "strongswan", self.charon.socket, "ipsec", "site-to-site/ipsec.conf", "openvpn", self.crowd, self.gone,
             "not found: OpenVPN has not written it", "To do: start OpenVPN, with status " + self.gone,
-            f"1 of {8 + os.path.exists('/proc/net/xfrm_stat')} down", "sockets", "/proc/net/tcp", "only this machine may ask",
+            f"2 of {15 + os.path.exists('/proc/net/xfrm_stat')} down", "tunnel branch-c", "To do: ipsec up branch-c",
+            "tunnel branch/voice", "server crowd", "connection ssh", "sockets", "/proc/net/tcp", "only this machine may ask",
         ):
             self.assertIn(words.lower(), text.lower())
         since = self.browser.execute("return document.body.textContent.match(/since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")

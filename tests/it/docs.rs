@@ -108,7 +108,7 @@ fn the_doctor_says_what_the_docs_show() {
         diagnosis::target("strongswan", "/var/run/charon.vici", None, &environment),
         diagnosis::open_listener("[::]:9234".parse().unwrap(), false),
     ];
-    let text = diagnosis::print(&findings.map(|finding| (finding, String::new())));
+    let text = diagnosis::print(&findings, |_| String::new());
     assert!(section("troubleshooting", "Doctor").contains(&format!("```\n{text}```\n")), "{text}");
 }
 
