@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Serves demo data on :9234 until it is interrupted: captures of real daemons, and this machine's real sockets.
+# Serves demo data on :9234 until it is interrupted: a capture of a real charon, this machine's real sockets, and an ipsec and two
+# OpenVPN servers that move. Of every two minutes the tunnel branch-b is down for the second, and the server demo-tcp is
+# dead for the last half minute.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,22 +10,75 @@ address=$listen
 case $address in :*) address=localhost$address ;; esac
 
 scratch=$(mktemp -d)
-trap 'kill "${charon:-}" "${exporter:-}" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
+trap 'kill "${charon:-}" "${exporter:-}" "${life:-}" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
 trap 'exit 0' INT TERM
 
 target/release/examples/replay "$scratch/charon.vici" fixtures/strongswan/same-identity-twice &
 charon=$!
 until [ -S "$scratch/charon.vici" ]; do sleep 0.05; done
 
+cat > "$scratch/ipsec.conf" <<CONF
+conn branch-a
+    left=198.51.100.1
+    right=192.0.2.2
+    auto=start
+conn branch-b
+    left=198.51.100.1
+    right=192.0.2.6
+    auto=start
+CONF
+
+# tunnel NAME PEER NUMBER BYTES
+tunnel() {
+    printf '    %s[%s]: ESTABLISHED 2 minutes ago, 198.51.100.1[gw]...%s[%s]\n' "$1" "$3" "$2" "$1"
+    printf '    %s{%s}:  INSTALLED, TUNNEL, reqid %s, ESP SPIs: c000000%s_i c000010%s_o\n' "$1" "$3" "$3" "$3" "$3"
+    printf '    %s{%s}:  AES_CBC_128/HMAC_SHA2_256_128, %s bytes_i (%s pkts, 1s ago), %s bytes_o (%s pkts, 1s ago), rekeying in 40 minutes\n' \
+        "$1" "$3" "$4" $(($4 / 900)) $(($4 / 7)) $(($4 / 5000))
+    printf '    %s{%s}:   10.0.0.0/24 === 10.%s.0.0/24\n' "$1" "$3" "$3"
+}
+
+# put FILE: replaces it in one step.
+put() {
+    cat > "$1.new"
+    mv "$1.new" "$1"
+}
+
+# moment SECOND: what ipsec and the OpenVPN servers say then.
+moment() {
+    local second=$1 now up=2
+    now=$(date +%s)
+    [ $((second % 120)) -lt 60 ] || up=1
+    {
+        echo 'Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):'
+        echo "Security Associations ($up up, 0 connecting):"
+        tunnel branch-a 192.0.2.2 1 $((second * 1250000))
+        [ $up = 1 ] || tunnel branch-b 192.0.2.6 2 $((second * 90000))
+    } | put "$scratch/statusall"
+    for server in udp tcp; do
+        [ "$server" = udp ] || [ $((second % 120)) -lt 90 ] || continue
+        {
+            printf 'TITLE\tOpenVPN 2.6.14 x86_64-pc-linux-gnu\nTIME\t%s\t%s\n' "$(date -d "@$now" '+%F %T')" "$now"
+            printf 'HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent\tConnected Since (time_t)\n'
+            printf 'CLIENT_LIST\t%s\t%s\t%s\t%s\t%s\t%s\n' \
+                "anna-$server" 203.0.113.7:41194 10.8.0.2 $((second * 41000)) $((second * 350000)) $((now - second)) \
+                "ben-$server" 203.0.113.8:50222 10.8.0.3 $((second * 7000)) $((second * 9000)) $((now - second))
+            printf 'END\n'
+        } | put "$scratch/$server.status"
+    done
+}
+
+moment 1
+for ((second = 2; ; second++)); do sleep 1; moment $second; done &
+life=$!
+
 cat > "$scratch/demo.yaml" <<YAML
 server_name: demo-gateway
 vici_socket: $scratch/charon.vici
-ipsec_config: fixtures/ipsec/eap-users/ipsec.conf
-ipsec_command: [cat, fixtures/ipsec/eap-users/statusall]
-# The captures are old; they shall not count as stale.
+ipsec_config: $scratch/ipsec.conf
+ipsec_command: [cat, $scratch/statusall]
 openvpn:
-  - {name: demo-udp, status: fixtures/openvpn/awkward-names/status, protocol: udp, stale_after: 4000000000}
-  - {name: demo-tcp, status: fixtures/openvpn/tcp-server/status, protocol: tcp, stale_after: 4000000000}
+  - {name: demo-udp, status: $scratch/udp.status, protocol: udp, stale_after: 10}
+  - {name: demo-tcp, status: $scratch/tcp.status, protocol: tcp, stale_after: 10}
 sockets:
   - {name: this exporter, port: ${address##*:}, protocol: tcp, status: listen}
   - {name: nobody listens here, port: 9, protocol: tcp, status: listen}
@@ -33,9 +88,10 @@ target/release/gateway-exporter --config.file="$scratch/demo.yaml" --web.listen-
 exporter=$!
 cat <<TEXT
 
-  http://$address/          what is watched
+  http://$address/          what is up and what is down
   http://$address/static    the sessions
   http://$address/metrics   for Prometheus
+  target/release/gateway-exporter status --web.listen-address=$listen
 
   Ctrl-C ends it.
 
