@@ -321,6 +321,54 @@ class Door(Laboratory):
         self.assertIn(f">{found.text.splitlines()[-1].rstrip('.')}<", page)
 
 
+class Status(Laboratory):
+    CONFIG = "sockets:\n  - {name: nobody, port: 9, protocol: tcp, status: listen}\n"
+    DOWN = "sockets     connection nobody: there is no such socket, since"
+
+    def test_a_running_daemon_is_asked_for_what_it_knows(self):
+        rule = "sockets:\n  - {name: late, port: PORT, protocol: tcp, status: listen}\n"
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            running = Exporter(self.lab, rule.replace("PORT", str(listener.getsockname()[1])))
+            address = f"--web.listen-address=127.0.0.1:{running.port}"
+            fine = self.run_once("{}\n", "--status", address)
+            self.assertEqual((fine.returncode, fine.stderr), (0, ""), fine.stdout)
+            self.assertIn("connection late: up\n", fine.stdout)
+        # That it was up before is known to the daemon only.
+        down = self.run_once("{}\n", "--status", address)
+        self.assertEqual(down.returncode, 1, down.stdout)
+        self.assertRegex(down.stdout, r"^down   sockets     connection late: there is no such socket, since 2\d\d\d-")
+        self.assertNotIn("\x1b", down.stdout, "colors are for terminals")
+        report = json.loads(self.run_once("{}\n", "--status", "--json", address).stdout)
+        self.assertEqual((report["state"], report["findings"][0]["subject"]), ("down", "connection late"))
+
+    def test_without_a_daemon_the_sources_are_asked(self):
+        for arguments in (["--status"], ["--status", "--json"]):
+            done = self.run_once(self.CONFIG, *arguments)
+            self.assertEqual((done.returncode, done.stderr), (1, ""), done.stdout)
+            self.assertIn("there is no such socket", done.stdout)
+        self.assertIn(f"{self.DOWN} at least 2", self.run_once(self.CONFIG, "--status").stdout)
+
+    def test_one_that_lets_nobody_in_is_not_believed(self):
+        running = Exporter(self.lab, self.CONFIG + "web: {allow: ['::1']}\n")
+        done = self.run_once(self.CONFIG, "--status", f"--web.listen-address=127.0.0.1:{running.port}")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"{self.DOWN} at least 2", done.stdout)
+
+    def test_a_terminal_gets_colors(self):
+        config = self.lab.write("config.yaml", self.CONFIG)
+        command = f"{self.binary} status -c {config} --web.listen-address=127.0.0.1:0"
+        shown = {}
+        for name, environment in (("colored", {}), ("plain", {"NO_COLOR": "1"})):
+            # script(1) runs it on a terminal of its own.
+            done = subprocess.run(
+                ["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+                env={**os.environ, **environment},
+            )
+            shown[name] = done.stdout
+        self.assertIn("\x1b[31mdown\x1b[0m   sockets", shown["colored"])
+        self.assertNotIn("\x1b", shown["plain"])
+
+
 class Once(Laboratory):
     FINE = f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\n"
     SESSIONS = "ovpn_sessions_total 3\n"
