@@ -31,6 +31,8 @@ pub struct Finding {
     pub fix: Phrase,
     /// Since when it is so, where that is known.
     pub since: Option<Since>,
+    /// The bytes that it received and sent so far, where they are counted.
+    pub bytes: Option<[i64; 2]>,
 }
 
 /// Since when something is as it is.
@@ -48,7 +50,7 @@ pub type InWords = fn(Since) -> String;
 impl Finding {
     /// A finding with this advice.
     fn of(source: &'static str, severity: Severity, subject: &str, advice: Advice) -> Self {
-        Self { severity, source, subject: subject.into(), message: advice.message, fix: advice.fix, since: None }
+        Self { severity, source, subject: subject.into(), message: advice.message, fix: advice.fix, ..Self::default() }
     }
 
     /// Writes one line, and a second one if there is something to do; text that a peer chose cannot break lines.
@@ -134,7 +136,7 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
         subject: address.to_string(),
         message: message.into(),
         fix: fix.into(),
-        since: None,
+        ..Finding::default()
     }
 }
 
@@ -153,7 +155,7 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
     let message = advice::joined(error.kind.to_string(), more);
-    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into(), since: None }
+    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into(), ..Finding::default() }
 }
 
 /// From where an address can be reached.
@@ -520,7 +522,7 @@ mod tests {
             subject: "/a\nok b".into(),
             message: "odd\u{1b}[2J".into(),
             fix: "mend it".into(),
-            since: None,
+            ..Finding::default()
         };
         assert_eq!(
             print(&[finding], |_| String::new()),

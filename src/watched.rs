@@ -26,6 +26,8 @@ pub struct Watched {
     pub judge: fn(Measured<'_>) -> Option<(Severity, Phrase)>,
     /// What to do if it is not well; `NAME` stands for the last of the labels.
     pub fix: &'static str,
+    /// The families with its bytes received and sent, over all samples with the same names.
+    pub traffic: Option<[&'static str; 2]>,
 }
 
 /// What is measured of a thing.
@@ -59,8 +61,10 @@ pub fn judge_all(
             if watched.only.is_some_and(|(name, value)| labels.value(name).unwrap_or_default() != value) {
                 return;
             }
-            let mut beside =
-                || others.get_or_insert_with(|| Values::beside(watched, exposition)).get(&watched.name(labels));
+            let mut beside = || {
+                let read = || Values::of(watched.beside.unwrap_or_default(), watched, exposition, i64::max);
+                others.get_or_insert_with(read).get(&watched.name(labels))
+            };
             if let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &mut beside }) {
                 each(watched, labels, severity, message);
             }
@@ -68,22 +72,23 @@ pub fn judge_all(
     }
 }
 
-/// The values of the second family by the names of the things; the highest where several have one name.
+/// The values of a family by the names of the things.
 #[derive(Default)]
-struct Values {
+pub struct Values {
     values: Vec<i64>,
     index: HashIndex,
     hasher: RandomState,
 }
 
 impl Values {
-    fn beside(watched: &Watched, exposition: &Exposition) -> Self {
+    /// Reads them; where several samples have one name, their values are joined by `join`.
+    pub fn of(family: &str, watched: &Watched, exposition: &Exposition, join: fn(i64, i64) -> i64) -> Self {
         let mut all = Self::default();
-        exposition.samples(watched.beside.unwrap_or_default(), &mut |labels, value| {
+        exposition.samples(family, &mut |labels, value| {
             let Self { values, index, hasher } = &mut all;
             let hash = hasher.hash_one(watched.name(Labels(labels)).as_str());
             match index.get(&hash).and_then(|position| values.get_mut(*position)) {
-                Some(known) => *known = value.max(*known),
+                Some(known) => *known = join(*known, value),
                 None => {
                     index.insert(hash, values.len());
                     values.push(value);
@@ -93,7 +98,8 @@ impl Values {
         all
     }
 
-    fn get(&self, name: &str) -> Option<i64> {
+    /// The value of a thing.
+    pub fn get(&self, name: &str) -> Option<i64> {
         self.values.get(*self.index.get(&self.hasher.hash_one(name))?).copied()
     }
 }
@@ -204,6 +210,7 @@ mod tests {
             _ => up_or_down(tunnel),
         },
         fix: "start NAME",
+        traffic: None,
     }];
 
     #[test]

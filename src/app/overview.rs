@@ -38,6 +38,10 @@ struct Entry<'a> {
     /// Whether it may have been so for longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     since_at_least: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_in: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_out: Option<i64>,
 }
 
 impl App {
@@ -97,8 +101,10 @@ pub(super) fn json(gateway: &str, findings: &[Finding]) -> Vec<u8> {
 }
 
 fn entry(finding: &Finding) -> Entry<'_> {
-    let Finding { severity, source, subject, message, fix, since } = finding;
+    let Finding { severity, source, subject, message, fix, since, bytes } = finding;
     let state = severity.word();
     let since_at_least = since.filter(|since| since.is_at_least).map(|_| true);
-    Entry { source, subject, state, message, fix, since: since.map(|since| since.moment), since_at_least }
+    let [bytes_in, bytes_out] = [0, 1].map(|direction| bytes.as_ref().and_then(|bytes| bytes.get(direction)).copied());
+    let since = since.map(|since| since.moment);
+    Entry { source, subject, state, message, fix, since, since_at_least, bytes_in, bytes_out }
 }

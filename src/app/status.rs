@@ -4,6 +4,7 @@
 //! and minute is logged. A change in between is logged by the first read after that minute, if it lasts.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::sources;
 use crate::sys::blocking;
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
-use crate::watched::{self, Labels, Watched};
+use crate::watched::{self, Labels, Values, Watched};
 
 /// The shortest time between two log lines about one target.
 const QUIET: Duration = Duration::from_secs(60);
@@ -114,6 +115,7 @@ impl Status {
     pub(super) fn watched(&self, outcome: &Outcome) -> Vec<Finding> {
         let mut findings = Vec::new();
         let known = lock(&self.0);
+        let mut traffic: Option<(&'static Watched, [Values; 2])> = None;
         judge(outcome, clock::now(), &mut |watched, labels, severity, message| {
             // A notice about it says more: a rule that can never match has no socket, either.
             if known.has_notice(outcome.name, &watched.name(labels)) {
@@ -122,7 +124,15 @@ impl Status {
             let (subject, is_well) = (watched.subject(labels), severity < Severity::Warning);
             let fix = if is_well { Phrase::default() } else { watched.fix(labels) };
             let since = known.troubles.since(outcome.name, &subject);
-            findings.push(Finding { severity, source: outcome.name, subject, message, fix, since });
+            let is_read = traffic.as_ref().is_some_and(|(of, _)| ptr::eq(*of, watched));
+            if let Some(families) = watched.traffic.filter(|_| !is_read) {
+                let sum = |family| Values::of(family, watched, &outcome.exposition, i64::saturating_add);
+                traffic = Some((watched, families.map(sum)));
+            }
+            let name = watched.name(labels);
+            let bytes = traffic.as_ref().filter(|(of, _)| ptr::eq(*of, watched));
+            let bytes = bytes.and_then(|(_, [received, sent])| Some([received.get(&name)?, sent.get(&name)?]));
+            findings.push(Finding { severity, source: outcome.name, subject, message, fix, since, bytes });
         });
         findings
     }

@@ -167,6 +167,7 @@ pub const WATCHED: &[Watched] = &[
             _ => None,
         },
         fix: "ipsec up NAME says what the peer answers",
+        traffic: Some(["ipsec_in_bytes", "ipsec_out_bytes"]),
     },
     Watched {
         family: "ipsec_tunnel_subnet_pairs_up",
@@ -180,6 +181,7 @@ pub const WATCHED: &[Watched] = &[
             is_part.then(|| (Severity::Error, format!("{} of {all} pairs are up", pairs.value).into()))
         },
         fix: "ipsec status NAME shows which; do both sides have the same networks configured?",
+        traffic: None,
     },
 ];
 

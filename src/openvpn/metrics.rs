@@ -240,6 +240,7 @@ pub const WATCHED: &[Watched] = &[Watched {
     beside: None,
     judge: |server| up_or_down(server).filter(|(severity, _)| *severity == Severity::Ok),
     fix: "",
+    traffic: None,
 }];
 
 /// What this source exposes.

@@ -1,6 +1,6 @@
 // What needs a script on the two pages: the heads of the table sort it, the filter hides what does not have all of its
 // words, and every ten seconds the page takes over what has changed, unless it is in the background or text in it is
-// selected. Without scripts the page stays as it came.
+// selected. The overview shows the traffic that it saw meanwhile. Without scripts the page stays as it came.
 (function () {
   'use strict';
 
@@ -9,6 +9,9 @@
   const [filterBox, liveBox] = bar.querySelectorAll('input');
   const shown = bar.querySelector('span');
   const summary = document.querySelector('h1 + span');
+  // The last looks at the traffic of each thing: the time in seconds, bytes received, bytes sent.
+  const MOST_LOOKS = 60;
+  const traffic = new Map();
   let sortColumn = -1;
   let ascending = true;
 
@@ -64,6 +67,54 @@
     filter();
   }
 
+  function rateText(bytes) {
+    const units = ['B/s', 'kB/s', 'MB/s', 'GB/s'];
+    const power = bytes < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(bytes) / 3));
+    return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+  }
+
+  // The rates between one look and the next, of bytes received or sent; a counter that fell began anew.
+  function rates(looks, direction) {
+    return looks.slice(1).map(function (look, index) {
+      const before = looks[index];
+      return Math.max(0, look[direction] - before[direction]) / (look[0] - before[0]);
+    });
+  }
+
+  // A line for the sum of both directions, as high as its highest value.
+  function sparkline(values) {
+    const highest = Math.max(...values, 1);
+    const step = 100 / Math.max(1, values.length - 1);
+    const points = values.map((value, index) => `${(index * step).toFixed(1)},${(20 - 18 * value / highest).toFixed(1)}`);
+    const picture = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    picture.setAttribute('viewBox', '0 0 100 21');
+    picture.setAttribute('aria-hidden', 'true');
+    const line = document.createElementNS(picture.namespaceURI, 'polyline');
+    line.setAttribute('points', points.join(' '));
+    picture.append(line);
+    return picture;
+  }
+
+  // Shows the traffic of each thing since this page looked at it last, and how it was before.
+  function showTraffic() {
+    const now = performance.now() / 1000;
+    const before = new Map(traffic);
+    traffic.clear();
+    for (const item of document.querySelectorAll('li[data-in]')) {
+      const name = item.closest('section').querySelector('h2').textContent + item.querySelector('code').textContent;
+      const looks = (before.get(name) || []).slice(1 - MOST_LOOKS);
+      looks.push([now, Number(item.dataset.in), Number(item.dataset.out)]);
+      traffic.set(name, looks);
+      if (looks.length < 2) continue;
+      const [received, sent] = [rates(looks, 1), rates(looks, 2)];
+      const text = document.createElement('small');
+      text.className = 'traffic';
+      text.append(`in ${rateText(received.at(-1))}, out ${rateText(sent.at(-1))}`);
+      text.append(sparkline(received.map((rate, index) => rate + sent[index])));
+      item.querySelector('div').append(text);
+    }
+  }
+
   function showSummary(className, text) {
     summary.className = className;
     if (summary.textContent !== text) summary.textContent = text;
@@ -83,6 +134,7 @@
       filter();
     } else {
       addSortButtons();
+      showTraffic();
     }
   }
 
@@ -101,4 +153,5 @@
   filterBox.oninput = filter;
   bar.hidden = false;
   addSortButtons();
+  showTraffic();
 })();

@@ -147,9 +147,13 @@ fn close(frame: Frame<'_>, width: &str, out: &mut String) {
 fn write_group(group: &[Finding], in_words: InWords, out: &mut String) {
     let Some(first) = group.first() else { return };
     let _ = write!(out, "<section><h2>{}</h2><ul>", Html(first.source));
-    for Finding { severity, subject, message, fix, since, .. } in group {
+    for Finding { severity, subject, message, fix, since, bytes, .. } in group {
         let (class, word) = (class(*severity), severity.word());
-        let _ = write!(out, "<li><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(subject));
+        out.push_str("<li");
+        if let Some([received, sent]) = bytes {
+            let _ = write!(out, " data-in=\"{received}\" data-out=\"{sent}\"");
+        }
+        let _ = write!(out, "><span class=\"{class}\">{word}</span><div><code>{}</code>", Html(subject));
         if *severity != Severity::Ok || !matches!(message.as_ref(), "answers" | "up") {
             let _ = write!(out, "<span class=\"{word}\">{}</span>", Html(message));
         }
@@ -314,7 +318,7 @@ mod tests {
             subject: evil.into(),
             message: evil.into(),
             fix: evil.into(),
-            since: None,
+            ..Finding::default()
         };
         let frame = Frame { gateway: evil, version: evil, telemetry_path: evil, has_sessions: true };
         for page in [sessions(frame, &[session], &[evil.into()], 0), landing(frame, &[finding], |_| String::new())] {
@@ -332,7 +336,7 @@ mod tests {
         let finding = |severity, subject: &str, message: &'static str, fix: &'static str| {
             let (subject, message, fix) = (subject.into(), message.into(), fix.into());
             let since = Some(Since { moment: 1, is_at_least: false });
-            Finding { severity, source: "openvpn", subject, message, fix, since }
+            Finding { severity, source: "openvpn", subject, message, fix, since, bytes: Some([1, 2]) }
         };
         let fine = finding(Severity::Ok, "/a", "answers", "");
         let page = landing(FRAME, &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")], noon);

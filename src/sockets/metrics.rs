@@ -21,6 +21,7 @@ pub const WATCHED: &[Watched] = &[Watched {
         _ => Some((Severity::Ok, "up".into())),
     },
     fix: "ss -anp lists the sockets: does the process run, and at the port of the rule?",
+    traffic: None,
 }];
 
 /// What this source exposes.

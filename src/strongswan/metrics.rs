@@ -497,6 +497,7 @@ pub const WATCHED: &[Watched] = &[
             _ => up_or_down(tunnel),
         },
         fix: "swanctl --initiate --child NAME says what the peer answers",
+        traffic: Some(["strongswan_tunnel_bytes_in_total", "strongswan_tunnel_bytes_out_total"]),
     },
     Watched {
         family: "strongswan_pool_leases",
@@ -511,6 +512,7 @@ pub const WATCHED: &[Watched] = &[
             Some((severity, format!("{used} of {size} addresses in use").into()))
         },
         fix: "swanctl --list-pools --leases lists who has them; make the pool larger",
+        traffic: None,
     },
     // A certificate that has a newer one of its subject beside it counts no more.
     Watched {
@@ -529,6 +531,7 @@ pub const WATCHED: &[Watched] = &[
             Some((severity, message))
         },
         fix: "renew it, then swanctl --load-creds",
+        traffic: None,
     },
 ];
 

@@ -170,6 +170,7 @@ pub const WATCHED: &[Watched] = &[
         beside: None,
         judge: up_or_down,
         fix: "wg show lists its endpoint and last handshake: does it run, and does UDP get through both ways?",
+        traffic: Some(["wireguard_received_bytes_total", "wireguard_sent_bytes_total"]),
     },
     Watched {
         family: "wireguard_peers_connected",
@@ -182,6 +183,7 @@ pub const WATCHED: &[Watched] = &[
             Some((Severity::Ok, format!("{} of {all} peers had a handshake lately", peers.value).into()))
         },
         fix: "",
+        traffic: None,
     },
 ];
 

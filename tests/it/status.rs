@@ -16,6 +16,7 @@ const CONF: &str = "conn home\n left=192.0.2.1\n right=192.0.2.2\n auto=start\nc
 const HEAD: &str = "Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):\n";
 const UP: &str = "Security Associations (1 up, 0 connecting):\n        home[1]: ESTABLISHED 5 minutes ago, \
                   192.0.2.1[a]...192.0.2.2[b]\n        home{1}:  INSTALLED, TUNNEL, reqid 1, ESP SPIs: c1_i c2_o\n        \
+                  home{1}:  AES_CBC_128/HMAC_SHA2_256_128, 4096 bytes_i, 512 bytes_o, rekeying in 40 minutes\n        \
                   home{1}:   10.0.0.0/24 === 10.1.0.0/24\n";
 const DOWN: &str = "Security Associations (0 up, 0 connecting):\n  none\n";
 
@@ -130,6 +131,7 @@ fn a_tunnel_that_goes_down_is_down_since_then() {
     let spare = finding(&before, "tunnel spare").unwrap();
     assert_eq!(spare["since_at_least"], true, "it was down when it was looked at first");
     assert_eq!(spare["fix"], "ipsec up spare says what the peer answers");
+    assert_eq!((&home["bytes_in"], &home["bytes_out"]), (&4096.into(), &512.into()));
     assert_eq!(before["findings"][0], *spare, "what is down stands first");
 
     gateway.prints(DOWN);
