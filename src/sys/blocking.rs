@@ -14,7 +14,7 @@
 //! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is abandoned |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |
 //! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its deadline ([`crate::app`]) |
-//! | getaddrinfo for the address of a daemon | [`run`] |
+//! | getaddrinfo for the address of a daemon | [`resolve`] |
 //! | getaddrinfo for the hosts of rules | a thread of its own, one at a time |
 //! | netlink | time-outs of the kernel; the kernel answers from memory |
 //! | a lock | held for steps in memory only; those that wait for a source or a password have a deadline |
@@ -24,6 +24,7 @@
 //! A thread or process that the kernel itself blocks, as in a write to a dead NFS server, ends when the kernel returns.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::thread;
@@ -33,10 +34,6 @@ use crate::lock::lock;
 /// The most threads that have not returned in time; with this many, no call is made until one returns.
 const MOST_STUCK: usize = 24;
 
-/// Files are read into buffers on the heap, and nothing here calls itself. The resolver of musl is content with this; that
-/// of glibc calls modules, for which a thread has what it has by default.
-const STACK: usize = if cfg!(target_env = "musl") { 256 * 1024 } else { thread::LARGE_STACK };
-
 /// The calls that have not returned.
 static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
 
@@ -44,7 +41,7 @@ static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
-    /// Whether this thread was started for such a call.
+    /// Whether this thread makes such a call.
     static IS_BLOCKING_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -76,6 +73,26 @@ pub fn run<T: Send + 'static>(
     deadline: Deadline,
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    run_on(thread::run, subject, deadline, call)
+}
+
+/// The same for the system's resolver. That of musl needs no larger stack; that of glibc calls modules, for which a thread has
+/// what it has by default.
+pub fn resolve<T: Send + 'static>(
+    subject: &str,
+    deadline: Deadline,
+    call: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let on_large_stack = |work| thread::spawn("resolver", thread::LARGE_STACK, work).map(drop);
+    run_on(if cfg!(target_env = "musl") { thread::run } else { on_large_stack }, subject, deadline, call)
+}
+
+fn run_on<T: Send + 'static>(
+    start: fn(Box<dyn FnOnce() + Send>) -> io::Result<()>,
+    subject: &str,
+    deadline: Deadline,
+    call: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     deadline.left(subject)?;
     if IS_BLOCKING_THREAD.get() {
         return call();
@@ -86,13 +103,15 @@ pub fn run<T: Send + 'static>(
     let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
     let taken = Arc::clone(&call);
     let make = move || {
-        IS_BLOCKING_THREAD.set(true);
         if let Some(call) = take(&taken) {
-            shared.end(call(), &name);
+            IS_BLOCKING_THREAD.set(true);
+            let result = call();
+            IS_BLOCKING_THREAD.set(false);
+            shared.end(result, &name);
         }
     };
-    match thread::spawn("blocking", STACK, Box::new(make)) {
-        Ok(_) => waiting.result(deadline.half(), subject),
+    match start(Box::new(make)) {
+        Ok(()) => waiting.result(deadline.half(), subject),
         // If no thread can be started, the call is made here, and may block the whole read.
         Err(error) => {
             let result = take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call());
