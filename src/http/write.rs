@@ -92,11 +92,11 @@ pub(super) fn may_be_followed(reply: &Reply, version: Version) -> bool {
 }
 
 /// Writes the reply. After an error, call [`reset`], so that the peer notices that the reply is incomplete.
-pub(super) fn write(mut out: impl Write, reply: Reply, framing: Framing) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, reply: Reply, framing: Framing) -> io::Result<()> {
     let head = print_head(&reply, framing)?;
     match reply.body {
-        Body::Whole(bytes) if framing.with_body => write_parts(&mut out, [&head, &bytes]),
-        Body::Stream(mut stream) if framing.with_body => write_stream(&mut out, head, &mut *stream, framing.version),
+        Body::Whole(bytes) if framing.with_body => write_parts(out, [&head, &bytes, b""]),
+        Body::Stream(mut stream) if framing.with_body => write_stream(out, head, &mut *stream, framing.version),
         _ => out.write_all(&head),
     }
 }
@@ -147,12 +147,7 @@ impl Reject {
 }
 
 /// Sends a streamed body in chunks, with the head before the first.
-fn write_stream(
-    out: &mut impl Write,
-    mut before: Vec<u8>,
-    stream: &mut dyn Pieces,
-    version: Version,
-) -> io::Result<()> {
+fn write_stream(out: &mut dyn Write, mut before: Vec<u8>, stream: &mut dyn Pieces, version: Version) -> io::Result<()> {
     let is_chunked = version != Version::Http10;
     loop {
         let length = match stream.piece() {
@@ -181,8 +176,8 @@ fn write_stream(
 }
 
 /// Writes all parts with one system call, if possible, without copying them together.
-fn write_parts<const N: usize>(out: &mut impl Write, parts: [&[u8]; N]) -> io::Result<()> {
-    let mut parts = &mut parts.map(IoSlice::new)[..];
+fn write_parts(out: &mut dyn Write, [head, body, end]: [&[u8]; 3]) -> io::Result<()> {
+    let mut parts = &mut [IoSlice::new(head), IoSlice::new(body), IoSlice::new(end)][..];
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         match out.write_vectored(parts) {

@@ -52,15 +52,22 @@ struct Pending {
     is_stuck: bool,
 }
 
+/// What is done on a thread, and how that is started.
+type Work = Box<dyn FnOnce() + Send>;
+type Start = fn(Work) -> io::Result<()>;
+
 /// A call, and the signal for its caller.
-struct Call<T> {
-    stage: Mutex<Stage<T>>,
+struct Call {
+    /// Absent once it is made.
+    work: Mutex<Option<Work>>,
+    stage: Mutex<Stage>,
     done: Condvar,
 }
 
-enum Stage<T> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
     UnderWay,
-    Done(T),
+    Done,
     /// Nobody waits any more.
     Abandoned,
 }
@@ -88,41 +95,42 @@ pub fn resolve<T: Send + 'static>(
 }
 
 fn run_on<T: Send + 'static>(
-    start: fn(Box<dyn FnOnce() + Send>) -> io::Result<()>,
+    start: Start,
     subject: &str,
     deadline: Deadline,
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    deadline.left(subject)?;
-    if IS_BLOCKING_THREAD.get() {
-        return call();
-    }
-    begin(subject, deadline.half())?;
-    let waiting = Arc::new(Call { stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
-    let shared = Arc::clone(&waiting);
-    let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
-    let taken = Arc::clone(&call);
-    let make = move || {
-        if let Some(call) = take(&taken) {
-            IS_BLOCKING_THREAD.set(true);
-            let result = call();
-            IS_BLOCKING_THREAD.set(false);
-            shared.end(result, &name);
-        }
-    };
-    match start(Box::new(make)) {
-        Ok(()) => waiting.result(deadline.half(), subject),
-        // If no thread can be started, the call is made here, and may block the whole read.
-        Err(error) => {
-            let result = take(&call).map_or_else(|| Err(Error::io(subject, &error)), |call| call());
-            end(subject);
-            result
-        }
-    }
+    let result = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&result);
+    run_work(start, subject, deadline, Box::new(move || *lock(&slot) = Some(call())))?;
+    let result = lock(&result).take();
+    result.unwrap_or_else(|| Err(Error::new(subject, ErrorKind::TimedOut)))
 }
 
-fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    lock(slot).take()
+/// Not generic, so that the code for it is in the binary once.
+fn run_work(start: Start, subject: &str, deadline: Deadline, work: Work) -> Result<(), Error> {
+    deadline.left(subject)?;
+    if IS_BLOCKING_THREAD.get() {
+        work();
+        return Ok(());
+    }
+    begin(subject, deadline.half())?;
+    let work = Mutex::new(Some(work));
+    let call = Arc::new(Call { work, stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
+    let (shared, name) = (Arc::clone(&call), subject.to_owned());
+    let make = move || {
+        IS_BLOCKING_THREAD.set(true);
+        shared.make();
+        IS_BLOCKING_THREAD.set(false);
+        shared.end(&name);
+    };
+    if start(Box::new(make)).is_ok() {
+        return call.wait(deadline.half(), subject);
+    }
+    // If no thread can be started, the call is made here, and may block the whole read.
+    call.make();
+    end(subject);
+    Ok(())
 }
 
 /// Waits until no other call for the subject is under way, and registers one; an error if none may be made now.
@@ -156,31 +164,32 @@ fn end(subject: &str) {
     CHANGED.notify_all();
 }
 
-impl<T> Call<Result<T, Error>> {
-    /// Waits for the end of the call, and abandons it at the deadline.
-    fn result(&self, deadline: Deadline, subject: &str) -> Result<T, Error> {
-        let mut stage = lock(&self.stage);
-        loop {
-            match std::mem::replace(&mut *stage, Stage::UnderWay) {
-                Stage::Done(result) => return result,
-                Stage::UnderWay | Stage::Abandoned => {}
-            }
-            let Ok(left) = deadline.left(subject) else {
-                *stage = Stage::Abandoned;
-                abandon(subject);
-                return Err(Error::new(subject, ErrorKind::TimedOut));
-            };
-            (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
+impl Call {
+    fn make(&self) {
+        let work = lock(&self.work).take();
+        if let Some(work) = work {
+            work();
         }
     }
-}
 
-impl<T> Call<T> {
-    fn end(&self, result: T, subject: &str) {
+    /// Waits for the end of the call, and abandons it at the deadline.
+    fn wait(&self, deadline: Deadline, subject: &str) -> Result<(), Error> {
+        let mut stage = lock(&self.stage);
+        while *stage != Stage::Done {
+            let left = deadline.left(subject).inspect_err(|_| {
+                *stage = Stage::Abandoned;
+                abandon(subject);
+            })?;
+            (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    fn end(&self, subject: &str) {
         let mut stage = lock(&self.stage);
         end(subject);
-        if !matches!(*stage, Stage::Abandoned) {
-            *stage = Stage::Done(result);
+        if *stage != Stage::Abandoned {
+            *stage = Stage::Done;
             self.done.notify_one();
         }
     }
