@@ -112,7 +112,7 @@ pub(super) fn print(reply: Reply, version: Version, with_body: bool) -> Vec<u8> 
 /// Closes our side and waits until the peer closes: closing with unread bytes sends a reset, which could destroy the reply.
 pub(super) fn linger(stream: &TcpStream, limits: &Limits) {
     let wire = Wire::new(stream, limits.linger_time);
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; 1024];
     let mut left = limits.linger_bytes;
     if stream.shutdown(Shutdown::Write).is_err() {
         return;

@@ -14,6 +14,7 @@
 //! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is abandoned |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |
 //! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its deadline ([`crate::app`]) |
+//! | `/proc/net/xfrm_stat` | none: the kernel answers from memory, so the thread that answers reads it |
 //! | getaddrinfo for the address of a daemon | [`resolve`] |
 //! | getaddrinfo for the hosts of rules | a thread of its own, one at a time |
 //! | netlink | time-outs of the kernel; the kernel answers from memory |
