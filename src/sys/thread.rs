@@ -94,12 +94,14 @@ mod tests {
         threads.dedup();
         assert_eq!(threads.len(), 3 * MOST_IDLE);
         drop(ends);
-        // Other tests have work, too: sooner or later one of these threads gets ours.
-        let again = || {
+        // Other tests have work, too: sooner or later a thread gets ours again.
+        loop {
             let (_end, gate) = channel();
-            start(gate).recv().expect("it runs")
-        };
-        while !threads.contains(&again()) {
+            let next = start(gate).recv().expect("it runs");
+            if threads.contains(&next) {
+                break;
+            }
+            threads.push(next);
             thread::yield_now();
         }
         assert!(lock(&IDLE).len() <= MOST_IDLE);
