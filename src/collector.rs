@@ -23,6 +23,11 @@ pub trait Collector: Any + Send + Sync {
     /// Reads the source and exposes its metrics. What was written before a target failed is kept.
     fn collect(&self, deadline: Deadline, report: &mut Report);
 
+    /// Whether it waits for nothing, since the kernel answers it from memory; then it needs no thread of its own.
+    fn never_waits(&self) -> bool {
+        false
+    }
+
     /// Reads the source and lists its sessions; sources without sessions keep this default.
     fn sessions(&self, _deadline: Deadline, _report: &mut Report) {}
 }
@@ -111,8 +116,17 @@ impl Deadline {
 /// run twice at once.
 #[derive(Debug)]
 pub struct DeadlineMutex<T> {
-    value: Mutex<Option<T>>,
+    value: Mutex<Value<T>>,
     free: Condvar,
+}
+
+/// The value of a [`DeadlineMutex`].
+#[derive(Debug)]
+struct Value<T> {
+    /// Absent while it is locked.
+    free: Option<T>,
+    /// How many wait for it: to wake nobody is a system call, too.
+    waiting: usize,
 }
 
 /// The lock of a [`DeadlineMutex`], released when this is dropped.
@@ -125,18 +139,20 @@ pub struct DeadlineGuard<'a, T: Default> {
 impl<T: Default> DeadlineMutex<T> {
     /// An unlocked mutex.
     pub const fn new(value: T) -> Self {
-        Self { value: Mutex::new(Some(value)), free: Condvar::new() }
+        Self { value: Mutex::new(Value { free: Some(value), waiting: 0 }), free: Condvar::new() }
     }
 
     /// Waits for the lock; `TimedOut` with this subject if it is not free before the deadline.
     pub fn take(&self, deadline: Deadline, subject: &str) -> Result<DeadlineGuard<'_, T>, Error> {
         let mut slot = lock(&self.value);
         loop {
-            if let Some(value) = slot.take() {
+            if let Some(value) = slot.free.take() {
                 return Ok(DeadlineGuard { mutex: self, value });
             }
             let left = deadline.left(subject)?;
+            slot.waiting = slot.waiting.saturating_add(1);
             (slot, _) = self.free.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
+            slot.waiting = slot.waiting.saturating_sub(1);
         }
     }
 }
@@ -158,8 +174,11 @@ impl<T: Default> DerefMut for DeadlineGuard<'_, T> {
 impl<T: Default> Drop for DeadlineGuard<'_, T> {
     fn drop(&mut self) {
         let value = std::mem::take(&mut self.value);
-        *lock(&self.mutex.value) = Some(value);
-        self.mutex.free.notify_one();
+        let mut slot = lock(&self.mutex.value);
+        slot.free = Some(value);
+        if slot.waiting > 0 {
+            self.mutex.free.notify_one();
+        }
     }
 }
 

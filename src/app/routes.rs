@@ -1,5 +1,6 @@
 //! The HTTP routes: which reply each request path gets.
 
+use std::io::{self, BufRead as _};
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use super::scrape::{Outcome, Query, Source, Times, gather};
 use super::{App, lock};
 use crate::auth::Auth;
 use crate::diagnosis;
-use crate::exposition::{self, Exposition};
-use crate::http::{self, Reply, Request};
+use crate::exposition::{self, Encoder, Exposition};
+use crate::http::{self, Pieces, Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Cursor, Session};
 use crate::sys::usage;
@@ -158,7 +159,7 @@ impl App {
             lock(&self.scrapes).expose(&mut all);
         }
         let parts = iter::once(Arc::new(all)).chain(outcomes.iter().map(|outcome| Arc::clone(&outcome.exposition)));
-        Reply::stream(exposition::CONTENT_TYPE, exposition::encode(parts.collect())).keeping(outcomes)
+        Reply::stream(exposition::CONTENT_TYPE, Text(exposition::encode(parts.collect()))).keeping(outcomes)
     }
 
     fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
@@ -192,6 +193,23 @@ impl App {
             }
         }
         answer(if wanted.is_empty() { &sources } else { &wanted })
+    }
+}
+
+/// The text of a scrape.
+struct Text(Encoder);
+
+impl Pieces for Text {
+    fn piece(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.0.consume(count);
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.is_last()
     }
 }
 

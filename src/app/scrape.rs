@@ -25,9 +25,6 @@ const LEAST_TIME: Duration = Duration::from_millis(500);
 /// A read that is this late counts as stuck: it may never return.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// The stack size of the thread of a read, in bytes: collectors keep their buffers on the heap.
-const STACK: usize = 256 * 1024;
-
 /// What to read from a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Query {
@@ -72,6 +69,8 @@ struct Reads {
     running: Option<Deadline>,
     /// The number of the last read that was recorded as stuck.
     noted_overdue: u64,
+    /// The number of requests that sleep until a result is there.
+    sleeping: usize,
     metrics: Results,
     sessions: Results,
 }
@@ -162,14 +161,17 @@ impl Source {
         Waiting { source: self, query, since, number, is_stuck }
     }
 
-    /// Starts a thread that reads as long as requests wait.
+    /// Has a thread read as long as requests wait; reads here what never waits, but only once for other requests.
     fn start(self: &Arc<Self>) {
+        if self.collector.never_waits() && (0..2).any(|_| !self.read_next()) {
+            return;
+        }
         let spawn = || {
             let source = Arc::clone(self);
             let run = move || while source.read_next() {};
-            thread::spawn("read", STACK, Box::new(run))
+            thread::run(Box::new(run))
         };
-        // If no thread can be started, this thread reads.
+        // If there is no thread, this one reads.
         while spawn().is_err() && self.read_next() {}
     }
 
@@ -240,8 +242,11 @@ impl Source {
         results.held.retain(|outcome| outcome.strong_count() > 0);
         results.held.push(Arc::downgrade(&outcome));
         let before = if results.waiting > 0 { results.last.replace((number, outcome)) } else { None };
+        let is_awaited = reads.sleeping > 0;
         drop(reads);
-        self.changed.notify_all();
+        if is_awaited {
+            self.changed.notify_all();
+        }
         // Dropped after the lock is released: it may be many megabytes.
         drop(before);
     }
@@ -319,8 +324,11 @@ impl Waiting<'_> {
         }
     }
 
-    fn sleep<'r>(&self, reads: MutexGuard<'r, Reads>, time: Duration) -> MutexGuard<'r, Reads> {
-        self.source.changed.wait_timeout(reads, time).unwrap_or_else(PoisonError::into_inner).0
+    fn sleep<'r>(&self, mut reads: MutexGuard<'r, Reads>, time: Duration) -> MutexGuard<'r, Reads> {
+        reads.sleeping = reads.sleeping.saturating_add(1);
+        let (mut reads, _) = self.source.changed.wait_timeout(reads, time).unwrap_or_else(PoisonError::into_inner);
+        reads.sleeping = reads.sleeping.saturating_sub(1);
+        reads
     }
 }
 

@@ -67,6 +67,11 @@ impl Encoder {
         Self { blocks: blocks(&tables), tables, block: 0, row: 0, ready: Vec::with_capacity(ROOM), taken: 0 }
     }
 
+    /// Whether nothing follows what is in the buffer.
+    pub fn is_last(&self) -> bool {
+        self.block >= self.blocks.len()
+    }
+
     /// Fills the buffer with the next chunk.
     fn refill(&mut self) {
         self.ready.clear();

@@ -196,6 +196,10 @@ impl Pieces for Gzip {
     fn advance(&mut self, count: usize) {
         self.taken = self.taken.saturating_add(count).min(self.filled);
     }
+
+    fn is_last(&self) -> bool {
+        self.is_over
+    }
 }
 
 #[cfg(test)]

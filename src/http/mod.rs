@@ -135,7 +135,7 @@ pub fn read_head(bytes: &[u8]) -> Result<Option<Request>, u16> {
     Ok(parsed.map(|head| head.request))
 }
 
-/// The stack size of the server's threads, in bytes. Parsing a head takes a tenth; the rest is for the handler.
+/// The stack size of the accept loop's thread, in bytes. Parsing a head takes a tenth.
 const STACK: usize = 256 * 1024;
 
 /// Aborts the process if it is dropped by a panic: a daemon that accepts or answers nothing must not seem alive.

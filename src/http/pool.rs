@@ -19,7 +19,7 @@ use super::parse::Head;
 use super::server::LogOnce;
 use super::stream::Stream;
 use super::write::{self, Framing, Wire};
-use super::{AbortOnPanic, Handler, Limits, Method, STACK};
+use super::{AbortOnPanic, Handler, Limits, Method};
 use crate::lock::lock;
 use crate::sys::thread;
 
@@ -58,6 +58,7 @@ pub(super) struct Pool {
     limits: Limits,
     handler: Arc<Handler>,
     state: Mutex<State>,
+    no_thread: Mutex<LogOnce>,
     waker: UnixStream,
 }
 
@@ -67,7 +68,6 @@ struct State {
     waiting: VecDeque<Job>,
     under_way: Vec<UnderWay>,
     threads: usize,
-    no_thread: LogOnce,
     orders: Orders,
 }
 
@@ -101,7 +101,7 @@ enum PeerState {
 impl Pool {
     /// A pool without threads. It writes a byte to `waker` when there are [`Orders`].
     pub(super) fn new(limits: Limits, handler: Arc<Handler>, waker: UnixStream) -> Arc<Self> {
-        Arc::new(Self { limits, handler, state: Mutex::default(), waker })
+        Arc::new(Self { limits, handler, state: Mutex::default(), no_thread: Mutex::default(), waker })
     }
 
     /// Takes what the accept loop has to do.
@@ -118,48 +118,62 @@ impl Pool {
     pub(super) fn submit(self: &Arc<Self>, job: Job) -> Option<Job> {
         let mut state = self.state();
         state.waiting.push_back(job);
-        self.spawn(&mut state);
-        if state.waiting.len() > self.limits.connections { state.refuse_one() } else { None }
+        let new = self.reserve_threads(&mut state);
+        let refused = if state.waiting.len() > self.limits.connections { state.refuse_one() } else { None };
+        drop(state);
+        self.start_threads(new);
+        refused
     }
 
     /// Frees threads for waiting requests, and returns those that have waited too long; call it every few milliseconds while
     /// requests wait.
     pub(super) fn take_expired(self: &Arc<Self>) -> Vec<Job> {
         let mut state = self.state();
-        self.spawn(&mut state);
+        let new = self.reserve_threads(&mut state);
         let queue_time = self.limits.queue_time;
         let (late, waiting): (Vec<Job>, _) = state.waiting.drain(..).partition(|job| job.since.elapsed() >= queue_time);
         state.waiting = waiting.into();
+        drop(state);
+        self.start_threads(new);
         late
     }
 
+    /// Whether more requests wait than there are threads about to take one.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.state().waiting.is_empty()
+        let state = self.state();
+        state.waiting.len() > state.idle()
     }
 
-    /// Starts a thread for each request that may start, as far as the limit allows; then cancels replies for the rest.
-    fn spawn(self: &Arc<Self>, state: &mut State) {
+    /// Counts a thread for each request that may start, as far as the limit allows, and cancels replies for the rest; returns
+    /// how many threads to start.
+    fn reserve_threads(&self, state: &mut State) -> usize {
         let startable = fairness::startable(state.peers(), &state.answers(), self.limits.answers);
         let wanted = startable.saturating_sub(state.idle());
-        for _ in 0..wanted.min(self.limits.answers.saturating_sub(state.threads)) {
+        let new = wanted.min(self.limits.answers.saturating_sub(state.threads));
+        state.threads = state.threads.saturating_add(new);
+        if state.threads >= self.limits.answers {
+            state.shed(self.limits.stall_time, startable);
+        }
+        new
+    }
+
+    /// Starts so many threads, which are counted already. The lock is free, as each takes it at once.
+    fn start_threads(self: &Arc<Self>, count: usize) {
+        for left in (1..=count).rev() {
             let pool = Arc::clone(self);
             let run = move || {
                 let _abort = AbortOnPanic;
                 pool.run();
             };
-            match thread::spawn("http-answer", STACK, Box::new(run)) {
-                Ok(_) => {
-                    state.threads = state.threads.saturating_add(1);
-                    state.no_thread.clear("http: threads start again");
-                }
+            match thread::run(Box::new(run)) {
+                Ok(()) => lock(&self.no_thread).clear("http: threads start again"),
                 Err(error) => {
-                    state.no_thread.set(&format!("http: no thread for an answer: {error}"));
-                    break;
+                    lock(&self.no_thread).set(&format!("http: no thread for an answer: {error}"));
+                    let mut state = self.state();
+                    state.threads = state.threads.saturating_sub(left);
+                    return;
                 }
             }
-        }
-        if state.threads >= self.limits.answers {
-            state.shed(self.limits.stall_time, startable);
         }
     }
 
@@ -208,7 +222,13 @@ impl Pool {
                 let socket = Arc::clone(&stream.socket);
                 state.under_way.push(UnderWay { socket, peer: *peer, progress: Progress::Computing });
             }
-            None => state.threads = state.threads.saturating_sub(1),
+            None => {
+                state.threads = state.threads.saturating_sub(1);
+                // The accept loop may rely on this thread.
+                if !state.waiting.is_empty() {
+                    self.wake();
+                }
+            }
         }
         job
     }
@@ -231,10 +251,10 @@ impl Pool {
         self.note(&socket, Progress::Writing(Instant::now()));
         let wire = Wire::new(&socket, self.limits.answer_time);
         let write = |out: &mut dyn Write| write::write(out, reply, framing);
-        match socket.set_nonblocking(false).and_then(|()| job.stream.write(wire, keeps, write)) {
+        match job.stream.write(wire, keeps, write) {
             Ok(()) if keeps => {
                 let Job { stream, peer, generation, .. } = job;
-                return socket.set_nonblocking(true).is_ok().then_some(Answered { stream, peer, generation });
+                return Some(Answered { stream, peer, generation });
             }
             Ok(()) => {
                 self.note(&socket, Progress::Lingering);

@@ -486,7 +486,8 @@ fn read_head(stream: &mut Stream, head: &mut Vec<u8>, max: usize) -> HeadRead {
     if stream.is_plain_http() {
         return HeadRead::Wrong(Reject::PlainHttp);
     }
-    let mut buffer = [0; 4096];
+    // A head of Prometheus has 300 bytes, and each byte here is zeroed first.
+    let mut buffer = [0; 1024];
     loop {
         let space = buffer.len().min(max.saturating_sub(head.len()));
         let said = match stream.read(buffer.get_mut(..space).unwrap_or_default()) {

@@ -103,6 +103,10 @@ impl<F: FnMut(&mut Vec<u8>) -> bool + Send> Pieces for Written<F> {
     fn advance(&mut self, count: usize) {
         self.taken = self.taken.saturating_add(count);
     }
+
+    fn is_last(&self) -> bool {
+        self.is_over
+    }
 }
 
 /// What follows the head of a reply.
@@ -122,6 +126,11 @@ pub trait Pieces: Send {
 
     /// Marks so many of them as read.
     fn advance(&mut self, count: usize);
+
+    /// Whether nothing follows the bytes of the last [`piece`](Self::piece); false where that is not known yet.
+    fn is_last(&self) -> bool {
+        false
+    }
 }
 
 impl<R: BufRead + Send> Pieces for R {
@@ -158,7 +167,7 @@ impl Reply {
     }
 
     /// A reply 200 with a body that is produced while it is sent.
-    pub fn stream(content_type: &'static str, body: impl BufRead + Send + 'static) -> Self {
+    pub fn stream(content_type: &'static str, body: impl Pieces + 'static) -> Self {
         Self::new(200, content_type, Body::Stream(Box::new(body)))
     }
 

@@ -2,67 +2,70 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::libc::linger;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::parse::{Reject, Version};
 use super::types::Pieces;
 use super::{Body, Limits, Reply, date};
 use crate::sys::clock;
-use crate::sys::socket::Timeout;
 
-/// A socket that can be read and written until a deadline, however slow the peer is.
+/// A socket that can be read and written until a deadline, however slow the peer is. The socket does not block.
 pub(super) struct Wire<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
-    read_timeout: Timeout,
-    write_timeout: Timeout,
 }
 
 impl<'a> Wire<'a> {
     pub(super) fn new(stream: &'a TcpStream, time: Duration) -> Self {
         let now = Instant::now();
         let deadline = now.checked_add(time).unwrap_or(now);
-        Self { stream, deadline, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+        Self { stream, deadline }
     }
 
-    /// The remaining time; never zero, which would mean no timeout.
+    /// The remaining time, which is not zero.
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.max(Duration::from_millis(1))) }
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 
-    fn before_write(&mut self) -> io::Result<()> {
-        let left = self.left()?;
-        if self.write_timeout.must_set(left) { self.stream.set_write_timeout(Some(left)) } else { Ok(()) }
+    /// Waits until the socket can be read or written.
+    fn wait(&self, events: PollFlags) -> io::Result<()> {
+        loop {
+            // One millisecond later, so that the loop does not spin.
+            let left = PollTimeout::try_from(self.left()?.saturating_add(Duration::from_millis(1)));
+            match poll(&mut [PollFd::new(self.stream.as_fd(), events)], left.unwrap_or(PollTimeout::MAX)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.before_write()?;
-        self.stream.write(bytes)
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
 
+    /// Tries first: an answer of usual size fits into the buffer of the socket.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.before_write()?;
-        self.stream.write_vectored(parts)
+        loop {
+            self.left()?;
+            match self.stream.write_vectored(parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
+                result => return result,
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.left()?;
-        if self.read_timeout.must_set(left) {
-            self.stream.set_read_timeout(Some(left))?;
-        }
-        self.stream.read(buffer)
     }
 }
 
@@ -89,11 +92,11 @@ pub(super) fn may_be_followed(reply: &Reply, version: Version) -> bool {
 }
 
 /// Writes the reply. After an error, call [`reset`], so that the peer notices that the reply is incomplete.
-pub(super) fn write(mut out: impl Write, reply: Reply, framing: Framing) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, reply: Reply, framing: Framing) -> io::Result<()> {
     let head = print_head(&reply, framing)?;
     match reply.body {
-        Body::Whole(bytes) if framing.with_body => write_parts(&mut out, &head, &bytes),
-        Body::Stream(mut stream) if framing.with_body => write_stream(&mut out, head, &mut *stream, framing.version),
+        Body::Whole(bytes) if framing.with_body => write_parts(out, [&head, &bytes, b""]),
+        Body::Stream(mut stream) if framing.with_body => write_stream(out, head, &mut *stream, framing.version),
         _ => out.write_all(&head),
     }
 }
@@ -108,13 +111,13 @@ pub(super) fn print(reply: Reply, version: Version, with_body: bool) -> Vec<u8> 
 
 /// Closes our side and waits until the peer closes: closing with unread bytes sends a reset, which could destroy the reply.
 pub(super) fn linger(stream: &TcpStream, limits: &Limits) {
-    let mut wire = Wire::new(stream, limits.linger_time);
-    let mut buffer = [0; 4096];
+    let wire = Wire::new(stream, limits.linger_time);
+    let mut buffer = [0; 1024];
     let mut left = limits.linger_bytes;
     if stream.shutdown(Shutdown::Write).is_err() {
         return;
     }
-    while let Ok(read @ 1..) = wire.read(&mut buffer) {
+    while let Ok(read @ 1..) = wire.wait(PollFlags::POLLIN).and_then(|()| (&*stream).read(&mut buffer)) {
         match left.checked_sub(read) {
             Some(rest) => left = rest,
             None => return,
@@ -144,37 +147,37 @@ impl Reject {
 }
 
 /// Sends a streamed body in chunks, with the head before the first.
-fn write_stream(
-    out: &mut impl Write,
-    mut before: Vec<u8>,
-    stream: &mut dyn Pieces,
-    version: Version,
-) -> io::Result<()> {
+fn write_stream(out: &mut dyn Write, mut before: Vec<u8>, stream: &mut dyn Pieces, version: Version) -> io::Result<()> {
+    let is_chunked = version != Version::Http10;
     loop {
-        let piece = match stream.piece() {
+        let length = match stream.piece() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            result => result?,
+            result => result?.len(),
         };
-        let length = piece.len();
-        if version != Version::Http10 {
-            let end = if length == 0 { "\r\n" } else { "" };
-            write!(before, "{length:x}\r\n{end}")?;
+        if is_chunked {
+            write!(before, "{length:x}\r\n")?;
         }
-        write_parts(out, &before, piece)?;
-        if length == 0 {
+        let is_last = length == 0 || stream.is_last();
+        let end: &[u8] = match (is_chunked && is_last, length) {
+            (false, _) => b"",
+            (true, 0) => b"\r\n",
+            (true, _) => b"\r\n0\r\n\r\n",
+        };
+        write_parts(out, [&before, stream.piece()?, end])?;
+        if is_last {
             return Ok(());
         }
         stream.advance(length);
         before.clear();
-        if version != Version::Http10 {
+        if is_chunked {
             before.extend_from_slice(b"\r\n");
         }
     }
 }
 
-/// Writes both parts with one system call, if possible, without copying them together.
-fn write_parts(out: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()> {
-    let mut parts = &mut [IoSlice::new(head), IoSlice::new(body)][..];
+/// Writes all parts with one system call, if possible, without copying them together.
+fn write_parts(out: &mut dyn Write, [head, body, end]: [&[u8]; 3]) -> io::Result<()> {
+    let mut parts = &mut [IoSlice::new(head), IoSlice::new(body), IoSlice::new(end)][..];
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         match out.write_vectored(parts) {

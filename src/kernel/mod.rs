@@ -65,6 +65,10 @@ impl Collector for Kernel {
         vec![self.target()]
     }
 
+    fn never_waits(&self) -> bool {
+        true
+    }
+
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let bytes = file::read(&self.path, LIMIT, deadline);
         let errors = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {

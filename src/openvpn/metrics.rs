@@ -436,7 +436,7 @@ impl<'a> Summary<'a> {
                 Entry::Route(route) => {
                     routes = routes.saturating_add(1);
                     if !pending.nameless.is_empty() {
-                        pending.routed.insert(route.real_address);
+                        pending.routed.extend(route.route().map(|route| route.real_address));
                     }
                 }
                 Entry::Global(name, value) if name == "dco_enabled" => row.dco = value.number(),

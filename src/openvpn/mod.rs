@@ -512,8 +512,8 @@ fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
     };
     let mut ended = false;
     for entry in entries.without_rows() {
-        ended |= entry == Entry::End;
-        if entry == Entry::Fragment {
+        ended |= matches!(entry, Entry::End);
+        if matches!(entry, Entry::Fragment) {
             let why = "half written: new rows stand over old ones".into();
             return Ok(Some(Error::new(subject, ErrorKind::Io { why })));
         }

@@ -42,7 +42,8 @@ pub fn list(
 fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> HashMap<Text<'a>, Option<Text<'a>>> {
     let mut routes: HashMap<Text<'a>, Option<Text<'a>>> = HashMap::new();
     for entry in entries {
-        let Entry::Route(Route { virtual_address, real_address }) = entry else { continue };
+        let Entry::Route(row) = entry else { continue };
+        let Some(Route { virtual_address, real_address }) = row.route() else { continue };
         let known = routes.entry(real_address).or_default();
         let is_its = !virtual_address.contains("/") && virtual_address.before("C").is_none();
         if is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":")) {

@@ -43,7 +43,7 @@ pub enum Entry<'a> {
     /// A client, also one that has not authenticated yet.
     Client(Client<'a>),
     /// A row of the routing table.
-    Route(Route<'a>),
+    Route(RouteRow<'a>),
     /// A number for the whole server, by its name: `dco_enabled`.
     Global(Text<'a>, Text<'a>),
     /// A client's or route's row that could not be understood.
@@ -92,7 +92,15 @@ pub struct Timestamp<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics<'a>(Text<'a>);
 
-/// One row of the routing table.
+/// One row of the routing table, which is split only where its fields are wanted: most of the time the rows are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteRow<'a> {
+    line: Text<'a>,
+    separator: u8,
+    columns: Columns,
+}
+
+/// The fields of a row of the routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route<'a> {
     /// An address in the tunnel, a network behind a client, or a cached address ending in `C`.
@@ -153,7 +161,7 @@ const TITLES: [&str; 11] = [
 ];
 
 /// The indexes of a table's columns by its header, and their number.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Columns {
     at: [Option<u8>; TITLES.len()],
     count: u8,
@@ -420,12 +428,15 @@ impl<'a> Entries<'a> {
         }
         let columns = &self.clients;
         let client = Fields::of(line, self.separator, &mut [0; MOST_FIELDS + 1]).and_then(|fields| {
-            match fields.surplus(columns)? {
-                0 => fields.client(columns, Surplus::default()),
+            match columns.surplus(fields.count())? {
+                0 => fields.client(columns),
                 // Most likely all surplus separators are in the common name; the user name is tried after it.
-                more => {
-                    (0..=more).find_map(|user| fields.client(columns, Surplus { name: more.checked_sub(user)?, user }))
-                }
+                more => (0..=more).find_map(|user| {
+                    let mut starts = [0; MOST_FIELDS + 1];
+                    let surplus = Surplus { name: more.checked_sub(user)?, user };
+                    let fields = fields.joined(columns, surplus, &mut starts)?;
+                    fields.client(columns).filter(|client| is_address(client.real_address))
+                }),
             }
         });
         Some(client.map_or(Entry::Skipped, Entry::Client))
@@ -435,15 +446,26 @@ impl<'a> Entries<'a> {
         if !self.with_rows {
             return None;
         }
-        let columns = &self.routes;
-        let route = Fields::of(line, self.separator, &mut [0; MOST_FIELDS + 1]).and_then(|fields| {
-            let surplus = Surplus { name: fields.surplus(columns)?, user: 0 };
-            Some(Route {
-                virtual_address: fields.get(columns, Column::VirtualAddress, surplus)?,
-                real_address: fields.get(columns, Column::RealAddress, surplus)?,
-            })
-        });
-        Some(route.map_or(Entry::Skipped, Entry::Route))
+        let (separator, columns) = (self.separator, self.routes);
+        let separators = count(separator, line.bytes());
+        let is_whole = separators < MOST_FIELDS
+            && columns.surplus(separators.saturating_add(1)).is_some()
+            && [Column::VirtualAddress, Column::RealAddress].into_iter().all(|column| columns.at(column).is_some());
+        Some(if is_whole { Entry::Route(RouteRow { line, separator, columns }) } else { Entry::Skipped })
+    }
+}
+
+impl<'a> RouteRow<'a> {
+    /// Its fields, which it has.
+    pub fn route(&self) -> Option<Route<'a>> {
+        let (mut all, mut starts) = ([0; MOST_FIELDS + 1], [0; MOST_FIELDS + 1]);
+        let fields = Fields::of(self.line, self.separator, &mut all)?;
+        let surplus = Surplus { name: self.columns.surplus(fields.count())?, user: 0 };
+        let fields = fields.joined(&self.columns, surplus, &mut starts)?;
+        Some(Route {
+            virtual_address: fields.get(&self.columns, Column::VirtualAddress)?,
+            real_address: fields.get(&self.columns, Column::RealAddress)?,
+        })
     }
 }
 
@@ -461,6 +483,11 @@ impl Columns {
 
     fn at(&self, column: Column) -> Option<usize> {
         self.at.get(column as usize).copied().flatten().map(usize::from)
+    }
+
+    /// The number of fields in excess of the columns; absent if there are fewer.
+    fn surplus(&self, fields: usize) -> Option<usize> {
+        fields.checked_sub(self.count.into()).filter(|_| self.count > 0)
     }
 }
 
@@ -492,21 +519,29 @@ impl<'a, 's> Fields<'a, 's> {
         Some(Self { line, starts: starts.get(..=count)? })
     }
 
-    /// The number of fields in excess of the header's columns; absent if there are fewer.
-    fn surplus(&self, columns: &Columns) -> Option<usize> {
-        self.starts.len().checked_sub(1)?.checked_sub(columns.count.into()).filter(|_| columns.count > 0)
+    fn count(&self) -> usize {
+        self.starts.len().saturating_sub(1)
     }
 
-    fn client(&self, columns: &Columns, surplus: Surplus) -> Option<Client<'a>> {
-        let get = |column| self.get(columns, column, surplus);
-        let real_address = get(Column::RealAddress)?;
-        if surplus.name.saturating_add(surplus.user) > 0 && !is_address(real_address) {
-            return None;
+    /// The same with the surplus separators as parts of the two names.
+    fn joined<'t>(&self, columns: &Columns, surplus: Surplus, starts: &'t mut Starts) -> Option<Fields<'a, 't>> {
+        let names = [(Column::CommonName, surplus.name), (Column::Username, surplus.user)];
+        let (mut count, mut field) = (0usize, 0usize);
+        while let Some(start) = self.starts.get(field) {
+            *starts.get_mut(count)? = *start;
+            let name = names.into_iter().find(|(name, _)| columns.at(*name) == Some(count));
+            field = field.checked_add(1)?.checked_add(name.map_or(0, |(_, width)| width))?;
+            count = count.checked_add(1)?;
         }
+        Some(Fields { line: self.line, starts: starts.get(..count)? })
+    }
+
+    fn client(&self, columns: &Columns) -> Option<Client<'a>> {
+        let get = |column| self.get(columns, column);
         Some(Client {
             common_name: get(Column::CommonName)?,
             username: get(Column::Username).unwrap_or_default(),
-            real_address,
+            real_address: get(Column::RealAddress)?,
             virtual_address: get(Column::VirtualAddress).unwrap_or_default(),
             virtual_ipv6: get(Column::VirtualIpv6).unwrap_or_default(),
             bytes_received: get(Column::BytesReceived)?.number()?,
@@ -520,39 +555,33 @@ impl<'a, 's> Fields<'a, 's> {
         })
     }
 
-    /// A column's text, where the surplus separators are part of the two names.
-    fn get(&self, columns: &Columns, column: Column, surplus: Surplus) -> Option<Text<'a>> {
-        let at = columns.at(column)?;
-        if surplus.name.saturating_add(surplus.user) == 0 {
-            return self.span(at, at);
-        }
-        let own = match column {
-            Column::CommonName => surplus.name,
-            Column::Username => surplus.user,
-            _ => 0,
-        };
-        let mut from = at;
-        for (name, width) in [(Column::CommonName, surplus.name), (Column::Username, surplus.user)] {
-            if columns.at(name).is_some_and(|name| name < at) {
-                from = from.checked_add(width)?;
-            }
-        }
-        self.span(from, from.checked_add(own)?)
+    /// A column's text.
+    fn get(&self, columns: &Columns, column: Column) -> Option<Text<'a>> {
+        self.field(columns.at(column)?)
     }
 
-    /// The text from the start of one field to the end of another.
-    fn span(&self, from: usize, to: usize) -> Option<Text<'a>> {
-        let start = |field: usize| self.starts.get(field).and_then(|start| usize::try_from(*start).ok());
-        let end = start(to.checked_add(1)?)?.checked_sub(1)?;
-        self.line.bytes().get(start(from)?..end).map(Text::new)
+    fn field(&self, at: usize) -> Option<Text<'a>> {
+        let (start, next) = (*self.starts.get(at)?, *self.starts.get(at.checked_add(1)?)?);
+        let (start, end) = (usize::try_from(start).ok()?, usize::try_from(next).ok()?.checked_sub(1)?);
+        self.line.bytes().get(start..end).map(Text::new)
     }
 }
+
+/// A bit in each byte: times a word of small bytes, their sum is in the highest byte.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
 /// The highest bit of each byte of a word that is `wanted`, the first byte's lowest.
 fn places(wanted: u8, word: [u8; 8]) -> u64 {
     const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
     let other = u64::from_le_bytes(word) ^ u64::from_ne_bytes([wanted; 8]);
     !((other & LOW).wrapping_add(LOW) | other | LOW)
+}
+
+/// How many bytes are `wanted`, eight at a time.
+fn count(wanted: u8, bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let found: u64 = words.iter().map(|word| (places(wanted, *word) >> 7).wrapping_mul(ONES) >> 56).sum();
+    rest.iter().filter(|byte| **byte == wanted).count().saturating_add(usize::try_from(found).unwrap_or(usize::MAX))
 }
 
 /// Whether a word can be the keyword of a row, known or unknown, such as `GLOBAL_STATS`.
@@ -835,10 +864,10 @@ mod tests {
                 let mut starts = [0; MOST_FIELDS + 1];
                 let fields = Fields::of(Text::new(&line), b',', &mut starts).expect("few fields");
                 let count = fields.starts.len() - 1;
-                let found: Vec<_> = (0..count).map(|field| fields.span(field, field).map(Text::bytes)).collect();
+                let found: Vec<_> = (0..count).map(|field| fields.field(field).map(Text::bytes)).collect();
                 let expected: Vec<_> = line.split(|byte| *byte == b',').map(Some).collect();
                 assert_eq!(found, expected, "{line:?}");
-                assert_eq!(fields.span(count, count), None);
+                assert_eq!(fields.field(count), None);
             }
         }
         assert!(Fields::of(Text::new(&[b','; MOST_FIELDS - 1]), b',', &mut [0; MOST_FIELDS + 1]).is_some());

@@ -14,7 +14,8 @@
 //! | output of a command, its end | poll and try_wait until the deadline, then SIGKILL; one that can't be killed is abandoned |
 //! | connect, send, receive on sockets | the deadline, by time-outs of the kernel and poll |
 //! | path lookup of a Unix socket; files below `/proc` | the read of the source, which nobody waits for beyond its deadline ([`crate::app`]) |
-//! | getaddrinfo for the address of a daemon | [`run`] |
+//! | `/proc/net/xfrm_stat` | none: the kernel answers from memory, so the thread that answers reads it |
+//! | getaddrinfo for the address of a daemon | [`resolve`] |
 //! | getaddrinfo for the hosts of rules | a thread of its own, one at a time |
 //! | netlink | time-outs of the kernel; the kernel answers from memory |
 //! | a lock | held for steps in memory only; those that wait for a source or a password have a deadline |
@@ -24,6 +25,7 @@
 //! A thread or process that the kernel itself blocks, as in a write to a dead NFS server, ends when the kernel returns.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::thread;
@@ -33,10 +35,6 @@ use crate::lock::lock;
 /// The most threads that have not returned in time; with this many, no call is made until one returns.
 const MOST_STUCK: usize = 24;
 
-/// Files are read into buffers on the heap, and nothing here calls itself. The resolver of musl is content with this; that
-/// of glibc calls modules, for which a thread has what it has by default.
-const STACK: usize = if cfg!(target_env = "musl") { 256 * 1024 } else { thread::LARGE_STACK };
-
 /// The calls that have not returned.
 static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
 
@@ -44,7 +42,7 @@ static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
-    /// Whether this thread was started for such a call.
+    /// Whether this thread makes such a call.
     static IS_BLOCKING_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -55,21 +53,24 @@ struct Pending {
     is_stuck: bool,
 }
 
-/// A call without its result, which it leaves where its caller looks for it.
-type Boxed = Box<dyn FnOnce() + Send>;
+/// What is done on a thread, and how that is started.
+type Work = Box<dyn FnOnce() + Send>;
+type Start = fn(Work) -> io::Result<()>;
 
-/// How far a call is, and the signal for its caller.
-#[derive(Default)]
+/// A call, and the signal for its caller.
 struct Call {
+    /// Absent once it is made.
+    work: Mutex<Option<Work>>,
     stage: Mutex<Stage>,
     done: Condvar,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    #[default]
     UnderWay,
     Done,
+    /// Nobody waits any more.
+    Abandoned,
 }
 
 /// Makes a call and returns its result; `TimedOut` if it takes longer than half of the remaining time, so that there is
@@ -80,43 +81,57 @@ pub fn run<T: Send + 'static>(
     deadline: Deadline,
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    run_on(thread::run, subject, deadline, call)
+}
+
+/// The same for the system's resolver. That of musl needs no larger stack; that of glibc calls modules, for which a thread has
+/// what it has by default.
+pub fn resolve<T: Send + 'static>(
+    subject: &str,
+    deadline: Deadline,
+    call: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let on_large_stack = |work| thread::spawn("resolver", thread::LARGE_STACK, work).map(drop);
+    run_on(if cfg!(target_env = "musl") { thread::run } else { on_large_stack }, subject, deadline, call)
+}
+
+fn run_on<T: Send + 'static>(
+    start: Start,
+    subject: &str,
+    deadline: Deadline,
+    call: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let result = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&result);
+    run_work(start, subject, deadline, Box::new(move || *lock(&slot) = Some(call())))?;
+    let result = lock(&result).take();
+    result.unwrap_or_else(|| Err(Error::new(subject, ErrorKind::TimedOut)))
+}
+
+/// Not generic, so that the code for it is in the binary once.
+fn run_work(start: Start, subject: &str, deadline: Deadline, work: Work) -> Result<(), Error> {
     deadline.left(subject)?;
     if IS_BLOCKING_THREAD.get() {
-        return call();
+        work();
+        return Ok(());
     }
-    let result = Arc::new(Mutex::new(None));
-    let theirs = Arc::clone(&result);
-    run_boxed(subject, deadline, Box::new(move || *lock(&theirs) = Some(call())))?;
-    take(&result).unwrap_or_else(|| Err(Error::new(subject, ErrorKind::TimedOut)))
-}
-
-/// Makes a call and returns when it has returned.
-fn run_boxed(subject: &str, deadline: Deadline, call: Boxed) -> Result<(), Error> {
     begin(subject, deadline.half())?;
-    let waiting = Arc::new(Call::default());
-    let shared = Arc::clone(&waiting);
-    let (name, call) = (subject.to_owned(), Arc::new(Mutex::new(Some(call))));
-    let taken = Arc::clone(&call);
+    let work = Mutex::new(Some(work));
+    let call = Arc::new(Call { work, stage: Mutex::new(Stage::UnderWay), done: Condvar::new() });
+    let (shared, name) = (Arc::clone(&call), subject.to_owned());
     let make = move || {
         IS_BLOCKING_THREAD.set(true);
-        if let Some(call) = take(&taken) {
-            call();
-            shared.end(&name);
-        }
+        shared.make();
+        IS_BLOCKING_THREAD.set(false);
+        shared.end(&name);
     };
-    if thread::spawn("blocking", STACK, Box::new(make)).is_ok() {
-        return waiting.wait(deadline.half(), subject);
+    if start(Box::new(make)).is_ok() {
+        return call.wait(deadline.half(), subject);
     }
     // If no thread can be started, the call is made here, and may block the whole read.
-    if let Some(call) = take(&call) {
-        call();
-    }
+    call.make();
     end(subject);
     Ok(())
-}
-
-fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    lock(slot).take()
 }
 
 /// Waits until no other call for the subject is under way, and registers one; an error if none may be made now.
@@ -151,14 +166,21 @@ fn end(subject: &str) {
 }
 
 impl Call {
+    fn make(&self) {
+        let work = lock(&self.work).take();
+        if let Some(work) = work {
+            work();
+        }
+    }
+
     /// Waits for the end of the call, and abandons it at the deadline.
     fn wait(&self, deadline: Deadline, subject: &str) -> Result<(), Error> {
         let mut stage = lock(&self.stage);
-        while *stage == Stage::UnderWay {
-            let Ok(left) = deadline.left(subject) else {
+        while *stage != Stage::Done {
+            let left = deadline.left(subject).inspect_err(|_| {
+                *stage = Stage::Abandoned;
                 abandon(subject);
-                return Err(Error::new(subject, ErrorKind::TimedOut));
-            };
+            })?;
             (stage, _) = self.done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
@@ -167,8 +189,10 @@ impl Call {
     fn end(&self, subject: &str) {
         let mut stage = lock(&self.stage);
         end(subject);
-        *stage = Stage::Done;
-        self.done.notify_one();
+        if *stage != Stage::Abandoned {
+            *stage = Stage::Done;
+            self.done.notify_one();
+        }
     }
 }
 

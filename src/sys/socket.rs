@@ -71,7 +71,7 @@ pub struct Closer(File);
 
 /// The time-out that a socket has for reads, or for writes; absent where none was set.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Timeout(Option<Duration>);
+struct Timeout(Option<Duration>);
 
 /// How many bytes are read ahead, so that many small segments cost one system call.
 const AHEAD: usize = 64 * 1024;
@@ -87,12 +87,16 @@ pub fn open(address: &Address, deadline: Deadline) -> Result<Channel, Error> {
 
 /// The same with another name for what is talked to in errors.
 pub fn open_as(subject: String, address: &Address, deadline: Deadline) -> Result<Channel, Error> {
+    let (read_timeout, mut write_timeout) = <(Timeout, Timeout)>::default();
     let stream = match address {
-        Address::Unix(path) => open_unix(path, deadline.left(&subject)?),
+        Address::Unix(path) => {
+            let left = deadline.left(&subject)?;
+            write_timeout.must_set(left);
+            open_unix(path, left)
+        }
         Address::Tcp(host) => open_tcp(host, deadline, &subject)?.map(OwnedFd::from),
     };
     let stream = File::from(stream.map_err(|error| Error::io(&subject, &error))?);
-    let (read_timeout, write_timeout) = Default::default();
     let reader = BufReader::with_capacity(AHEAD, stream);
     Ok(Channel { reader, taken: 0, joined: Vec::new(), deadline, subject, read_timeout, write_timeout })
 }
@@ -133,7 +137,7 @@ fn addresses(host: &str, deadline: Deadline, subject: &str) -> Result<Vec<Socket
         return Ok(vec![address]);
     }
     let (host, name) = (host.to_owned(), subject.to_owned());
-    blocking::run(subject, deadline, move || {
+    blocking::resolve(subject, deadline, move || {
         let found = host.to_socket_addrs().map_err(|error| Error::io(&name, &error))?;
         Ok(found.take(ADDRESS_LIMIT).collect())
     })
@@ -147,7 +151,7 @@ pub(super) fn time_value(time: Duration) -> TimeVal {
 
 impl Timeout {
     /// Whether it must be set before a call that may take as long as `left`; then it is taken to be set.
-    pub fn must_set(&mut self, left: Duration) -> bool {
+    fn must_set(&mut self, left: Duration) -> bool {
         let is_right = |set: Duration| left <= set && set <= left.saturating_add(LATENESS);
         let must_set = !self.0.is_some_and(is_right);
         if must_set {

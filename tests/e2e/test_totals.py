@@ -4,6 +4,7 @@ TOTALS_SECONDS says how long each run is (12; 300 for a proof).
 """
 
 import os
+import pathlib
 import signal
 import sys
 import time
@@ -143,26 +144,26 @@ class Totals(unittest.TestCase):
         def device_counts():
             return received(left), device_bytes(left.host, "ipsec0", "tx")
 
-        def threads():
-            return len(os.listdir(f"/proc/{exporter.process.pid}/task"))
+        def listeners():
+            names = pathlib.Path(f"/proc/{exporter.process.pid}/task").glob("*/comm")
+            return [name.read_text() for name in names].count("events\n")
 
         totals()
-        resting = wait_for("charon's events", lambda: (count := threads()) > 2 and count)
+        wait_for("charon's events", lambda: listeners() == 1)
         session(left)
         session(right)
         # Another charon: the exporter listens to it from the next scrape on.
         left.charon.stop()
-        wait_for("the end of the listener", lambda: threads() < resting)
+        wait_for("the end of the listener", lambda: listeners() == 0)
         left.charon = Charon(left.host)
         session(right)
         # Other settings: the old listener ends, the new one takes its place.
         with open(exporter.config, "a", encoding="utf-8") as file:
             file.write("metrics: {client: user}\n")
         exporter.process.send_signal(signal.SIGHUP)
-        wait_for("the end of the old listener", lambda: threads() < resting)
+        wait_for("the end of the old listener", lambda: listeners() == 0)
         session(left)
-        # The last scrape's own thread ends a moment after its answer; one that is left over stays.
-        wait_for("no more threads than before", lambda: threads() <= resting)
+        self.assertEqual(listeners(), 1)
 
     def children(self):
         """The number of the newest CHILD_SA."""

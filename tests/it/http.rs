@@ -737,7 +737,7 @@ fn threads_are_counted() {
     let _silent: Vec<TcpStream> = (0..400).map(|_| connect(server.address)).collect();
     assert_scraped(server.address);
     std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(threads(server), 0, "the silent get none");
+    assert!(threads(server) <= 1, "the silent get none; that of the answer is kept");
     let _deaf: Vec<TcpStream> = (0..100)
         .map(|_| {
             let mut stream = connect(server.address);
