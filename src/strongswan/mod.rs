@@ -16,7 +16,7 @@ use self::metrics::{Certified, Count, Listing};
 use self::sa::{Connection, Identity, IkeSa, Policy};
 use self::stats::Stats;
 use self::totals::SaTotals;
-use self::vici::{LONGEST_SEGMENT, Message, Packet};
+use self::vici::{Fault, LONGEST_SEGMENT, Message, Packet, Unchecked};
 use crate::advice::Advice;
 use crate::calendar::utc;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
@@ -341,12 +341,11 @@ impl Charon {
     /// The connections that charon has loaded.
     fn configured(&mut self, cache: &mut Cache) -> Result<Configured, Error> {
         let (mut configured, mut hash) = (Configured::default(), cache.hasher.build_hasher());
-        let subject = self.subject.clone();
         self.stream("list-conns", "list-conn", &[], usize::MAX, &mut |message| {
+            let message = message.check()?;
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
-            let loaded = configured.register(&connection);
-            loaded.map_err(|what| Error::new(&*subject, ErrorKind::TooMany { limit: configured::MOST, what }))
+            configured.register(&connection).map_err(|what| ErrorKind::TooMany { limit: configured::MOST, what })
         })?;
         cache.connections = hash.finish();
         Ok(configured)
@@ -354,13 +353,13 @@ impl Charon {
 
     /// Notes which shunts and traps are installed; none where charon does not tell.
     fn installed(&mut self, configured: &mut Configured) -> Result<(), Error> {
-        let (mut count, subject) = (0, self.subject.clone());
+        let mut count = 0;
         let all = [("drop", "yes"), ("pass", "yes"), ("trap", "yes")];
         let listed = self.stream("list-policies", "list-policy", &all, usize::MAX, &mut |message| {
-            if let Some(policy) = Policy::parse(message) {
+            if let Some(policy) = Policy::parse(message.check()?) {
                 configured.record_policy(&policy);
             }
-            one_more(&mut count, &subject, "policies")
+            one_more(&mut count, "policies")
         });
         known(listed)
     }
@@ -399,7 +398,7 @@ impl Charon {
             let started = Instant::now();
             let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
             self.stream("list-sas", "list-sa", &[("noblock", "yes")], longest, &mut |message| {
-                if let Some(ike) = IkeSa::parse(message) {
+                if let Some(ike) = IkeSa::read(message)? {
                     listed = listed.saturating_add(1);
                     half_open = half_open.saturating_add(ike.is_half_open().into());
                     each(&mut all, &ike);
@@ -459,31 +458,30 @@ impl Charon {
     }
 
     fn expose_pools(&mut self, out: &mut Exposition) -> Result<(), Error> {
-        let (mut count, subject) = (0, self.subject.clone());
-        let mut result = Ok(());
+        let (mut count, mut result) = (0, Ok(()));
         if out.wants(Group::Pools) {
             self.ask("get-pools", &[], &mut |message| {
                 result = stats::pools(message).try_for_each(|pool| {
                     metrics::expose_pool(&pool, out);
-                    one_more(&mut count, &subject, "pools")
+                    one_more(&mut count, "pools")
                 });
             })?;
         }
-        result
+        result.map_err(|kind| Error::new(&*self.subject, kind))
     }
 
     fn expose_events(&mut self, out: &mut Exposition) -> Result<(), Error> {
         if out.wants(Group::Events) {
             // The sum of all is an answer of its own, and has what came before a connection was found.
             for arguments in [&[][..], &[("all", "yes")]] {
-                let (mut count, subject, mut result) = (0, self.subject.clone(), Ok(()));
+                let (mut count, mut result) = (0, Ok(()));
                 self.ask(COUNTERS, arguments, &mut |message| {
                     result = stats::events(message).try_for_each(|event| {
                         metrics::expose_event(&event, out);
-                        one_more(&mut count, &subject, "counters")
+                        one_more(&mut count, "counters")
                     });
                 })?;
-                result?;
+                result.map_err(|kind| Error::new(&*self.subject, kind))?;
             }
         }
         Ok(())
@@ -500,10 +498,10 @@ impl Charon {
 
     /// All certificates that charon has, its peers' included; none where it does not tell.
     fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
-        let (mut all, mut count, subject) = (Vec::new(), 0, self.subject.clone());
+        let (mut all, mut count) = (Vec::new(), 0);
         let any = [("type", "X509"), ("flag", "ANY")];
         let listed = self.stream("list-certs", "list-cert", &any, usize::MAX, &mut |message| {
-            let Some(known) = stats::certificate(message) else { return Ok(()) };
+            let Some(known) = stats::certificate(message.check()?) else { return Ok(()) };
             let certificate = known.certificate;
             all.push(Certified {
                 kind: known.kind,
@@ -513,7 +511,7 @@ impl Charon {
                 not_before: utc(certificate.not_before),
                 not_after: utc(certificate.not_after),
             });
-            one_more(&mut count, &subject, "certificates")
+            one_more(&mut count, "certificates")
         });
         known(listed).map(|()| all)
     }
@@ -526,7 +524,7 @@ impl Charon {
         event: &'static str,
         arguments: &[(&str, &str)],
         longest: usize,
-        each: &mut dyn FnMut(Message<'_>) -> Result<(), Error>,
+        each: &mut dyn FnMut(Unchecked<'_>) -> Result<(), ErrorKind>,
     ) -> Result<(), Error> {
         let mut request = Vec::new();
         let is_new = !self.registered.contains(&event);
@@ -543,19 +541,20 @@ impl Charon {
         }
         let mut length = 0usize;
         loop {
-            match self.packet(command)? {
+            let read = match self.unchecked(command)? {
                 Packet::Event(name, message) if name == event => {
                     length = length.saturating_add(message.bytes().len());
-                    each(message)?;
-                    if length > longest {
-                        return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: longest }));
+                    let is_long = length > longest;
+                    each(message).and(if is_long { Err(ErrorKind::TooLong { limit: longest }) } else { Ok(()) })
+                }
+                packet => match packet.check() {
+                    Ok(Packet::Response(message)) => {
+                        return refusal(message).map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
                     }
-                }
-                Packet::Response(message) => {
-                    return refusal(message).map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
-                }
-                _ => {}
-            }
+                    other => other.map(drop).map_err(ErrorKind::from),
+                },
+            };
+            read.map_err(|kind| Error::new(&*self.subject, kind))?;
         }
     }
 
@@ -574,20 +573,32 @@ impl Charon {
 
     /// Reads the next packet; one that says that charon does not know `request` is an error.
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
-        let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
-        if length > LONGEST_SEGMENT {
-            return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
-        }
-        match vici::parse(self.channel.take(length)?) {
-            Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
-                Err(refused(&self.subject, request, "charon does not know it"))
-            }
-            Ok(packet) => Ok(packet),
-            Err(fault) => Err(Error::new(
-                self.subject.clone(),
-                ErrorKind::Malformed { expected: fault.expected, offset: fault.offset },
-            )),
-        }
+        // Borrowed apart from the channel, which the packet stays in.
+        let Self { channel, subject, .. } = self;
+        receive(channel, subject, request)?.check().map_err(|fault| Error::new(&**subject, fault.into()))
+    }
+
+    /// The same, whose message is not checked yet.
+    fn unchecked(&mut self, request: &str) -> Result<Packet<'_, Unchecked<'_>>, Error> {
+        receive(&mut self.channel, &self.subject, request)
+    }
+}
+
+fn receive<'a>(channel: &'a mut Channel, subject: &str, request: &str) -> Result<Packet<'a, Unchecked<'a>>, Error> {
+    let length = channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
+    if length > LONGEST_SEGMENT {
+        return Err(Error::new(subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
+    }
+    match vici::split(channel.take(length)?) {
+        Ok(Packet::CommandUnknown | Packet::EventUnknown) => Err(refused(subject, request, "charon does not know it")),
+        Ok(packet) => Ok(packet),
+        Err(fault) => Err(Error::new(subject, fault.into())),
+    }
+}
+
+impl From<Fault> for ErrorKind {
+    fn from(fault: Fault) -> Self {
+        Self::Malformed { expected: fault.expected, offset: fault.offset }
     }
 }
 
@@ -597,12 +608,9 @@ fn has_time(left: Option<Duration>, time: Duration) -> bool {
 }
 
 /// Counts one more entry of an answer; an error where there are too many.
-fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), Error> {
+fn one_more(count: &mut usize, what: &'static str) -> Result<(), ErrorKind> {
     *count = count.saturating_add(1);
-    if *count <= MOST_ENTRIES {
-        return Ok(());
-    }
-    Err(Error::new(subject, ErrorKind::TooMany { limit: MOST_ENTRIES, what }))
+    if *count <= MOST_ENTRIES { Ok(()) } else { Err(ErrorKind::TooMany { limit: MOST_ENTRIES, what }) }
 }
 
 /// Turns the error that charon does not know a command into success: it is too old, or a plugin is not loaded.
