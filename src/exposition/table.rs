@@ -252,14 +252,12 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
-            out.open(label.name);
-            (label.value)(self.0, out);
-            out.close();
+            out.label(label.name, |out| (label.value)(self.0, out));
         }
     }
 
     fn write_values(&self, out: &mut Values) {
-        T::FAMILIES.iter().for_each(|family| out.push((family.value)(self.0)));
+        out.extend(T::FAMILIES.iter().map(|family| (family.value)(self.0)));
     }
 }
 

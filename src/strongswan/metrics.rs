@@ -600,9 +600,9 @@ struct Labels {
 }
 
 impl Listing {
-    /// A list that nothing was seen of, with samples on the options of `out`.
-    pub fn like(out: &Exposition) -> Self {
-        Self { out: out.like(), ..Self::default() }
+    /// A list that nothing was seen of, with samples on the options of `out`, and probably so many SAs.
+    pub fn like(out: &Exposition, expected: usize) -> Self {
+        Self { out: out.like().expecting(expected), ..Self::default() }
     }
 
     /// Counts one IKE_SA, records the traffic of its CHILD_SAs, and exposes them. One that an unauthenticated peer began is

@@ -317,8 +317,8 @@ impl Charon {
         // Locked briefly each time: charon's events are recorded meanwhile.
         lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
         let start = || {
-            lock(totals).begin_list();
-            Listing::like(out)
+            let listed_before = lock(totals).begin_list();
+            Listing::like(out, listed_before)
         };
         let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
             listing.record(ike, time, &mut configured, &mut lock(totals));
