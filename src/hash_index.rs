@@ -31,6 +31,9 @@ impl Hasher for Hashed {
 /// Numbers that a daemon gives, and no peer chooses.
 pub type NumberSet = HashSet<u64, NumberState>;
 
+/// What belongs to such numbers.
+pub type NumberMap<V> = HashMap<u64, V, NumberState>;
+
 /// Hashes numbers by a multiplication with a key.
 #[derive(Clone, Copy, Debug)]
 pub struct NumberState(u64);

@@ -25,6 +25,8 @@ pub(super) struct Rows {
     values: Values,
     /// The number of rows; `values` has one more while it is not known whether a written one stays.
     kept: usize,
+    /// The number of values of the written row.
+    written: usize,
     index: HashIndex,
     /// Whether some rows are missing in the index.
     has_gaps: bool,
@@ -58,8 +60,15 @@ impl Rows {
     /// No rows, for a table that will probably have so many. There is room for an eighth more: growing by doubling copies
     /// what is there each time, which was a twentieth of a scrape of 500 IKE_SAs.
     pub(super) fn of(table: TypeId, table_info: &'static dyn TableInfo, expected: usize) -> Self {
-        let families = table_info.families();
-        let expected = expected.saturating_add(expected / 8);
+        Self::of_families(table, table_info, table_info.families(), expected.saturating_add(expected / 8))
+    }
+
+    /// No rows, for one family that this table and others have.
+    pub(super) fn merged(&self) -> Self {
+        Self::of_families(self.table, self.table_info, 1, 0)
+    }
+
+    fn of_families(table: TypeId, table_info: &'static dyn TableInfo, families: usize, expected: usize) -> Self {
         let mut values = Values::of(families);
         values.reserve(expected.max(ROWS));
         Self {
@@ -70,9 +79,23 @@ impl Rows {
             labels: Vec::with_capacity(if table_info.label(0).is_some() { ROOM } else { 0 }),
             values,
             kept: 0,
+            written: 0,
             index: HashIndex::default(),
             has_gaps: false,
             must_find: false,
+        }
+    }
+
+    /// Adds a sample to rows of one family; if it has the labels of an earlier one, both are combined by the rule.
+    pub(super) fn add_sample(&mut self, rule: Merge, labels: &[u8], value: Value) {
+        match (0..self.kept).find(|number| self.labels_of(*number) == labels) {
+            Some(number) => self.values.set(number, 0, merge(rule, self.values.at(number, 0), Some(value))),
+            None => {
+                self.labels.extend_from_slice(labels);
+                self.values.begin_row(self.labels.len());
+                self.written = self.values.extend([Some(value)].into_iter());
+                self.kept = self.kept.saturating_add(1);
+            }
         }
     }
 
@@ -80,7 +103,7 @@ impl Rows {
     pub(super) fn write(&mut self, row: &dyn DynRow, identities: &Identities) -> RowFlags {
         let flags = write_labels(row, identities, &mut self.labels);
         self.values.begin_row(self.labels.len());
-        row.write_values(&mut self.values);
+        self.written = row.write_values(&mut self.values);
         flags
     }
 
@@ -141,7 +164,7 @@ impl Rows {
 
     /// The number of series of the written row.
     pub(super) fn written_series(&self) -> usize {
-        self.values.count(self.kept)
+        self.written
     }
 
     fn kept_labels(&self) -> usize {
@@ -176,7 +199,7 @@ impl Rows {
 }
 
 /// Combines two values of one series by the family's rule; a single value stays as it is.
-pub(super) fn merge(rule: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
+fn merge(rule: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
     let (Some(a), Some(b)) = (old, new) else { return old.or(new) };
     Some(match rule {
         Merge::First => a,

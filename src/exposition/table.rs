@@ -216,8 +216,8 @@ pub trait TableInfo: Sync {
 pub(super) trait DynRow {
     fn table_info(&self) -> &'static dyn TableInfo;
     fn write_labels(&self, out: &mut LabelValue<'_>);
-    /// Writes one value for each family; it may be absent.
-    fn write_values(&self, out: &mut Values);
+    /// Writes one value for each family, which may be absent; returns how many are not.
+    fn write_values(&self, out: &mut Values) -> usize;
 }
 
 /// A row of the table `T`.
@@ -256,8 +256,8 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
         }
     }
 
-    fn write_values(&self, out: &mut Values) {
-        out.extend(T::FAMILIES.iter().map(|family| (family.value)(self.0)));
+    fn write_values(&self, out: &mut Values) -> usize {
+        out.extend(T::FAMILIES.iter().map(|family| (family.value)(self.0)))
     }
 }
 

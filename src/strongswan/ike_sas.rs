@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::sa::IkeSa;
+use crate::hash_index::NumberMap;
 
 /// The most that are known at all: lists that fail, one after the other, may name any number.
 const MOST_KNOWN: usize = 50_000;
@@ -15,7 +16,7 @@ const MOST_KNOWN: usize = 50_000;
 /// The IKE_SAs that were established when they were last listed.
 #[derive(Debug, Default)]
 pub struct IkeSas {
-    known: HashMap<u64, Known>,
+    known: NumberMap<Known>,
     /// Which list it is.
     list: u32,
     /// Whether any list since charon started was gone through to its end.
@@ -106,7 +107,7 @@ impl IkeSas {
 
     /// Forgets all: charon was started anew, and numbers its IKE_SAs from 1.
     pub fn clear(&mut self) {
-        (self.known, self.has_base) = (HashMap::new(), false);
+        (self.known, self.has_base) = (NumberMap::default(), false);
     }
 
     /// What the last list lacks.

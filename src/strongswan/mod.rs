@@ -398,11 +398,11 @@ impl Charon {
             let started = Instant::now();
             let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
             self.stream("list-sas", "list-sa", &[("noblock", "yes")], longest, &mut |message| {
-                if let Some(ike) = IkeSa::read(message)? {
+                IkeSa::read(message, |ike| {
                     listed = listed.saturating_add(1);
                     half_open = half_open.saturating_add(ike.is_half_open().into());
-                    each(&mut all, &ike);
-                }
+                    each(&mut all, ike);
+                })?;
                 Ok(())
             })?;
             let stats = self.stats()?;

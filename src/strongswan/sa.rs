@@ -160,15 +160,18 @@ pub struct Connection<'a> {
 }
 
 impl<'a> IkeSa<'a> {
-    /// The view on a `list-sa` event, which is checked while it is read; absent where it holds no section.
-    pub fn read(message: Unchecked<'a>) -> Result<Option<Self>, Fault> {
+    /// Hands the view on a `list-sa` event to `each`, if it holds a section. The event is checked while it is read.
+    pub fn read(message: Unchecked<'a>, each: impl FnOnce(&Self)) -> Result<(), Fault> {
         let (mut ike, mut elements) = (Self::default(), message.elements());
         let is_sa = ike.fill(&mut elements).is_some();
         message.end(elements)?;
-        Ok(is_sa.then_some(ike))
+        if is_sa {
+            each(&ike);
+        }
+        Ok(())
     }
 
-    /// The same of an event that was checked before.
+    /// The view on an event that was checked before; absent where it holds no section.
     pub fn parse(message: Message<'a>) -> Option<Self> {
         let mut ike = Self::default();
         ike.fill(&mut message.elements())?;

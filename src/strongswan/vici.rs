@@ -192,8 +192,20 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
+    /// Most elements are pairs: read in line, they take two thirds of the instructions.
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
+        let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return self.other() };
+        let (key, rest) = name(rest)?;
+        let (value, rest) = value(rest)?;
+        self.rest = rest;
+        Some(Element::Pair(key, value))
+    }
+}
+
+impl<'a> Elements<'a> {
+    /// The next element, whatever it is.
+    fn other(&mut self) -> Option<Element<'a>> {
         let (element, rest) = element(self.rest)?;
         match (element, self.in_list) {
             (Element::Section(_), false) => self.depth = self.depth.saturating_add(1),
