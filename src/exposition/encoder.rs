@@ -42,7 +42,8 @@ struct Tables(Vec<Arc<Exposition>>);
 impl Tables {
     /// The columns that have a value.
     fn columns(&self) -> Vec<Column> {
-        let mut columns = Vec::new();
+        let families = self.0.iter().flat_map(|exposition| &exposition.tables).map(|rows| rows.families);
+        let mut columns = Vec::with_capacity(families.fold(0, usize::saturating_add));
         for (part, exposition) in self.0.iter().enumerate() {
             for (table, rows) in exposition.tables.iter().enumerate() {
                 for column in 0..rows.families {
@@ -109,7 +110,9 @@ fn blocks(tables: &Tables) -> Vec<Block> {
     let mut columns = tables.columns();
     // Columns of one name stay in the order of their tables.
     columns.sort_by_key(|column| column.info.name);
-    columns.chunk_by(|one, next| one.info.name == next.info.name).filter_map(|same| block(tables, same)).collect()
+    let mut blocks = Vec::with_capacity(columns.len());
+    blocks.extend(columns.chunk_by(|one, next| one.info.name == next.info.name).filter_map(|same| block(tables, same)));
+    blocks
 }
 
 /// The block of columns of one name.

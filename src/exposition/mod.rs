@@ -32,6 +32,9 @@ mod values;
 /// The Content-Type of what [`Encoder`] writes; Prometheus 3 refuses others.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How many tables one source has rows of, at most.
+const MOST_TABLES: usize = 24;
+
 /// What the configuration says about all metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -102,6 +105,9 @@ impl Exposition {
         let at = if is_next { Some(self.next) } else { self.tables.iter().position(|rows| rows.table == table) };
         let at = at.unwrap_or_else(|| {
             let expected = if is_peers { self.expected } else { 0 };
+            if self.tables.len() == self.tables.capacity() {
+                self.tables.reserve(MOST_TABLES);
+            }
             self.tables.push(Rows::of(table, row.table_info(), expected));
             self.tables.len().saturating_sub(1)
         });

@@ -28,7 +28,7 @@ pub(super) struct Rows {
     /// The number of values of the written row.
     written: usize,
     index: HashIndex,
-    /// Whether some rows are missing in the index.
+    /// Whether some rows after the first are missing in the index.
     has_gaps: bool,
     /// Whether the index has to hold every row.
     must_find: bool,
@@ -109,22 +109,29 @@ impl Rows {
 
     /// Looks for a row with the labels of the written one.
     pub(super) fn find(&mut self, check: DuplicateCheck, hasher: &RandomState) -> Lookup {
+        if check == DuplicateCheck::None && !self.must_find {
+            return Lookup::New(None);
+        }
+        // Most tables have one row: it is compared, and the index is for the others.
+        let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
+        if self.kept == 0 {
+            return Lookup::New(None);
+        }
+        if written == self.labels_of(0) {
+            return Lookup::Found(0);
+        }
+        let hash = hasher.hash_one(written);
         if check == DuplicateCheck::Any && !self.must_find {
             self.must_find = true;
             self.index_all(hasher);
         }
-        if check == DuplicateCheck::None && !self.must_find {
-            return Lookup::New(None);
-        }
-        let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
-        let hash = hasher.hash_one(written);
         self.index.get(&hash).map_or(Lookup::New(Some(hash)), |number| Lookup::Found(*number))
     }
 
     /// Rebuilds the index if rows are missing in it.
     fn index_all(&mut self, hasher: &RandomState) {
         if std::mem::take(&mut self.has_gaps) {
-            self.index = (0..self.kept).map(|number| (hasher.hash_one(self.labels_of(number)), number)).collect();
+            self.index = (1..self.kept).map(|number| (hasher.hash_one(self.labels_of(number)), number)).collect();
         }
     }
 
@@ -133,7 +140,7 @@ impl Rows {
         let series = self.written_series();
         match hash {
             Some(hash) => drop(self.index.insert(hash, self.kept)),
-            None => self.has_gaps = true,
+            None => self.has_gaps = self.kept > 0,
         }
         self.kept = self.kept.saturating_add(1);
         if self.kept == 1 {

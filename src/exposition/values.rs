@@ -78,7 +78,8 @@ impl Values {
 
     /// The end of the labels and the value of one column in each row, from row `from` on.
     pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (usize, Option<Value>)> {
-        self.words.chunks_exact(self.stride).skip(from).filter_map(move |row| {
+        let words = self.words.get(from.saturating_mul(self.stride)..).unwrap_or_default();
+        words.chunks_exact(self.stride).filter_map(move |row| {
             let (end, values) = row.split_first()?;
             Some((*end as usize, self.unpacked(*values.get(column)?)))
         })

@@ -88,6 +88,8 @@ pub struct Settings {
 /// The collector.
 pub struct StrongSwan {
     settings: Settings,
+    /// charon's socket, for reports and errors.
+    subject: String,
     cache: DeadlineMutex<Cache>,
     totals: Arc<Mutex<SaTotals>>,
     listener: Listener,
@@ -142,7 +144,18 @@ impl StrongSwan {
     pub fn new(settings: Settings) -> Self {
         let totals = SaTotals::new(settings.identity, settings.most_clients);
         let (totals, cache) = (Arc::new(Mutex::new(totals)), DeadlineMutex::new(Cache::default()));
-        Self { settings, cache, totals, listener: Listener::default() }
+        Self { subject: settings.socket.to_string(), settings, cache, totals, listener: Listener::default() }
+    }
+
+    fn open(&self, deadline: Deadline) -> Result<Charon, Error> {
+        Ok(Charon {
+            channel: socket::open_as(self.subject.clone(), &self.settings.socket, deadline)?,
+            deadline,
+            subject: self.subject.clone(),
+            lacks_counters: false,
+            registered: Vec::new(),
+            has_unread_answer: false,
+        })
     }
 
     fn read_metrics(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
@@ -152,14 +165,13 @@ impl StrongSwan {
             error
         };
         // One scrape at a time: the counters of an earlier list must not be recorded after those of a later one.
-        let subject = self.settings.socket.to_string();
-        let mut cache = self.cache.take(deadline, &subject).map_err(|error| down(error, out))?;
-        let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
+        let mut cache = self.cache.take(deadline, &self.subject).map_err(|error| down(error, out))?;
+        let mut charon = self.open(deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
         let stats = charon.read_sas(&mut cache, &self.totals, out)?;
         let result = self.read_stats(&mut charon, stats, &mut cache, out);
         if charon.lacks_counters {
-            report.notices.push(advice::lacks_counters(subject));
+            report.notices.push(advice::lacks_counters(self.subject.clone()));
         }
         result?;
         self.listener.keep(charon, &self.totals);
@@ -192,8 +204,8 @@ impl StrongSwan {
 
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         // One at a time here, too: a crowd must not have each a list of its own in memory.
-        let cache = self.cache.take(deadline, &self.settings.socket.to_string())?;
-        let mut charon = Charon::open(&self.settings.socket, deadline)?;
+        let cache = self.cache.take(deadline, &self.subject)?;
+        let mut charon = self.open(deadline)?;
         let (now, stats) = (clock::now(), charon.stats()?);
         let each = |rows: &mut Sessions, ike: &IkeSa<'_>| {
             sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
@@ -259,17 +271,17 @@ impl Collector for StrongSwan {
     }
 
     fn targets(&self) -> Vec<String> {
-        vec![self.settings.socket.to_string()]
+        vec![self.subject.clone()]
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let result = self.read_metrics(deadline, report);
-        report.target(self.settings.socket.to_string(), result);
+        report.target(&*self.subject, result);
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
         let result = self.read_sessions(deadline, report);
-        report.target(self.settings.socket.to_string(), result);
+        report.target(&*self.subject, result);
     }
 }
 
@@ -283,11 +295,6 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 }
 
 impl Charon {
-    fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        let (channel, subject) = (socket::open(address, deadline)?, address.to_string());
-        Ok(Self { channel, deadline, subject, lacks_counters: false, registered: Vec::new(), has_unread_answer: false })
-    }
-
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
         self.send(&vici::command("version", &[]))?;
         loop {
