@@ -65,9 +65,11 @@ impl Hasher for NumberHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.write_u64(u64::from_ne_bytes(*word)));
-        rest.iter().for_each(|byte| self.write_u64((*byte).into()));
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, byte)| *to = *byte);
+            self.write_u64(u64::from_ne_bytes(word));
+        }
     }
 
     fn write_u64(&mut self, number: u64) {

@@ -11,6 +11,9 @@ use super::table::{FamilyInfo, Value};
 const ROOM: usize = 64 * 1024;
 const CHUNK: usize = ROOM - 4096;
 
+/// How many families there usually are at most.
+const MOST_FAMILIES: usize = 128;
+
 /// A reader that produces the text of expositions.
 pub struct Encoder {
     tables: Tables,
@@ -42,8 +45,7 @@ struct Tables(Vec<Arc<Exposition>>);
 impl Tables {
     /// The columns that have a value.
     fn columns(&self) -> Vec<Column> {
-        let families = self.0.iter().flat_map(|exposition| &exposition.tables).map(|rows| rows.families);
-        let mut columns = Vec::with_capacity(families.fold(0, usize::saturating_add));
+        let mut columns = Vec::with_capacity(MOST_FAMILIES);
         for (part, exposition) in self.0.iter().enumerate() {
             for (table, rows) in exposition.tables.iter().enumerate() {
                 for column in 0..rows.families {
@@ -111,7 +113,9 @@ fn blocks(tables: &Tables) -> Vec<Block> {
     // Columns of one name stay in the order of their tables.
     columns.sort_by_key(|column| column.info.name);
     let mut blocks = Vec::with_capacity(columns.len());
-    blocks.extend(columns.chunk_by(|one, next| one.info.name == next.info.name).filter_map(|same| block(tables, same)));
+    for same in columns.chunk_by(|one, next| one.info.name == next.info.name) {
+        blocks.extend(block(tables, same));
+    }
     blocks
 }
 

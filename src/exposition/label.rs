@@ -34,7 +34,7 @@ impl SharedLabels {
         self.text.clear();
         let mut out = LabelValue::new(std::mem::take(&mut self.text), &Identities::Plain);
         for (name, text) in labels {
-            out.name = name;
+            out.open(name);
             out.text(*text);
             out.close();
         }
@@ -66,17 +66,14 @@ impl<'w> LabelValue<'w> {
         Self { out, name: "", begin: 0, identities, flags }
     }
 
-    /// Writes the next label by `write`; one without a value is left out.
-    #[inline]
-    pub(super) fn label(&mut self, name: &'static str, write: impl FnOnce(&mut Self)) {
+    /// Begins the next label; one without a value is left out.
+    pub(super) fn open(&mut self, name: &'static str) {
         self.name = name;
-        write(self);
-        self.close();
     }
 
     /// Ends the label.
     #[inline]
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if self.begin > 0 {
             if self.out.len().saturating_sub(self.begin) > LONGEST {
                 self.flags.is_verbatim &= !shorten(self.begin, &mut self.out);

@@ -25,8 +25,6 @@ pub(super) struct Rows {
     values: Values,
     /// The number of rows; `values` has one more while it is not known whether a written one stays.
     kept: usize,
-    /// The number of values of the written row.
-    written: usize,
     index: HashIndex,
     /// Whether some rows after the first are missing in the index.
     has_gaps: bool,
@@ -79,7 +77,6 @@ impl Rows {
             labels: Vec::with_capacity(if table_info.label(0).is_some() { ROOM } else { 0 }),
             values,
             kept: 0,
-            written: 0,
             index: HashIndex::default(),
             has_gaps: false,
             must_find: false,
@@ -93,7 +90,7 @@ impl Rows {
             None => {
                 self.labels.extend_from_slice(labels);
                 self.values.begin_row(self.labels.len());
-                self.written = self.values.extend([Some(value)].into_iter());
+                self.values.push(Some(value));
                 self.kept = self.kept.saturating_add(1);
             }
         }
@@ -103,7 +100,7 @@ impl Rows {
     pub(super) fn write(&mut self, row: &dyn DynRow, identities: &Identities) -> RowFlags {
         let flags = write_labels(row, identities, &mut self.labels);
         self.values.begin_row(self.labels.len());
-        self.written = row.write_values(&mut self.values);
+        row.write_values(&mut self.values);
         flags
     }
 
@@ -171,7 +168,7 @@ impl Rows {
 
     /// The number of series of the written row.
     pub(super) fn written_series(&self) -> usize {
-        self.written
+        self.values.present()
     }
 
     fn kept_labels(&self) -> usize {

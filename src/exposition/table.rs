@@ -216,8 +216,8 @@ pub trait TableInfo: Sync {
 pub(super) trait DynRow {
     fn table_info(&self) -> &'static dyn TableInfo;
     fn write_labels(&self, out: &mut LabelValue<'_>);
-    /// Writes one value for each family, which may be absent; returns how many are not.
-    fn write_values(&self, out: &mut Values) -> usize;
+    /// Writes one value for each family; it may be absent.
+    fn write_values(&self, out: &mut Values);
 }
 
 /// A row of the table `T`.
@@ -252,12 +252,14 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
-            out.label(label.name, |out| (label.value)(self.0, out));
+            out.open(label.name);
+            (label.value)(self.0, out);
+            out.close();
         }
     }
 
-    fn write_values(&self, out: &mut Values) -> usize {
-        out.extend(T::FAMILIES.iter().map(|family| (family.value)(self.0)))
+    fn write_values(&self, out: &mut Values) {
+        T::FAMILIES.iter().for_each(|family| out.push((family.value)(self.0)));
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Values {
     /// Of a value: the whole number; [`ABSENT`]; or the bit [`OVERFLOW`] and a position in `overflow`.
     words: Vec<u64>,
     overflow: Vec<Value>,
+    /// How many values of the last row are not absent.
+    present: usize,
 }
 
 const ABSENT: u64 = u64::MAX;
@@ -22,7 +24,7 @@ const OVERFLOW: u64 = 1 << 63;
 impl Values {
     /// No rows, of so many families.
     pub(super) fn of(families: usize) -> Self {
-        Self { stride: families.saturating_add(1), words: Vec::new(), overflow: Vec::new() }
+        Self { stride: families.saturating_add(1), words: Vec::new(), overflow: Vec::new(), present: 0 }
     }
 
     /// Makes room for so many rows.
@@ -32,17 +34,20 @@ impl Values {
 
     /// Begins a row whose labels end there; its values follow.
     pub(super) fn begin_row(&mut self, end: usize) {
+        self.present = 0;
         self.words.push(end as u64);
     }
 
-    /// Adds values to the row that was begun; returns how many of them are not absent.
-    pub(super) fn extend(&mut self, values: impl Iterator<Item = Option<Value>>) -> usize {
-        let (mut present, overflow) = (0usize, &mut self.overflow);
-        self.words.extend(values.map(|value| {
-            present = present.saturating_add(usize::from(value.is_some()));
-            packed(value, overflow)
-        }));
-        present
+    /// Adds a value to the row that was begun.
+    #[inline]
+    pub(super) fn push(&mut self, value: Option<Value>) {
+        self.present = self.present.saturating_add(usize::from(value.is_some()));
+        self.words.push(packed(value, &mut self.overflow));
+    }
+
+    /// The number of values of the last row that are not absent.
+    pub(super) fn present(&self) -> usize {
+        self.present
     }
 
     /// The end of a row's labels.
@@ -136,7 +141,8 @@ mod tests {
         let mut values = Values::of(3);
         for (end, row) in all.chunks(3).enumerate() {
             values.begin_row(end);
-            assert_eq!(values.extend(row.iter().copied()), 2 + end);
+            row.iter().for_each(|value| values.push(*value));
+            assert_eq!(values.present(), 2 + end);
         }
         let found = |values: &Values| (0..6).map(|index| values.at(index / 3, index % 3)).collect::<Vec<_>>();
         assert_eq!(found(&values), all);
@@ -153,7 +159,9 @@ mod tests {
         let mut values = Values::of(3);
         let add = |values: &mut Values, first| {
             values.begin_row(7);
-            values.extend([Some(Value::Billionths(first)), None, Some(Value::Billionths(3))].into_iter());
+            [Some(Value::Billionths(first)), None, Some(Value::Billionths(3))]
+                .into_iter()
+                .for_each(|value| values.push(value));
         };
         add(&mut values, 1);
         for _ in 0..1000 {

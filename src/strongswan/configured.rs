@@ -20,6 +20,9 @@ use crate::hash_index::NameMap;
 /// How long a tunnel of an IKE_SA that is not listed is what it was.
 pub const HELD: Duration = Duration::from_secs(60);
 
+/// The position of no child.
+const AMBIGUOUS: usize = usize::MAX;
+
 /// The most connections, and the most children, that are kept.
 pub const MOST: usize = 10_000;
 
@@ -41,8 +44,8 @@ pub struct Configured {
     children: Vec<Child>,
     /// The positions of the connections.
     by_name: NameMap<usize>,
-    /// The position of a child by its name alone; absent where several connections have one of that name.
-    by_child: NameMap<Option<usize>>,
+    /// The position of a child by its name alone; [`AMBIGUOUS`] where several connections have one of that name.
+    by_child: NameMap<usize>,
 }
 
 /// One name of connections.
@@ -138,7 +141,7 @@ impl Configured {
             let index = *loaded.children.entry(child.name.bytes().into()).or_insert(next);
             if index == next {
                 let only = self.by_child.entry(child.name.bytes().into());
-                only.and_modify(|only| *only = None).or_insert(Some(index));
+                only.and_modify(|only| *only = AMBIGUOUS).or_insert(index);
             }
             match self.children.get_mut(index) {
                 // Of twins that one counts which should be up.
@@ -197,7 +200,7 @@ impl Configured {
         }
         let Some(loaded) = connection.and_then(|position| self.connections.get(position)) else { return };
         let own = loaded.children.get(child.name.bytes()).copied();
-        let only = || self.by_child.get(child.name.bytes()).copied().flatten();
+        let only = || self.by_child.get(child.name.bytes()).copied();
         let under = own.is_none().then(|| loaded.name.clone());
         if let Some(child) = own.or_else(only).and_then(|index| self.children.get_mut(index)) {
             (child.state, child.under) = (State::Up(now), under);
@@ -350,7 +353,7 @@ mod tests {
     }
 
     fn hung(connection: &str) -> Missing {
-        Missing { held: std::collections::HashMap::from([(connection.as_bytes().into(), 1)]), ..Missing::default() }
+        Missing { held: [(connection.as_bytes().into(), 1)].into_iter().collect(), ..Missing::default() }
     }
 
     fn unknown() -> Missing {

@@ -5,10 +5,8 @@
 //! lists said of it is kept as long as charon counts more IKE_SAs than it lists: it is there, and was established.
 //! `ike-updown` and `ike-rekey` tell which ones have ended meanwhile.
 
-use std::collections::HashMap;
-
 use super::sa::IkeSa;
-use crate::hash_index::NumberMap;
+use crate::hash_index::{NameMap, NumberMap};
 
 /// The most that are known at all: lists that fail, one after the other, may name any number.
 const MOST_KNOWN: usize = 50_000;
@@ -65,7 +63,7 @@ pub struct Gaps {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// How many of them earlier lists had as established, by connection.
-    pub held: HashMap<Box<[u8]>, u64>,
+    pub held: NameMap<usize>,
     /// The numbers of these.
     pub numbers: Vec<u64>,
     /// How many no list ever had.
@@ -77,7 +75,7 @@ pub struct Missing {
 impl Missing {
     /// How many IKE_SAs of this connection are held.
     pub fn held_of(&self, connection: &[u8]) -> u64 {
-        self.held.get(connection).copied().unwrap_or(0)
+        self.held.get(connection).map_or(0, |count| *count as u64)
     }
 }
 
@@ -165,7 +163,7 @@ mod tests {
         }
         let mut missing = sas.finish(Unlisted { least, most });
         missing.numbers.sort_unstable();
-        assert_eq!(missing.held.values().sum::<u64>(), missing.numbers.len() as u64);
+        assert_eq!(missing.held.values().sum::<usize>(), missing.numbers.len());
         (missing.numbers, missing.unknown, missing.count)
     }
 

@@ -8,7 +8,7 @@ use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, SharedLabels, Table, TableInfo, Value, counter, gauge, label,
     shared, table,
 };
-use crate::hash_index::{NumberSet, NumberState};
+use crate::hash_index::NumberSet;
 use crate::text::Text;
 use crate::totals::Traffic;
 
@@ -602,8 +602,7 @@ struct Labels {
 impl Listing {
     /// A list that nothing was seen of, with samples on the options of `out`, and probably so many SAs.
     pub fn like(out: &Exposition, expected: usize) -> Self {
-        let children = NumberSet::with_capacity_and_hasher(expected, NumberState::default());
-        Self { out: out.like().expecting(expected), children, ..Self::default() }
+        Self { out: out.like().expecting(expected), ..Self::default() }
     }
 
     /// Counts one IKE_SA, records the traffic of its CHILD_SAs, and exposes them. One that an unauthenticated peer began is

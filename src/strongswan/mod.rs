@@ -128,9 +128,38 @@ struct Charon {
     has_unread_answer: bool,
 }
 
+/// Who asks for a list of all IKE_SAs.
+trait Lister {
+    /// Begins a list; of several only the last counts.
+    fn begin(&mut self);
+    /// Takes an IKE_SA of it.
+    fn record(&mut self, ike: &IkeSa<'_>);
+    /// What it lacks, where so many were left out.
+    fn gaps(&self, unlisted: Unlisted) -> Gaps;
+}
+
+/// Lists the SAs for their metrics.
+struct MetricsLister<'a> {
+    out: &'a Exposition,
+    listing: Listing,
+    configured: &'a mut Configured,
+    /// Locked briefly each time: charon's events are recorded meanwhile.
+    totals: &'a Mutex<SaTotals>,
+    time: ScrapeTime,
+}
+
+/// Lists the SAs as sessions.
+struct SessionLister<'a> {
+    /// Without rows, for the options.
+    empty: &'a Sessions,
+    rows: Sessions,
+    gateway: &'a str,
+    /// In seconds since 1970.
+    now: i64,
+}
+
 /// What came of a list of all IKE_SAs.
-struct List<T> {
-    all: T,
+struct List {
     /// How many IKE_SAs there are.
     total: u64,
     /// How many of them that are not half-open were not listed.
@@ -207,13 +236,40 @@ impl StrongSwan {
         let cache = self.cache.take(deadline, &self.subject)?;
         let mut charon = self.open(deadline)?;
         let (now, stats) = (clock::now(), charon.stats()?);
-        let each = |rows: &mut Sessions, ike: &IkeSa<'_>| {
-            sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
-        };
-        let start = || report.sessions.like();
-        let gaps = |unlisted: Unlisted| Gaps { lacks_any: unlisted.least > 0, some_ended: false };
-        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?.all;
+        let (empty, gateway) = (&report.sessions, &*self.settings.gateway);
+        let mut lister = SessionLister { empty, rows: empty.like(), gateway, now };
+        charon.sas(stats.as_ref(), cache.unlisted, &mut lister)?;
+        report.sessions = lister.rows;
         Ok(())
+    }
+}
+
+impl Lister for MetricsLister<'_> {
+    fn begin(&mut self) {
+        let listed_before = lock(self.totals).begin_list();
+        self.listing = Listing::like(self.out, listed_before);
+    }
+
+    fn record(&mut self, ike: &IkeSa<'_>) {
+        self.listing.record(ike, self.time, self.configured, &mut lock(self.totals));
+    }
+
+    fn gaps(&self, unlisted: Unlisted) -> Gaps {
+        lock(self.totals).ikes.gaps(unlisted)
+    }
+}
+
+impl Lister for SessionLister<'_> {
+    fn begin(&mut self) {
+        self.rows = self.empty.like();
+    }
+
+    fn record(&mut self, ike: &IkeSa<'_>) {
+        sessions::list(ike, &established(ike, self.now), self.gateway, &mut self.rows);
+    }
+
+    fn gaps(&self, unlisted: Unlisted) -> Gaps {
+        Gaps { lacks_any: unlisted.least > 0, some_ended: false }
     }
 }
 
@@ -276,12 +332,12 @@ impl Collector for StrongSwan {
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let result = self.read_metrics(deadline, report);
-        report.target(&*self.subject, result);
+        report.target(self.subject.clone(), result);
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
         let result = self.read_sessions(deadline, report);
-        report.target(&*self.subject, result);
+        report.target(self.subject.clone(), result);
     }
 }
 
@@ -321,18 +377,10 @@ impl Charon {
             lock(totals).ikes.clear();
         }
         let time = ScrapeTime { unix: clock::now(), instant: Instant::now() };
-        // Locked briefly each time: charon's events are recorded meanwhile.
         lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
-        let start = || {
-            let listed_before = lock(totals).begin_list();
-            Listing::like(out, listed_before)
-        };
-        let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
-            listing.record(ike, time, &mut configured, &mut lock(totals));
-        };
-        let gaps = |unlisted| lock(totals).ikes.gaps(unlisted);
-        let List { all: mut listing, total, unlisted, stats } =
-            self.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?;
+        let mut lister = MetricsLister { out, listing: Listing::default(), configured: &mut configured, totals, time };
+        let List { total, unlisted, stats } = self.sas(stats.as_ref(), cache.unlisted, &mut lister)?;
+        let mut listing = lister.listing;
         let missing = lock(totals).end_pass(time.unix, unlisted);
         configured.finish(&listing.sessions, &missing, &cache.configured, time.instant);
         let sessions = listing.up.saturating_add(missing.count);
@@ -385,14 +433,7 @@ impl Charon {
     ///
     /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
     /// sends a first message makes one, and must not hide by it which tunnel is down.
-    fn sas<T>(
-        &mut self,
-        before: Option<&Stats>,
-        missing_before: u64,
-        mut start: impl FnMut() -> T,
-        mut each: impl FnMut(&mut T, &IkeSa<'_>),
-        gaps: impl Fn(Unlisted) -> Gaps,
-    ) -> Result<List<T>, Error> {
+    fn sas(&mut self, before: Option<&Stats>, missing_before: u64, lister: &mut dyn Lister) -> Result<List, Error> {
         let mut established = before.and_then(Stats::established);
         let longest = match before.and_then(|stats| stats.ikes) {
             Some(ikes) => {
@@ -403,12 +444,13 @@ impl Charon {
         let (mut pauses, mut some_ended_before) = (PAUSES.iter(), false);
         loop {
             let started = Instant::now();
-            let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
+            let (mut listed, mut half_open) = (0u64, 0u64);
+            lister.begin();
             self.stream("list-sas", "list-sa", &[("noblock", "yes")], longest, &mut |message| {
-                IkeSa::read(message, |ike| {
+                IkeSa::read(message, &mut |ike| {
                     listed = listed.saturating_add(1);
                     half_open = half_open.saturating_add(ike.is_half_open().into());
-                    each(&mut all, ike);
+                    lister.record(ike);
                 })?;
                 Ok(())
             })?;
@@ -416,7 +458,7 @@ impl Charon {
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
             let after = stats.as_ref().and_then(Stats::established);
             let unlisted = Unlisted::of(established, after, listed.saturating_sub(half_open));
-            let Gaps { lacks_any, some_ended } = gaps(unlisted);
+            let Gaps { lacks_any, some_ended } = lister.gaps(unlisted);
             let is_worse = unlisted.least > missing_before || unlisted.least == 0;
             match pauses.next() {
                 Some(pause)
@@ -431,7 +473,7 @@ impl Charon {
                     // What came or went during the pause must not count for the next list.
                     established = self.stats()?.as_ref().and_then(Stats::established);
                 }
-                _ => return Ok(List { all, total, unlisted, stats }),
+                _ => return Ok(List { total, unlisted, stats }),
             }
         }
     }

@@ -161,7 +161,7 @@ pub struct Connection<'a> {
 
 impl<'a> IkeSa<'a> {
     /// Hands the view on a `list-sa` event to `each`, if it holds a section. The event is checked while it is read.
-    pub fn read(message: Unchecked<'a>, each: impl FnOnce(&Self)) -> Result<(), Fault> {
+    pub fn read(message: Unchecked<'a>, each: &mut dyn FnMut(&Self)) -> Result<(), Fault> {
         let (mut ike, mut elements) = (Self::default(), message.elements());
         let is_sa = ike.fill(&mut elements).is_some();
         message.end(elements)?;

@@ -6,7 +6,7 @@ use crate::session::Session;
 
 /// Lists the CHILD_SAs of one IKE_SA. `established` is the moment as it shall be printed.
 pub fn list(ike: &IkeSa<'_>, established: &str, server: &str, rows: &mut impl Extend<Session>) {
-    rows.extend(ike.children().map(|child| session(ike, &child, established, server)));
+    ike.for_each_child(&mut |child| rows.extend([session(ike, child, established, server)]));
 }
 
 fn session(ike: &IkeSa<'_>, child: &ChildSa<'_>, established: &str, server: &str) -> Session {
