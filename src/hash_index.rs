@@ -37,7 +37,7 @@ pub type NumberMap<V> = HashMap<u64, V, NumberState>;
 /// What belongs to a name that a configuration gives, and no peer chooses.
 pub type NameMap<V> = HashMap<Box<[u8]>, V, NumberState>;
 
-/// Hashes numbers, and names eight bytes at a time, by multiplications with a key: a third of what SipHash takes.
+/// Hashes numbers, and names eight bytes at a time, by multiplications with a key: less than half of what SipHash takes.
 #[derive(Clone, Copy, Debug)]
 pub struct NumberState(u64);
 

@@ -162,6 +162,7 @@ impl fmt::Write for LabelValue<'_> {
 /// Writes `{a="x",b="y"}`, or nothing if no label has a value.
 pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut Vec<u8>) -> RowFlags {
     let begin = out.len();
+    // On the stack: in the heap its length would be read and written for each piece of each label.
     let mut value = LabelValue::new(std::mem::take(out), identities);
     row.write_labels(&mut value);
     if let Some(first) = value.out.get_mut(begin) {

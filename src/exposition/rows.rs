@@ -13,6 +13,9 @@ use crate::privacy::Identities;
 const ROOM: usize = 320;
 const ROWS: usize = 5;
 
+/// The most bytes of labels that a row usually has.
+const USUAL_LABELS: usize = 256;
+
 /// The rows of one table.
 pub(super) struct Rows {
     pub(super) table: TypeId,
@@ -141,8 +144,8 @@ impl Rows {
         }
         self.kept = self.kept.saturating_add(1);
         if self.kept == 1 {
-            // Others of this table have labels about as long as the first.
-            self.labels.reserve(self.labels.len().saturating_mul(self.expected));
+            // Others of this table have labels about as long as the first, which a peer may have made unusually long.
+            self.labels.reserve(self.labels.len().min(USUAL_LABELS).saturating_mul(self.expected));
         }
         series
     }

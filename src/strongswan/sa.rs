@@ -465,7 +465,7 @@ fn below<'a>(message: Message<'a>, name: &str) -> Elements<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vici::{Packet, encode, parse};
+    use super::super::vici::{Packet, encode, parse, split};
     use super::*;
 
     /// A message from a short notation: `+name` and `-` for sections, `[name` and `]` for lists,
@@ -507,6 +507,28 @@ mod tests {
         assert_eq!(children[0].local_ts.collect::<Vec<_>>(), ["10.0.0.0/8", "fd00::/8"]);
         assert_eq!(children[0].remote_ts.count(), 0);
         assert_eq!((children[1].is_up(), children[1].local_ts.count()), (false, 0));
+    }
+
+    #[test]
+    fn an_event_that_is_checked_while_it_is_read_is_refused_and_understood_as_one_that_was_checked_before() {
+        let whole = segment(
+            "+gw state=ESTABLISHED +child-sas +a-1 name=a +deeper - bytes-in=1 [local-ts =l ] - +b-2 name=b - - \
+             [local-vips =v ] uniqueid=4 - +other -",
+        );
+        let mut broken: Vec<Vec<u8>> = (1..=whole.len()).map(|end| whole[..end].to_vec()).collect();
+        for (at, kind) in (1..whole.len()).flat_map(|at| (0..=7).map(move |kind| (at, kind))) {
+            broken.push([&whole[..at], &[kind], &whole[at + 1..]].concat());
+        }
+        let mut refused = 0;
+        for segment in &broken {
+            let Ok(Packet::Response(event)) = split(segment) else { panic!("no message") };
+            let (mut read, before) = (None, event.check());
+            let fault = IkeSa::read(event, &mut |ike| read = Some(format!("{ike:?}"))).err();
+            assert_eq!(fault, before.err(), "{segment:?}");
+            assert_eq!(read, before.ok().and_then(IkeSa::parse).map(|ike| format!("{ike:?}")), "{segment:?}");
+            refused += usize::from(fault.is_some());
+        }
+        assert!(refused > 400 && refused < broken.len(), "{refused} of {}", broken.len());
     }
 
     #[test]

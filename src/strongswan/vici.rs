@@ -192,7 +192,7 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
-    /// Most elements are pairs: read in line, they take two thirds of the instructions.
+    /// Most elements are pairs: read in line, they take a fifth fewer instructions.
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
         let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return self.other() };
