@@ -31,7 +31,13 @@ impl Hasher for Hashed {
 /// Numbers that a daemon gives, and no peer chooses.
 pub type NumberSet = HashSet<u64, NumberState>;
 
-/// Hashes numbers by a multiplication with a key.
+/// What belongs to such a number.
+pub type NumberMap<V> = HashMap<u64, V, NumberState>;
+
+/// What belongs to a name that a configuration gives, and no peer chooses.
+pub type NameMap<V> = HashMap<Box<[u8]>, V, NumberState>;
+
+/// Hashes numbers, and names eight bytes at a time, by multiplications with a key: less than half of what SipHash takes.
 #[derive(Clone, Copy, Debug)]
 pub struct NumberState(u64);
 
@@ -59,7 +65,11 @@ impl Hasher for NumberHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, byte)| *to = *byte);
+            self.write_u64(u64::from_ne_bytes(word));
+        }
     }
 
     fn write_u64(&mut self, number: u64) {

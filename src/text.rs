@@ -90,10 +90,11 @@ impl<'a> Text<'a> {
     /// A decimal number and nothing else; absent where it does not fit.
     pub fn number(self) -> Option<u64> {
         // 19 digits always fit, and few numbers have more.
-        let (first, last) = self.0.split_at_checked(19).unwrap_or((self.0, &[]));
-        let sum = first.iter().try_fold(0u64, |sum, byte| Some(sum.wrapping_mul(10).wrapping_add(digit(*byte)?)))?;
-        let sum = last.iter().try_fold(sum, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))?;
-        (!self.is_empty()).then_some(sum)
+        if self.0.len() < 20 {
+            let add = |sum: u64, byte: &u8| Some(sum.wrapping_mul(10).wrapping_add(digit(*byte)?));
+            return self.0.iter().try_fold(0, add).filter(|_| !self.is_empty());
+        }
+        self.0.iter().try_fold(0u64, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))
     }
 
     /// A decimal number with an optional minus sign and nothing else.

@@ -4,12 +4,15 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use super::Exposition;
-use super::rows::{Rows, merge};
+use super::rows::Rows;
 use super::table::{FamilyInfo, Value};
 
 /// The room of an [`Encoder`] for text, in bytes; it writes until [`CHUNK`] of it are used.
 const ROOM: usize = 64 * 1024;
 const CHUNK: usize = ROOM - 4096;
+
+/// How many families there usually are at most.
+const MOST_FAMILIES: usize = 128;
 
 /// A reader that produces the text of expositions.
 pub struct Encoder {
@@ -21,10 +24,10 @@ pub struct Encoder {
     taken: usize,
 }
 
-/// One family in the text: a column of one table, or the merged columns of several tables.
+/// One family in the text: a column of one table, or the merged columns of several tables, as the one column of a new table.
 enum Block {
     Column(Column),
-    Merged { info: &'static FamilyInfo, samples: Vec<(Vec<u8>, Value)> },
+    Merged(&'static FamilyInfo, Rows),
 }
 
 /// A column of a table of a part.
@@ -42,7 +45,7 @@ struct Tables(Vec<Arc<Exposition>>);
 impl Tables {
     /// The columns that have a value.
     fn columns(&self) -> Vec<Column> {
-        let mut columns = Vec::new();
+        let mut columns = Vec::with_capacity(MOST_FAMILIES);
         for (part, exposition) in self.0.iter().enumerate() {
             for (table, rows) in exposition.tables.iter().enumerate() {
                 for column in 0..rows.families {
@@ -74,15 +77,17 @@ impl Encoder {
 
     /// Fills the buffer with the next chunk.
     fn refill(&mut self) {
-        self.ready.clear();
+        // On the stack while it is filled: there its length takes no way through the encoder.
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
         self.taken = 0;
-        while self.ready.len() < CHUNK {
-            let Some(block) = self.blocks.get(self.block) else { return };
-            match write_block(&self.tables, block, self.row, &mut self.ready) {
+        while let Some(block) = self.blocks.get(self.block).filter(|_| ready.len() < CHUNK) {
+            match write_block(&self.tables, block, self.row, &mut ready) {
                 Some(next) => self.row = next,
                 None => (self.block, self.row) = (self.block.saturating_add(1), 0),
             }
         }
+        self.ready = ready;
     }
 }
 
@@ -112,7 +117,11 @@ fn blocks(tables: &Tables) -> Vec<Block> {
     let mut columns = tables.columns();
     // Columns of one name stay in the order of their tables.
     columns.sort_by_key(|column| column.info.name);
-    columns.chunk_by(|one, next| one.info.name == next.info.name).filter_map(|same| block(tables, same)).collect()
+    let mut blocks = Vec::with_capacity(columns.len());
+    for same in columns.chunk_by(|one, next| one.info.name == next.info.name) {
+        blocks.extend(block(tables, same));
+    }
+    blocks
 }
 
 /// The block of columns of one name.
@@ -121,42 +130,39 @@ fn block(tables: &Tables, columns: &[Column]) -> Option<Block> {
     if more.is_empty() {
         return columns.first().copied().map(Block::Column);
     }
-    let mut samples: Vec<(Vec<u8>, Value)> = Vec::new();
+    let mut merged = tables.rows(*columns.first()?)?.merged();
     for column in columns {
         let Some(rows) = tables.rows(*column) else { continue };
         for (labels, value) in rows.column(column.column, 0) {
-            let Some(value) = value else { continue };
-            match samples.iter_mut().find(|(seen, _)| seen == labels) {
-                Some((_, old)) => *old = merge(column.info.merge, Some(*old), Some(value)).unwrap_or(value),
-                None => samples.push((labels.to_vec(), value)),
+            if let Some(value) = value {
+                merged.add_sample(column.info.merge, labels, value);
             }
         }
     }
-    Some(Block::Merged { info, samples })
+    Some(Block::Merged(info, merged))
 }
 
 /// Writes a block from row `from` on, with the family's header before the first row, until a chunk is full; returns the
 /// row to continue with, if any.
 fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -> Option<usize> {
-    let (Block::Column(Column { info, .. }) | Block::Merged { info, .. }) = block;
+    let (info, rows, column) = match block {
+        Block::Column(column) => (column.info, tables.rows(*column)?, column.column),
+        Block::Merged(info, rows) => (*info, rows, 0),
+    };
     if from == 0 {
         write_header(info, out);
     }
     let mut next = from;
-    let mut write = |labels: &[u8], value: Option<Value>| {
+    for (labels, value) in rows.column(column, from) {
         if let Some(value) = value {
             write_sample(info.name, labels, value, out);
         }
         next = next.saturating_add(1);
-        out.len() >= CHUNK
-    };
-    let is_full = match block {
-        Block::Column(column) => {
-            tables.rows(*column)?.column(column.column, from).any(|(labels, value)| write(labels, value))
+        if out.len() >= CHUNK {
+            return Some(next);
         }
-        Block::Merged { samples, .. } => samples.iter().skip(from).any(|(labels, value)| write(labels, Some(*value))),
-    };
-    is_full.then_some(next)
+    }
+    None
 }
 
 #[inline]

@@ -11,12 +11,12 @@ use crate::text::{LONGEST, Text, clipped, is_disruptive};
 /// Characters that would disturb a terminal ([`is_disruptive`]) are replaced, and values longer than
 /// [`crate::text::LONGEST`] are cut.
 pub struct LabelValue<'w> {
-    out: &'w mut Vec<u8>,
+    out: Vec<u8>,
     /// The current label's name.
     name: &'static str,
-    /// Where in `out` its value begins; absent while it has none.
-    begin: Option<usize>,
-    identities: Identities,
+    /// Where in `out` its value begins; 0 while it has none.
+    begin: usize,
+    identities: &'w Identities,
     flags: RowFlags,
 }
 
@@ -32,13 +32,13 @@ impl SharedLabels {
     /// Sets the labels, sorted by name.
     pub fn set(&mut self, labels: &[(&'static str, Text<'_>)]) {
         self.text.clear();
-        let mut out = LabelValue::new(&mut self.text, Identities::Plain);
+        let mut out = LabelValue::new(std::mem::take(&mut self.text), &Identities::Plain);
         for (name, text) in labels {
             out.open(name);
             out.text(*text);
             out.close();
         }
-        self.is_verbatim = out.flags.is_verbatim;
+        (self.text, self.is_verbatim) = (out.out, out.flags.is_verbatim);
     }
 }
 
@@ -61,23 +61,25 @@ pub(super) enum Subject {
 }
 
 impl<'w> LabelValue<'w> {
-    fn new(out: &'w mut Vec<u8>, identities: Identities) -> Self {
+    fn new(out: Vec<u8>, identities: &'w Identities) -> Self {
         let flags = RowFlags { subject: Subject::None, is_verbatim: true };
-        Self { out, name: "", begin: None, identities, flags }
+        Self { out, name: "", begin: 0, identities, flags }
     }
 
     /// Begins the next label; one without a value is left out.
     pub(super) fn open(&mut self, name: &'static str) {
-        (self.name, self.begin) = (name, None);
+        self.name = name;
     }
 
     /// Ends the label.
+    #[inline]
     pub(super) fn close(&mut self) {
-        if let Some(begin) = self.begin {
-            if self.out.len().saturating_sub(begin) > LONGEST {
-                self.flags.is_verbatim &= !shorten(begin, self.out);
+        if self.begin > 0 {
+            if self.out.len().saturating_sub(self.begin) > LONGEST {
+                self.flags.is_verbatim &= !shorten(self.begin, &mut self.out);
             }
             self.out.push(b'"');
+            self.begin = 0;
         }
     }
 
@@ -85,7 +87,7 @@ impl<'w> LabelValue<'w> {
     pub fn identity(&mut self, identity: Text<'_>) {
         self.flags.subject = Subject::Client;
         // No copy needed: every text is escaped and cut anyway.
-        if self.identities == Identities::Plain {
+        if *self.identities == Identities::Plain {
             return self.text(identity);
         }
         self.flags.is_verbatim = false;
@@ -105,7 +107,7 @@ impl<'w> LabelValue<'w> {
     /// Writes a text.
     pub fn text(&mut self, text: Text<'_>) {
         self.begin_value();
-        self.flags.is_verbatim &= escape(text, self.out);
+        self.flags.is_verbatim &= escape(text, &mut self.out);
     }
 
     /// Writes labels that were written before, in place of one.
@@ -129,12 +131,13 @@ impl<'w> LabelValue<'w> {
     }
 
     /// Writes `,name="` before the first piece of a value.
+    #[inline]
     fn begin_value(&mut self) {
-        if self.begin.is_none() {
+        if self.begin == 0 {
             self.out.push(b',');
             self.out.extend_from_slice(self.name.as_bytes());
             self.out.extend_from_slice(b"=\"");
-            self.begin = Some(self.out.len());
+            self.begin = self.out.len();
         }
     }
 
@@ -157,16 +160,17 @@ impl fmt::Write for LabelValue<'_> {
 }
 
 /// Writes `{a="x",b="y"}`, or nothing if no label has a value.
-pub(super) fn write_labels(row: &dyn DynRow, identities: Identities, out: &mut Vec<u8>) -> RowFlags {
+pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut Vec<u8>) -> RowFlags {
     let begin = out.len();
-    let mut value = LabelValue::new(out, identities);
+    // On the stack: in the heap its length would be read and written for each piece of each label.
+    let mut value = LabelValue::new(std::mem::take(out), identities);
     row.write_labels(&mut value);
-    let LabelValue { out, flags, .. } = value;
-    if let Some(first) = out.get_mut(begin) {
+    if let Some(first) = value.out.get_mut(begin) {
         *first = b'{';
-        out.push(b'}');
+        value.out.push(b'}');
     }
-    flags
+    *out = value.out;
+    value.flags
 }
 
 /// Cuts the escaped text at `begin..` if it is too long, but not within an escape sequence; returns whether it did.

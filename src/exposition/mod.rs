@@ -32,6 +32,9 @@ mod values;
 /// The Content-Type of what [`Encoder`] writes; Prometheus 3 refuses others.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How many tables one source has rows of, at most.
+const MOST_TABLES: usize = 24;
+
 /// What the configuration says about all metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -54,6 +57,8 @@ pub struct Exposition {
     next: usize,
     hasher: RandomState,
     options: Options,
+    /// How many rows a table of a group whose size peers decide will probably have.
+    expected: usize,
     series: usize,
     dropped: usize,
 }
@@ -71,6 +76,12 @@ impl Exposition {
         Self::with_options(Options { most_series, ..self.options })
     }
 
+    /// Makes room for so many rows in each table of a group whose size peers decide ([`Group::is_peers`]).
+    #[must_use]
+    pub fn expecting(self, rows: usize) -> Self {
+        Self { expected: rows, ..self }
+    }
+
     /// Whether a group is exposed; if not, its data need not be read.
     pub fn wants(&self, group: Group) -> bool {
         !self.options.without.contains(group)
@@ -84,25 +95,27 @@ impl Exposition {
     /// Adds a row; with `is_distinct` the caller guarantees that no other row of the table gets the same label values.
     /// Then the row is not looked up, which saves a tenth of the time of ten thousand SAs.
     pub fn add_row<T: Table>(&mut self, row: &T::Row<'_>, is_distinct: bool) {
-        self.add_dyn(TypeId::of::<T>(), &RowOf::<T>(row), is_distinct);
+        if T::GROUP.is_none_or(|group| self.wants(group)) {
+            self.add_dyn(TypeId::of::<T>(), T::GROUP.is_some_and(Group::is_peers), &RowOf::<T>(row), is_distinct);
+        }
     }
 
-    fn add_dyn(&mut self, table: TypeId, row: &dyn DynRow, is_distinct: bool) {
-        let group = row.table_info().group();
-        if group.is_some_and(|group| !self.wants(group)) {
-            return;
-        }
+    fn add_dyn(&mut self, table: TypeId, is_peers: bool, row: &dyn DynRow, is_distinct: bool) {
         let is_next = self.tables.get(self.next).is_some_and(|rows| rows.table == table);
         let at = if is_next { Some(self.next) } else { self.tables.iter().position(|rows| rows.table == table) };
         let at = at.unwrap_or_else(|| {
-            self.tables.push(Rows::of(table, row.table_info()));
+            let expected = if is_peers { self.expected } else { 0 };
+            if self.tables.len() == self.tables.capacity() {
+                self.tables.reserve(MOST_TABLES);
+            }
+            self.tables.push(Rows::of(table, row.table_info(), expected));
             self.tables.len().saturating_sub(1)
         });
         self.next = at.saturating_add(1);
         let Some(rows) = self.tables.get_mut(at) else { return };
-        let RowFlags { subject, is_verbatim } = rows.write(row, self.options.identities);
+        let RowFlags { subject, is_verbatim } = rows.write(row, &self.options.identities);
         let is_full = self.options.most_series.is_some_and(|most| self.series.saturating_add(rows.families) > most);
-        let may_go = group.is_some_and(Group::is_peers) || subject == Subject::Client;
+        let may_go = is_peers || subject == Subject::Client;
         let check = match (is_distinct, is_verbatim) {
             (true, true) => DuplicateCheck::None,
             (true, false) => DuplicateCheck::Changed,

@@ -9,8 +9,12 @@ use super::values::Values;
 use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
 
-/// The room for the labels of a table to begin with, in bytes: most tables have few rows.
+/// The room for the labels of a table to begin with, in bytes, and for its rows: most tables have few.
 const ROOM: usize = 320;
+const ROWS: usize = 5;
+
+/// The most bytes of labels that a row usually has.
+const USUAL_LABELS: usize = 256;
 
 /// The rows of one table.
 pub(super) struct Rows {
@@ -18,11 +22,14 @@ pub(super) struct Rows {
     pub(super) table_info: &'static dyn TableInfo,
     /// The number of families.
     pub(super) families: usize,
+    /// How many rows there will probably be.
+    expected: usize,
     labels: Vec<u8>,
-    ends: Vec<usize>,
     values: Values,
+    /// The number of rows; `values` has one more while it is not known whether a written one stays.
+    kept: usize,
     index: HashIndex,
-    /// Whether some rows are missing in the index.
+    /// Whether some rows after the first are missing in the index.
     has_gaps: bool,
     /// Whether the index has to hold every row.
     must_find: bool,
@@ -51,45 +58,80 @@ pub(super) enum Lookup {
 }
 
 impl Rows {
-    /// No rows, for a table.
-    pub(super) fn of(table: TypeId, table_info: &'static dyn TableInfo) -> Self {
+    /// No rows, for a table that will probably have so many. There is room for an eighth more: growing by doubling copies
+    /// what is there each time, which was a twentieth of a scrape of 500 IKE_SAs.
+    pub(super) fn of(table: TypeId, table_info: &'static dyn TableInfo, expected: usize) -> Self {
+        Self::of_families(table, table_info, table_info.families(), expected.saturating_add(expected / 8))
+    }
+
+    /// No rows, for one family that this table and others have.
+    pub(super) fn merged(&self) -> Self {
+        Self::of_families(self.table, self.table_info, 1, 0)
+    }
+
+    fn of_families(table: TypeId, table_info: &'static dyn TableInfo, families: usize, expected: usize) -> Self {
+        let mut values = Values::of(families);
+        values.reserve(expected.max(ROWS));
         Self {
             table,
             table_info,
-            families: table_info.families(),
-            labels: Vec::with_capacity(ROOM),
-            ends: Vec::with_capacity(ROOM / 32),
-            values: Values::with_capacity(ROOM / 32),
+            families,
+            expected,
+            labels: Vec::with_capacity(if table_info.label(0).is_some() { ROOM } else { 0 }),
+            values,
+            kept: 0,
             index: HashIndex::default(),
             has_gaps: false,
             must_find: false,
         }
     }
 
+    /// Adds a sample to rows of one family; if it has the labels of an earlier one, both are combined by the rule.
+    pub(super) fn add_sample(&mut self, rule: Merge, labels: &[u8], value: Value) {
+        match (0..self.kept).find(|number| self.labels_of(*number) == labels) {
+            Some(number) => self.values.set(number, 0, merge(rule, self.values.at(number, 0), Some(value))),
+            None => {
+                self.labels.extend_from_slice(labels);
+                self.values.begin_row(self.labels.len());
+                self.values.push(Some(value));
+                self.kept = self.kept.saturating_add(1);
+            }
+        }
+    }
+
     /// Writes a row after the last one; call `keep`, `merge` or `discard` next.
-    pub(super) fn write(&mut self, row: &dyn DynRow, identities: Identities) -> RowFlags {
+    pub(super) fn write(&mut self, row: &dyn DynRow, identities: &Identities) -> RowFlags {
+        let flags = write_labels(row, identities, &mut self.labels);
+        self.values.begin_row(self.labels.len());
         row.write_values(&mut self.values);
-        write_labels(row, identities, &mut self.labels)
+        flags
     }
 
     /// Looks for a row with the labels of the written one.
     pub(super) fn find(&mut self, check: DuplicateCheck, hasher: &RandomState) -> Lookup {
+        if check == DuplicateCheck::None && !self.must_find {
+            return Lookup::New(None);
+        }
+        // Most tables have one row: it is compared, and the index is for the others.
+        let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
+        if self.kept == 0 {
+            return Lookup::New(None);
+        }
+        if written == self.labels_of(0) {
+            return Lookup::Found(0);
+        }
+        let hash = hasher.hash_one(written);
         if check == DuplicateCheck::Any && !self.must_find {
             self.must_find = true;
             self.index_all(hasher);
         }
-        if check == DuplicateCheck::None && !self.must_find {
-            return Lookup::New(None);
-        }
-        let written = self.labels.get(self.kept_labels()..).unwrap_or_default();
-        let hash = hasher.hash_one(written);
         self.index.get(&hash).map_or(Lookup::New(Some(hash)), |number| Lookup::Found(*number))
     }
 
     /// Rebuilds the index if rows are missing in it.
     fn index_all(&mut self, hasher: &RandomState) {
         if std::mem::take(&mut self.has_gaps) {
-            self.index = (0..self.ends.len()).map(|number| (hasher.hash_one(self.labels_of(number)), number)).collect();
+            self.index = (1..self.kept).map(|number| (hasher.hash_one(self.labels_of(number)), number)).collect();
         }
     }
 
@@ -97,76 +139,74 @@ impl Rows {
     pub(super) fn keep(&mut self, hash: Option<u64>) -> usize {
         let series = self.written_series();
         match hash {
-            Some(hash) => drop(self.index.insert(hash, self.ends.len())),
-            None => self.has_gaps = true,
+            Some(hash) => drop(self.index.insert(hash, self.kept)),
+            None => self.has_gaps = self.kept > 0,
         }
-        self.ends.push(self.labels.len());
+        self.kept = self.kept.saturating_add(1);
+        if self.kept == 1 {
+            // Others of this table have labels about as long as the first, which a peer may have made unusually long.
+            self.labels.reserve(self.labels.len().min(USUAL_LABELS).saturating_mul(self.expected));
+        }
         series
     }
 
     /// Merges the written row into an earlier one; returns how many series that adds.
     pub(super) fn merge(&mut self, number: usize) -> usize {
-        let (first, written) = (number.saturating_mul(self.families), self.kept_values());
         let mut new_series = 0usize;
         for (column, info) in (0..).map_while(|column| Some((column, self.table_info.family(column)?))) {
-            let index = first.saturating_add(column);
-            let (old, new) = (self.values.at(index), self.values.at(written.saturating_add(column)));
+            let (old, new) = (self.values.at(number, column), self.values.at(self.kept, column));
             new_series = new_series.saturating_add(usize::from(old.is_none() && new.is_some()));
-            self.values.set(index, merge(info.merge, old, new));
+            self.values.set(number, column, merge(info.merge, old, new));
         }
         self.labels.truncate(self.kept_labels());
-        self.values.forget(written);
+        self.values.forget();
         new_series
     }
 
     /// Removes the written row.
     pub(super) fn discard(&mut self) {
         self.labels.truncate(self.kept_labels());
-        self.values.discard(self.kept_values());
+        self.values.discard();
     }
 
     /// The number of series of the written row.
     pub(super) fn written_series(&self) -> usize {
-        self.values.count(self.kept_values())
+        self.values.present()
     }
 
     fn kept_labels(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
+        self.start(self.kept)
     }
 
-    fn kept_values(&self) -> usize {
-        self.ends.len().saturating_mul(self.families)
+    /// Where the labels of a row begin.
+    fn start(&self, number: usize) -> usize {
+        number.checked_sub(1).and_then(|before| self.values.end(before)).unwrap_or(0)
     }
 
     /// The approximate memory use in bytes.
     pub(super) fn size(&self) -> usize {
         let each = |count: usize, size: usize| count.saturating_mul(size);
         let index = each(self.index.capacity(), size_of::<(u64, usize)>());
-        let ends = each(self.ends.capacity(), size_of::<usize>());
-        self.labels.capacity().saturating_add(index).saturating_add(ends).saturating_add(self.values.size())
+        self.labels.capacity().saturating_add(index).saturating_add(self.values.size())
     }
 
     fn labels_of(&self, number: usize) -> &[u8] {
-        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        self.ends.get(number).and_then(|end| self.labels.get(start..*end)).unwrap_or_default()
+        self.values.end(number).and_then(|end| self.labels.get(self.start(number)..end)).unwrap_or_default()
     }
 
     /// The samples of one family from row `from` on: the labels, and the value if the row has one.
     pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (&[u8], Option<Value>)> {
-        let mut start = from.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        let ends = self.ends.get(from..).unwrap_or_default();
-        let mut index = from.saturating_mul(self.families).saturating_add(column);
-        ends.iter().map(move |end| {
-            let labels = self.labels.get(start..*end).unwrap_or_default();
-            let value = self.values.at(index);
-            (start, index) = (*end, index.saturating_add(self.families));
+        let mut start = self.start(from);
+        self.values.column(column, from).map(move |(end, value)| {
+            let labels = self.labels.get(start..end).unwrap_or_default();
+            start = end;
             (labels, value)
         })
     }
 }
 
 /// Combines two values of one series by the family's rule; a single value stays as it is.
-pub(super) fn merge(rule: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
+fn merge(rule: Merge, old: Option<Value>, new: Option<Value>) -> Option<Value> {
     let (Some(a), Some(b)) = (old, new) else { return old.or(new) };
     Some(match rule {
         Merge::First => a,

@@ -11,14 +11,17 @@
 //! While charon leaves out IKE_SAs that it is busy with (see [`super::ike_sas`]), a tunnel that was down is down until a list
 //! shows it up, and one that was up and may belong to such an IKE_SA is up for [`HELD`] and then unknown.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::ike_sas::Missing;
 use super::sa::{ChildSa, Connection, IkeSa, Policy};
+use crate::hash_index::NameMap;
 
 /// How long a tunnel of an IKE_SA that is not listed is what it was.
 pub const HELD: Duration = Duration::from_secs(60);
+
+/// The position of no child.
+const AMBIGUOUS: usize = usize::MAX;
 
 /// The most connections, and the most children, that are kept.
 pub const MOST: usize = 10_000;
@@ -40,9 +43,9 @@ pub struct Configured {
     connections: Vec<Loaded>,
     children: Vec<Child>,
     /// The positions of the connections.
-    by_name: HashMap<Box<[u8]>, usize>,
-    /// The position of a child by its name alone; absent where several connections have one of that name.
-    by_child: HashMap<Box<[u8]>, Option<usize>>,
+    by_name: NameMap<usize>,
+    /// The position of a child by its name alone; [`AMBIGUOUS`] where several connections have one of that name.
+    by_child: NameMap<usize>,
 }
 
 /// One name of connections.
@@ -53,7 +56,7 @@ pub struct Loaded {
     /// Established IKE_SAs; absent where it is not known.
     pub sessions: Option<u64>,
     /// The positions of its children.
-    children: HashMap<Box<[u8]>, usize>,
+    children: NameMap<usize>,
 }
 
 /// One name of children within one name of connections.
@@ -124,7 +127,7 @@ impl Configured {
         let next = self.connections.len();
         let position = *self.by_name.entry(name.into()).or_insert(next);
         if position == next {
-            self.connections.push(Loaded { name: name.into(), sessions: None, children: HashMap::new() });
+            self.connections.push(Loaded { name: name.into(), sessions: None, children: NameMap::default() });
         }
         let Some(loaded) = self.connections.get_mut(position) else { return Ok(()) };
         let is_for_anyone = connection.is_for_anyone();
@@ -138,7 +141,7 @@ impl Configured {
             let index = *loaded.children.entry(child.name.bytes().into()).or_insert(next);
             if index == next {
                 let only = self.by_child.entry(child.name.bytes().into());
-                only.and_modify(|only| *only = None).or_insert(Some(index));
+                only.and_modify(|only| *only = AMBIGUOUS).or_insert(index);
             }
             match self.children.get_mut(index) {
                 // Of twins that one counts which should be up.
@@ -197,7 +200,7 @@ impl Configured {
         }
         let Some(loaded) = connection.and_then(|position| self.connections.get(position)) else { return };
         let own = loaded.children.get(child.name.bytes()).copied();
-        let only = || self.by_child.get(child.name.bytes()).copied().flatten();
+        let only = || self.by_child.get(child.name.bytes()).copied();
         let under = own.is_none().then(|| loaded.name.clone());
         if let Some(child) = own.or_else(only).and_then(|index| self.children.get_mut(index)) {
             (child.state, child.under) = (State::Up(now), under);
@@ -350,7 +353,7 @@ mod tests {
     }
 
     fn hung(connection: &str) -> Missing {
-        Missing { held: HashMap::from([(connection.as_bytes().into(), 1)]), ..Missing::default() }
+        Missing { held: [(connection.as_bytes().into(), 1)].into_iter().collect(), ..Missing::default() }
     }
 
     fn unknown() -> Missing {

@@ -269,11 +269,15 @@ fn record_end(number: Option<Text<'_>>, totals: &Mutex<SaTotals>) {
 fn record_event(message: Message<'_>, totals: &Mutex<SaTotals>, mut each: impl FnMut(&ChildSa<'_>, Volume)) {
     let Some(ike) = IkeSa::parse(message) else { return };
     let now = clock::now();
-    for child in ike.children().chain(ike.rekeyed()).filter(|child| !child.name.is_empty()) {
-        let mut totals = lock(totals);
-        each(&child, totals.volume(&ike, &child));
-        totals.record_event(&ike, &child, now);
-    }
+    let mut record = |child: &ChildSa<'_>| {
+        if !child.name.is_empty() {
+            let mut totals = lock(totals);
+            each(child, totals.volume(&ike, child));
+            totals.record_event(&ike, child, now);
+        }
+    };
+    ike.for_each_child(&mut record);
+    ike.rekeyed().for_each(|child| record(&child));
 }
 
 #[cfg(test)]

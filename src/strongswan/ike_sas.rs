@@ -5,9 +5,8 @@
 //! lists said of it is kept as long as charon counts more IKE_SAs than it lists: it is there, and was established.
 //! `ike-updown` and `ike-rekey` tell which ones have ended meanwhile.
 
-use std::collections::HashMap;
-
 use super::sa::IkeSa;
+use crate::hash_index::{NameMap, NumberMap};
 
 /// The most that are known at all: lists that fail, one after the other, may name any number.
 const MOST_KNOWN: usize = 50_000;
@@ -15,7 +14,7 @@ const MOST_KNOWN: usize = 50_000;
 /// The IKE_SAs that were established when they were last listed.
 #[derive(Debug, Default)]
 pub struct IkeSas {
-    known: HashMap<u64, Known>,
+    known: NumberMap<Known>,
     /// Which list it is.
     list: u32,
     /// Whether any list since charon started was gone through to its end.
@@ -64,7 +63,7 @@ pub struct Gaps {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// How many of them earlier lists had as established, by connection.
-    pub held: HashMap<Box<[u8]>, u64>,
+    pub held: NameMap<usize>,
     /// The numbers of these.
     pub numbers: Vec<u64>,
     /// How many no list ever had.
@@ -76,7 +75,7 @@ pub struct Missing {
 impl Missing {
     /// How many IKE_SAs of this connection are held.
     pub fn held_of(&self, connection: &[u8]) -> u64 {
-        self.held.get(connection).copied().unwrap_or(0)
+        self.held.get(connection).map_or(0, |count| *count as u64)
     }
 }
 
@@ -106,7 +105,7 @@ impl IkeSas {
 
     /// Forgets all: charon was started anew, and numbers its IKE_SAs from 1.
     pub fn clear(&mut self) {
-        (self.known, self.has_base) = (HashMap::new(), false);
+        (self.known, self.has_base) = (NumberMap::default(), false);
     }
 
     /// What the last list lacks.
@@ -164,7 +163,7 @@ mod tests {
         }
         let mut missing = sas.finish(Unlisted { least, most });
         missing.numbers.sort_unstable();
-        assert_eq!(missing.held.values().sum::<u64>(), missing.numbers.len() as u64);
+        assert_eq!(missing.held.values().sum::<usize>(), missing.numbers.len());
         (missing.numbers, missing.unknown, missing.count)
     }
 

@@ -213,7 +213,7 @@ impl Table for IkeIntegrity {
 
 /// A CHILD_SA and the IKE_SA that it belongs to.
 struct ChildRow<'a> {
-    child: ChildSa<'a>,
+    child: &'a ChildSa<'a>,
     /// Its number and name.
     child_labels: &'a SharedLabels,
     /// The IKE_SA's number and name, as the rows of its CHILD_SAs have them.
@@ -228,8 +228,8 @@ impl Table for ChildTraffic {
     const LABELS: &'static [Label<Self>] = &[
         shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
         shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
-        label("localTS", |row, out| out.joined(&row.child.local_ts, ";")),
-        label("remoteTS", |row, out| out.addresses(&row.child.remote_ts, ";")),
+        label("localTS", |row, out| out.joined(row.child.local_ts, ";")),
+        label("remoteTS", |row, out| out.addresses(row.child.remote_ts, ";")),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_sa_bytes_inbound", "Bytes received through the CHILD_SA.", Merge::Sum, |row| {
@@ -659,9 +659,9 @@ struct Labels {
 }
 
 impl Listing {
-    /// A list that nothing was seen of, with samples on the options of `out`.
-    pub fn like(out: &Exposition) -> Self {
-        Self { out: out.like(), ..Self::default() }
+    /// A list that nothing was seen of, with samples on the options of `out`, and probably so many SAs.
+    pub fn like(out: &Exposition, expected: usize) -> Self {
+        Self { out: out.like().expecting(expected), ..Self::default() }
     }
 
     /// Counts one IKE_SA, records the traffic of its CHILD_SAs, and exposes them. One that an unauthenticated peer began is
@@ -678,14 +678,14 @@ impl Listing {
         ike_labels.set(&[("name", ike.name), ("uniqueid", ike.unique_id)]);
         ike_of_child.set(&[("ike_id", ike.unique_id), ("ike_name", ike.name)]);
         let mut children: u64 = 0;
-        for child in ike.children() {
+        ike.for_each_child(&mut |child| {
             children = children.saturating_add(1);
-            configured.record(connection, &child, time.instant);
-            totals.record(ike, &child, time.unix);
+            configured.record(connection, child, time.instant);
+            totals.record(ike, child, time.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
             child_labels.set(&[("child_id", child.unique_id), ("child_name", child.name)]);
             expose_child(&ChildRow { child, child_labels, ike_labels: ike_of_child }, is_new, &mut self.out);
-        }
+        });
         if children == 0 {
             totals.register_client(ike);
         }

@@ -16,7 +16,7 @@ use self::metrics::{Certified, Count, Listing};
 use self::sa::{Connection, Identity, IkeSa, Policy};
 use self::stats::Stats;
 use self::totals::SaTotals;
-use self::vici::{LONGEST_SEGMENT, Message, Packet};
+use self::vici::{Fault, LONGEST_SEGMENT, Message, Packet, Unchecked};
 use crate::advice::Advice;
 use crate::calendar::utc;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
@@ -89,6 +89,8 @@ pub struct Settings {
 /// The collector.
 pub struct StrongSwan {
     settings: Arc<Settings>,
+    /// charon's socket, for reports and errors.
+    subject: String,
     cache: DeadlineMutex<Cache>,
     totals: Arc<Mutex<SaTotals>>,
     listener: Listener,
@@ -127,9 +129,38 @@ struct Charon {
     has_unread_answer: bool,
 }
 
+/// Who asks for a list of all IKE_SAs.
+trait Lister {
+    /// Begins a list; of several only the last counts.
+    fn begin(&mut self);
+    /// Takes an IKE_SA of it.
+    fn record(&mut self, ike: &IkeSa<'_>);
+    /// What it lacks, where so many were left out.
+    fn gaps(&self, unlisted: Unlisted) -> Gaps;
+}
+
+/// Lists the SAs for their metrics.
+struct MetricsLister<'a> {
+    out: &'a Exposition,
+    listing: Listing,
+    configured: &'a mut Configured,
+    /// Locked briefly each time: charon's events are recorded meanwhile.
+    totals: &'a Mutex<SaTotals>,
+    time: ScrapeTime,
+}
+
+/// Lists the SAs as sessions.
+struct SessionLister<'a> {
+    /// Without rows, for the options.
+    empty: &'a Sessions,
+    rows: Sessions,
+    gateway: &'a str,
+    /// In seconds since 1970.
+    now: i64,
+}
+
 /// What came of a list of all IKE_SAs.
-struct List<T> {
-    all: T,
+struct List {
     /// How many IKE_SAs there are.
     total: u64,
     /// How many of them that are not half-open were not listed.
@@ -144,7 +175,18 @@ impl StrongSwan {
         let settings = settings.into();
         let totals = SaTotals::new(settings.identity, settings.most_clients);
         let (totals, cache) = (Arc::new(Mutex::new(totals)), DeadlineMutex::new(Cache::default()));
-        Self { settings, cache, totals, listener: Listener::default() }
+        Self { subject: settings.socket.to_string(), settings, cache, totals, listener: Listener::default() }
+    }
+
+    fn open(&self, deadline: Deadline) -> Result<Charon, Error> {
+        Ok(Charon {
+            channel: socket::open_as(self.subject.clone(), &self.settings.socket, deadline)?,
+            deadline,
+            subject: self.subject.clone(),
+            lacks_counters: false,
+            registered: Vec::new(),
+            has_unread_answer: false,
+        })
     }
 
     fn read_metrics(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
@@ -154,14 +196,13 @@ impl StrongSwan {
             error
         };
         // One scrape at a time: the counters of an earlier list must not be recorded after those of a later one.
-        let subject = self.settings.socket.to_string();
-        let mut cache = self.cache.take(deadline, &subject).map_err(|error| down(error, out))?;
-        let mut charon = Charon::open(&self.settings.socket, deadline).map_err(|error| down(error, out))?;
+        let mut cache = self.cache.take(deadline, &self.subject).map_err(|error| down(error, out))?;
+        let mut charon = self.open(deadline).map_err(|error| down(error, out))?;
         charon.version(out).map_err(|error| down(error, out))?;
         let stats = charon.read_sas(&mut cache, &self.totals, out)?;
         let result = self.read_stats(&mut charon, stats, &mut cache, out);
         if charon.lacks_counters {
-            report.notices.push(advice::lacks_counters(subject));
+            report.notices.push(advice::lacks_counters(self.subject.clone()));
         }
         result?;
         self.listener.keep(charon, &self.totals);
@@ -194,16 +235,43 @@ impl StrongSwan {
 
     fn read_sessions(&self, deadline: Deadline, report: &mut Report) -> Result<(), Error> {
         // One at a time here, too: a crowd must not have each a list of its own in memory.
-        let cache = self.cache.take(deadline, &self.settings.socket.to_string())?;
-        let mut charon = Charon::open(&self.settings.socket, deadline)?;
+        let cache = self.cache.take(deadline, &self.subject)?;
+        let mut charon = self.open(deadline)?;
         let (now, stats) = (clock::now(), charon.stats()?);
-        let each = |rows: &mut Sessions, ike: &IkeSa<'_>| {
-            sessions::list(ike, &established(ike, now), &self.settings.gateway, rows);
-        };
-        let start = || report.sessions.like();
-        let gaps = |unlisted: Unlisted| Gaps { lacks_any: unlisted.least > 0, some_ended: false };
-        report.sessions = charon.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?.all;
+        let (empty, gateway) = (&report.sessions, &*self.settings.gateway);
+        let mut lister = SessionLister { empty, rows: empty.like(), gateway, now };
+        charon.sas(stats.as_ref(), cache.unlisted, &mut lister)?;
+        report.sessions = lister.rows;
         Ok(())
+    }
+}
+
+impl Lister for MetricsLister<'_> {
+    fn begin(&mut self) {
+        let listed_before = lock(self.totals).begin_list();
+        self.listing = Listing::like(self.out, listed_before);
+    }
+
+    fn record(&mut self, ike: &IkeSa<'_>) {
+        self.listing.record(ike, self.time, self.configured, &mut lock(self.totals));
+    }
+
+    fn gaps(&self, unlisted: Unlisted) -> Gaps {
+        lock(self.totals).ikes.gaps(unlisted)
+    }
+}
+
+impl Lister for SessionLister<'_> {
+    fn begin(&mut self) {
+        self.rows = self.empty.like();
+    }
+
+    fn record(&mut self, ike: &IkeSa<'_>) {
+        sessions::list(ike, &established(ike, self.now), self.gateway, &mut self.rows);
+    }
+
+    fn gaps(&self, unlisted: Unlisted) -> Gaps {
+        Gaps { lacks_any: unlisted.least > 0, some_ended: false }
     }
 }
 
@@ -262,17 +330,17 @@ impl Collector for StrongSwan {
     }
 
     fn targets(&self) -> Vec<String> {
-        vec![self.settings.socket.to_string()]
+        vec![self.subject.clone()]
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
         let result = self.read_metrics(deadline, report);
-        report.target(self.settings.socket.to_string(), result);
+        report.target(self.subject.clone(), result);
     }
 
     fn sessions(&self, deadline: Deadline, report: &mut Report) {
         let result = self.read_sessions(deadline, report);
-        report.target(self.settings.socket.to_string(), result);
+        report.target(self.subject.clone(), result);
     }
 }
 
@@ -286,11 +354,6 @@ fn established(ike: &IkeSa<'_>, now: i64) -> String {
 }
 
 impl Charon {
-    fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
-        let (channel, subject) = (socket::open(address, deadline)?, address.to_string());
-        Ok(Self { channel, deadline, subject, lacks_counters: false, registered: Vec::new(), has_unread_answer: false })
-    }
-
     fn version(&mut self, out: &mut Exposition) -> Result<(), Error> {
         self.send(&vici::command("version", &[]))?;
         loop {
@@ -317,18 +380,10 @@ impl Charon {
             lock(totals).ikes.clear();
         }
         let time = ScrapeTime { unix: clock::now(), instant: Instant::now() };
-        // Locked briefly each time: charon's events are recorded meanwhile.
         lock(totals).begin_pass(stats.as_ref().and_then(|stats| stats.ikes), &configured);
-        let start = || {
-            lock(totals).begin_list();
-            Listing::like(out)
-        };
-        let each = |listing: &mut Listing, ike: &IkeSa<'_>| {
-            listing.record(ike, time, &mut configured, &mut lock(totals));
-        };
-        let gaps = |unlisted| lock(totals).ikes.gaps(unlisted);
-        let List { all: mut listing, total, unlisted, stats } =
-            self.sas(stats.as_ref(), cache.unlisted, start, each, gaps)?;
+        let mut lister = MetricsLister { out, listing: Listing::default(), configured: &mut configured, totals, time };
+        let List { total, unlisted, stats } = self.sas(stats.as_ref(), cache.unlisted, &mut lister)?;
+        let mut listing = lister.listing;
         let missing = lock(totals).end_pass(time.unix, unlisted);
         configured.finish(&listing.sessions, &missing, &cache.configured, time.instant);
         let sessions = listing.up.saturating_add(missing.count);
@@ -344,12 +399,11 @@ impl Charon {
     /// The connections that charon has loaded.
     fn configured(&mut self, cache: &mut Cache) -> Result<Configured, Error> {
         let (mut configured, mut hash) = (Configured::default(), cache.hasher.build_hasher());
-        let subject = self.subject.clone();
         self.stream("list-conns", "list-conn", &[], usize::MAX, &mut |message| {
+            let message = message.check()?;
             hash.write(message.bytes());
             let Some(connection) = Connection::parse(message) else { return Ok(()) };
-            let loaded = configured.register(&connection);
-            loaded.map_err(|what| Error::new(&*subject, ErrorKind::TooMany { limit: configured::MOST, what }))
+            configured.register(&connection).map_err(|what| ErrorKind::TooMany { limit: configured::MOST, what })
         })?;
         cache.connections = hash.finish();
         Ok(configured)
@@ -357,13 +411,13 @@ impl Charon {
 
     /// Notes which shunts and traps are installed; none where charon does not tell.
     fn installed(&mut self, configured: &mut Configured) -> Result<(), Error> {
-        let (mut count, subject) = (0, self.subject.clone());
+        let mut count = 0;
         let all = [("drop", "yes"), ("pass", "yes"), ("trap", "yes")];
         let listed = self.stream("list-policies", "list-policy", &all, usize::MAX, &mut |message| {
-            if let Some(policy) = Policy::parse(message) {
+            if let Some(policy) = Policy::parse(message.check()?) {
                 configured.record_policy(&policy);
             }
-            one_more(&mut count, &subject, "policies")
+            one_more(&mut count, "policies")
         });
         known(listed)
     }
@@ -382,14 +436,7 @@ impl Charon {
     ///
     /// One that is half-open has no child yet and is nobody's session, so the list is whole without it: anybody who
     /// sends a first message makes one, and must not hide by it which tunnel is down.
-    fn sas<T>(
-        &mut self,
-        before: Option<&Stats>,
-        missing_before: u64,
-        mut start: impl FnMut() -> T,
-        mut each: impl FnMut(&mut T, &IkeSa<'_>),
-        gaps: impl Fn(Unlisted) -> Gaps,
-    ) -> Result<List<T>, Error> {
+    fn sas(&mut self, before: Option<&Stats>, missing_before: u64, lister: &mut dyn Lister) -> Result<List, Error> {
         let mut established = before.and_then(Stats::established);
         let longest = match before.and_then(|stats| stats.ikes) {
             Some(ikes) => {
@@ -400,20 +447,21 @@ impl Charon {
         let (mut pauses, mut some_ended_before) = (PAUSES.iter(), false);
         loop {
             let started = Instant::now();
-            let (mut all, mut listed, mut half_open) = (start(), 0u64, 0u64);
+            let (mut listed, mut half_open) = (0u64, 0u64);
+            lister.begin();
             self.stream("list-sas", "list-sa", &[("noblock", "yes")], longest, &mut |message| {
-                if let Some(ike) = IkeSa::parse(message) {
+                IkeSa::read(message, &mut |ike| {
                     listed = listed.saturating_add(1);
                     half_open = half_open.saturating_add(ike.is_half_open().into());
-                    each(&mut all, &ike);
-                }
+                    lister.record(ike);
+                })?;
                 Ok(())
             })?;
             let stats = self.stats()?;
             let total = stats.as_ref().and_then(|stats| stats.ikes).unwrap_or(listed).max(listed);
             let after = stats.as_ref().and_then(Stats::established);
             let unlisted = Unlisted::of(established, after, listed.saturating_sub(half_open));
-            let Gaps { lacks_any, some_ended } = gaps(unlisted);
+            let Gaps { lacks_any, some_ended } = lister.gaps(unlisted);
             let is_worse = unlisted.least > missing_before || unlisted.least == 0;
             match pauses.next() {
                 Some(pause)
@@ -428,7 +476,7 @@ impl Charon {
                     // What came or went during the pause must not count for the next list.
                     established = self.stats()?.as_ref().and_then(Stats::established);
                 }
-                _ => return Ok(List { all, total, unlisted, stats }),
+                _ => return Ok(List { total, unlisted, stats }),
             }
         }
     }
@@ -462,31 +510,30 @@ impl Charon {
     }
 
     fn expose_pools(&mut self, out: &mut Exposition) -> Result<(), Error> {
-        let (mut count, subject) = (0, self.subject.clone());
-        let mut result = Ok(());
+        let (mut count, mut result) = (0, Ok(()));
         if out.wants(Group::Pools) {
             self.ask("get-pools", &[], &mut |message| {
                 result = stats::pools(message).try_for_each(|pool| {
                     metrics::expose_pool(&pool, out);
-                    one_more(&mut count, &subject, "pools")
+                    one_more(&mut count, "pools")
                 });
             })?;
         }
-        result
+        result.map_err(|kind| Error::new(&*self.subject, kind))
     }
 
     fn expose_events(&mut self, out: &mut Exposition) -> Result<(), Error> {
         if out.wants(Group::Events) {
             // The sum of all is an answer of its own, and has what came before a connection was found.
             for arguments in [&[][..], &[("all", "yes")]] {
-                let (mut count, subject, mut result) = (0, self.subject.clone(), Ok(()));
+                let (mut count, mut result) = (0, Ok(()));
                 self.ask(COUNTERS, arguments, &mut |message| {
                     result = stats::events(message).try_for_each(|event| {
                         metrics::expose_event(&event, out);
-                        one_more(&mut count, &subject, "counters")
+                        one_more(&mut count, "counters")
                     });
                 })?;
-                result?;
+                result.map_err(|kind| Error::new(&*self.subject, kind))?;
             }
         }
         Ok(())
@@ -503,10 +550,10 @@ impl Charon {
 
     /// All certificates that charon has, its peers' included; none where it does not tell.
     fn certificates(&mut self) -> Result<Vec<Certified>, Error> {
-        let (mut all, mut count, subject) = (Vec::new(), 0, self.subject.clone());
+        let (mut all, mut count) = (Vec::new(), 0);
         let any = [("type", "X509"), ("flag", "ANY")];
         let listed = self.stream("list-certs", "list-cert", &any, usize::MAX, &mut |message| {
-            let Some(known) = stats::certificate(message) else { return Ok(()) };
+            let Some(known) = stats::certificate(message.check()?) else { return Ok(()) };
             let certificate = known.certificate;
             all.push(Certified {
                 kind: known.kind,
@@ -516,7 +563,7 @@ impl Charon {
                 not_before: utc(certificate.not_before),
                 not_after: utc(certificate.not_after),
             });
-            one_more(&mut count, &subject, "certificates")
+            one_more(&mut count, "certificates")
         });
         known(listed).map(|()| all)
     }
@@ -529,7 +576,7 @@ impl Charon {
         event: &'static str,
         arguments: &[(&str, &str)],
         longest: usize,
-        each: &mut dyn FnMut(Message<'_>) -> Result<(), Error>,
+        each: &mut dyn FnMut(Unchecked<'_>) -> Result<(), ErrorKind>,
     ) -> Result<(), Error> {
         let mut request = Vec::new();
         let is_new = !self.registered.contains(&event);
@@ -546,19 +593,20 @@ impl Charon {
         }
         let mut length = 0usize;
         loop {
-            match self.packet(command)? {
+            let read = match self.unchecked(command)? {
                 Packet::Event(name, message) if name == event => {
                     length = length.saturating_add(message.bytes().len());
-                    each(message)?;
-                    if length > longest {
-                        return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: longest }));
+                    let is_long = length > longest;
+                    each(message).and(if is_long { Err(ErrorKind::TooLong { limit: longest }) } else { Ok(()) })
+                }
+                packet => match packet.check() {
+                    Ok(Packet::Response(message)) => {
+                        return refusal(message).map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
                     }
-                }
-                Packet::Response(message) => {
-                    return refusal(message).map_or(Ok(()), |why| Err(refused(&self.subject, command, &why)));
-                }
-                _ => {}
-            }
+                    other => other.map(drop).map_err(ErrorKind::from),
+                },
+            };
+            read.map_err(|kind| Error::new(&*self.subject, kind))?;
         }
     }
 
@@ -577,20 +625,32 @@ impl Charon {
 
     /// Reads the next packet; one that says that charon does not know `request` is an error.
     fn packet(&mut self, request: &str) -> Result<Packet<'_>, Error> {
-        let length = self.channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
-        if length > LONGEST_SEGMENT {
-            return Err(Error::new(&*self.subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
-        }
-        match vici::parse(self.channel.take(length)?) {
-            Ok(Packet::CommandUnknown | Packet::EventUnknown) => {
-                Err(refused(&self.subject, request, "charon does not know it"))
-            }
-            Ok(packet) => Ok(packet),
-            Err(fault) => Err(Error::new(
-                self.subject.clone(),
-                ErrorKind::Malformed { expected: fault.expected, offset: fault.offset },
-            )),
-        }
+        // Borrowed apart from the channel, which the packet stays in.
+        let Self { channel, subject, .. } = self;
+        receive(channel, subject, request)?.check().map_err(|fault| Error::new(&**subject, fault.into()))
+    }
+
+    /// The same, whose message is not checked yet.
+    fn unchecked(&mut self, request: &str) -> Result<Packet<'_, Unchecked<'_>>, Error> {
+        receive(&mut self.channel, &self.subject, request)
+    }
+}
+
+fn receive<'a>(channel: &'a mut Channel, subject: &str, request: &str) -> Result<Packet<'a, Unchecked<'a>>, Error> {
+    let length = channel.take(4)?.try_into().map_or(usize::MAX, |length| u32::from_be_bytes(length) as usize);
+    if length > LONGEST_SEGMENT {
+        return Err(Error::new(subject, ErrorKind::TooLong { limit: LONGEST_SEGMENT }));
+    }
+    match vici::split(channel.take(length)?) {
+        Ok(Packet::CommandUnknown | Packet::EventUnknown) => Err(refused(subject, request, "charon does not know it")),
+        Ok(packet) => Ok(packet),
+        Err(fault) => Err(Error::new(subject, fault.into())),
+    }
+}
+
+impl From<Fault> for ErrorKind {
+    fn from(fault: Fault) -> Self {
+        Self::Malformed { expected: fault.expected, offset: fault.offset }
     }
 }
 
@@ -600,12 +660,9 @@ fn has_time(left: Option<Duration>, time: Duration) -> bool {
 }
 
 /// Counts one more entry of an answer; an error where there are too many.
-fn one_more(count: &mut usize, subject: &str, what: &'static str) -> Result<(), Error> {
+fn one_more(count: &mut usize, what: &'static str) -> Result<(), ErrorKind> {
     *count = count.saturating_add(1);
-    if *count <= MOST_ENTRIES {
-        return Ok(());
-    }
-    Err(Error::new(subject, ErrorKind::TooMany { limit: MOST_ENTRIES, what }))
+    if *count <= MOST_ENTRIES { Ok(()) } else { Err(ErrorKind::TooMany { limit: MOST_ENTRIES, what }) }
 }
 
 /// Turns the error that charon does not know a command into success: it is too old, or a plugin is not loaded.

@@ -17,7 +17,7 @@
 //! | an IKE_SA without `established` | all states but ESTABLISHED |
 //! | identities that are not UTF-8, empty, or `%any` | any |
 
-use super::vici::{Element, Elements, Message};
+use super::vici::{Element, Elements, Fault, Items, Message, Unchecked};
 use crate::text::Text;
 
 /// One IKE_SA: a session with a peer.
@@ -159,36 +159,46 @@ pub struct Connection<'a> {
     message: Message<'a>,
 }
 
-/// The items of one list.
-#[derive(Clone, Debug, Default)]
-pub struct Items<'a>(Option<Elements<'a>>);
-
 impl<'a> IkeSa<'a> {
-    /// The view on a `list-sa` event; absent where it holds no section.
+    /// Hands the view on a `list-sa` event to `each`, if it holds a section. The event is checked while it is read.
+    pub fn read(message: Unchecked<'a>, each: &mut dyn FnMut(&Self)) -> Result<(), Fault> {
+        let (mut ike, mut elements) = (Self::default(), message.elements());
+        let is_sa = ike.fill(&mut elements).is_some();
+        message.end(elements)?;
+        if is_sa {
+            each(&ike);
+        }
+        Ok(())
+    }
+
+    /// The view on an event that was checked before; absent where it holds no section.
     pub fn parse(message: Message<'a>) -> Option<Self> {
-        let mut elements = message.elements();
+        let mut ike = Self::default();
+        ike.fill(&mut message.elements())?;
+        Some(ike)
+    }
+
+    /// Reads up to the end of its section.
+    fn fill(&mut self, elements: &mut Elements<'a>) -> Option<()> {
         let Element::Section(name) = elements.next()? else { return None };
-        let mut ike = Self { name, ..Self::default() };
+        self.name = name;
         while let Some(element) = elements.next() {
             match element {
                 Element::Section(name) => {
-                    if name == "child-sas" && ike.children.is_none() {
-                        ike.children = Some(elements.clone());
-                        let first = elements.section();
-                        ike.first_child = first.map(|name| ChildSa::read(name, &mut elements));
-                        if first.is_none() {
-                            continue;
-                        }
-                        ike.more_children = Some(elements.clone());
+                    if name == "child-sas" && self.children.is_none() {
+                        self.children = Some(elements.clone());
+                        let Some(name) = elements.section() else { continue };
+                        self.first_child.insert(ChildSa { name, ..ChildSa::default() }).fill(elements);
+                        self.more_children = Some(elements.clone());
                     }
                     elements.leave();
                 }
                 Element::SectionEnd => break,
-                Element::Pair(key, value) => ike.take(key, value),
+                Element::Pair(key, value) => self.take(key, value),
                 _ => {}
             }
         }
-        Some(ike)
+        Some(())
     }
 
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
@@ -213,11 +223,19 @@ impl<'a> IkeSa<'a> {
 
     /// Its CHILD_SAs, in charon's order.
     pub fn children(&self) -> impl Iterator<Item = ChildSa<'a>> + use<'a> {
-        let mut more = self.more_children.clone();
-        self.first_child.clone().into_iter().chain(std::iter::from_fn(move || {
-            let more = more.as_mut()?;
-            more.section().map(|name| ChildSa::read(name, more))
-        }))
+        let (mut first, mut more) = (self.first_child.clone(), self.more_children.clone());
+        std::iter::from_fn(move || first.take().or_else(|| ChildSa::next(more.as_mut()?)))
+    }
+
+    /// Hands its CHILD_SAs to `each`, in charon's order.
+    pub fn for_each_child(&self, each: &mut dyn FnMut(&ChildSa<'a>)) {
+        let (mut child, mut more) = (self.first_child.as_ref(), self.more_children.clone());
+        let mut read;
+        while let Some(current) = child {
+            each(current);
+            read = more.as_mut().and_then(ChildSa::next);
+            child = read.as_ref();
+        }
     }
 
     /// The CHILD_SAs of a `child-rekey` event, which stand one section deeper: each old one, then its new one.
@@ -261,20 +279,30 @@ impl<'a> IkeSa<'a> {
 }
 
 impl<'a> ChildSa<'a> {
+    /// The next one of a section that holds CHILD_SAs.
+    fn next(elements: &mut Elements<'a>) -> Option<Self> {
+        elements.section().map(|name| Self::read(name, elements))
+    }
+
     /// Reads up to the end of the child's section, of that name.
-    fn read(section: Text<'a>, elements: &mut Elements<'a>) -> Self {
-        let mut child = Self { name: section, ..Self::default() };
+    fn read(name: Text<'a>, elements: &mut Elements<'a>) -> Self {
+        let mut child = Self { name, ..Self::default() };
+        child.fill(elements);
+        child
+    }
+
+    /// Reads up to the end of its section.
+    fn fill(&mut self, elements: &mut Elements<'a>) {
         while let Some(element) = elements.next() {
             match element {
                 Element::Section(_) => elements.leave(),
                 Element::SectionEnd => break,
-                Element::Pair(key, value) => child.take(key, value),
-                Element::List(name) if name == "local-ts" => child.local_ts = Items(Some(elements.clone())),
-                Element::List(name) if name == "remote-ts" => child.remote_ts = Items(Some(elements.clone())),
+                Element::Pair(key, value) => self.take(key, value),
+                Element::List(name) if name == "local-ts" => self.local_ts = elements.items(),
+                Element::List(name) if name == "remote-ts" => self.remote_ts = elements.items(),
                 _ => {}
             }
         }
-        child
     }
 
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
@@ -390,29 +418,6 @@ impl<'a> Policy<'a> {
     }
 }
 
-impl<'a> IntoIterator for &Items<'a> {
-    type Item = Text<'a>;
-    type IntoIter = ItemTexts<'a>;
-
-    fn into_iter(self) -> ItemTexts<'a> {
-        ItemTexts(self.0.clone())
-    }
-}
-
-/// The texts of one list.
-pub struct ItemTexts<'a>(Option<Elements<'a>>);
-
-impl<'a> Iterator for ItemTexts<'a> {
-    type Item = Text<'a>;
-
-    fn next(&mut self) -> Option<Text<'a>> {
-        match self.0.as_mut()?.next()? {
-            Element::Item(item) => Some(item),
-            _ => None,
-        }
-    }
-}
-
 /// The number of the IKE_SA that an `ike-rekey` event says is replaced.
 pub fn replaced_ike_sa(message: Message<'_>) -> Option<Text<'_>> {
     let mut elements = below(message, "old");
@@ -460,7 +465,7 @@ fn below<'a>(message: Message<'a>, name: &str) -> Elements<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vici::{Packet, encode, parse};
+    use super::super::vici::{Packet, encode, parse, split};
     use super::*;
 
     /// A message from a short notation: `+name` and `-` for sections, `[name` and `]` for lists,
@@ -499,9 +504,31 @@ mod tests {
         let children: Vec<_> = ike.children().collect();
         assert_eq!(children.len(), 2);
         assert_eq!((children[0].name, children[0].rekey_time), ("lan".into(), Some(-3)));
-        assert_eq!(children[0].local_ts.into_iter().collect::<Vec<_>>(), ["10.0.0.0/8", "fd00::/8"]);
-        assert_eq!(children[0].remote_ts.into_iter().count(), 0);
-        assert_eq!((children[1].is_up(), children[1].local_ts.into_iter().count()), (false, 0));
+        assert_eq!(children[0].local_ts.collect::<Vec<_>>(), ["10.0.0.0/8", "fd00::/8"]);
+        assert_eq!(children[0].remote_ts.count(), 0);
+        assert_eq!((children[1].is_up(), children[1].local_ts.count()), (false, 0));
+    }
+
+    #[test]
+    fn an_event_that_is_checked_while_it_is_read_is_refused_and_understood_as_one_that_was_checked_before() {
+        let whole = segment(
+            "+gw state=ESTABLISHED +child-sas +a-1 name=a +deeper - bytes-in=1 [local-ts =l ] - +b-2 name=b - - \
+             [local-vips =v ] uniqueid=4 - +other -",
+        );
+        let mut broken: Vec<Vec<u8>> = (1..=whole.len()).map(|end| whole[..end].to_vec()).collect();
+        for (at, kind) in (1..whole.len()).flat_map(|at| (0..=7).map(move |kind| (at, kind))) {
+            broken.push([&whole[..at], &[kind], &whole[at + 1..]].concat());
+        }
+        let mut refused = 0;
+        for segment in &broken {
+            let Ok(Packet::Response(event)) = split(segment) else { panic!("no message") };
+            let (mut read, before) = (None, event.check());
+            let fault = IkeSa::read(event, &mut |ike| read = Some(format!("{ike:?}"))).err();
+            assert_eq!(fault, before.err(), "{segment:?}");
+            assert_eq!(read, before.ok().and_then(IkeSa::parse).map(|ike| format!("{ike:?}")), "{segment:?}");
+            refused += usize::from(fault.is_some());
+        }
+        assert!(refused > 400 && refused < broken.len(), "{refused} of {}", broken.len());
     }
 
     #[test]
@@ -691,7 +718,7 @@ mod tests {
         assert_eq!([child.bytes_in, child.bytes_out, child.packets_in, child.packets_out], [1, 2, 3, 4].map(Some));
         assert_eq!([child.use_in, child.use_out, child.install_time], [5, 6, 9].map(Some));
         assert_eq!([child.rekey_time, child.life_time], [7, 8].map(Some));
-        let selectors = [&child.local_ts, &child.remote_ts].map(|items| items.into_iter().collect::<Vec<_>>());
+        let selectors = [child.local_ts, child.remote_ts].map(|items| items.collect::<Vec<_>>());
         assert_eq!(selectors, [vec![Text::from("l")], vec![Text::from("r")]]);
         assert_eq!(ike.client(Identity::Remote), Some("r".into()));
         assert_eq!(ike.client(Identity::User), Some("e".into()));

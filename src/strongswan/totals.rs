@@ -73,10 +73,11 @@ impl SaTotals {
         }
     }
 
-    /// Begins a list, of which a pass may have several: only the last one is complete.
-    pub fn begin_list(&mut self) {
-        self.listed = 0;
+    /// Begins a list, of which a pass may have several: only the last one is complete. Gives the number of CHILD_SAs in the
+    /// list before.
+    pub fn begin_list(&mut self) -> usize {
         self.ikes.begin();
+        std::mem::take(&mut self.listed)
     }
 
     /// How much a CHILD_SA may carry before it is rekeyed.

@@ -2,7 +2,7 @@
 //! copying and encoded.
 //!
 //! The format is in strongSwan's `src/libcharon/plugins/vici/README.md`. A message is checked
-//! whole before anything of it is believed: what [`parse`] gives balances, and iterating it
+//! whole before anything of it is believed: a [`Message`] balances, and iterating it
 //! can't fail. Nesting is counted, never recursed into.
 
 use crate::text::Text;
@@ -12,9 +12,9 @@ pub const LONGEST_SEGMENT: usize = 512 * 1024;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum Packet<'a, M = Message<'a>> {
     /// The answer to a command.
-    Response(Message<'a>),
+    Response(M),
     /// charon does not know the command.
     CommandUnknown,
     /// An event was registered.
@@ -22,7 +22,18 @@ pub enum Packet<'a> {
     /// charon does not know the event.
     EventUnknown,
     /// Something happened, or one item of a streamed answer.
-    Event(Text<'a>, Message<'a>),
+    Event(Text<'a>, M),
+}
+
+/// A message that may be malformed.
+///
+/// It is checked while it is read, so that an IKE_SA's is walked once: who reads its elements must ask [`Unchecked::end`]
+/// before anything of them is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Unchecked<'a> {
+    segment: &'a [u8],
+    /// What follows the packet type and the name.
+    body: &'a [u8],
 }
 
 /// A balanced run of elements.
@@ -55,9 +66,18 @@ pub struct Fault {
     pub offset: usize,
 }
 
-/// The elements of a message, in order.
-#[derive(Clone, Debug)]
-pub struct Elements<'a>(&'a [u8]);
+/// The elements of a message, in order, up to its end or to where it does not balance any more.
+#[derive(Clone, Debug, Default)]
+pub struct Elements<'a> {
+    rest: &'a [u8],
+    /// How many sections are open.
+    depth: usize,
+    in_list: bool,
+}
+
+/// The items of one list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Items<'a>(&'a [u8]);
 
 const COMMAND: u8 = 0;
 const REGISTER: u8 = 3;
@@ -70,7 +90,7 @@ impl<'a> Message<'a> {
 
     /// The elements, in order.
     pub fn elements(self) -> Elements<'a> {
-        Elements(self.0)
+        Elements { rest: self.0, ..Elements::default() }
     }
 
     /// The value of a key outside all sections.
@@ -88,18 +108,61 @@ impl<'a> Message<'a> {
     }
 }
 
+impl<'a> Packet<'a, Unchecked<'a>> {
+    /// Checks its message.
+    pub fn check(self) -> Result<Packet<'a>, Fault> {
+        Ok(match self {
+            Self::Response(message) => Packet::Response(message.check()?),
+            Self::CommandUnknown => Packet::CommandUnknown,
+            Self::EventConfirm => Packet::EventConfirm,
+            Self::EventUnknown => Packet::EventUnknown,
+            Self::Event(name, message) => Packet::Event(name, message.check()?),
+        })
+    }
+}
+
+impl<'a> Unchecked<'a> {
+    /// The bytes as they came.
+    pub fn bytes(self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The elements, in order, up to where it is malformed.
+    pub fn elements(self) -> Elements<'a> {
+        Elements { rest: self.body, ..Elements::default() }
+    }
+
+    /// Checks it: sections balance, lists hold items only and don't nest.
+    pub fn check(self) -> Result<Message<'a>, Fault> {
+        self.end(self.elements())
+    }
+
+    /// Checks what was not read yet of its `elements`.
+    pub fn end(self, mut elements: Elements<'a>) -> Result<Message<'a>, Fault> {
+        elements.by_ref().for_each(drop);
+        let Elements { rest, depth, in_list } = elements;
+        let expected = match element(rest) {
+            None if !rest.is_empty() => return Err(broken(self.segment, rest)),
+            None if depth == 0 && !in_list => return Ok(Message(self.body)),
+            None => "the end of a section or list",
+            Some(_) if in_list => "a list item or the end of the list",
+            Some((Element::SectionEnd, _)) => "no end of a section",
+            Some(_) => "no list item",
+        };
+        Err(fault(self.segment, rest, expected))
+    }
+}
+
 impl<'a> Elements<'a> {
     /// Passes over what is left of a section, and its end.
     pub fn leave(&mut self) {
-        let mut depth = 1usize;
-        while depth > 0 {
-            match self.next() {
-                Some(Element::Section(_)) => depth = depth.saturating_add(1),
-                Some(Element::SectionEnd) => depth = depth.saturating_sub(1),
-                Some(_) => {}
-                None => return,
-            }
-        }
+        let around = self.depth.saturating_sub(1);
+        while self.depth > around && self.next().is_some() {}
+    }
+
+    /// The items of the list that has just begun.
+    pub fn items(&self) -> Items<'a> {
+        Items(self.rest)
     }
 
     /// The next section, passing over pairs and lists; absent at the end of the section that surrounds it, which is passed.
@@ -129,25 +192,60 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
+    /// Most elements are pairs: read in line, they take a fifth fewer instructions.
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
-        let (element, rest) = element(self.0)?;
-        self.0 = rest;
+        let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return self.other() };
+        let (key, rest) = name(rest)?;
+        let (value, rest) = value(rest)?;
+        self.rest = rest;
+        Some(Element::Pair(key, value))
+    }
+}
+
+impl<'a> Elements<'a> {
+    /// The next element, whatever it is.
+    fn other(&mut self) -> Option<Element<'a>> {
+        let (element, rest) = element(self.rest)?;
+        match (element, self.in_list) {
+            (Element::Section(_), false) => self.depth = self.depth.saturating_add(1),
+            (Element::SectionEnd, false) => self.depth = self.depth.checked_sub(1)?,
+            (Element::List(_), false) => self.in_list = true,
+            (Element::ListEnd, true) => self.in_list = false,
+            (Element::Pair(..), false) | (Element::Item(_), true) => {}
+            _ => return None,
+        }
+        self.rest = rest;
         Some(element)
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Text<'a>;
+
+    fn next(&mut self) -> Option<Text<'a>> {
+        let (Element::Item(item), rest) = element(self.0)? else { return None };
+        self.0 = rest;
+        Some(item)
     }
 }
 
 /// Takes a segment's body apart; what is given is checked to its end.
 pub fn parse(segment: &[u8]) -> Result<Packet<'_>, Fault> {
+    split(segment)?.check()
+}
+
+/// Takes a segment's body apart; its message is not checked.
+pub fn split(segment: &[u8]) -> Result<Packet<'_, Unchecked<'_>>, Fault> {
     let Some((kind, body)) = segment.split_first() else { return Err(fault(segment, segment, "a packet type")) };
     let packet = match kind {
-        1 => return Ok(Packet::Response(check(segment, body)?)),
+        1 => return Ok(Packet::Response(Unchecked { segment, body })),
         2 => Packet::CommandUnknown,
         5 => Packet::EventConfirm,
         6 => Packet::EventUnknown,
         7 => {
-            let Some((name, message)) = name(body) else { return Err(broken_name(segment, body)) };
-            return Ok(Packet::Event(name, check(segment, message)?));
+            let Some((name, body)) = name(body) else { return Err(broken_name(segment, body)) };
+            return Ok(Packet::Event(name, Unchecked { segment, body }));
         }
         _ => return Err(fault(segment, segment, "a packet type that charon sends")),
     };
@@ -191,26 +289,6 @@ pub fn encode(element: Element<'_>, out: &mut Vec<u8>) {
         }
         Element::ListEnd => out.push(6),
     }
-}
-
-/// Checks the body of a segment: sections balance, lists hold items only and don't nest.
-fn check<'a>(segment: &'a [u8], body: &'a [u8]) -> Result<Message<'a>, Fault> {
-    let (mut rest, mut depth, mut in_list) = (body, 0usize, false);
-    while !rest.is_empty() {
-        let Some((element, after)) = element(rest) else { return Err(broken(segment, rest)) };
-        match (element, in_list) {
-            (Element::Section(_), false) => depth = depth.saturating_add(1),
-            (Element::SectionEnd, false) if depth == 0 => return Err(fault(segment, rest, "no end of a section")),
-            (Element::SectionEnd, false) => depth = depth.saturating_sub(1),
-            (Element::List(_), false) => in_list = true,
-            (Element::ListEnd, true) => in_list = false,
-            (Element::Pair(..), false) | (Element::Item(_), true) => {}
-            (_, false) => return Err(fault(segment, rest, "no list item")),
-            (_, true) => return Err(fault(segment, rest, "a list item or the end of the list")),
-        }
-        rest = after;
-    }
-    if depth == 0 && !in_list { Ok(Message(body)) } else { Err(fault(segment, rest, "the end of a section or list")) }
 }
 
 /// The first element and what follows it; absent where it is not whole.

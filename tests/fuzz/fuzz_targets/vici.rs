@@ -17,6 +17,12 @@ use libfuzzer_sys::fuzz_target;
 mod judge;
 
 fuzz_target!(|segment: &[u8]| {
+    if let Ok(vici::Packet::Event(_, event)) = vici::split(segment) {
+        let mut is_read = false;
+        let read = IkeSa::read(event, &mut |_| is_read = true);
+        assert_eq!(read.err(), event.check().err());
+        assert!(!is_read || event.check().is_ok());
+    }
     let Ok(vici::Packet::Event(_, message) | vici::Packet::Response(message)) = vici::parse(segment) else { return };
     let (mut listing, mut configured) = (Listing::default(), Configured::default());
     let mut totals = SaTotals::new(Identity::User, 10);
