@@ -49,7 +49,7 @@ impl Answer {
         } else if let Some(text) = line.after("allowed_ip=") {
             device.allow(network(text).ok_or("a network")?);
         } else if let Some(port) = line.after("listen_port=") {
-            device.listen_port = not_0(number(port, u16::MAX.into())?);
+            device.listen_port = short(port)?;
         } else if let Some(mark) = line.after("fwmark=") {
             device.fwmark = not_0(number(mark, u32::MAX.into())?);
         } else if let Some(code) = line.after("errno=") {
@@ -75,7 +75,7 @@ fn read_peer(line: Text<'_>, peer: Option<&mut Peer>) -> Result<(), &'static str
     } else if let Some(bytes) = line.after("tx_bytes=") {
         peer.sent = number(bytes, u64::MAX)?;
     } else if let Some(seconds) = line.after("persistent_keepalive_interval=") {
-        peer.keepalive = not_0(number(seconds, u16::MAX.into())?);
+        peer.keepalive = short(seconds)?;
     } else {
         return pass_over(line);
     }
@@ -90,6 +90,11 @@ fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
     value.number().filter(|number| *number <= most).ok_or("a number")
 }
 
+/// A number of 16 bits; absent where it is 0.
+fn short(value: Text<'_>) -> Result<Option<u16>, &'static str> {
+    number(value, u16::MAX.into()).map(not_0)
+}
+
 /// A number that fits; absent where it is 0.
 fn not_0<T: TryFrom<u64>>(number: u64) -> Option<T> {
     T::try_from(number).ok().filter(|_| number > 0)
@@ -100,14 +105,14 @@ fn endpoint(value: Text<'_>) -> Option<SocketAddr> {
     let (host, port) = value.cut_last(b':')?;
     let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
     let host = host.cut(b'%').map_or(host, |(host, _)| host);
-    Some(SocketAddr::new(host.address()?, not_0(port.number()?)?))
+    Some(SocketAddr::new(host.address()?, short(port).ok()??))
 }
 
 fn network(value: Text<'_>) -> Option<AllowedIp> {
     let (host, prefix) = value.cut(b'/')?;
     let address = host.address()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.number().and_then(|prefix| u8::try_from(prefix).ok()).filter(|prefix| *prefix <= longest)?;
+    let prefix = u8::try_from(number(prefix, longest).ok()?).ok()?;
     Some(AllowedIp { address, prefix })
 }
 
