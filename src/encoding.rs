@@ -46,20 +46,29 @@ impl Base64 {
 
 /// The value of a hex digit.
 pub fn hex_digit(letter: u8) -> Option<u8> {
-    char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    letter.is_ascii_hexdigit().then_some(digit(letter))
 }
 
 /// As many bytes in hex digits, two for each, and nothing else.
 pub fn hex_array<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let (pairs, rest) = text.as_chunks::<2>();
     let mut bytes = [0; N];
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
+    read_hex(text, &mut bytes).then_some(bytes)
+}
+
+/// Fills `bytes` with what hex digits say; whether these are as many and nothing else.
+fn read_hex(text: &[u8], bytes: &mut [u8]) -> bool {
+    let (pairs, rest) = text.as_chunks::<2>();
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+        *byte = digit(*high) << 4 | digit(*low);
     }
-    Some(bytes)
+    // To look at all of them is several times as fast as to stop at the first that is none.
+    let are_digits = text.iter().fold(true, |are, letter| are & letter.is_ascii_hexdigit());
+    are_digits && pairs.len() == bytes.len() && rest.is_empty()
+}
+
+/// The value of what is known to be a hex digit: letters have the bit 64, and the lower four bits of `a` are 1.
+const fn digit(letter: u8) -> u8 {
+    (letter & 0xf).wrapping_add((letter >> 6).wrapping_mul(9))
 }
 
 #[cfg(test)]

@@ -115,6 +115,9 @@ pub struct Attribute<'a> {
     pub value: Piece<'a>,
 }
 
+/// Reads an attribute: its kind and its value.
+pub type ReadAttribute<'r, 'a> = dyn FnMut(u16, Piece<'a>) -> Result<(), Malformed> + 'r;
+
 /// The messages of one datagram.
 pub fn messages(datagram: &[u8], order: ByteOrder) -> Messages<'_> {
     Messages(Piece { bytes: datagram, offset: 0, order })
@@ -165,9 +168,9 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// The attributes behind a header of `header` bytes.
-    pub fn attributes(self, header: usize) -> Result<Attributes<'a>, Malformed> {
-        self.bytes.after(header).map(Attributes).ok_or_else(|| self.bytes.malformed("a header"))
+    /// Calls `read` with the kind and the value of each attribute behind a header of `header` bytes.
+    pub fn each(self, header: usize, read: &mut ReadAttribute<'_, 'a>) -> Result<(), Malformed> {
+        self.bytes.after(header).ok_or_else(|| self.bytes.malformed("a header"))?.each(read)
     }
 }
 
@@ -213,6 +216,15 @@ impl<'a> Piece<'a> {
         Attributes(self)
     }
 
+    /// Calls `read` with the kind and the value of each attribute in it.
+    pub fn each(self, read: &mut ReadAttribute<'_, 'a>) -> Result<(), Malformed> {
+        for attribute in self.attributes() {
+            let Attribute { kind, value } = attribute?;
+            read(kind, value)?;
+        }
+        Ok(())
+    }
+
     /// The number of an error, where one stands there.
     fn code(self) -> Option<i32> {
         self.bytes.first_chunk().map(|bytes| self.order.u32(*bytes).cast_signed())
@@ -224,11 +236,14 @@ impl<'a> Piece<'a> {
     }
 
     /// All of it as a number.
+    // Inlined in the callers of it and of the next one it takes 0.3 KB more on MIPS.
+    #[inline(never)]
     pub fn u16(self) -> Result<u16, Malformed> {
         Ok(self.order.u16(self.exactly("2 bytes")?))
     }
 
     /// All of it as a number.
+    #[inline(never)]
     pub fn u32(self) -> Result<u32, Malformed> {
         Ok(self.order.u32(self.exactly("4 bytes")?))
     }

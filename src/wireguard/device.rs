@@ -58,9 +58,10 @@ impl Peer {
 
 impl Device {
     /// Adds a peer, which has no networks yet.
-    pub fn add(&mut self, peer: Peer) {
+    pub fn add(&mut self, mut peer: Peer) {
         let end = self.allowed_ips.len();
-        self.peers.push(Peer { allowed_ips: end..end, ..peer });
+        peer.allowed_ips = end..end;
+        self.peers.push(peer);
     }
 
     /// Adds a network to the last peer; without a peer it is nobody's.

@@ -1,7 +1,6 @@
 //! What WireGuard's interfaces and peers mean to Prometheus.
 
-use std::fmt::{self, Write as _};
-use std::hash::Hash;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::device::{Device, Peer};
@@ -26,11 +25,11 @@ const USUAL_KEEPALIVE: u16 = 25;
 
 /// An interface and what is known about it from elsewhere.
 #[derive(Clone, Copy)]
-pub struct Reading<'a, I> {
+pub struct Reading<'a> {
     /// Its name.
     pub interface: &'a str,
     /// What tells it from others of its name, before and after it.
-    pub id: I,
+    pub id: u64,
     /// What it says.
     pub device: &'a Device,
     /// Names of peers.
@@ -60,9 +59,9 @@ struct InterfaceInfo;
 impl Table for InterfaceInfo {
     type Row<'a> = (&'a str, &'a Device);
     const LABELS: &'static [Label<Self>] = &[
-        label("fwmark", |row, out| maybe(row.1.fwmark, out)),
+        label("fwmark", |row, out| number(row.1.fwmark, out)),
         label("interface", |row, out| out.text(row.0.into())),
-        label("listen_port", |row, out| maybe(row.1.listen_port, out)),
+        label("listen_port", |row, out| number(row.1.listen_port, out)),
         label("public_key", |row, out| {
             if let Some(key) = row.1.public_key {
                 out.identity(key.to_string().as_str().into());
@@ -99,9 +98,10 @@ fn identity(text: &str, out: &mut LabelValue<'_>) {
     }
 }
 
-fn maybe(value: Option<impl fmt::Display>, out: &mut LabelValue<'_>) {
+fn number(value: Option<impl Into<u64>>, out: &mut LabelValue<'_>) {
     if let Some(value) = value {
-        out.display(value);
+        let number: u64 = value.into();
+        out.text(itoa::Buffer::new().format(number).into());
     }
 }
 
@@ -135,7 +135,7 @@ impl Table for PeerInfo {
         label("description", |row, out| identity(row.name.unwrap_or_default(), out)),
         label("endpoint", |row, out| identity(&row.texts.endpoint, out)),
         label("interface", |row, out| out.text(row.interface.into())),
-        label("persistent_keepalive_interval", |row, out| maybe(row.peer.keepalive, out)),
+        label("persistent_keepalive_interval", |row, out| number(row.peer.keepalive, out)),
         label("public_key", |row, out| identity(&row.texts.public_key, out)),
     ];
     const FAMILIES: &'static [Family<Self>] =
@@ -205,7 +205,7 @@ fn is_up(peer: &Peer, now: i64) -> bool {
 }
 
 /// Exposes one interface and its peers at the moment `now`.
-pub fn expose(reading: Reading<'_, impl Hash + Copy>, pass: &mut PeerPass<'_>, now: i64, out: &mut Exposition) {
+pub fn expose(reading: Reading<'_>, pass: &mut PeerPass<'_>, now: i64, out: &mut Exposition) {
     let Reading { interface, id, device, names, configured } = reading;
     let connected = device.peers.iter().filter(|peer| is_connected(peer, now)).count();
     out.add::<Interface>(&(interface, device.peers.len(), connected));
@@ -231,15 +231,14 @@ impl Texts {
         for text in [&mut *public_key, &mut *allowed_ips, &mut *endpoint] {
             text.clear();
         }
-        // Writing to a text can't fail.
-        let _ = write!(public_key, "{}", peer.public_key);
+        peer.public_key.write(public_key);
         for (number, network) in device.allowed_ips(peer).iter().enumerate() {
             if number > 0 {
                 allowed_ips.push(',');
             }
             write_address(network.address, allowed_ips);
             allowed_ips.push('/');
-            push_number(network.prefix.into(), allowed_ips);
+            push_byte(network.prefix, allowed_ips);
         }
         match peer.endpoint {
             Some(SocketAddr::V4(address)) => {
@@ -247,6 +246,7 @@ impl Texts {
                 endpoint.push(':');
                 push_number(address.port().into(), endpoint);
             }
+            // Writing to a text can't fail.
             Some(address) => drop(write!(endpoint, "{address}")),
             None => {}
         }
@@ -254,17 +254,26 @@ impl Texts {
 }
 
 /// Writes an address. `write!` would take a sixth of what a peer takes in all.
-fn write_address(address: IpAddr, out: &mut String) {
+pub(super) fn write_address(address: IpAddr, out: &mut String) {
     match address {
         IpAddr::V4(address) => {
             for (number, octet) in address.octets().into_iter().enumerate() {
                 if number > 0 {
                     out.push('.');
                 }
-                push_number(octet.into(), out);
+                push_byte(octet, out);
             }
         }
         // Writing to a text can't fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+/// Writes a number of at most three digits, in a third of the instructions that [`push_number`] takes.
+fn push_byte(number: u8, out: &mut String) {
+    for (least, divisor) in [(100, 100), (10, 10), (0, 1)] {
+        if number >= least {
+            out.push(char::from(b'0'.wrapping_add(number / divisor % 10)));
+        }
     }
 }

@@ -16,7 +16,7 @@ use self::uapi::{Answer, Progress};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
-use crate::netlink::{ByteOrder, Content, Data, Malformed, messages};
+use crate::netlink::{ByteOrder, Content, Data, Malformed, Message, messages};
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::Environment;
@@ -67,9 +67,21 @@ pub struct WireGuard {
 struct Memory {
     totals: PeerTotals,
     names: Names,
-    /// The files with names, as they were when they were read.
-    name_files: NameFiles,
+    /// The files with names, as they were when they were read; absent where that is not known.
+    name_files: Option<NameFiles>,
 }
+
+/// What is found by calls that may hang. It is one type, so that there is one instance of [`blocking::run`]: 0.5 KB less
+/// on MIPS.
+#[derive(Default)]
+struct Found {
+    interfaces: Vec<Interface>,
+    name_files: NameFiles,
+    names: Option<Names>,
+}
+
+/// A call that may hang.
+type Call = Box<dyn FnOnce() -> Result<Found, Error> + Send>;
 
 /// Files with names, each as it was; absent where it could not be read.
 type NameFiles = Vec<(PathBuf, Option<Stamp>)>;
@@ -77,21 +89,21 @@ type NameFiles = Vec<(PathBuf, Option<Stamp>)>;
 /// An interface, and where it is asked.
 struct Interface {
     name: String,
-    /// Its socket, and as which file that was found; absent where the kernel has it.
-    socket: Option<(String, Option<Stamp>)>,
+    /// Its socket; absent where the kernel has it.
+    socket: Option<String>,
+    /// What tells its socket from others of the same path, before and after it.
+    id: u64,
 }
 
-/// What tells an interface from others of its name, before and after it.
-type Id = (u32, Option<Stamp>);
-
-/// Takes an interface: its name, what tells it from others, what it says unless it can't be read.
-type Visit<'a> = dyn FnMut(&str, Id, Option<&Device>, &mut Report) + 'a;
+/// Takes an interface: its name, what tells it from others of its name, what it says unless it can't be read.
+type Visit<'a> = dyn FnMut(&str, u64, Option<&Device>, &mut Report) + 'a;
 
 impl WireGuard {
     /// A collector for these interfaces.
     pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
         let settings = settings.into();
-        let memory = Memory { totals: PeerTotals::new(settings.most_clients), ..Memory::default() };
+        let totals = PeerTotals::new(settings.most_clients);
+        let memory = Memory { totals, names: Names::new(), name_files: None };
         Self { settings, memory: Arc::new(DeadlineMutex::new(memory)) }
     }
 
@@ -100,22 +112,25 @@ impl WireGuard {
     fn read(&self, deadline: Deadline, report: &mut Report, each: &mut Visit<'_>) {
         let interfaces = self.interfaces(deadline, report);
         let mut family = None;
-        for interface in &interfaces {
-            let Interface { name, socket } = interface;
-            let (result, stamp) = match socket {
-                None => (read_kernel(name, &mut family, deadline), None),
-                Some((path, stamp)) => (read_socket(path, deadline).map(Some), *stamp),
+        for Interface { name, socket, id } in &interfaces {
+            let mut device = Device::default();
+            let (target, result) = match socket {
+                None => (name, read_kernel(name, &mut device, &mut family, deadline)),
+                Some(path) => (path, read_socket(path, &mut device, deadline)),
             };
-            let Some(result) = result.transpose() else { continue };
-            let target = socket.as_ref().map_or(name, |(path, _)| path);
-            let device = report.target(target.clone(), result);
-            let index = device.as_ref().and_then(|device| device.index).unwrap_or_default();
-            each(name, (index, stamp), device.as_ref(), report);
+            let (device, result) = match result {
+                Ok(false) => continue,
+                Ok(true) => (Some(&device), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            report.targets.push((target.clone(), result));
+            let index = device.and_then(|device| device.index);
+            each(name, index.map_or(*id, u64::from), device, report);
         }
         for name in self.settings.required() {
-            if !interfaces.iter().any(|interface| interface.name == *name) {
+            if !is_among(name, &interfaces) {
                 note(missing(name, deadline), report);
-                each(name, (0, None), None, report);
+                each(name, 0, None, report);
             }
         }
     }
@@ -123,24 +138,28 @@ impl WireGuard {
     /// The interfaces that are there and are watched. The kernel's one goes before another of the same name.
     fn interfaces(&self, deadline: Deadline, report: &mut Report) -> Vec<Interface> {
         let mut found: Vec<Interface> = Vec::new();
-        match links(deadline) {
-            Ok(names) => found.extend(names.into_iter().map(|name| Interface { name, socket: None })),
-            Err(error) => note(error, report),
-        }
         let folder = self.settings.socket_folder.clone();
-        match blocking::run(&folder.display().to_string(), deadline, move || user_space(&folder)) {
-            Ok(interfaces) => {
-                for interface in interfaces {
-                    if !found.iter().any(|known| known.name == interface.name) {
-                        found.push(interface);
+        let subject = folder.display().to_string();
+        let call: Call = Box::new(move || Ok(Found { interfaces: user_space(&folder)?, ..Found::default() }));
+        let in_user_space = || blocking::run(&subject, deadline, call).map(|found| found.interfaces);
+        for listed in [in_kernel(deadline), in_user_space()] {
+            match listed {
+                Ok(interfaces) => {
+                    for interface in interfaces {
+                        if self.settings.watches(&interface.name) && !is_among(&interface.name, &found) {
+                            found.push(interface);
+                        }
                     }
                 }
+                Err(error) => note(error, report),
             }
-            Err(error) => note(error, report),
         }
-        found.retain(|interface| self.settings.watches(&interface.name));
         found
     }
+}
+
+fn is_among(name: &str, interfaces: &[Interface]) -> bool {
+    interfaces.iter().any(|interface| interface.name == name)
 }
 
 impl Source for WireGuard {
@@ -193,7 +212,7 @@ impl Collector for WireGuard {
             Err(error) => return note(error, report),
         };
         let now = clock::now();
-        memory.read_names(&self.settings.name_files, deadline);
+        memory.read_names(&self.settings, deadline);
         let Memory { totals, names, .. } = &mut *memory;
         let mut pass = totals.pass(now);
         self.read(deadline, report, &mut |interface, id, device, report| match device {
@@ -212,7 +231,7 @@ impl Collector for WireGuard {
             Ok(memory) => memory,
             Err(error) => return note(error, report),
         };
-        memory.read_names(&self.settings.name_files, deadline);
+        memory.read_names(&self.settings, deadline);
         let names = &memory.names;
         let Settings { gateway, peers, .. } = &*self.settings;
         let now = clock::now();
@@ -229,18 +248,29 @@ impl Collector for WireGuard {
 impl Memory {
     /// Reads the files with names where any of them changed; they may be on a file system that hangs. Where they can't be
     /// read, the names stay as they are.
-    fn read_names(&mut self, patterns: &[String], deadline: Deadline) {
-        let (patterns, known) = (patterns.to_vec(), self.name_files.clone());
-        let read = blocking::run("files with names of peers", deadline, move || {
-            let files = stamped(&patterns, deadline)?;
-            Ok((files != known).then(|| read_name_files(files, deadline)))
+    fn read_names(&mut self, settings: &Arc<Settings>, deadline: Deadline) {
+        let (settings, known) = (Arc::clone(settings), self.name_files.take());
+        let call: Call = Box::new(move || {
+            let mut found = Found { name_files: stamped(&settings.name_files, deadline)?, ..Found::default() };
+            if known.as_ref() != Some(&found.name_files) {
+                found.names = Some(read_name_files(&mut found.name_files, deadline));
+            }
+            Ok(found)
         });
-        match read {
-            Ok(Some((names, files))) => (self.names, self.name_files) = (names, files),
-            Ok(None) => {}
-            Err(error) => log::debug!("wireguard: {error}"),
+        match blocking::run("files with names of peers", deadline, call) {
+            Ok(Found { name_files, names, .. }) => {
+                self.name_files = Some(name_files);
+                if let Some(names) = names {
+                    self.names = names;
+                }
+            }
+            Err(error) => log(&error),
         }
     }
+}
+
+fn log(error: &Error) {
+    log::debug!("wireguard: {error}");
 }
 
 /// The files that match, each as it is now.
@@ -256,22 +286,22 @@ fn stamped(patterns: &[String], deadline: Deadline) -> Result<NameFiles, Error> 
 }
 
 /// The names in these files. One that can't be read names nobody, and loses its stamp, so that it is tried again.
-fn read_name_files(mut files: NameFiles, deadline: Deadline) -> (Names, NameFiles) {
+fn read_name_files(files: &mut NameFiles, deadline: Deadline) -> Names {
     let mut all = Names::new();
-    for (path, stamp) in &mut files {
+    for (path, stamp) in files {
         match read_names(path, deadline) {
             Ok(names) => all.add_all(&names),
             Err(error) => {
-                log::debug!("wireguard: {error}");
+                log(&error);
                 *stamp = None;
             }
         }
     }
-    (all, files)
+    all
 }
 
 fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
-    let is_quick = path.extension().is_some_and(|extension| extension == "conf");
+    let is_quick = path.as_os_str().as_encoded_bytes().ends_with(b".conf");
     let mut reader = Reader::new(if is_quick { Format::Quick } else { Format::Uci });
     file::read_lines(path, NAME_FILE_LIMIT, deadline, |block| {
         Text::new(block).lines().for_each(|line| reader.read(line));
@@ -281,19 +311,36 @@ fn read_names(path: &Path, deadline: Deadline) -> Result<Names, Error> {
 
 /// The interfaces whose sockets are in a folder; none where there is no such folder.
 fn user_space(folder: &Path) -> Result<Vec<Interface>, Error> {
-    let files = match file::list(folder) {
-        Err(error) if matches!(error.kind, ErrorKind::NotFound) => Vec::new(),
-        files => files?,
-    };
-    let interface = |file: &String| {
-        let path = folder.join(file);
-        let socket = Some((path.display().to_string(), file::stamp(&path)));
-        Some(Interface { name: file.strip_suffix(SOCKET)?.into(), socket })
-    };
-    Ok(files.iter().filter_map(interface).collect())
+    let mut interfaces = Vec::new();
+    for file in file::list(folder).or_else(|error| match error.kind {
+        ErrorKind::NotFound => Ok(Vec::new()),
+        _ => Err(error),
+    })? {
+        if let Some(name) = file.strip_suffix(SOCKET) {
+            let path = folder.join(&file);
+            let (socket, id) = (Some(path.display().to_string()), file::stamp(&path).map_or(0, id));
+            interfaces.push(Interface { name: name.into(), socket, id });
+        }
+    }
+    Ok(interfaces)
 }
 
-/// The kernel's interfaces of WireGuard, sorted.
+/// When a socket was made, mixed with its inode: times have the resolution of the kernel's clock.
+fn id(socket: Stamp) -> u64 {
+    let ((seconds, nanoseconds), (_, inode)) = (socket.modified(), socket.identity());
+    (seconds << 30 | nanoseconds).cast_unsigned() ^ inode.rotate_left(32)
+}
+
+/// The kernel's interfaces of WireGuard.
+fn in_kernel(deadline: Deadline) -> Result<Vec<Interface>, Error> {
+    let mut interfaces = Vec::new();
+    for name in links(deadline)? {
+        interfaces.push(Interface { name, socket: None, id: 0 });
+    }
+    Ok(interfaces)
+}
+
+/// The names of the kernel's interfaces of WireGuard, sorted.
 fn links(deadline: Deadline) -> Result<Vec<String>, Error> {
     let request = netlink::links_request(ByteOrder::NATIVE);
     let mut names = Vec::new();
@@ -313,32 +360,31 @@ fn family(deadline: Deadline) -> Result<Option<u16>, Error> {
     let request = netlink::families_request(ByteOrder::NATIVE);
     let mut number = None;
     dump(Protocol::Generic, "generic netlink", &request, deadline, &mut |data| {
-        number = data.map(netlink::family).transpose()?.flatten().or(number);
+        if let Some(data) = data {
+            number = netlink::family(data)?.or(number);
+        }
         Ok(())
     })?;
     Ok(number)
 }
 
-/// An interface of the kernel; absent where it went away since it was listed.
-fn read_kernel(name: &str, known: &mut Option<u16>, deadline: Deadline) -> Result<Option<Device>, Error> {
-    let number = match *known {
-        Some(number) => number,
-        None => family(deadline)?.ok_or_else(|| Error::new(name, ErrorKind::Refused { why: NO_MODULE.into() }))?,
-    };
-    *known = Some(number);
+/// Reads an interface of the kernel; says whether it is still there.
+fn read_kernel(name: &str, device: &mut Device, known: &mut Option<u16>, deadline: Deadline) -> Result<bool, Error> {
+    if known.is_none() {
+        *known = family(deadline)?;
+    }
+    let number = known.ok_or_else(|| no_module(name))?;
     let request = netlink::device_request(number, name, ByteOrder::NATIVE);
-    let mut device = Device::default();
     let read = dump(Protocol::Generic, name, &request, deadline, &mut |data| match data {
-        Some(data) => netlink::read_device(data, &mut device),
+        Some(data) => netlink::read_device(data, device),
         None => {
-            device = Device::default();
+            *device = Device::default();
             Ok(())
         }
     });
     match read {
-        Ok(()) => Ok(Some(device)),
-        Err(error) if matches!(error.kind, ErrorKind::NotFound) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound) => Ok(false),
+        read => read.map(|()| true),
     }
 }
 
@@ -352,38 +398,34 @@ fn dump(
     each: &mut dyn FnMut(Option<Data<'_>>) -> Result<(), Malformed>,
 ) -> Result<(), Error> {
     for _ in 0..TRIES {
-        if !dump_once(protocol, target, request, deadline, &mut |data| each(Some(data)))? {
+        let mut is_interrupted = false;
+        ask(protocol, target, request, LIMIT, deadline, &mut |datagram| {
+            for message in messages(datagram, ByteOrder::NATIVE) {
+                let read = message.and_then(|Message { is_interrupted: has_changed, content }| {
+                    is_interrupted |= has_changed;
+                    if let Content::Data(data) = content {
+                        each(Some(data))?;
+                    }
+                    Ok(content)
+                });
+                match read {
+                    Ok(Content::Data(_)) => {}
+                    Ok(Content::End) => return Ok(false),
+                    Ok(Content::Refused(number)) => return Err(refused(target, number)),
+                    Err(Malformed { expected, offset }) => {
+                        return Err(Error::new(target, ErrorKind::Malformed { expected, offset }));
+                    }
+                }
+            }
+            Ok(true)
+        })?;
+        if !is_interrupted {
             return Ok(());
         }
         // It forgets what it has; that can't be malformed.
         let _ = each(None);
     }
     Err(Error::new(target, ErrorKind::Io { why: "changed faster than it can be read".into() }))
-}
-
-/// Reads all messages of an answer; says whether what it lists changed meanwhile.
-fn dump_once(
-    protocol: Protocol,
-    target: &str,
-    request: &[u8],
-    deadline: Deadline,
-    each: &mut dyn FnMut(Data<'_>) -> Result<(), Malformed>,
-) -> Result<bool, Error> {
-    let mut is_interrupted = false;
-    let malformed = |Malformed { expected, offset }| Error::new(target, ErrorKind::Malformed { expected, offset });
-    ask(protocol, target, request, LIMIT, deadline, &mut |datagram| {
-        for message in messages(datagram, ByteOrder::NATIVE) {
-            let message = message.map_err(malformed)?;
-            is_interrupted |= message.is_interrupted;
-            match message.content {
-                Content::Data(data) => each(data).map_err(malformed)?,
-                Content::End => return Ok(false),
-                Content::Refused(number) => return Err(refused(target, number)),
-            }
-        }
-        Ok(true)
-    })?;
-    Ok(is_interrupted)
 }
 
 /// What the kernel's error number means. An interface that is gone, or whose name is another kind's now, is not found.
@@ -396,27 +438,30 @@ fn refused(target: &str, number: i32) -> Error {
     Error::io(target, &io::Error::from_raw_os_error(number))
 }
 
-/// An interface in user space. One that hangs takes half of the time that is left, so that others are read, too.
-fn read_socket(path: &str, deadline: Deadline) -> Result<Device, Error> {
+/// Reads an interface in user space, which is there. One that hangs takes half of the time that is left, so that others
+/// are read, too.
+fn read_socket(path: &str, device: &mut Device, deadline: Deadline) -> Result<bool, Error> {
     let deadline = Deadline::within(deadline.left(path)? / 2);
     let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
     let (mut answer, mut offset) = (Answer::default(), 0usize);
     channel.read_lines(LIMIT, &mut |lines| {
         for line in Text::new(lines).lines() {
-            match answer.read(line) {
-                Ok(Progress::More) => {}
-                Ok(Progress::Whole) => return Ok(false),
-                Ok(Progress::Refused(number)) => {
-                    return Err(Error::new(path, ErrorKind::Refused { why: format!("error {number}") }));
+            let kind = match answer.read(line) {
+                Ok(Progress::More) => {
+                    offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
+                    continue;
                 }
-                Err(expected) => return Err(Error::new(path, ErrorKind::Malformed { expected, offset })),
-            }
-            offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
+                Ok(Progress::Whole) => return Ok(false),
+                Ok(Progress::Refused(number)) => ErrorKind::Refused { why: format!("error {number}") },
+                Err(expected) => ErrorKind::Malformed { expected, offset },
+            };
+            return Err(Error::new(path, kind));
         }
         Ok(true)
     })?;
-    Ok(answer.device)
+    *device = answer.device;
+    Ok(true)
 }
 
 /// Notes what could not be read, by the name in the error.
@@ -427,7 +472,11 @@ fn note(error: Error, report: &mut Report) {
 /// Why an interface that should be there is not.
 fn missing(name: &str, deadline: Deadline) -> Error {
     match family(deadline) {
-        Ok(None) => Error::new(name, ErrorKind::Refused { why: NO_MODULE.into() }),
+        Ok(None) => no_module(name),
         _ => Error::new(name, ErrorKind::NotFound),
     }
+}
+
+fn no_module(name: &str) -> Error {
+    Error::new(name, ErrorKind::Refused { why: NO_MODULE.into() })
 }

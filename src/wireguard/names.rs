@@ -30,7 +30,11 @@ impl Names {
 
     /// The name of a peer.
     pub fn get(&self, key: Key) -> Option<&str> {
-        let (_, name) = self.names.get(*self.index.get(&self.hasher.hash_one(key))?)?;
+        // The hash takes 300 instructions for each peer, and many have no names at all.
+        if self.names.is_empty() {
+            return None;
+        }
+        let (_, name) = self.names.get(*self.index.get(&self.hash(key))?)?;
         Some(name)
     }
 
@@ -38,10 +42,20 @@ impl Names {
     pub fn add(&mut self, key: Key, name: &str) -> bool {
         let is_new = self.get(key).is_none();
         if is_new {
-            self.index.insert(self.hasher.hash_one(key), self.names.len());
+            self.index.insert(self.hash(key), self.names.len());
             self.names.push((key, name.into()));
         }
         is_new
+    }
+
+    /// All names.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(_, name)| &**name)
+    }
+
+    // As a slice, for which others need the same code: 0.3 KB less on MIPS.
+    fn hash(&self, Key(key): Key) -> u64 {
+        self.hasher.hash_one(key.as_slice())
     }
 
     /// Adds the names of another file, of peers that have none.
@@ -132,19 +146,16 @@ impl Reader {
 
     fn read_uci(&mut self, line: Text<'_>) {
         let Some((command, rest)) = line.cut_word() else { return };
-        if command == "config" || command == "package" {
-            let kind = word(rest).0;
-            self.begin(
-                command == "config"
-                    && kind.strip_prefix(b"wireguard").is_some_and(|interface| interface.starts_with(b"_")),
-            );
+        let is_section = command == "config";
+        if is_section || command == "package" {
+            self.begin(is_section && word(rest).0.starts_with(b"wireguard_"));
         } else if command == "option" && self.is_peer {
             let (option, rest) = word(rest);
             // No copy is made of other values: they may be private keys.
-            match option.as_slice() {
-                b"public_key" => self.key = Key::parse(&word(rest).0),
-                b"description" => self.name = shown(Text::new(&word(rest).0)),
-                _ => {}
+            if option == b"public_key" {
+                self.key = Key::parse(&word(rest).0);
+            } else if option == b"description" {
+                self.name = shown(Text::new(&word(rest).0));
             }
         }
     }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::device::{AllowedIp, Device, Peer};
 use super::key::Key;
-use crate::netlink::{Attribute, ByteOrder, Data, Malformed, Piece, Request};
+use crate::netlink::{ByteOrder, Data, Malformed, Piece, Request};
 
 /// `RTM_NEWLINK` and `RTM_GETLINK`.
 const NEW_LINK: u16 = 16;
@@ -59,67 +59,65 @@ pub fn device_request(family: u16, interface: &str, order: ByteOrder) -> Vec<u8>
 
 /// The name of the interface that a message of rtnetlink speaks of, where it is one of WireGuard.
 pub fn link(data: Data<'_>) -> Result<Option<String>, Malformed> {
-    let (mut name, mut is_wireguard) = (None, false);
+    let (mut name, mut is_wireguard) = (&[][..], false);
     if data.kind != NEW_LINK {
         return Ok(None);
     }
-    for attribute in data.attributes(LINK_HEADER)? {
-        let Attribute { kind, value } = attribute?;
+    data.each(LINK_HEADER, &mut |kind, value| {
         match kind {
             // IFLA_IFNAME
-            3 => name = Some(value.text()),
+            3 => name = trim(value.bytes),
             // IFLA_LINKINFO with IFLA_INFO_KIND
-            18 => {
-                for attribute in value.attributes() {
-                    let attribute = attribute?;
-                    is_wireguard |= attribute.kind == 1 && trim(attribute.value.bytes) == NAME;
-                }
-            }
+            18 => value.each(&mut |kind, value| {
+                is_wireguard |= kind == 1 && trim(value.bytes) == NAME;
+                Ok(())
+            })?,
             _ => {}
         }
-    }
-    Ok(name.filter(|name| is_wireguard && !name.is_empty()))
+        Ok(())
+    })?;
+    Ok((is_wireguard && !name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned()))
 }
 
 /// The number of what a message of generic netlink's own speaks of, where that is WireGuard.
 pub fn family(data: Data<'_>) -> Result<Option<u16>, Malformed> {
     let (mut number, mut is_wireguard) = (None, false);
-    for attribute in data.attributes(GENERIC_HEADER)? {
-        let Attribute { kind, value } = attribute?;
+    data.each(GENERIC_HEADER, &mut |kind, value| {
         match kind {
             // CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME
             1 => number = Some(value.u16()?),
             2 => is_wireguard = trim(value.bytes) == NAME,
             _ => {}
         }
-    }
+        Ok(())
+    })?;
     Ok(number.filter(|_| is_wireguard))
 }
 
 /// Adds to `device` what one of its messages says.
 pub fn read_device(data: Data<'_>, device: &mut Device) -> Result<(), Malformed> {
-    for attribute in data.attributes(GENERIC_HEADER)? {
-        let Attribute { kind, value } = attribute?;
+    data.each(GENERIC_HEADER, &mut |kind, value| {
         match kind {
             // WGDEVICE_A_IFINDEX; _PUBLIC_KEY, _LISTEN_PORT, _FWMARK; _PEERS
             1 => device.index = Some(value.u32()?),
             4 => device.public_key = Some(value.key()?),
             6 => device.listen_port = Some(value.u16()?).filter(|port| *port > 0),
             7 => device.fwmark = Some(value.u32()?).filter(|mark| *mark > 0),
-            8 => value.attributes().try_for_each(|peer| read_peer(peer?.value, device))?,
+            8 => value.each(&mut |_, peer| read_peer(peer, device))?,
             _ => {}
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A peer, or more networks of the last one.
 fn read_peer(piece: Piece<'_>, device: &mut Device) -> Result<(), Malformed> {
-    let mut peer = Peer::new(public_key(piece)?);
-    let mut networks = None;
-    for attribute in piece.attributes() {
-        let Attribute { kind, value } = attribute?;
+    let (mut key, mut networks) = (None, None);
+    let mut peer = Peer::new(Key::default());
+    piece.each(&mut |kind, value| {
         match kind {
+            // WGPEER_A_PUBLIC_KEY, without which a peer is none
+            1 => key = Some(value.key()?),
             // WGPEER_A_ENDPOINT, _PERSISTENT_KEEPALIVE_INTERVAL, _LAST_HANDSHAKE_TIME, _RX_BYTES, _TX_BYTES, _ALLOWEDIPS
             4 => peer.endpoint = Some(value.endpoint()?),
             5 => peer.keepalive = Some(value.u16()?).filter(|interval| *interval > 0),
@@ -129,32 +127,22 @@ fn read_peer(piece: Piece<'_>, device: &mut Device) -> Result<(), Malformed> {
             9 => networks = Some(value),
             _ => {}
         }
-    }
+        Ok(())
+    })?;
+    peer.public_key = key.ok_or_else(|| piece.malformed("a public key"))?;
     if device.peers.last().is_none_or(|last| last.public_key != peer.public_key) {
         device.add(peer);
     }
     let Some(networks) = networks else { return Ok(()) };
-    networks.attributes().try_for_each(|network| network?.value.network().map(|network| device.allow(network)))
-}
-
-/// WGPEER_A_PUBLIC_KEY, without which a peer is none.
-fn public_key(peer: Piece<'_>) -> Result<Key, Malformed> {
-    for attribute in peer.attributes() {
-        let attribute = attribute?;
-        if attribute.kind == 1 {
-            return attribute.value.key();
-        }
-    }
-    Err(peer.malformed("a public key"))
+    networks.each(&mut |_, network| {
+        device.allow(network.network()?);
+        Ok(())
+    })
 }
 
 impl Piece<'_> {
     fn key(self) -> Result<Key, Malformed> {
         Ok(Key(self.exactly("a key of 32 bytes")?))
-    }
-
-    fn text(self) -> String {
-        String::from_utf8_lossy(trim(self.bytes)).into_owned()
     }
 
     /// `struct __kernel_timespec`; nothing where it is 0, which means never.
@@ -177,22 +165,19 @@ impl Piece<'_> {
 
     /// WGALLOWEDIP_A_FAMILY, _IPADDR and _CIDR_MASK.
     fn network(self) -> Result<AllowedIp, Malformed> {
-        let (mut family, mut address, mut prefix) = (None, None, None);
-        for attribute in self.attributes() {
-            let Attribute { kind, value } = attribute?;
+        let (mut family, mut address, mut prefix) = (0, &[][..], None);
+        self.each(&mut |kind, value| {
             match kind {
-                1 => family = Some(value.u16()?),
-                2 => address = Some(value.bytes),
-                3 => {
-                    let [bits] = value.exactly("1 byte")?;
-                    prefix = Some(bits);
-                }
+                1 => family = value.u16()?,
+                2 => address = value.bytes,
+                3 => prefix = Some(value.exactly("1 byte")?),
                 _ => {}
             }
-        }
-        let address = family.zip(address).and_then(|(family, bytes)| ip(family, bytes));
-        let network = address.zip(prefix).map(|(address, prefix)| AllowedIp { address, prefix });
-        network.ok_or_else(|| self.malformed("a network"))
+            Ok(())
+        })?;
+        let network = ip(family, address).zip(prefix);
+        let (address, [prefix]) = network.ok_or_else(|| self.malformed("a network"))?;
+        Ok(AllowedIp { address, prefix })
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::device::Device;
 use super::key::Key;
-use super::metrics::{Texts, is_connected};
+use super::metrics::{Texts, is_connected, write_address};
 use crate::session::Session;
+use crate::text::push_number;
 
 /// Whose interface is listed, and when.
 pub struct Listing<'a> {
@@ -27,22 +28,29 @@ pub fn list<'n>(
     for peer in &device.peers {
         let Some(handshake) = peer.handshake else { continue };
         texts.write(device, peer);
-        rows.extend([Session {
+        let (mut remotehost, mut remoteport) = (String::new(), String::new());
+        if let Some(endpoint) = peer.endpoint {
+            write_address(endpoint.ip(), &mut remotehost);
+            push_number(endpoint.port().into(), &mut remoteport);
+        }
+        rows.extend(Some(Session {
             server: listing.gateway.into(),
             protocol: "wireguard".into(),
             uniqueid: Some(listing.interface.into()),
+            p1uniqueid: None,
+            p2uniqueid: None,
             state: if is_connected(peer, listing.now) { "ESTABLISHED" } else { "IDLE" }.into(),
-            remotehost: peer.endpoint.map(|endpoint| endpoint.ip().to_string()).unwrap_or_default(),
-            remoteport: peer.endpoint.map(|endpoint| endpoint.port().to_string()).unwrap_or_default(),
+            remotehost,
+            remoteport,
             remoteid: name(peer.public_key).unwrap_or(&texts.public_key).to_owned(),
             remotets: texts.allowed_ips.replace(',', ";"),
+            localts: None,
             established: date(handshake).unwrap_or_default(),
             bytesin: peer.received.to_string(),
             bytesout: peer.sent.to_string(),
             packetsin: "0".into(),
             packetsout: "0".into(),
             hides_addresses: true,
-            ..Session::default()
-        }]);
+        }));
     }
 }

@@ -37,8 +37,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
     names: Names,
-    /// Those that should be connected whatever their keepalive, sorted.
-    expected: Vec<Key>,
+    /// Those that should be connected whatever their keepalive, without names.
+    expected: Names,
 }
 
 /// What is written; absent where there is no section.
@@ -55,7 +55,10 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigErro
         settings.peers.read(entry)?;
     }
     if let Some(files) = section.texts("name_files")? {
-        settings.name_files = files.into_iter().map(|file| file.value).collect();
+        settings.name_files.clear();
+        for file in files {
+            settings.name_files.push(file.value);
+        }
     }
     if let Some(folder) = section.text("socket_folder")? {
         settings.socket_folder = folder.value.into();
@@ -87,11 +90,7 @@ impl Configured {
 
     /// Says that a peer should be connected whatever its keepalive; whether nothing had said so before.
     pub fn expect(&mut self, key: Key) -> bool {
-        let place = self.expected.binary_search(&key);
-        if let Err(place) = place {
-            self.expected.insert(place, key);
-        }
-        place.is_err()
+        self.expected.add(key, "")
     }
 
     /// The name that the configuration gives a peer.
@@ -101,7 +100,7 @@ impl Configured {
 
     /// Whether a peer should be connected whatever its keepalive.
     pub fn is_expected(&self, key: Key) -> bool {
-        self.expected.binary_search(&key).is_ok()
+        self.expected.get(key).is_some()
     }
 }
 

@@ -43,37 +43,47 @@ impl Answer {
                 None => return Err("errno before the end"),
             });
         }
-        let (key, value) = line.cut(b'=').ok_or("key=value")?;
-        match key.bytes() {
-            b"errno" => self.error = Some(value.signed().ok_or("a number")?),
-            b"public_key" => self.device.add(Peer::new(Key::from_hex(value.bytes()).ok_or("a key of 64 hex digits")?)),
-            b"listen_port" => self.device.listen_port = short(value)?,
-            b"fwmark" => {
-                self.device.fwmark = u32::try_from(number(value, u32::MAX.into())?).ok().filter(|mark| *mark > 0);
-            }
-            b"allowed_ip" => self.device.allow(network(value).ok_or("a network")?),
-            _ => self.read_peer(key, value)?,
+        let device = &mut self.device;
+        if let Some(key) = line.after("public_key=") {
+            device.add(Peer::new(Key::from_hex(key.bytes()).ok_or("a key of 64 hex digits")?));
+        } else if let Some(text) = line.after("allowed_ip=") {
+            device.allow(network(text).ok_or("a network")?);
+        } else if let Some(port) = line.after("listen_port=") {
+            device.listen_port = short(port)?;
+        } else if let Some(mark) = line.after("fwmark=") {
+            device.fwmark = not_0(number(mark, u32::MAX.into())?);
+        } else if let Some(code) = line.after("errno=") {
+            self.error = Some(code.signed().ok_or("a number")?);
+        } else {
+            read_peer(line, device.peers.last_mut())?;
         }
         Ok(Progress::More)
     }
+}
 
-    fn read_peer(&mut self, key: Text<'_>, value: Text<'_>) -> Result<(), &'static str> {
-        let Some(peer) = self.device.peers.last_mut() else { return Ok(()) };
-        match key.bytes() {
-            b"endpoint" => peer.endpoint = endpoint(value),
-            b"persistent_keepalive_interval" => peer.keepalive = short(value)?,
-            // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
-            b"last_handshake_time_sec" => {
-                let seconds = number(value, i64::MAX.unsigned_abs())?;
-                peer.handshake = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
-            }
-            b"rx_bytes" => peer.received = number(value, u64::MAX)?,
-            b"tx_bytes" => peer.sent = number(value, u64::MAX)?,
-            // Keys, what later versions add, and protocol_version.
-            _ => {}
-        }
-        Ok(())
+/// Reads what is said of a peer. Keys, what later versions add, and protocol_version are passed over, and so is what stands
+/// before any peer.
+fn read_peer(line: Text<'_>, peer: Option<&mut Peer>) -> Result<(), &'static str> {
+    let Some(peer) = peer else { return pass_over(line) };
+    if let Some(text) = line.after("endpoint=") {
+        peer.endpoint = endpoint(text);
+    } else if let Some(seconds) = line.after("last_handshake_time_sec=") {
+        // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
+        peer.handshake = not_0(number(seconds, i64::MAX.unsigned_abs())?);
+    } else if let Some(bytes) = line.after("rx_bytes=") {
+        peer.received = number(bytes, u64::MAX)?;
+    } else if let Some(bytes) = line.after("tx_bytes=") {
+        peer.sent = number(bytes, u64::MAX)?;
+    } else if let Some(seconds) = line.after("persistent_keepalive_interval=") {
+        peer.keepalive = short(seconds)?;
+    } else {
+        return pass_over(line);
     }
+    Ok(())
+}
+
+fn pass_over(line: Text<'_>) -> Result<(), &'static str> {
+    line.cut(b'=').map(drop).ok_or("key=value")
 }
 
 fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
@@ -82,7 +92,12 @@ fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
 
 /// A number of 16 bits; absent where it is 0.
 fn short(value: Text<'_>) -> Result<Option<u16>, &'static str> {
-    Ok(u16::try_from(number(value, u16::MAX.into())?).ok().filter(|number| *number > 0))
+    number(value, u16::MAX.into()).map(not_0)
+}
+
+/// A number that fits; absent where it is 0.
+fn not_0<T: TryFrom<u64>>(number: u64) -> Option<T> {
+    T::try_from(number).ok().filter(|_| number > 0)
 }
 
 /// An address with a port; absent where it is none. The interface behind `%` is no part of it.
@@ -97,7 +112,7 @@ fn network(value: Text<'_>) -> Option<AllowedIp> {
     let (host, prefix) = value.cut(b'/')?;
     let address = host.address()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.number().and_then(|prefix| u8::try_from(prefix).ok()).filter(|prefix| *prefix <= longest)?;
+    let prefix = u8::try_from(number(prefix, longest).ok()?).ok()?;
     Some(AllowedIp { address, prefix })
 }
 

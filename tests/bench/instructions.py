@@ -36,7 +36,7 @@ BUDGETS = {
     "20 IKE_SAs, system calls": 58,
     "one more IKE_SA": 16_400,
     "one more OpenVPN client": 4_770,
-    "one more WireGuard peer": 10_950,
+    "one more WireGuard peer": 9_970,
     "one more socket, 20 rules": 300,
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_exporter::exposition::{Exposition, Family, Label, Table, Merge, Value, counter, gauge, label};
+use gateway_exporter::exposition::{Exposition, Family, Label, Merge, Table, Value, counter, gauge, label};
 use gateway_exporter::text::{Text, is_disruptive};
 use libfuzzer_sys::fuzz_target;
 

@@ -13,7 +13,10 @@ fuzz_target!(|bytes: &[u8]| {
             if let Ok(hosts) = Hosts::parse(&["gateway.example.com".to_owned()]) {
                 let is_host = hosts.contain(request.host.as_deref());
                 let host = request.host.as_deref().unwrap_or("localhost");
-                assert!(!is_host || host.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_graphic()), "{host}");
+                assert!(
+                    !is_host || host.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_graphic()),
+                    "{host}"
+                );
             }
             let longer = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
             assert_eq!(http::read_head(&longer), Ok(Some(request)), "what follows a head is not part of it");

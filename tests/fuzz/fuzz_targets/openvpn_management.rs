@@ -1,7 +1,7 @@
 //! What OpenVPN's management interface says: at once, and in pieces of one byte, which must mean the same.
 #![no_main]
 
-use gateway_exporter::openvpn::management::{Answer, Inquiry, Failure, Next, Password};
+use gateway_exporter::openvpn::management::{Answer, Failure, Inquiry, Next, Password};
 use libfuzzer_sys::fuzz_target;
 
 /// What comes of a session, and how many messages were sent in it; no answer where it has not ended.

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::kernel::{metrics as kernel_metrics, xfrm};
-use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::matcher::Matcher;
+use gateway_exporter::sockets::procnet::{Endian, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::sockets::{diag, metrics};
 use gateway_exporter::text::Text;

@@ -14,9 +14,10 @@ use libfuzzer_sys::fuzz_target;
 mod judge;
 
 static TUNNELS: LazyLock<Vec<Tunnel>> = LazyLock::new(|| {
-    let file =
-        Text::from("conn site\n auto=start\n right=192.0.2.1\n leftsubnet=10.1.0.0/16,10.2.0.0/16\nconn eap\n also=site\n rightauth=eap\n right=%any\n\
-            conn pass\n type=pass\n auto=route\nconn trap\n also=site\n auto=route\n");
+    let file = Text::from(
+        "conn site\n auto=start\n right=192.0.2.1\n leftsubnet=10.1.0.0/16,10.2.0.0/16\nconn eap\n also=site\n rightauth=eap\n right=%any\n\
+            conn pass\n type=pass\n auto=route\nconn trap\n also=site\n auto=route\n",
+    );
     let (mut sections, mut cursor) = (Sections::default(), Cursor::default());
     while let Some(statement) = conf::parse(file, &mut cursor, Dialect::StrongSwan) {
         sections.take(&statement, Location { file: 0, line: cursor.line });

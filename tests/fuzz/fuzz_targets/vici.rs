@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use gateway_exporter::strongswan::totals::SaTotals;
 use gateway_exporter::strongswan::configured::{Configured, ScrapeTime};
 use gateway_exporter::strongswan::ike_sas::Unlisted;
-use gateway_exporter::strongswan::stats::{self, Stats};
 use gateway_exporter::strongswan::metrics::Listing;
 use gateway_exporter::strongswan::sa::{Connection, Identity, IkeSa, Policy, replaced_ike_sa};
+use gateway_exporter::strongswan::stats::{self, Stats};
+use gateway_exporter::strongswan::totals::SaTotals;
 use gateway_exporter::strongswan::{metrics, sessions, vici};
 use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;

@@ -2,10 +2,10 @@
 #![no_main]
 
 use gateway_exporter::exposition::Exposition;
+use gateway_exporter::netlink::{ByteOrder, Content, messages};
 use gateway_exporter::wireguard::device::Device;
 use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::Names;
-use gateway_exporter::netlink::{ByteOrder, Content, messages};
 use gateway_exporter::wireguard::netlink;
 use gateway_exporter::wireguard::settings::Configured;
 use gateway_exporter::wireguard::totals::PeerTotals;
