@@ -3,6 +3,7 @@
 //! Each source lists the families whose samples say so; everything else is the same for all. The overview page, `/status`
 //! and the subcommand `status` show what comes of it.
 
+use std::cell::OnceCell;
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::advice::{Phrase, Severity};
@@ -18,7 +19,8 @@ pub struct Watched {
     pub kind: &'static str,
     /// The labels that name it, in the order in which they are shown; those that a sample has not are passed over.
     pub labels: &'static [&'static str],
-    /// A label that a sample must have with this value; with an empty value, that it must not have.
+    /// A label that a sample must have with this value, in which nothing is to be escaped; with an empty value, that it must
+    /// not have.
     pub only: Option<(&'static str, &'static str)>,
     /// A second family, whose value with the same names is given to `judge`.
     pub beside: Option<&'static str>,
@@ -36,12 +38,12 @@ pub struct Measured<'a> {
     pub value: i64,
     /// The unix time.
     pub now: i64,
-    beside: &'a mut dyn FnMut() -> Option<i64>,
+    beside: &'a dyn Fn() -> Option<i64>,
 }
 
 impl Measured<'_> {
     /// The value in the second family, if it has one.
-    pub fn beside(&mut self) -> Option<i64> {
+    pub fn beside(&self) -> Option<i64> {
         (self.beside)()
     }
 }
@@ -55,17 +57,17 @@ pub fn judge_all(
     each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase),
 ) {
     for watched in watched {
-        let mut others: Option<Values> = None;
+        let others: OnceCell<Values> = OnceCell::new();
         exposition.samples(watched.family, &mut |labels, value| {
             let labels = Labels(labels);
-            if watched.only.is_some_and(|(name, value)| labels.value(name).unwrap_or_default() != value) {
+            if watched.only.is_some_and(|(name, value)| labels.escaped(name).unwrap_or_default() != value.as_bytes()) {
                 return;
             }
-            let mut beside = || {
+            let beside = || {
                 let read = || Values::of(watched.beside.unwrap_or_default(), watched, exposition, i64::max);
-                others.get_or_insert_with(read).get(&watched.name(labels))
+                others.get_or_init(read).get(&watched.name(labels))
             };
-            if let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &mut beside }) {
+            if let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &beside }) {
                 each(watched, labels, severity, message);
             }
         });
@@ -126,18 +128,42 @@ impl Watched {
 #[derive(Clone, Copy, Debug)]
 pub struct Labels<'a>(pub &'a [u8]);
 
-impl Labels<'_> {
+impl<'a> Labels<'a> {
     /// The value of a label.
     pub fn value(self, name: &str) -> Option<String> {
-        let mut rest = self.0;
-        while let Some((label, after)) = cut(rest, b'"') {
-            let (value, next) = quoted(after)?;
-            if label.get(1..).and_then(|label| label.strip_suffix(b"=")) == Some(name.as_bytes()) {
-                return Some(value);
-            }
-            rest = next;
+        let mut value = Vec::new();
+        let mut rest = self.escaped(name)?.iter();
+        while let Some(byte) = rest.next() {
+            value.push(match byte {
+                b'\\' => match rest.next()? {
+                    b'n' => b'\n',
+                    escaped => *escaped,
+                },
+                byte => *byte,
+            });
         }
-        None
+        Some(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// The value of a label as it stands in the text.
+    fn escaped(self, name: &str) -> Option<&'a [u8]> {
+        let mut rest = self.0;
+        loop {
+            // Behind the brace or the comma stands the name, then the value in quotes.
+            let (label, after) = cut(rest.get(1..)?, b'=')?;
+            let after = after.strip_prefix(b"\"")?;
+            let mut is_escaped = false;
+            let is_end = |byte: &u8| {
+                let is_end = *byte == b'"' && !is_escaped;
+                is_escaped = *byte == b'\\' && !is_escaped;
+                is_end
+            };
+            let end = after.iter().position(is_end)?;
+            if label == name.as_bytes() {
+                return after.get(..end);
+            }
+            rest = after.get(end.saturating_add(1)..)?;
+        }
     }
 
     /// The values of these labels with `/` between them, without those that are missing.
@@ -150,24 +176,6 @@ impl Labels<'_> {
 fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let (before, after) = text.split_at(text.iter().position(|byte| *byte == at)?);
     Some((before, after.get(1..)?))
-}
-
-/// The text up to the quote that ends it, without escapes, and what follows.
-fn quoted(text: &[u8]) -> Option<(String, &[u8])> {
-    let (mut value, mut rest) = (Vec::new(), text);
-    loop {
-        let (byte, after) = rest.split_first()?;
-        rest = after;
-        match byte {
-            b'"' => return Some((String::from_utf8_lossy(&value).into_owned(), rest)),
-            b'\\' => {
-                let (escaped, after) = rest.split_first()?;
-                value.push(if *escaped == b'n' { b'\n' } else { *escaped });
-                rest = after;
-            }
-            byte => value.push(*byte),
-        }
-    }
 }
 
 /// How something is that is up with 1 and down with 0.
@@ -204,7 +212,7 @@ mod tests {
         labels: &["name"],
         only: Some(("user", "")),
         beside: Some("trap"),
-        judge: |mut tunnel| match { tunnel.value } {
+        judge: |tunnel| match tunnel.value {
             0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits".into())),
             2 => None,
             _ => up_or_down(tunnel),

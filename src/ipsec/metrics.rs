@@ -158,7 +158,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["tunnel"],
         only: Some(("user", "")),
         beside: Some("ipsec_tunnel_trap_installed"),
-        judge: |mut tunnel| match { tunnel.value } {
+        judge: |tunnel| match tunnel.value {
             0 => Some((Severity::Ok, "up".into())),
             1 => Some((Severity::Error, "its IKE_SA is up, but no CHILD_SA".into())),
             2 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
@@ -175,7 +175,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["tunnel"],
         only: None,
         beside: Some("ipsec_tunnel_subnet_pairs"),
-        judge: |mut pairs| {
+        judge: |pairs| {
             let all = pairs.beside()?;
             let is_part = pairs.value > 0 && pairs.value < all;
             is_part.then(|| (Severity::Error, format!("{} of {all} pairs are up", pairs.value).into()))

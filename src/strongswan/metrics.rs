@@ -492,7 +492,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["connection", "child"],
         only: None,
         beside: Some("strongswan_tunnel_trap_installed"),
-        judge: |mut tunnel| match { tunnel.value } {
+        judge: |tunnel| match tunnel.value {
             0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
             _ => up_or_down(tunnel),
         },
@@ -505,7 +505,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["pool"],
         only: Some(("state", "online")),
         beside: Some("strongswan_pool_addresses"),
-        judge: |mut pool| {
+        judge: |pool| {
             let (used, size) = (pool.value, pool.beside().filter(|size| *size > 0)?);
             let is_full = used.saturating_mul(10) > size.saturating_mul(9);
             let severity = if is_full { Severity::Warning } else { Severity::Ok };
@@ -521,7 +521,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["kind", "subject"],
         only: None,
         beside: Some("strongswan_certificate_not_after_timestamp_seconds"),
-        judge: |mut certificate| {
+        judge: |certificate| {
             if certificate.beside() > Some(certificate.value) {
                 return None;
             }

@@ -178,7 +178,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["interface"],
         only: None,
         beside: Some("wireguard_peers"),
-        judge: |mut peers| {
+        judge: |peers| {
             let all = peers.beside()?;
             Some((Severity::Ok, format!("{} of {all} peers had a handshake lately", peers.value).into()))
         },
