@@ -28,6 +28,9 @@ const QUIET: Duration = Duration::from_secs(60);
 /// The most things of one source of which it is remembered since when they are not well.
 const MOST_TROUBLES: usize = 10_000;
 
+/// What a notice has in place of a family.
+const NOTICE: &str = "";
+
 /// The last state of all targets, shared by all reads.
 #[derive(Default)]
 pub(super) struct Status(Mutex<KnownState>);
@@ -60,7 +63,7 @@ struct Troubles {
 #[derive(Clone, Copy)]
 struct Trouble {
     source: &'static str,
-    /// Of its source and its name.
+    /// [`Troubles::hash`]
     hash: u64,
     since: Since,
 }
@@ -123,7 +126,7 @@ impl Status {
             }
             let (subject, is_well) = (watched.subject(labels), severity < Severity::Warning);
             let fix = if is_well { Phrase::default() } else { watched.fix(labels) };
-            let since = known.troubles.since(outcome.name, &subject);
+            let since = known.troubles.since(known.troubles.hash(outcome.name, watched.family, labels.0));
             let is_read = traffic.as_ref().is_some_and(|(of, _)| ptr::eq(*of, watched));
             if let Some(families) = watched.traffic.filter(|_| !is_read) {
                 let sum = |family| Values::of(family, watched, &outcome.exposition, i64::saturating_add);
@@ -148,7 +151,7 @@ impl Status {
         let (targets, notices, listeners) = {
             let known = lock(&self.0);
             let noticed = known.notices.iter().map(|(source, notice)| Finding {
-                since: known.troubles.since(source, &notice.subject),
+                since: known.troubles.since(known.troubles.hash(source, NOTICE, notice.subject.as_bytes())),
                 ..diagnosis::notice(source, notice)
             });
             (known.targets.clone(), noticed.collect::<Vec<_>>(), known.listeners.clone())
@@ -190,8 +193,13 @@ fn judge(outcome: &Outcome, now: i64, each: &mut dyn FnMut(&'static Watched, Lab
 }
 
 impl Troubles {
-    fn since(&self, source: &'static str, subject: &str) -> Option<Since> {
-        self.of(self.hasher.hash_one((source, subject))).map(|trouble| trouble.since)
+    /// Tells one thing from all others: by its source, the family that it is judged by, and the labels of its sample.
+    fn hash(&self, source: &str, family: &str, labels: &[u8]) -> u64 {
+        self.hasher.hash_one((source, family, labels))
+    }
+
+    fn since(&self, hash: u64) -> Option<Since> {
+        self.of(hash).map(|trouble| trouble.since)
     }
 
     fn of(&self, hash: u64) -> Option<&Trouble> {
@@ -203,11 +211,11 @@ impl Troubles {
         let source = outcome.name;
         let mut found: Vec<u64> = Vec::new();
         for notice in outcome.notices.iter().filter(|notice| notice.severity >= Severity::Warning) {
-            found.push(self.hasher.hash_one((source, notice.subject.as_str())));
+            found.push(self.hash(source, NOTICE, notice.subject.as_bytes()));
         }
         judge(outcome, now, &mut |watched, labels, severity, _| {
             if severity >= Severity::Warning && found.len() < MOST_TROUBLES {
-                found.push(self.hasher.hash_one((source, watched.subject(labels).as_str())));
+                found.push(self.hash(source, watched.family, labels.0));
             }
         });
         let is_whole = outcome.targets.iter().all(|(_, result)| result.is_ok());
