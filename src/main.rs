@@ -20,6 +20,7 @@ use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::thread::{self, LARGE_STACK};
 use gateway_exporter::sys::{command, file, libc};
+use gateway_exporter::text::printable;
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
 use nix::errno::Errno;
@@ -110,6 +111,12 @@ fn check(flags: &Flags, loaded: Loaded) -> App {
 fn with_key(mut loaded: Loaded) -> Result<Loaded, String> {
     loaded.config.load_key().map_err(|error| format!("identities_key_file: {error}"))?;
     Ok(loaded)
+}
+
+/// The same, but a key that is not there yet is the daemon's to make.
+fn with_known_key(loaded: Loaded) -> Result<Loaded, Failure> {
+    let is_there = loaded.config.key_file.as_ref().is_some_and(|path| path.exists());
+    if is_there { with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint)) } else { Ok(loaded) }
 }
 
 /// The daemon at work. What may wait, its start and its reloads, has a thread of its own, so that a signal is always
@@ -228,10 +235,7 @@ fn scrape(app: &App, output: Option<&Path>) -> Result<ExitCode, Failure> {
 
 /// Says what is right, what is wrong and what to do.
 fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
-    // A key that is not there yet is the daemon's to make.
-    if loaded.config.key_file.as_ref().is_some_and(|path| path.exists()) {
-        loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
-    }
+    loaded = with_known_key(loaded)?;
     let (web, origin) = (loaded.config.web.clone(), loaded.origin.clone());
     let refused = std::mem::take(&mut loaded.refused);
     let app = app(flags, loaded);
@@ -261,14 +265,15 @@ fn status(flags: &Flags, loaded: Loaded, is_json: bool) -> Result<ExitCode, Fail
     let (text, is_down) = match known {
         Some((state, text)) => (text, state == Severity::Error.word()),
         None => {
-            let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
-            let (text, severity) = app(flags, loaded).look(is_json);
+            let (text, severity) = app(flags, with_known_key(loaded)?).look(is_json);
             (text, severity == Severity::Error)
         }
     };
-    let text = String::from_utf8_lossy(&text);
+    // It may come from another process.
+    let text: Vec<String> = String::from_utf8_lossy(&text).lines().map(printable).collect();
+    let text = text.join("\n") + "\n";
     let has_colors = !is_json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    print(&if has_colors { diagnosis::colored(&text) } else { text.into_owned() });
+    print(&if has_colors { diagnosis::colored(&text) } else { text });
     Ok(if is_down { ExitCode::from(EXIT_DOWN) } else { ExitCode::SUCCESS })
 }
 

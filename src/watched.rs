@@ -4,11 +4,15 @@
 //! and the subcommand `status` show what comes of it.
 
 use std::cell::OnceCell;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 
 use crate::advice::{Phrase, Severity};
 use crate::exposition::Exposition;
 use crate::hash_index::HashIndex;
+
+/// A label that a sample must have with this value, in which nothing is to be escaped; with an empty value, that it must not
+/// have.
+pub type Condition = (&'static str, &'static str);
 
 /// A family, each of whose samples is about one thing that should be well.
 #[derive(Debug)]
@@ -19,9 +23,10 @@ pub struct Watched {
     pub kind: &'static str,
     /// The labels that name it, in the order in which they are shown; those that a sample has not are passed over.
     pub labels: &'static [&'static str],
-    /// A label that a sample must have with this value, in which nothing is to be escaped; with an empty value, that it must
-    /// not have.
-    pub only: Option<(&'static str, &'static str)>,
+    /// Which of its samples count; all where absent.
+    pub only: Option<Condition>,
+    /// A family, and which of its samples: a thing that has one there with its name is not watched.
+    pub unless: Option<(&'static str, Condition)>,
     /// A second family, whose value with the same names is given to `judge`.
     pub beside: Option<&'static str>,
     /// How it is; nothing if it is not watched after all.
@@ -57,17 +62,22 @@ pub fn judge_all(
     each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase),
 ) {
     for watched in watched {
-        let others: OnceCell<Values> = OnceCell::new();
+        let (others, exceptions): (OnceCell<Values>, OnceCell<Values>) = Default::default();
         exposition.samples(watched.family, &mut |labels, value| {
             let labels = Labels(labels);
-            if watched.only.is_some_and(|(name, value)| labels.escaped(name).unwrap_or_default() != value.as_bytes()) {
+            if !labels.fit(watched.only) {
                 return;
             }
             let beside = || {
-                let read = || Values::of(watched.beside.unwrap_or_default(), watched, exposition, i64::max);
-                others.get_or_init(read).get(&watched.name(labels))
+                let read = || Values::of(watched.beside.unwrap_or_default(), None, watched, exposition, i64::max);
+                others.get_or_init(read).get(watched, labels)
             };
-            if let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &beside }) {
+            let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &beside }) else { return };
+            let is_excepted = |(family, condition)| {
+                let read = || Values::of(family, Some(condition), watched, exposition, i64::max);
+                exceptions.get_or_init(read).get(watched, labels).is_some()
+            };
+            if severity < Severity::Warning || !watched.unless.is_some_and(is_excepted) {
                 each(watched, labels, severity, message);
             }
         });
@@ -83,12 +93,22 @@ pub struct Values {
 }
 
 impl Values {
-    /// Reads them; where several samples have one name, their values are joined by `join`.
-    pub fn of(family: &str, watched: &Watched, exposition: &Exposition, join: fn(i64, i64) -> i64) -> Self {
+    /// Reads those samples of a family that fit; where several have one name, their values are joined by `join`.
+    fn of(
+        family: &str,
+        only: Option<Condition>,
+        watched: &Watched,
+        exposition: &Exposition,
+        join: fn(i64, i64) -> i64,
+    ) -> Self {
         let mut all = Self::default();
         exposition.samples(family, &mut |labels, value| {
-            let Self { values, index, hasher } = &mut all;
-            let hash = hasher.hash_one(watched.name(Labels(labels)).as_str());
+            let labels = Labels(labels);
+            if !labels.fit(only) {
+                return;
+            }
+            let hash = all.hash(watched, labels);
+            let Self { values, index, .. } = &mut all;
             match index.get(&hash).and_then(|position| values.get_mut(*position)) {
                 Some(known) => *known = join(*known, value),
                 None => {
@@ -100,9 +120,23 @@ impl Values {
         all
     }
 
+    /// The bytes that each thing received, and those that it sent.
+    pub fn traffic(watched: &Watched, exposition: &Exposition) -> Option<[Self; 2]> {
+        // A sample with a label that the thing must not have is a part of the thing's own.
+        let only = watched.only.filter(|(_, value)| value.is_empty());
+        let sums = |family| Self::of(family, only, watched, exposition, i64::saturating_add);
+        watched.traffic.map(|families| families.map(sums))
+    }
+
     /// The value of a thing.
-    pub fn get(&self, name: &str) -> Option<i64> {
-        self.values.get(*self.index.get(&self.hasher.hash_one(name))?).copied()
+    pub fn get(&self, watched: &Watched, labels: Labels<'_>) -> Option<i64> {
+        self.values.get(*self.index.get(&self.hash(watched, labels))?).copied()
+    }
+
+    fn hash(&self, watched: &Watched, labels: Labels<'_>) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        watched.labels.iter().for_each(|name| labels.escaped(name).hash(&mut hasher));
+        hasher.finish()
     }
 }
 
@@ -143,6 +177,11 @@ impl<'a> Labels<'a> {
             });
         }
         Some(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// Whether a condition holds.
+    fn fit(self, condition: Option<Condition>) -> bool {
+        condition.is_none_or(|(name, value)| self.escaped(name).unwrap_or_default() == value.as_bytes())
     }
 
     /// The value of a label as it stands in the text.
@@ -191,7 +230,8 @@ mod tests {
     struct Tunnel;
 
     impl Table for Tunnel {
-        type Row<'a> = (&'a str, &'a str, Option<u64>, Option<u64>);
+        /// The name, the user, what `up` and `trap` say, and whether there is a `kind`.
+        type Row<'a> = (&'a str, &'a str, Option<u64>, Option<u64>, bool);
         const LABELS: &'static [Label<Self>] = &[
             label("name", |row, out| out.text(row.0.into())),
             label("user", |row, out| {
@@ -201,6 +241,7 @@ mod tests {
             }),
         ];
         const FAMILIES: &'static [Family<Self>] = &[
+            gauge("kind", "x", Merge::First, |row| row.4.then_some(1u64.into())),
             gauge("trap", "x", Merge::First, |row| row.3.map(Value::from)),
             gauge("up", "x", Merge::First, |row| row.2.map(Value::from)),
         ];
@@ -211,6 +252,7 @@ mod tests {
         kind: "tunnel",
         labels: &["name"],
         only: Some(("user", "")),
+        unless: Some(("kind", ("user", ""))),
         beside: Some("trap"),
         judge: |tunnel| match tunnel.value {
             0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits".into())),
@@ -225,12 +267,13 @@ mod tests {
     fn each_thing_is_judged_by_its_own_values() {
         let mut out = Exposition::default();
         for row in [
-            ("a", "", Some(1), None),
-            ("b", "", Some(0), Some(1)),
-            ("c \"d\"", "", Some(0), Some(0)),
-            ("c", "ann", Some(0), None),
-            ("ignored", "", Some(2), None),
-            ("unknown", "", None, None),
+            ("a", "", Some(1), None, true),
+            ("b", "", Some(0), Some(1), false),
+            ("c \"d\"", "", Some(0), Some(0), false),
+            ("c", "ann", Some(0), None, false),
+            ("anybody", "", Some(0), None, true),
+            ("ignored", "", Some(2), None, false),
+            ("unknown", "", None, None, false),
         ] {
             out.add::<Tunnel>(&row);
         }

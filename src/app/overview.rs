@@ -10,6 +10,7 @@ use super::scrape::{Query, Source, Times, gather};
 use super::{App, lock};
 use crate::advice::Severity;
 use crate::diagnosis::{self, Finding, Since};
+use crate::memory_budget::Reservation;
 use crate::sys::clock;
 use crate::{json, self_metrics};
 
@@ -44,21 +45,41 @@ struct Entry<'a> {
     bytes_out: Option<i64>,
 }
 
+/// The most bytes of a page that stand around the texts of a finding.
+const LINE: usize = 256;
+
 impl App {
     /// The overview without a request: as JSON or as text, and how bad the worst of it is.
     pub fn look(&self, is_json: bool) -> (Vec<u8>, Severity) {
-        let findings = self.overview(&self.registry.current(), default_times());
+        let (findings, _reservation) = self.overview(&self.registry.current(), default_times()).unzip();
+        let findings = findings.unwrap_or_default();
         let gateway = lock(&self.registry.watch).config.gateway.clone();
         let text = || diagnosis::print(&findings, in_words).into_bytes();
         (if is_json { json(&gateway, &findings) } else { text() }, diagnosis::summary(&findings).0)
     }
 
     /// Reads the sources, and says how they are and what is watched through them: what is worst stands first, and within a
-    /// source, too.
-    pub(super) fn overview(&self, sources: &[Arc<Source>], times: Times) -> Vec<Finding> {
+    /// source, too. With the memory for that and for an answer; nothing where there is none.
+    pub(super) fn overview(&self, sources: &[Arc<Source>], times: Times) -> Option<(Vec<Finding>, Reservation)> {
         let outcomes = gather(sources, Query::Metrics, times);
+        if outcomes.iter().any(|outcome| !outcome.fits) {
+            return None;
+        }
         let mut findings = self.shared.status.findings(&self.registry.absent(), times.wait);
-        outcomes.iter().for_each(|outcome| findings.extend(self.shared.status.watched(outcome)));
+        for outcome in &outcomes {
+            findings.extend(self.shared.status.watched(outcome));
+            findings.extend(dropped(outcome.name, outcome.exposition.dropped()));
+        }
+        let size = |finding: &Finding| {
+            let texts = [finding.subject.len(), finding.message.len(), finding.fix.len()];
+            texts
+                .into_iter()
+                .fold(size_of::<Finding>().saturating_add(LINE), |sum, text| sum.saturating_add(text.saturating_mul(2)))
+        };
+        let reservation = self.shared.memory.reserve();
+        if !reservation.grow(findings.iter().map(size).fold(0, usize::saturating_add)) {
+            return None;
+        }
         // What is not on this machine is no worse than what is well.
         const LEVELS: [fn(Severity) -> bool; 3] = [
             |severity| severity == Severity::Error,
@@ -80,8 +101,20 @@ impl App {
                 sorted.extend(group.filter(|finding| is_level(finding.severity)).map(std::mem::take));
             }
         }
-        sorted
+        Some((sorted, reservation))
     }
+}
+
+/// What is said where series are left out: what they would say is not watched.
+fn dropped(source: &'static str, series: usize) -> Option<Finding> {
+    (series > 0).then(|| Finding {
+        severity: Severity::Warning,
+        source,
+        subject: "max_series".into(),
+        message: format!("{series} series are left out, and what they say is not watched").into(),
+        fix: "leave groups out that nobody needs (metrics: {without: [sas]}), or raise the limit".into(),
+        ..Finding::default()
+    })
 }
 
 /// `2026-11-28 13:20:25` in local time, with `at least` before it where no more is known.

@@ -163,20 +163,21 @@ impl App {
     }
 
     fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
-        let page = pages::landing(self.frame(&self.gateway()), &self.overview(sources, times), in_words);
-        html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes()))
+        let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
+        let page = pages::landing(self.frame(&self.gateway()), &findings, in_words);
+        html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).keeping(reservation)
     }
 
     /// The overview as JSON, or as text where the query says `format=text`.
     fn status(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
-        let findings = self.overview(sources, times);
+        let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
         let (severity, _) = diagnosis::summary(&findings);
         let reply = if request.values("format").any(|format| format == "text") {
             Reply::text(200, diagnosis::print(&findings, in_words))
         } else {
             Reply::ok(json::CONTENT_TYPE, overview::json(&self.gateway(), &findings))
         };
-        private(reply.with(http::STATE, severity.word()))
+        private(reply.with(http::STATE, severity.word())).keeping(reservation)
     }
 
     /// Calls `answer` with the sources that `collect[]` names, or with all.

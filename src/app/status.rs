@@ -74,8 +74,8 @@ struct Target {
     source: &'static str,
     name: String,
     error: Option<Error>,
-    /// The unix time since which it can, or cannot, be read.
-    since: i64,
+    /// Since when it can, or cannot, be read.
+    since: Since,
     /// What was logged about it last, and when; absent if nothing was.
     logged: Option<(Option<Error>, Instant)>,
 }
@@ -118,7 +118,7 @@ impl Status {
     pub(super) fn watched(&self, outcome: &Outcome) -> Vec<Finding> {
         let mut findings = Vec::new();
         let known = lock(&self.0);
-        let mut traffic: Option<(&'static Watched, [Values; 2])> = None;
+        let mut traffic: Option<(&'static Watched, Option<[Values; 2]>)> = None;
         judge(outcome, clock::now(), &mut |watched, labels, severity, message| {
             // A notice about it says more: a rule that can never match has no socket, either.
             if known.has_notice(outcome.name, &watched.name(labels)) {
@@ -127,14 +127,13 @@ impl Status {
             let (subject, is_well) = (watched.subject(labels), severity < Severity::Warning);
             let fix = if is_well { Phrase::default() } else { watched.fix(labels) };
             let since = known.troubles.since(known.troubles.hash(outcome.name, watched.family, labels.0));
-            let is_read = traffic.as_ref().is_some_and(|(of, _)| ptr::eq(*of, watched));
-            if let Some(families) = watched.traffic.filter(|_| !is_read) {
-                let sum = |family| Values::of(family, watched, &outcome.exposition, i64::saturating_add);
-                traffic = Some((watched, families.map(sum)));
+            let since = since.filter(|_| !is_well);
+            if traffic.as_ref().is_none_or(|(of, _)| !ptr::eq(*of, watched)) {
+                traffic = Some((watched, Values::traffic(watched, &outcome.exposition)));
             }
-            let name = watched.name(labels);
-            let bytes = traffic.as_ref().filter(|(of, _)| ptr::eq(*of, watched));
-            let bytes = bytes.and_then(|(_, [received, sent])| Some([received.get(&name)?, sent.get(&name)?]));
+            let sums = traffic.as_ref().and_then(|(_, sums)| sums.as_ref());
+            let bytes =
+                sums.and_then(|[received, sent]| Some([received.get(watched, labels)?, sent.get(watched, labels)?]));
             findings.push(Finding { severity, source: outcome.name, subject, message, fix, since, bytes });
         });
         findings
@@ -169,8 +168,10 @@ impl Status {
             let environment = if error.is_some() { environment() } else { Environment::default() };
             let has_notice = notices.iter().any(|notice| notice.source == source && notice.subject == name);
             if error.is_some() || !has_notice {
-                let since = Some(Since { moment: since, is_at_least: false });
-                findings.push(Finding { since, ..diagnosis::target(source, &name, error.as_ref(), &environment) });
+                findings.push(Finding {
+                    since: Some(since),
+                    ..diagnosis::target(source, &name, error.as_ref(), &environment)
+                });
             }
         }
         // A notice about a target that is down says less than its error.
@@ -206,26 +207,44 @@ impl Troubles {
         self.known.get(*self.index.get(&hash)?)
     }
 
-    /// Takes over what a read found. What can't be seen because a target could not be read is as it was.
+    /// Takes over what a read found. What it could not see, because a target could not be read, is as it was.
     fn note(&mut self, outcome: &Outcome, now: i64) {
         let source = outcome.name;
-        let mut found: Vec<u64> = Vec::new();
+        let is_whole = outcome.fits && outcome.targets.iter().all(|(_, result)| result.is_ok());
+        let (mut found, mut seen) = (Vec::new(), HashIndex::default());
         for notice in outcome.notices.iter().filter(|notice| notice.severity >= Severity::Warning) {
             found.push(self.hash(source, NOTICE, notice.subject.as_bytes()));
         }
         judge(outcome, now, &mut |watched, labels, severity, _| {
-            if severity >= Severity::Warning && found.len() < MOST_TROUBLES {
-                found.push(self.hash(source, watched.family, labels.0));
+            let is_well = severity < Severity::Warning;
+            if is_well && is_whole {
+                return;
+            }
+            let hash = self.hash(source, watched.family, labels.0);
+            if is_well {
+                seen.insert(hash, 0);
+            } else if found.len() < MOST_TROUBLES {
+                found.push(hash);
             }
         });
-        let is_whole = outcome.targets.iter().all(|(_, result)| result.is_ok());
+        seen.extend(found.iter().map(|hash| (*hash, 0)));
         let since = Since { moment: now, is_at_least: !self.read.contains(&source) };
-        let stays = |trouble: &&Trouble| trouble.source != source || !is_whole;
-        let mut known: Vec<Trouble> = self.known.iter().filter(stays).copied().collect();
-        let now_known = found.into_iter().map(|hash| Trouble { source, hash, since });
-        known.extend(now_known.map(|trouble| self.of(trouble.hash).copied().unwrap_or(trouble)));
+        let mut known: Vec<Trouble> = self.known.iter().filter(|trouble| trouble.source != source).copied().collect();
+        if !is_whole {
+            let unseen = |trouble: &&Trouble| trouble.source == source && !seen.contains_key(&trouble.hash);
+            known.extend(self.known.iter().filter(unseen).take(MOST_TROUBLES));
+        }
+        let found = found.into_iter().map(|hash| Trouble { source, hash, since });
+        known.extend(found.map(|trouble| self.of(trouble.hash).copied().unwrap_or(trouble)));
         self.index.clear();
-        known.retain(|trouble| self.index.insert(trouble.hash, self.index.len()).is_none());
+        // A file may have two notices.
+        known.retain(|trouble| {
+            let is_new = !self.index.contains_key(&trouble.hash);
+            if is_new {
+                self.index.insert(trouble.hash, self.index.len());
+            }
+            is_new
+        });
         self.known = known;
         if since.is_at_least && is_whole {
             self.read.push(source);
@@ -305,7 +324,13 @@ impl KnownState {
     fn target(&mut self, source: &'static str, name: &str) -> Option<&mut Target> {
         let index = self.targets.binary_search_by(|target| (target.source, target.name.as_str()).cmp(&(source, name)));
         if let Err(index) = index {
-            let target = Target { source, name: name.into(), error: None, since: clock::now(), logged: None };
+            let target = Target {
+                source,
+                name: name.into(),
+                error: None,
+                since: Since { moment: clock::now(), is_at_least: true },
+                logged: None,
+            };
             self.targets.insert(index, target);
         }
         let (Ok(index) | Err(index)) = index;
@@ -318,7 +343,7 @@ impl Target {
     fn note(&mut self, error: Option<&Error>, now: Instant) -> Option<Line> {
         // The time stays if only the reason of the failure changes.
         if self.error.is_some() != error.is_some() {
-            self.since = clock::now();
+            self.since = Since { moment: clock::now(), is_at_least: false };
         }
         self.error = error.cloned();
         let is_logged_already = match &self.logged {
@@ -345,11 +370,11 @@ impl Status {
 
     /// Since when the first target is as it is.
     pub(super) fn since(&self) -> i64 {
-        lock(&self.0).targets[0].since
+        lock(&self.0).targets[0].since.moment
     }
 
     pub(super) fn set_since(&self, since: i64) {
-        lock(&self.0).targets[0].since = since;
+        lock(&self.0).targets[0].since.moment = since;
     }
 }
 
@@ -359,7 +384,8 @@ mod tests {
 
     #[test]
     fn a_target_has_a_line_of_the_log_a_minute_however_often_it_changes() {
-        let mut target = Target { source: "a", name: "/a".into(), error: None, since: 0, logged: None };
+        let since = Since { moment: 0, is_at_least: true };
+        let mut target = Target { source: "a", name: "/a".into(), error: None, since, logged: None };
         let start = Instant::now();
         let slow = Error::new("/a", ErrorKind::TimedOut);
         let gone = Error::new("/a", ErrorKind::NotFound);

@@ -178,7 +178,17 @@ pub const STATE: &str = "X-Gateway-State";
 
 /// Whether the process that listens on `address` is a gateway-exporter.
 pub fn is_ours(address: &str) -> bool {
-    resolve(address).is_ok_and(|endpoints| endpoints.iter().any(|endpoint| answers(endpoint.address).unwrap_or(false)))
+    addresses_to_ask(address).into_iter().any(|address| answers(address).unwrap_or(false))
+}
+
+/// Where to connect to for a listen address; where every address is listened on, IPv6 may be off.
+fn addresses_to_ask(address: &str) -> Vec<SocketAddr> {
+    let endpoints = resolve(address).unwrap_or_default();
+    let both = endpoints.iter().flat_map(|endpoint| {
+        let v4 = (Ipv4Addr::LOCALHOST, endpoint.address.port()).into();
+        [Some(endpoint.address), endpoint.is_dual_stack.then_some(v4)]
+    });
+    both.flatten().collect()
 }
 
 fn answers(address: SocketAddr) -> io::Result<bool> {
@@ -190,12 +200,13 @@ fn answers(address: SocketAddr) -> io::Result<bool> {
 /// Asks the gateway-exporter that listens on `address` for a path. Returns its [`STATE`] and the body; nothing if none
 /// answers there with 200.
 pub fn ask(address: &str, path: &str) -> Option<(String, Vec<u8>)> {
-    resolve(address).ok()?.iter().find_map(|endpoint| {
-        let answer = answer(endpoint.address, path).ok()?;
+    addresses_to_ask(address).into_iter().find_map(|address| {
+        let answer = answer(address, path).ok()?;
         let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?.saturating_add(4);
         let (head, body) = answer.split_at(end);
         let head = str::from_utf8(head).ok().filter(|head| is_head_of_ours(head.as_bytes()))?;
-        let state = head.lines().find_map(|line| line.strip_prefix(STATE)?.strip_prefix(": "))?;
+        let is_ok = head.lines().next().is_some_and(|line| line.contains(" 200 "));
+        let state = head.lines().filter(|_| is_ok).find_map(|line| line.strip_prefix(STATE)?.strip_prefix(": "))?;
         Some((state.to_owned(), body.to_vec()))
     })
 }

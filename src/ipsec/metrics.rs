@@ -157,11 +157,12 @@ pub const WATCHED: &[Watched] = &[
         kind: "tunnel",
         labels: &["tunnel"],
         only: Some(("user", "")),
+        unless: Some(("ipsec_tunnel_info", ("kind", "anybody"))),
         beside: Some("ipsec_tunnel_trap_installed"),
         judge: |tunnel| match tunnel.value {
             0 => Some((Severity::Ok, "up".into())),
+            1 | 2 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
             1 => Some((Severity::Error, "its IKE_SA is up, but no CHILD_SA".into())),
-            2 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
             2 => Some((Severity::Error, "down".into())),
             // Unknown, and ignored.
             _ => None,
@@ -174,6 +175,7 @@ pub const WATCHED: &[Watched] = &[
         kind: "networks of tunnel",
         labels: &["tunnel"],
         only: None,
+        unless: None,
         beside: Some("ipsec_tunnel_subnet_pairs"),
         judge: |pairs| {
             let all = pairs.beside()?;

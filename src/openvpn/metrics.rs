@@ -237,6 +237,7 @@ pub const WATCHED: &[Watched] = &[Watched {
     kind: "server",
     labels: &["server"],
     only: None,
+    unless: None,
     beside: None,
     judge: |server| up_or_down(server).filter(|(severity, _)| *severity == Severity::Ok),
     fix: "",

@@ -12,6 +12,7 @@
   // The last looks at the traffic of each thing: the time in seconds, bytes received, bytes sent.
   const MOST_LOOKS = 60;
   const traffic = new Map();
+  let isAsking = false;
   let sortColumn = -1;
   let ascending = true;
 
@@ -95,15 +96,17 @@
     return picture;
   }
 
-  // Shows the traffic of each thing since this page looked at it last, and how it was before.
-  function showTraffic() {
-    const now = performance.now() / 1000;
+  // Shows the traffic of each thing since this page looked at it last, and how it was before; `asked` is the time in
+  // seconds at which the exporter was asked.
+  function showTraffic(asked) {
     const before = new Map(traffic);
     traffic.clear();
     for (const item of document.querySelectorAll('li[data-in]')) {
       const name = item.closest('section').querySelector('h2').textContent + item.querySelector('code').textContent;
       const looks = (before.get(name) || []).slice(1 - MOST_LOOKS);
-      looks.push([now, Number(item.dataset.in), Number(item.dataset.out)]);
+      // Two looks at once, or a clock that was set back, give no rate.
+      if (looks.length && asked - looks.at(-1)[0] < 1) looks.pop();
+      looks.push([asked, Number(item.dataset.in), Number(item.dataset.out)]);
       traffic.set(name, looks);
       if (looks.length < 2) continue;
       const [received, sent] = [rates(looks, 1), rates(looks, 2)];
@@ -121,7 +124,7 @@
   }
 
   // Takes over what a newer copy of this page says.
-  function update(html) {
+  function update(html, asked) {
     const page = new DOMParser().parseFromString(html, 'text/html');
     const hasTables = document.querySelector('tbody') && page.querySelector('tbody');
     for (const selector of hasTables ? ['#news', 'tbody'] : ['main']) {
@@ -134,24 +137,27 @@
       filter();
     } else {
       addSortButtons();
-      showTraffic();
+      showTraffic(asked);
     }
   }
 
   function refresh() {
-    if (!liveBox.checked || document.hidden || !getSelection().isCollapsed) return;
+    if (isAsking || !liveBox.checked || document.hidden || !getSelection().isCollapsed) return;
+    const asked = Date.now() / 1000;
+    isAsking = true;
     fetch(location.pathname)
       .then(function (response) {
         if (!response.ok) throw response;
         return response.text();
       })
-      .then(update)
-      .catch(() => showSummary('chip down', 'No answer from the exporter'));
+      .then((html) => update(html, asked))
+      .catch(() => showSummary('chip down', 'No answer from the exporter'))
+      .finally(() => { isAsking = false; });
   }
 
   setInterval(refresh, REFRESH_MILLISECONDS);
   filterBox.oninput = filter;
   bar.hidden = false;
   addSortButtons();
-  showTraffic();
+  showTraffic(Date.now() / 1000);
 })();

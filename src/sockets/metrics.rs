@@ -15,6 +15,7 @@ pub const WATCHED: &[Watched] = &[Watched {
     kind: "connection",
     labels: &["name"],
     only: None,
+    unless: None,
     beside: None,
     judge: |rule| match rule.value {
         0 => Some((Severity::Error, "there is no such socket".into())),

@@ -491,6 +491,7 @@ pub const WATCHED: &[Watched] = &[
         kind: "tunnel",
         labels: &["connection", "child"],
         only: None,
+        unless: None,
         beside: Some("strongswan_tunnel_trap_installed"),
         judge: |tunnel| match tunnel.value {
             0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
@@ -504,6 +505,7 @@ pub const WATCHED: &[Watched] = &[
         kind: "pool",
         labels: &["pool"],
         only: Some(("state", "online")),
+        unless: None,
         beside: Some("strongswan_pool_addresses"),
         judge: |pool| {
             let (used, size) = (pool.value, pool.beside().filter(|size| *size > 0)?);
@@ -520,6 +522,7 @@ pub const WATCHED: &[Watched] = &[
         kind: "certificate",
         labels: &["kind", "subject"],
         only: None,
+        unless: None,
         beside: Some("strongswan_certificate_not_after_timestamp_seconds"),
         judge: |certificate| {
             if certificate.beside() > Some(certificate.value) {

@@ -167,6 +167,7 @@ pub const WATCHED: &[Watched] = &[
         kind: "peer",
         labels: &["interface", "friendly_name", "public_key"],
         only: None,
+        unless: None,
         beside: None,
         judge: up_or_down,
         fix: "wg show lists its endpoint and last handshake: does it run, and does UDP get through both ways?",
@@ -177,6 +178,7 @@ pub const WATCHED: &[Watched] = &[
         kind: "interface",
         labels: &["interface"],
         only: None,
+        unless: None,
         beside: Some("wireguard_peers"),
         judge: |peers| {
             let all = peers.beside()?;

@@ -166,7 +166,7 @@ class Pages(unittest.TestCase):
             "tunnel branch/voice", "server crowd", "connection ssh", "sockets", "/proc/net/tcp", "only this machine may ask",
         ):
             self.assertIn(words.lower(), text.lower())
-        since = self.browser.execute("return document.body.textContent.match(/since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")
+        since = self.browser.execute("return document.body.textContent.match(/since (?:at least )?\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")
         self.assertGreaterEqual(len(since), 6)
         links = self.browser.execute("return Array.from(document.links).map(a => a.getAttribute('href'))")
         self.assertLessEqual({"/metrics", "/prom", "/static", "/sessions"}, set(links))

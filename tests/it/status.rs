@@ -37,10 +37,12 @@ impl Gateway {
 
     fn app(&self) -> App {
         let folder = self.0.display();
-        let text =
-            format!("server_name: gw\nipsec_config: {folder}/ipsec.conf\nipsec_command: [cat, {folder}/status]\n");
-        App::new(Config::parse(&text, &Overrides::default()).unwrap(), None, "/metrics".into())
+        app(&format!("server_name: gw\nipsec_config: {folder}/ipsec.conf\nipsec_command: [cat, {folder}/status]\n"))
     }
+}
+
+fn app(config: &str) -> App {
+    App::new(Config::parse(config, &Overrides::default()).unwrap(), None, "/metrics".into())
 }
 
 impl Drop for Gateway {
@@ -152,6 +154,52 @@ fn a_tunnel_that_goes_down_is_down_since_then() {
     assert_eq!(finding(&status(&app), "tunnel home").unwrap()["state"], "ok");
     gateway.prints(DOWN);
     assert!(finding(&status(&app), "tunnel home").unwrap()["since"].as_i64() > home["since"].as_i64());
+}
+
+#[test]
+fn a_target_that_stays_down_changes_no_time() {
+    let app = app("sockets:\n  - {name: nobody, port: 9, protocol: tcp, status: listen}\n  \
+                   - {name: lost, port: 9, protocol: tcp, status: established, dstHost: no-such-host.invalid}\n");
+    let first = status(&app);
+    let since = finding(&first, "connection nobody").unwrap()["since"].as_i64();
+    assert!(since.is_some(), "{first}");
+    thread::sleep(Duration::from_millis(1100));
+    for _ in 0..3 {
+        let again = status(&app);
+        let targets = again["findings"].as_array().unwrap().iter();
+        assert!(targets.filter(|finding| finding["state"] == "down").count() > 1, "{again}");
+        assert_eq!(finding(&again, "connection nobody").unwrap()["since"].as_i64(), since, "{again}");
+    }
+}
+
+#[test]
+fn a_tunnel_that_waits_for_traffic_is_well_also_while_its_ike_sa_stays() {
+    let gateway = Gateway::new("waits");
+    fs::write(gateway.0.join("ipsec.conf"), CONF.replace("auto=start", "auto=route")).unwrap();
+    let routed = "Routed Connections:\n        home{1}:  ROUTED, TUNNEL, reqid 1\n        home{1}:   10.0.0.0/24 === 10.1.0.0/24\n";
+    let ike_sa = UP.lines().take(2).collect::<Vec<_>>().join("\n") + "\n";
+    for status_text in [format!("{routed}{DOWN}"), format!("{routed}{ike_sa}")] {
+        gateway.prints(&status_text);
+        let status = status(&gateway.app());
+        let home = finding(&status, "tunnel home").unwrap();
+        assert_eq!((&home["state"], &home["message"]), (&"ok".into(), &"waits for traffic".into()), "{status_text}");
+        assert_eq!(finding(&status, "tunnel spare").unwrap()["state"], "down", "no policy waits for its traffic");
+    }
+}
+
+#[test]
+fn bytes_of_users_are_those_of_their_tunnel_and_nobody_being_there_is_no_fault() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/ipsec/eap-users");
+    let app = app(&format!("ipsec_config: {folder}/ipsec.conf\nipsec_command: [cat, {folder}/statusall]\n"));
+    let metrics = fs::read_to_string(format!("{folder}/expected.prom")).unwrap();
+    let of_tunnel = metrics.lines().find_map(|line| line.strip_prefix("ipsec_in_bytes{tunnel=\"users\"} ")).unwrap();
+    let found = status(&app);
+    assert_eq!(finding(&found, "tunnel users").unwrap()["bytes_in"].to_string(), of_tunnel, "{found}");
+
+    let gateway = Gateway::new("anybody");
+    fs::write(gateway.0.join("ipsec.conf"), CONF.replace("right=192.0.2.2", "right=%any")).unwrap();
+    gateway.prints(&(UP.lines().take(2).collect::<Vec<_>>().join("\n") + "\n"));
+    assert_ne!(finding(&status(&gateway.app()), "tunnel home").map(|home| home["state"].clone()), Some("down".into()));
 }
 
 #[test]
