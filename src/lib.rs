@@ -20,7 +20,8 @@
 //!   rekeys and reconnects, [`session`] is a row of the session list, [`privacy`] hides or hashes clients' names.
 //! - [`app`] connects sources and requests: it reads the sources in parallel, within the scrape's deadline, and makes the
 //!   reply. [`pages`] writes the HTML, [`self_metrics`] the exporter's own metrics, [`diagnosis`] (`--doctor` and the
-//!   overview page) says what is down and what to do, with the texts of [`advice`]. [`memory_budget`] limits the memory of
+//!   overview page) says what is down and what to do, with the texts of [`advice`]; [`watched`] says how the tunnels, servers and
+//!   peers are, by the families that each source names for that. [`json`] writes JSON. [`memory_budget`] limits the memory of
 //!   all replies together.
 //! - [`http`] is the server: it accepts connections, bounds them, and calls [`app`]. [`auth`] checks who may request.
 //! - [`config`] is the configuration as a whole; [`settings`] reads YAML into values that know their line. [`cli`] has the
@@ -43,6 +44,7 @@
 //! | a new limit of the HTTP server | a field of [`http::Limits`]; enforce it in `http/server.rs` (connections, heads) or `http/pool.rs` (answers); which peer loses is decided in `http/fairness.rs` |
 //! | a new source | a folder, and a line in [`sources::ALL`]: see docs/development.md |
 //! | a new key of the configuration | of one source: its `settings.rs`; of all: [`config`] |
+//! | something else that should be well on the overview | an entry of `WATCHED` in the `metrics.rs` of its source |
 //! | a new system call | [`sys`] |
 
 pub mod advice;
