@@ -70,39 +70,43 @@ impl App {
             findings.extend(self.shared.status.watched(outcome));
             findings.extend(dropped(outcome.name, outcome.exposition.dropped()));
         }
-        let size = |finding: &Finding| {
-            let texts = [finding.subject.len(), finding.message.len(), finding.fix.len()];
-            texts
-                .into_iter()
-                .fold(size_of::<Finding>().saturating_add(LINE), |sum, text| sum.saturating_add(text.saturating_mul(2)))
-        };
         let reservation = self.shared.memory.reserve();
-        if !reservation.grow(findings.iter().map(size).fold(0, usize::saturating_add)) {
-            return None;
-        }
-        // What is not on this machine is no worse than what is well.
-        const LEVELS: [fn(Severity) -> bool; 3] = [
-            |severity| severity == Severity::Error,
-            |severity| severity == Severity::Warning,
-            |severity| severity < Severity::Warning,
-        ];
-        let mut order: Vec<&str> = Vec::new();
-        for is_level in LEVELS {
-            for finding in findings.iter().filter(|finding| is_level(finding.severity)) {
-                if !order.contains(&finding.source) {
-                    order.push(finding.source);
-                }
-            }
-        }
-        let mut sorted = Vec::with_capacity(findings.len());
-        for source in order {
-            for is_level in LEVELS {
-                let group = findings.iter_mut().filter(|finding| finding.source == source);
-                sorted.extend(group.filter(|finding| is_level(finding.severity)).map(std::mem::take));
-            }
-        }
-        Some((sorted, reservation))
+        let size = findings.iter().map(size).fold(0, usize::saturating_add);
+        reservation.grow(size).then(|| (worst_first(findings), reservation))
     }
+}
+
+/// The memory for a finding and for what a page says of it, in bytes.
+fn size(finding: &Finding) -> usize {
+    let texts = [finding.subject.len(), finding.message.len(), finding.fix.len()];
+    let texts = texts.into_iter().fold(0, usize::saturating_add);
+    size_of::<Finding>().saturating_add(LINE).saturating_add(texts.saturating_mul(2))
+}
+
+/// The findings of one source after the other, the source with the worst one first; of each source the worst ones first.
+fn worst_first(mut findings: Vec<Finding>) -> Vec<Finding> {
+    // What is not on this machine is no worse than what is well.
+    const LEVELS: [fn(Severity) -> bool; 3] = [
+        |severity| severity == Severity::Error,
+        |severity| severity == Severity::Warning,
+        |severity| severity < Severity::Warning,
+    ];
+    let mut order: Vec<&str> = Vec::new();
+    for is_level in LEVELS {
+        for finding in findings.iter().filter(|finding| is_level(finding.severity)) {
+            if !order.contains(&finding.source) {
+                order.push(finding.source);
+            }
+        }
+    }
+    let mut sorted = Vec::with_capacity(findings.len());
+    for source in order {
+        for is_level in LEVELS {
+            let group = findings.iter_mut().filter(|finding| finding.source == source);
+            sorted.extend(group.filter(|finding| is_level(finding.severity)).map(std::mem::take));
+        }
+    }
+    sorted
 }
 
 /// What is said where series are left out: what they would say is not watched.
