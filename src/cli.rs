@@ -50,8 +50,14 @@ const CONFIG_FILE: &str = "config-file";
 /// Whether the status is printed as JSON.
 const JSON: &str = "--json";
 
-/// The flags that may be written as a command, without dashes, before all others.
-const COMMANDS: [&str; 4] = ["status", "doctor", "once", "check-config"];
+/// The flags that may be written as a command before all others, and how.
+const COMMANDS: [(&str, &str); 5] = [
+    ("status", "--status"),
+    ("doctor", "--doctor"),
+    ("once", "--once"),
+    ("check-config", "--check-config"),
+    ("metrics", "--list-metrics"),
+];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,9 +119,9 @@ pub struct Flags {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
     let mut arguments: Vec<OsString> = arguments.into_iter().flat_map(normal).collect();
     if let Some(command) = arguments.first_mut()
-        && let Some(name) = COMMANDS.iter().find(|name| command.to_str() == Some(name))
+        && let Some((_, flag)) = COMMANDS.iter().find(|(name, _)| command.to_str() == Some(name))
     {
-        *command = format!("--{name}").into();
+        *command = flag.into();
     }
     let mut arguments = Arguments::from_vec(arguments);
     if arguments.contains(["-h", "--help"]) {
@@ -198,7 +204,35 @@ fn surplus(argument: &str) -> String {
     if name.starts_with('-') && FLAGS.iter().any(takes) {
         return format!("{name}: given more than once");
     }
-    format!("unknown argument {argument}; --help lists all")
+    let names = FLAGS.iter().map(|flag| format!("--{}", flag.name)).chain(COMMANDS.map(|(name, _)| name.to_owned()));
+    match names
+        .min_by_key(|known| distance(known, name))
+        .filter(|known| (1..=MOST_TYPOS).contains(&distance(known, name)))
+    {
+        Some(known) => format!("unknown argument {argument}; did you mean {known}?"),
+        None => format!("unknown argument {argument}; --help lists all"),
+    }
+}
+
+/// How many letters may be wrong in a name that is suggested.
+const MOST_TYPOS: usize = 2;
+
+/// How many letters have to be put in, taken out or changed to make one word the other (Levenshtein's distance).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (number, letter) in a.bytes().enumerate() {
+        let mut diagonal = number;
+        let mut left = number.saturating_add(1);
+        let mut new = vec![left];
+        for (other, above) in b.bytes().zip(row.iter().skip(1)) {
+            let changed = diagonal.saturating_add(usize::from(letter != other));
+            left = changed.min(left.saturating_add(1)).min(above.saturating_add(1));
+            diagonal = *above;
+            new.push(left);
+        }
+        row = new;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// What pico-args says, as the rest of us says it.
@@ -350,6 +384,9 @@ mod tests {
         for (line, complaint) in [
             ("--no-such-flag", "unknown argument --no-such-flag; --help lists all"),
             ("stray", "unknown argument stray; --help lists all"),
+            ("--doktor", "unknown argument --doktor; did you mean --doctor?"),
+            ("staus", "unknown argument staus; did you mean status?"),
+            ("--web.listen-adress=:1", "unknown argument --web.listen-adress=:1; did you mean --web.listen-address?"),
             ("--web.telemetry-path=metrics", "--web.telemetry-path: \"metrics\" does not begin with a slash"),
             ("--web.listen-address=:x", "--web.listen-address: \":x\": \"x\" is not a port"),
             ("--config.file", "--config.file: the value is missing"),
@@ -361,6 +398,20 @@ mod tests {
             ("--once --doctor --output /x.prom", "--output: goes with --once, and with nothing else"),
         ] {
             assert_eq!(run(line), Err(complaint.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn words_are_as_far_apart_as_letters_are_wrong() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("once", "once", 0),
+            ("staus", "status", 1),
+            ("doktor", "doctor", 1),
+            ("abc", "cab", 2),
+        ] {
+            assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
         }
     }
 }
