@@ -4,6 +4,7 @@ Where E2E_KEEP names a folder, screenshots are left there.
 """
 
 import os
+import re
 import socket
 import time
 import unittest
@@ -172,6 +173,26 @@ class Pages(unittest.TestCase):
         self.assertLessEqual({"/metrics", "/prom", "/static", "/sessions"}, set(links))
         for link in sorted(set(links)):
             self.assertEqual(self.exporter.get(link)[0], 200, link)
+
+    def test_the_overview_shows_the_traffic_that_it_saw(self):
+        folder = FIXTURES / "ipsec" / "site-to-site"
+        words = (folder / "statusall").read_text()
+        status = self.lab.write("statusall", words)
+        exporter = Exporter(
+            self.lab, f"ipsec_config: {folder}/ipsec.conf\nipsec_command: [cat, {status}]\n", name="traffic"
+        )
+        self.open(exporter, "/")
+        self.assertEqual(self.browser.texts(".traffic"), [], "one look gives no rate")
+        self.lab.write("statusall", re.sub(r"(\d+) bytes_i", lambda found: f"{int(found[1]) + 5_000_000} bytes_i", words))
+        wait_for("a second look", lambda: self.browser.texts(".traffic"), seconds=90)
+        of_branch = """
+            const item = Array.from(document.querySelectorAll('li')).find(item => item.textContent.includes('tunnel branch-a'));
+            return [item.querySelector('.traffic').textContent, item.querySelectorAll('.traffic svg polyline').length];
+        """
+        text, lines = self.browser.execute(of_branch)
+        # 5 MB within ten seconds or more.
+        self.assertRegex(text, r"^in \d+\.\d kB/s, out 0 B/s$")
+        self.assertEqual(lines, 1)
 
     def test_the_sessions_are_those_of_all_sources(self):
         self.open(self.exporter, "/static")
