@@ -7,7 +7,7 @@ use std::process::{self, ExitCode};
 use std::slice;
 use std::sync::{Arc, Mutex};
 
-use gateway_exporter::app::{App, catalogue, in_words};
+use gateway_exporter::app::{App, STATE, catalogue, in_words, status_path};
 use gateway_exporter::auth::prompt;
 use gateway_exporter::bcrypt::{self, Hash};
 use gateway_exporter::cli::{self, Command, Flags, Task};
@@ -260,12 +260,13 @@ fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
 
 /// Says how everything is: what the daemon knows that runs here, else what the sources say now.
 fn status(flags: &Flags, loaded: Loaded, is_json: bool) -> Result<ExitCode, Failure> {
-    let path = if is_json { "/status" } else { "/status?format=text" };
-    let known = loaded.config.web.listen.iter().find_map(|address| http::ask(address, path));
+    let path = status_path(is_json);
+    let known = loaded.config.web.listen.iter().find_map(|address| http::ask(address, &path, STATE));
     let (text, is_down) = match known {
         Some((state, text)) => (text, state == Severity::Error.word()),
         None => {
-            let (text, severity) = app(flags, with_known_key(loaded)?).look(is_json);
+            let answer = app(flags, with_known_key(loaded)?).look(is_json);
+            let (text, severity) = answer.ok_or_else(|| "what there is to say does not fit into memory".to_owned())?;
             (text, severity == Severity::Error)
         }
     };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 pub use self::overview::in_words;
 pub use self::registry::Discover;
+pub use self::routes::{STATE, status_path};
 
 use self::registry::Registry;
 use self::routes::Scrapes;

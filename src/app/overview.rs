@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::App;
 use super::routes::default_times;
 use super::scrape::{Query, Source, Times, gather};
-use super::{App, lock};
 use crate::advice::Severity;
 use crate::diagnosis::{self, Finding, Since};
 use crate::memory_budget::Reservation;
@@ -49,13 +49,13 @@ struct Entry<'a> {
 const LINE: usize = 256;
 
 impl App {
-    /// The overview without a request: as JSON or as text, and how bad the worst of it is.
-    pub fn look(&self, is_json: bool) -> (Vec<u8>, Severity) {
-        let (findings, _reservation) = self.overview(&self.registry.current(), default_times()).unzip();
-        let findings = findings.unwrap_or_default();
-        let gateway = lock(&self.registry.watch).config.gateway.clone();
+    /// The overview without a request: as JSON or as text, and how bad the worst of it is; nothing where it does not fit
+    /// into the memory for answers.
+    pub fn look(&self, is_json: bool) -> Option<(Vec<u8>, Severity)> {
+        let (findings, _reservation) = self.overview(&self.registry.current(), default_times())?;
         let text = || diagnosis::print(&findings, in_words).into_bytes();
-        (if is_json { json(&gateway, &findings) } else { text() }, diagnosis::summary(&findings).0)
+        let answer = if is_json { json(&self.gateway(), &findings) } else { text() };
+        Some((answer, diagnosis::summary(&findings).0))
     }
 
     /// Reads the sources, and says how they are and what is watched through them: what is worst stands first, and within a
@@ -141,7 +141,7 @@ fn entry(finding: &Finding) -> Entry<'_> {
     let Finding { severity, source, subject, message, fix, since, bytes } = finding;
     let state = severity.word();
     let since_at_least = since.filter(|since| since.is_at_least).map(|_| true);
-    let [bytes_in, bytes_out] = [0, 1].map(|direction| bytes.as_ref().and_then(|bytes| bytes.get(direction)).copied());
+    let (bytes_in, bytes_out) = bytes.map(|[received, sent]| (received, sent)).unzip();
     let since = since.map(|since| since.moment);
     Entry { source, subject, state, message, fix, since, since_at_least, bytes_in, bytes_out }
 }

@@ -12,7 +12,7 @@ use super::{App, lock};
 use crate::auth::Auth;
 use crate::diagnosis;
 use crate::exposition::{self, Encoder, Exposition};
-use crate::http::{self, Pieces, Reply, Request};
+use crate::http::{Pieces, Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Cursor, Session};
 use crate::sys::usage;
@@ -30,8 +30,13 @@ const MAX_EXTRA_WAIT: Duration = Duration::from_millis(250);
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
 
-/// The path of the overview for programs.
+/// The path of the overview for programs, and the query with which it is text.
 const STATUS: &str = "/status";
+const FORMAT: &str = "format";
+const TEXT: &str = "text";
+
+/// The header that says the worst state of the overview.
+pub const STATE: &str = "X-Gateway-State";
 
 /// The header of a truncated session list: the number of sessions left out.
 pub(super) const UNLISTED: &str = "X-Sessions-Left-Out";
@@ -128,7 +133,7 @@ impl App {
         lock(&self.registry.watch).config.web.hides_sessions
     }
 
-    fn gateway(&self) -> String {
+    pub(super) fn gateway(&self) -> String {
         lock(&self.registry.watch).config.gateway.clone()
     }
 
@@ -159,7 +164,7 @@ impl App {
             lock(&self.scrapes).expose(&mut all);
         }
         let parts = iter::once(Arc::new(all)).chain(outcomes.iter().map(|outcome| Arc::clone(&outcome.exposition)));
-        Reply::stream(exposition::CONTENT_TYPE, Text(exposition::encode(parts.collect()))).keeping(outcomes)
+        Reply::stream(exposition::CONTENT_TYPE, ScrapeText(exposition::encode(parts.collect()))).keeping(outcomes)
     }
 
     fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
@@ -168,16 +173,16 @@ impl App {
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).keeping(reservation)
     }
 
-    /// The overview as JSON, or as text where the query says `format=text`.
+    /// The overview as JSON, or as text where the query says so.
     fn status(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
         let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
         let (severity, _) = diagnosis::summary(&findings);
-        let reply = if request.values("format").any(|format| format == "text") {
+        let reply = if request.values(FORMAT).any(|format| format == TEXT) {
             Reply::text(200, diagnosis::print(&findings, in_words))
         } else {
             Reply::ok(json::CONTENT_TYPE, overview::json(&self.gateway(), &findings))
         };
-        private(reply.with(http::STATE, severity.word())).keeping(reservation)
+        private(reply.with(STATE, severity.word())).keeping(reservation)
     }
 
     /// Calls `answer` with the sources that `collect[]` names, or with all.
@@ -197,10 +202,15 @@ impl App {
     }
 }
 
-/// The text of a scrape.
-struct Text(Encoder);
+/// The path and query of the overview, for [`crate::http::ask`].
+pub fn status_path(is_json: bool) -> String {
+    if is_json { STATUS.into() } else { format!("{STATUS}?{FORMAT}={TEXT}") }
+}
 
-impl Pieces for Text {
+/// The text of a scrape.
+struct ScrapeText(Encoder);
+
+impl Pieces for ScrapeText {
     fn piece(&mut self) -> io::Result<&[u8]> {
         self.0.fill_buf()
     }

@@ -2,17 +2,17 @@
 //! `host:port`, `[address]:port` or `interface:port`.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::ifaddrs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 
-use super::server::{HEALTHY, Reconfigure, Reconfigures};
+use super::server::{Reconfigure, Reconfigures};
 use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
 use crate::lock::lock;
@@ -27,15 +27,6 @@ const RECEIVE_BUFFER: usize = int(16 * 1024);
 
 /// How long to wait until the accept loop has applied a change.
 const RECONFIGURE_TIME: Duration = Duration::from_secs(5);
-
-/// How long to wait for the reply of another process that listens on the address.
-const PROBE_TIME: Duration = Duration::from_secs(1);
-
-/// How long to wait for the whole answer of another gateway-exporter: longer than its sources may take.
-const ANSWER_TIME: Duration = Duration::from_secs(8);
-
-/// The largest answer of another gateway-exporter that is read.
-const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 
 /// nix passes a usize to the kernel, which reads an int: on a big-endian 64-bit machine that is the upper half.
 const fn int(value: usize) -> usize {
@@ -173,72 +164,14 @@ pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
     Ok(listeners.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
 }
 
-/// The header that says the worst state of the overview.
-pub const STATE: &str = "X-Gateway-State";
-
-/// Whether the process that listens on `address` is a gateway-exporter.
-pub fn is_ours(address: &str) -> bool {
-    addresses_to_ask(address).into_iter().any(|address| answers(address).unwrap_or(false))
-}
-
 /// Where to connect to for a listen address; where every address is listened on, IPv6 may be off.
-fn addresses_to_ask(address: &str) -> Vec<SocketAddr> {
+pub(super) fn addresses_to_ask(address: &str) -> Vec<SocketAddr> {
     let endpoints = resolve(address).unwrap_or_default();
     let both = endpoints.iter().flat_map(|endpoint| {
         let v4 = (Ipv4Addr::LOCALHOST, endpoint.address.port()).into();
         [Some(endpoint.address), endpoint.is_dual_stack.then_some(v4)]
     });
     both.flatten().collect()
-}
-
-fn answers(address: SocketAddr) -> io::Result<bool> {
-    let mut head = [0; 256];
-    let read = request(address, HEALTHY, PROBE_TIME)?.read(&mut head)?;
-    Ok(is_head_of_ours(head.get(..read).unwrap_or_default()))
-}
-
-/// Asks the gateway-exporter that listens on `address` for a path. Returns its [`STATE`] and the body; nothing if none
-/// answers there with 200.
-pub fn ask(address: &str, path: &str) -> Option<(String, Vec<u8>)> {
-    addresses_to_ask(address).into_iter().find_map(|address| {
-        let answer = answer(address, path).ok()?;
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?.saturating_add(4);
-        let (head, body) = answer.split_at(end);
-        let head = str::from_utf8(head).ok().filter(|head| is_head_of_ours(head.as_bytes()))?;
-        let is_ok = head.lines().next().is_some_and(|line| line.contains(" 200 "));
-        let state = head.lines().filter(|_| is_ok).find_map(|line| line.strip_prefix(STATE)?.strip_prefix(": "))?;
-        Some((state.to_owned(), body.to_vec()))
-    })
-}
-
-/// The whole answer, head and body.
-fn answer(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now().checked_add(ANSWER_TIME).ok_or(io::ErrorKind::TimedOut)?;
-    let mut stream = request(address, path, ANSWER_TIME)?;
-    let (mut answer, mut block) = (Vec::new(), [0; 4096]);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || answer.len() > ANSWER_LIMIT {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut block)? {
-            0 => return Ok(answer),
-            read => answer.extend_from_slice(block.get(..read).unwrap_or_default()),
-        }
-    }
-}
-
-fn request(address: SocketAddr, path: &str, patience: Duration) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIME)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
-    Ok(stream)
-}
-
-fn is_head_of_ours(head: &[u8]) -> bool {
-    let ours = b"\r\nServer: gateway-exporter\r\n";
-    head.windows(ours.len()).any(|bytes| bytes == ours)
 }
 
 /// Checks the syntax of a listen address; the error says what is wrong with it.
@@ -335,6 +268,7 @@ fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
 
     #[test]
     fn a_port_alone_is_every_address() {

@@ -6,6 +6,7 @@
 //! runs out, `fairness` decides which peer's connection is closed, so that no peer can keep another from being served.
 
 mod accept;
+mod client;
 mod date;
 mod fairness;
 mod gzip;
@@ -28,8 +29,9 @@ use std::time::Duration;
 use crate::sys::thread;
 
 pub use crate::auth::{Credentials, Networks};
+pub use client::{ask, is_ours};
 pub use gzip::{Compress, Compression};
-pub use listener::{Listeners, STATE, ask, bind, check, is_ours};
+pub use listener::{Listeners, bind, check};
 pub use tls::Tls;
 pub use types::{Body, ClientAuth, Method, Pieces, Reply, Request, TlsFiles};
 
