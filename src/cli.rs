@@ -24,14 +24,15 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 17] = [
+pub const FLAGS: [Flag; 18] = [
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
     flag("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     flag("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
     flag("enable.sudo", None, "", "run the ipsec command through sudo"),
-    flag("status", None, "", "say what is up and what is down; --json"),
+    flag("status", None, "", "say what is up and what is down, and end"),
+    flag("json", None, "", "with --status: say it as JSON"),
     flag("doctor", None, "", "check every source, say what to do, and end"),
     flag("check-config", None, "", "check the configuration and end"),
     flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
@@ -46,9 +47,6 @@ pub const FLAGS: [Flag; 17] = [
 
 /// The second name of `config.file`, which one of the originals has.
 const CONFIG_FILE: &str = "config-file";
-
-/// Whether the status is printed as JSON.
-const JSON: &str = "--json";
 
 /// The flags that may be written as a command before all others, and how.
 const COMMANDS: [(&str, &str); 5] = [
@@ -153,8 +151,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 
 /// What `--help` prints: it fits a screen of 24 lines and 80 columns.
 pub fn help() -> String {
-    let mut text =
-        String::from("Tells Prometheus how a VPN gateway is doing.\n\nUsage: gateway-exporter [status] [FLAGS]\n");
+    let mut text = String::from(
+        "Tells Prometheus how a VPN gateway is doing.\nUsage: gateway-exporter [status|doctor|once|check-config|metrics] [FLAGS]\n",
+    );
     for Flag { name, other, value, help } in &FLAGS {
         let letter = other.map_or("   ".into(), |letter| format!("-{letter},"));
         let name = if value.is_empty() { (*name).into() } else { format!("{name}={value}") };
@@ -183,10 +182,10 @@ impl Flag {
 /// What is asked for; of several, what does more.
 fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, String> {
     let [doctor, once, check] = ["--doctor", "--once", "--check-config"].map(|flag| arguments.contains(flag));
-    let [status, is_json] = ["--status", JSON].map(|flag| arguments.contains(flag));
+    let [status, is_json] = ["--status", "--json"].map(|flag| arguments.contains(flag));
     let dry_run = arguments.contains(["-n", "--dry-run"]);
     match output {
-        _ if is_json && !status => Err(format!("{JSON}: goes with status, and with nothing else")),
+        _ if is_json && !status => Err("--json: goes with --status, and with nothing else".into()),
         _ if status => Ok(Task::Status { is_json }),
         Some(_) if !once || doctor => Err("--output: goes with --once, and with nothing else".into()),
         _ if doctor => Ok(Task::Doctor),
