@@ -417,8 +417,8 @@ impl Server {
         self.send(stream, peer, reject.reply(), Version::Http11, Method::Get)
     }
 
-    /// Sends a short reply without blocking: it fits into the buffer, since the peer has read what was sent before. Returns the connection, which the
-    /// peer has to close.
+    /// Sends a short reply without blocking: it fits into the buffer, since the peer has read what was sent before. Returns
+    /// the connection, which the peer has to close.
     fn send(
         &self,
         mut stream: Stream,

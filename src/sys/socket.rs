@@ -233,8 +233,9 @@ impl Channel {
         }
     }
 
-    /// For a channel from which nothing was taken: calls `each` with blocks of whole lines until it returns false, which means that it has seen the end; `TooLong`
-    /// after `limit` bytes. The buffer is overwritten afterwards, since it may contain keys.
+    /// For a channel from which nothing was taken: calls `each` with blocks of whole lines until it returns false, which
+    /// means that it has seen the end; `TooLong` after `limit` bytes. The buffer is overwritten afterwards, since it may
+    /// contain keys.
     pub fn read_lines(
         &mut self,
         limit: usize,
