@@ -7,12 +7,8 @@ use std::cell::OnceCell;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 
 use crate::advice::{Phrase, Severity};
-use crate::exposition::Exposition;
+use crate::exposition::{Condition, Exposition, Labels};
 use crate::hash_index::HashIndex;
-
-/// A label that a sample must have with this value, in which nothing is to be escaped; with an empty value, that it must not
-/// have.
-pub type Condition = (&'static str, &'static str);
 
 /// A family, each of whose samples is about one thing that should be well.
 #[derive(Debug)]
@@ -37,6 +33,21 @@ pub struct Watched {
     pub traffic: Option<[&'static str; 2]>,
 }
 
+impl Watched {
+    /// Things that are up with 1 and down with 0; their family, kind and labels are to be filled in.
+    pub const PLAIN: Self = Self {
+        family: "",
+        kind: "",
+        labels: &[],
+        only: None,
+        unless: None,
+        beside: None,
+        judge: up_or_down,
+        fix: "",
+        traffic: None,
+    };
+}
+
 /// What is measured of a thing.
 pub struct Measured<'a> {
     /// The value of the sample.
@@ -53,40 +64,96 @@ impl Measured<'_> {
     }
 }
 
-/// Calls `each` with every thing and how it is. Nothing is allocated for things that are judged by their value alone and
-/// that `each` does not name.
-pub fn judge_all(
-    watched: &'static [Watched],
-    exposition: &Exposition,
-    now: i64,
-    each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase),
-) {
-    for watched in watched {
-        let (others, exceptions): (OnceCell<Values>, OnceCell<Values>) = Default::default();
-        exposition.samples(watched.family, &mut |labels, value| {
-            let labels = Labels(labels);
-            if !labels.fit(watched.only) {
-                return;
-            }
-            let beside = || {
-                let read = || Values::of(watched.beside.unwrap_or_default(), None, watched, exposition, i64::max);
-                others.get_or_init(read).get(watched, labels)
-            };
-            let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &beside }) else { return };
-            let is_excepted = |(family, condition)| {
-                let read = || Values::of(family, Some(condition), watched, exposition, i64::max);
-                exceptions.get_or_init(read).get(watched, labels).is_some()
-            };
-            if severity < Severity::Warning || !watched.unless.is_some_and(is_excepted) {
-                each(watched, labels, severity, message);
-            }
-        });
+/// One thing, and how it is.
+pub struct Thing<'a> {
+    watched: &'static Watched,
+    /// The labels of its sample.
+    pub labels: Labels<'a>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// How it is, in words.
+    pub message: Phrase,
+    traffic: &'a dyn Fn() -> Option<[i64; 2]>,
+}
+
+impl Thing<'_> {
+    /// The family that it is judged by.
+    pub fn family(&self) -> &'static str {
+        self.watched.family
     }
+
+    /// Its name: `home/net`.
+    pub fn name(&self) -> String {
+        let values: Vec<String> = self.watched.labels.iter().filter_map(|name| self.labels.value(name)).collect();
+        values.join("/")
+    }
+
+    /// What it is called: `tunnel home/net`.
+    pub fn subject(&self) -> String {
+        format!("{} {}", self.watched.kind, self.name())
+    }
+
+    /// Whether there is nothing to do about it.
+    pub fn is_well(&self) -> bool {
+        self.severity < Severity::Warning
+    }
+
+    /// What to do about it; empty if it is well.
+    pub fn fix(&self) -> Phrase {
+        if self.is_well() {
+            return Phrase::default();
+        }
+        let last = self.watched.labels.iter().rev().find_map(|name| self.labels.value(name)).unwrap_or_default();
+        self.watched.fix.replace("NAME", &last).into()
+    }
+
+    /// The bytes that it received and sent, where they are counted.
+    pub fn bytes(&self) -> Option<[i64; 2]> {
+        (self.traffic)()
+    }
+}
+
+/// Calls `each` with every thing. Nothing is allocated for things that are judged by their value alone and of which `each` asks
+/// nothing.
+pub fn judge_all(watched: &'static [Watched], exposition: &Exposition, now: i64, each: &mut dyn FnMut(Thing<'_>)) {
+    for watched in watched {
+        judge(watched, exposition, now, each);
+    }
+}
+
+fn judge(watched: &'static Watched, exposition: &Exposition, now: i64, each: &mut dyn FnMut(Thing<'_>)) {
+    // Read when they are asked for.
+    let (others, exceptions, sums) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+    let values = |family, only, join| Values::of(family, only, watched, exposition, join);
+    exposition.samples(watched.family, &mut |labels, value| {
+        if !labels.fit(watched.only) {
+            return;
+        }
+        let beside = || {
+            let read = || values(watched.beside.unwrap_or_default(), None, i64::max);
+            others.get_or_init(read).get(watched, labels)
+        };
+        let Some((severity, message)) = (watched.judge)(Measured { value, now, beside: &beside }) else { return };
+        let is_excepted = |(family, condition)| {
+            exceptions.get_or_init(|| values(family, Some(condition), i64::max)).get(watched, labels).is_some()
+        };
+        let traffic = || {
+            // A sample with a label that the thing must not have is a part of the thing's own.
+            let only = watched.only.filter(|(_, value)| value.is_empty());
+            let read = || watched.traffic.map(|both| both.map(|family| values(family, only, i64::saturating_add)));
+            let [received, sent] = sums.get_or_init(read).as_ref()?;
+            Some([received.get(watched, labels)?, sent.get(watched, labels)?])
+        };
+        let thing = Thing { watched, labels, severity, message, traffic: &traffic };
+        if thing.is_well() || !watched.unless.is_some_and(is_excepted) {
+            each(thing);
+        }
+    });
 }
 
 /// The values of a family by the names of the things.
 #[derive(Default)]
-pub struct Values {
+struct Values {
     values: Vec<i64>,
     index: HashIndex,
     hasher: RandomState,
@@ -103,7 +170,6 @@ impl Values {
     ) -> Self {
         let mut all = Self::default();
         exposition.samples(family, &mut |labels, value| {
-            let labels = Labels(labels);
             if !labels.fit(only) {
                 return;
             }
@@ -120,16 +186,7 @@ impl Values {
         all
     }
 
-    /// The bytes that each thing received, and those that it sent.
-    pub fn traffic(watched: &Watched, exposition: &Exposition) -> Option<[Self; 2]> {
-        // A sample with a label that the thing must not have is a part of the thing's own.
-        let only = watched.only.filter(|(_, value)| value.is_empty());
-        let sums = |family| Self::of(family, only, watched, exposition, i64::saturating_add);
-        watched.traffic.map(|families| families.map(sums))
-    }
-
-    /// The value of a thing.
-    pub fn get(&self, watched: &Watched, labels: Labels<'_>) -> Option<i64> {
+    fn get(&self, watched: &Watched, labels: Labels<'_>) -> Option<i64> {
         self.values.get(*self.index.get(&self.hash(watched, labels))?).copied()
     }
 
@@ -138,83 +195,6 @@ impl Values {
         watched.labels.iter().for_each(|name| labels.escaped(name).hash(&mut hasher));
         hasher.finish()
     }
-}
-
-impl Watched {
-    /// The name of a thing: `home/net`.
-    pub fn name(&self, labels: Labels<'_>) -> String {
-        labels.joined(self.labels)
-    }
-
-    /// What a thing is called: `tunnel home/net`.
-    pub fn subject(&self, labels: Labels<'_>) -> String {
-        format!("{} {}", self.kind, self.name(labels))
-    }
-
-    /// What to do about a thing that is not well.
-    pub fn fix(&self, labels: Labels<'_>) -> Phrase {
-        let last = self.labels.iter().rev().find_map(|name| labels.value(name)).unwrap_or_default();
-        self.fix.replace("NAME", &last).into()
-    }
-}
-
-/// The labels of a sample as the exposition has them: `{name="value",other="value"}`, the values escaped.
-#[derive(Clone, Copy, Debug)]
-pub struct Labels<'a>(pub &'a [u8]);
-
-impl<'a> Labels<'a> {
-    /// The value of a label.
-    pub fn value(self, name: &str) -> Option<String> {
-        let mut value = Vec::new();
-        let mut rest = self.escaped(name)?.iter();
-        while let Some(byte) = rest.next() {
-            value.push(match byte {
-                b'\\' => match rest.next()? {
-                    b'n' => b'\n',
-                    escaped => *escaped,
-                },
-                byte => *byte,
-            });
-        }
-        Some(String::from_utf8_lossy(&value).into_owned())
-    }
-
-    /// Whether a condition holds.
-    fn fit(self, condition: Option<Condition>) -> bool {
-        condition.is_none_or(|(name, value)| self.escaped(name).unwrap_or_default() == value.as_bytes())
-    }
-
-    /// The value of a label as it stands in the text.
-    fn escaped(self, name: &str) -> Option<&'a [u8]> {
-        let mut rest = self.0;
-        loop {
-            // Behind the brace or the comma stands the name, then the value in quotes.
-            let (label, after) = cut(rest.get(1..)?, b'=')?;
-            let after = after.strip_prefix(b"\"")?;
-            let mut is_escaped = false;
-            let is_end = |byte: &u8| {
-                let is_end = *byte == b'"' && !is_escaped;
-                is_escaped = *byte == b'\\' && !is_escaped;
-                is_end
-            };
-            let end = after.iter().position(is_end)?;
-            if label == name.as_bytes() {
-                return after.get(..end);
-            }
-            rest = after.get(end.saturating_add(1)..)?;
-        }
-    }
-
-    /// The values of these labels with `/` between them, without those that are missing.
-    fn joined(self, names: &[&str]) -> String {
-        let values: Vec<String> = names.iter().filter_map(|name| self.value(name)).collect();
-        values.join("/")
-    }
-}
-
-fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let (before, after) = text.split_at(text.iter().position(|byte| *byte == at)?);
-    Some((before, after.get(1..)?))
 }
 
 /// How something is that is up with 1 and down with 0.
@@ -260,7 +240,7 @@ mod tests {
             _ => up_or_down(tunnel),
         },
         fix: "start NAME",
-        traffic: None,
+        ..Watched::PLAIN
     }];
 
     #[test]
@@ -278,26 +258,15 @@ mod tests {
             out.add::<Tunnel>(&row);
         }
         let mut found = Vec::new();
-        judge_all(WATCHED, &out, 0, &mut |watched, labels, severity, message| {
-            found.push((watched.subject(labels), severity, message.into_owned(), watched.fix(labels).into_owned()));
+        judge_all(WATCHED, &out, 0, &mut |thing| {
+            found.push((thing.subject(), thing.severity, thing.message.to_string(), thing.fix().into_owned()));
         });
         let expected = [
-            ("tunnel a", Severity::Ok, "up", "start a"),
-            ("tunnel b", Severity::Ok, "waits", "start b"),
+            ("tunnel a", Severity::Ok, "up", ""),
+            ("tunnel b", Severity::Ok, "waits", ""),
             ("tunnel c \"d\"", Severity::Error, "down", "start c \"d\""),
         ];
         let expected = expected.map(|(a, b, c, d)| (a.to_owned(), b, c.to_owned(), d.to_owned()));
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_label_is_found_by_its_name_and_not_within_a_value() {
-        let labels = Labels(b"{a=\",b=\\\"1\\\"\",b=\"x\\\\y\\nz\",cb=\"2\"}");
-        assert_eq!(labels.value("a").as_deref(), Some(",b=\"1\""));
-        assert_eq!(labels.value("b").as_deref(), Some("x\\y\nz"));
-        assert_eq!(labels.value("c"), None);
-        assert_eq!(labels.joined(&["cb", "c", "a"]), "2/,b=\"1\"");
-        assert_eq!(Labels(b"").value("a"), None);
-        assert_eq!(Labels(b"{a=\"x").value("a"), None, "a quote is missing");
     }
 }

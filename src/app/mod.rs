@@ -1,6 +1,7 @@
 //! The application: turns a request into a reply. It knows no sockets, so tests call it as a function.
 //!
-//! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets.
+//! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets,
+//! `troubles` since when what is watched through them is not well, `overview` says both.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,7 @@ mod registry;
 mod routes;
 mod scrape;
 mod status;
+mod troubles;
 
 /// The memory that all replies together may hold, in bytes; a scrape of ten thousand clients takes a tenth.
 const ANSWER_BUDGET: usize = 64 * 1024 * 1024;
@@ -212,6 +214,19 @@ mod tests {
         assert!(text.contains("gateway_exporter_target_up{collector=\"a\",target=\"/stub\"} 0\n"), "{text}");
         assert!(text.contains("gateway_exporter_target_up{collector=\"b\",target=\"/stub\"} 1\n"), "{text}");
         assert!(text.contains("gateway_exporter_collector_duration_seconds{collector=\"b\"}"), "{text}");
+    }
+
+    #[test]
+    fn the_overview_says_its_state_in_a_header_also() {
+        let app = app(vec![stub("a", Some(gone())), stub("b", None)]);
+        let json = app.answer(&request(&status_path(true)));
+        assert!(json.headers().any(|header| header == (STATE, "down")));
+        assert!(json.headers().any(|header| header == ("Cache-Control", "no-store")));
+        let (status, text) = get(&app, &status_path(true));
+        assert!(status == 200 && text.contains("\"state\":\"down\",\"summary\":\"1 of 2 down\""), "{text}");
+        let (status, text) = get(&app, &status_path(false));
+        assert!(status == 200 && text.starts_with("down   a           /stub: not found, since at least "), "{text}");
+        assert!(text.ends_with("\n1 of 2 down.\n"), "{text}");
     }
 
     #[test]

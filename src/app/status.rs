@@ -3,8 +3,6 @@
 //! States come from reads, not from requests, since a peer decides how long its request waits. At most one line per target
 //! and minute is logged. A change in between is logged by the first read after that minute, if it lasts.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,24 +10,16 @@ use log::Level;
 
 use super::lock;
 use super::scrape::{Outcome, Query};
-use crate::advice::{Phrase, Severity};
+use super::troubles::{Troubles, judge};
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice};
 use crate::diagnosis::{self, Finding, Since};
-use crate::hash_index::HashIndex;
 use crate::sources;
 use crate::sys::blocking;
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
-use crate::watched::{self, Labels, Values, Watched};
 
 /// The shortest time between two log lines about one target.
 const QUIET: Duration = Duration::from_secs(60);
-
-/// The most things of one source of which it is remembered since when they are not well.
-const MOST_TROUBLES: usize = 10_000;
-
-/// What a notice has in place of a family.
-const NOTICE: &str = "";
 
 /// The last state of all targets, shared by all reads.
 #[derive(Default)]
@@ -46,26 +36,6 @@ struct KnownState {
     /// The findings about the addresses to listen on.
     listeners: Vec<Finding>,
     troubles: Troubles,
-}
-
-/// Since when what is watched is not well.
-#[derive(Default)]
-struct Troubles {
-    known: Vec<Trouble>,
-    /// Their positions, by their hash.
-    index: HashIndex,
-    hasher: RandomState,
-    /// The sources that were read before.
-    read: Vec<&'static str>,
-}
-
-/// A thing that is not well.
-#[derive(Clone, Copy)]
-struct Trouble {
-    source: &'static str,
-    /// [`Troubles::hash`]
-    hash: u64,
-    since: Since,
 }
 
 /// A target, and why it could not be read, if it could not.
@@ -116,25 +86,20 @@ impl Status {
 
     /// The findings about what is watched through a source.
     pub(super) fn watched(&self, outcome: &Outcome) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let known = lock(&self.0);
-        let mut traffic: Option<(&'static Watched, Option<[Values; 2]>)> = None;
-        judge(outcome, clock::now(), &mut |watched, labels, severity, message| {
+        let (mut findings, known) = (Vec::new(), lock(&self.0));
+        judge(outcome, clock::now(), &mut |thing| {
             // A notice about it says more: a rule that can never match has no socket, either.
-            if known.has_notice(outcome.name, &watched.name(labels)) {
-                return;
+            if !known.has_notice(outcome.name, &thing.name()) {
+                findings.push(Finding {
+                    severity: thing.severity,
+                    source: outcome.name,
+                    subject: thing.subject(),
+                    fix: thing.fix(),
+                    since: known.troubles.since_of(outcome.name, &thing),
+                    bytes: thing.bytes(),
+                    message: thing.message,
+                });
             }
-            let (subject, is_well) = (watched.subject(labels), severity < Severity::Warning);
-            let fix = if is_well { Phrase::default() } else { watched.fix(labels) };
-            let since = known.troubles.since(known.troubles.hash(outcome.name, watched.family, labels.0));
-            let since = since.filter(|_| !is_well);
-            if traffic.as_ref().is_none_or(|(of, _)| !ptr::eq(*of, watched)) {
-                traffic = Some((watched, Values::traffic(watched, &outcome.exposition)));
-            }
-            let sums = traffic.as_ref().and_then(|(_, sums)| sums.as_ref());
-            let bytes =
-                sums.and_then(|[received, sent]| Some([received.get(watched, labels)?, sent.get(watched, labels)?]));
-            findings.push(Finding { severity, source: outcome.name, subject, message, fix, since, bytes });
         });
         findings
     }
@@ -150,7 +115,7 @@ impl Status {
         let (targets, notices, listeners) = {
             let known = lock(&self.0);
             let noticed = known.notices.iter().map(|(source, notice)| Finding {
-                since: known.troubles.since(known.troubles.hash(source, NOTICE, notice.subject.as_bytes())),
+                since: known.troubles.since_of_notice(source, notice),
                 ..diagnosis::notice(source, notice)
             });
             (known.targets.clone(), noticed.collect::<Vec<_>>(), known.listeners.clone())
@@ -184,79 +149,6 @@ impl Status {
             findings.insert(behind.map_or(findings.len(), |index| index.saturating_add(1)), finding);
         }
         findings
-    }
-}
-
-/// Judges what is watched through a source.
-fn judge(outcome: &Outcome, now: i64, each: &mut dyn FnMut(&'static Watched, Labels<'_>, Severity, Phrase)) {
-    let watched = sources::named(outcome.name).map_or(&[][..], |source| source.watched());
-    watched::judge_all(watched, &outcome.exposition, now, each);
-}
-
-impl Troubles {
-    /// Tells one thing from all others: by its source, the family that it is judged by, and the labels of its sample.
-    fn hash(&self, source: &str, family: &str, labels: &[u8]) -> u64 {
-        self.hasher.hash_one((source, family, labels))
-    }
-
-    fn since(&self, hash: u64) -> Option<Since> {
-        self.of(hash).map(|trouble| trouble.since)
-    }
-
-    fn of(&self, hash: u64) -> Option<&Trouble> {
-        self.known.get(*self.index.get(&hash)?)
-    }
-
-    /// Takes over what a read found. What it could not see, because a target could not be read, is as it was.
-    fn note(&mut self, outcome: &Outcome, now: i64) {
-        let source = outcome.name;
-        let is_whole = outcome.fits && outcome.targets.iter().all(|(_, result)| result.is_ok());
-        let (mut found, mut seen) = (Vec::new(), HashIndex::default());
-        for notice in outcome.notices.iter().filter(|notice| notice.severity >= Severity::Warning) {
-            found.push(self.hash(source, NOTICE, notice.subject.as_bytes()));
-        }
-        judge(outcome, now, &mut |watched, labels, severity, _| {
-            let is_well = severity < Severity::Warning;
-            if is_well && is_whole {
-                return;
-            }
-            let hash = self.hash(source, watched.family, labels.0);
-            if is_well {
-                seen.insert(hash, 0);
-            } else if found.len() < MOST_TROUBLES {
-                found.push(hash);
-            }
-        });
-        seen.extend(found.iter().map(|hash| (*hash, 0)));
-        let since = Since { moment: now, is_at_least: !self.read.contains(&source) };
-        let mut known: Vec<Trouble> = self.known.iter().filter(|trouble| trouble.source != source).copied().collect();
-        if !is_whole {
-            let unseen = |trouble: &&Trouble| trouble.source == source && !seen.contains_key(&trouble.hash);
-            known.extend(self.known.iter().filter(unseen).take(MOST_TROUBLES));
-        }
-        let found = found.into_iter().map(|hash| Trouble { source, hash, since });
-        known.extend(found.map(|trouble| self.of(trouble.hash).copied().unwrap_or(trouble)));
-        self.index.clear();
-        // A file may have two notices.
-        known.retain(|trouble| {
-            let is_new = !self.index.contains_key(&trouble.hash);
-            if is_new {
-                self.index.insert(trouble.hash, self.index.len());
-            }
-            is_new
-        });
-        self.known = known;
-        if since.is_at_least && is_whole {
-            self.read.push(source);
-        }
-    }
-
-    /// Forgets the sources that are not watched any more.
-    fn retain(&mut self, has: impl Fn(&str) -> bool) {
-        self.read.retain(|source| has(source));
-        self.known.retain(|trouble| has(trouble.source));
-        self.index.clear();
-        self.index.extend(self.known.iter().enumerate().map(|(position, trouble)| (trouble.hash, position)));
     }
 }
 
@@ -302,7 +194,7 @@ impl KnownState {
         for (name, result) in &outcome.targets {
             let error = result.as_ref().err();
             if !has_short_deadline || !error.is_some_and(|error| matches!(error.kind, ErrorKind::TimedOut)) {
-                lines.extend(self.target(outcome.name, name).and_then(|target| target.note(error, now)));
+                lines.extend(self.target(outcome.name, name, error).and_then(|target| target.note(error, now)));
             }
         }
         lines
@@ -320,14 +212,14 @@ impl KnownState {
         self.notices.extend(notices.iter().map(|notice| (source, notice.clone())));
     }
 
-    /// The target of that name, which is added if it is new.
-    fn target(&mut self, source: &'static str, name: &str) -> Option<&mut Target> {
+    /// The target of that name, which is added if it is new: then it has been so for longer, maybe.
+    fn target(&mut self, source: &'static str, name: &str, error: Option<&Error>) -> Option<&mut Target> {
         let index = self.targets.binary_search_by(|target| (target.source, target.name.as_str()).cmp(&(source, name)));
         if let Err(index) = index {
             let target = Target {
                 source,
                 name: name.into(),
-                error: None,
+                error: error.cloned(),
                 since: Since { moment: clock::now(), is_at_least: true },
                 logged: None,
             };

@@ -173,6 +173,63 @@ pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut 
     value.flags
 }
 
+/// A label that a sample must have with this value, in which nothing is to be escaped; with an empty value, that it must not
+/// have.
+pub type Condition = (&'static str, &'static str);
+
+/// The labels of a sample as they stand in the text: `{name="value",other="value"}`, the values escaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a>(pub(super) &'a [u8]);
+
+impl<'a> Labels<'a> {
+    /// All of them as they stand there.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The value of a label.
+    pub fn value(self, name: &str) -> Option<String> {
+        let mut value = Vec::new();
+        let mut rest = self.escaped(name)?.iter();
+        while let Some(byte) = rest.next() {
+            value.push(match byte {
+                b'\\' => match rest.next()? {
+                    b'n' => b'\n',
+                    escaped => *escaped,
+                },
+                byte => *byte,
+            });
+        }
+        Some(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// Whether a condition holds.
+    pub fn fit(self, condition: Option<Condition>) -> bool {
+        condition.is_none_or(|(name, value)| self.escaped(name).unwrap_or_default() == value.as_bytes())
+    }
+
+    /// The value of a label as it stands in the text.
+    pub fn escaped(self, name: &str) -> Option<&'a [u8]> {
+        let mut rest = self.0;
+        loop {
+            // Behind the brace or the comma stands the name, then the value in quotes.
+            let (label, after) = Text::new(rest.get(1..)?).cut(b'=')?;
+            let after = after.bytes().strip_prefix(b"\"")?;
+            let mut is_escaped = false;
+            let is_end = |byte: &u8| {
+                let is_end = *byte == b'"' && !is_escaped;
+                is_escaped = *byte == b'\\' && !is_escaped;
+                is_end
+            };
+            let end = after.iter().position(is_end)?;
+            if label == name {
+                return after.get(..end);
+            }
+            rest = after.get(end.saturating_add(1)..)?;
+        }
+    }
+}
+
 /// Cuts the escaped text at `begin..` if it is too long, but not within an escape sequence; returns whether it did.
 fn shorten(begin: usize, out: &mut Vec<u8>) -> bool {
     let written = out.get(begin..).unwrap_or_default();
@@ -260,5 +317,17 @@ mod tests {
         let mut line = Vec::new();
         escape(Text::new(b"two\nlines\tand \"quotes\"\x07"), &mut line);
         assert_eq!(String::from_utf8(line), Ok("two\\nlines\tand \\\"quotes\\\"\u{fffd}".to_owned()));
+    }
+
+    #[test]
+    fn a_label_is_found_by_its_name_and_not_within_a_value() {
+        let labels = Labels(b"{a=\",b=\\\"1\\\"\",b=\"x\\\\y\\nz\",cb=\"2\"}");
+        assert_eq!(labels.value("a").as_deref(), Some(",b=\"1\""));
+        assert_eq!(labels.value("b").as_deref(), Some("x\\y\nz"));
+        assert_eq!((labels.value("c"), labels.value("cb").as_deref()), (None, Some("2")));
+        assert_eq!(Labels(b"").value("a"), None);
+        assert_eq!(Labels(b"{a=\"x").value("a"), None, "a quote is missing");
+        assert!(labels.fit(None) && labels.fit(Some(("cb", "2"))) && labels.fit(Some(("c", ""))));
+        assert!(!labels.fit(Some(("cb", ""))) && !labels.fit(Some(("c", "2"))));
     }
 }

@@ -12,7 +12,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 pub use self::encoder::Encoder;
-pub use self::label::{LabelValue, SharedLabels};
+pub use self::label::{Condition, LabelValue, Labels, SharedLabels};
 pub use self::table::{
     Family, FamilyInfo, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label,
     list, shared, table,
@@ -139,15 +139,14 @@ impl Exposition {
         self.dropped = self.dropped.saturating_add(other.dropped);
     }
 
-    /// Calls `each` with every sample of a family: its labels as they stand in the text, and its value in
-    /// whole numbers.
-    pub fn samples(&self, family: &str, each: &mut dyn FnMut(&[u8], i64)) {
+    /// Calls `each` with every sample of a family: its labels, and its value in whole numbers.
+    pub fn samples(&self, family: &str, each: &mut dyn FnMut(Labels<'_>, i64)) {
         for rows in &self.tables {
             let is_it = |column: &usize| rows.table_info.family(*column).is_some_and(|info| info.name == family);
             let Some(column) = (0..rows.families).find(is_it) else { continue };
             for (labels, value) in rows.column(column, 0) {
                 if let Some(value) = value {
-                    each(labels, value.whole());
+                    each(Labels(labels), value.whole());
                 }
             }
         }

@@ -174,8 +174,6 @@ pub const WATCHED: &[Watched] = &[
         family: "ipsec_tunnel_subnet_pairs_up",
         kind: "networks of tunnel",
         labels: &["tunnel"],
-        only: None,
-        unless: None,
         beside: Some("ipsec_tunnel_subnet_pairs"),
         judge: |pairs| {
             let all = pairs.beside()?;
@@ -183,7 +181,7 @@ pub const WATCHED: &[Watched] = &[
             is_part.then(|| (Severity::Error, format!("{} of {all} pairs are up", pairs.value).into()))
         },
         fix: "ipsec status NAME shows which; do both sides have the same networks configured?",
-        traffic: None,
+        ..Watched::PLAIN
     },
 ];
 

@@ -236,12 +236,8 @@ pub const WATCHED: &[Watched] = &[Watched {
     family: "ovpn_server_up",
     kind: "server",
     labels: &["server"],
-    only: None,
-    unless: None,
-    beside: None,
     judge: |server| up_or_down(server).filter(|(severity, _)| *severity == Severity::Ok),
-    fix: "",
-    traffic: None,
+    ..Watched::PLAIN
 }];
 
 /// What this source exposes.

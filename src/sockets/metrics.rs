@@ -14,15 +14,12 @@ pub const WATCHED: &[Watched] = &[Watched {
     family: "connection_status_up",
     kind: "connection",
     labels: &["name"],
-    only: None,
-    unless: None,
-    beside: None,
     judge: |rule| match rule.value {
         0 => Some((Severity::Error, "there is no such socket".into())),
         _ => Some((Severity::Ok, "up".into())),
     },
     fix: "ss -anp lists the sockets: does the process run, and at the port of the rule?",
-    traffic: None,
+    ..Watched::PLAIN
 }];
 
 /// What this source exposes.

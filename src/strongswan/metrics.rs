@@ -490,8 +490,6 @@ pub const WATCHED: &[Watched] = &[
         family: "strongswan_tunnel_up",
         kind: "tunnel",
         labels: &["connection", "child"],
-        only: None,
-        unless: None,
         beside: Some("strongswan_tunnel_trap_installed"),
         judge: |tunnel| match tunnel.value {
             0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
@@ -499,13 +497,13 @@ pub const WATCHED: &[Watched] = &[
         },
         fix: "swanctl --initiate --child NAME says what the peer answers",
         traffic: Some(["strongswan_tunnel_bytes_in_total", "strongswan_tunnel_bytes_out_total"]),
+        ..Watched::PLAIN
     },
     Watched {
         family: "strongswan_pool_leases",
         kind: "pool",
         labels: &["pool"],
         only: Some(("state", "online")),
-        unless: None,
         beside: Some("strongswan_pool_addresses"),
         judge: |pool| {
             let (used, size) = (pool.value, pool.beside().filter(|size| *size > 0)?);
@@ -514,15 +512,13 @@ pub const WATCHED: &[Watched] = &[
             Some((severity, format!("{used} of {size} addresses in use").into()))
         },
         fix: "swanctl --list-pools --leases lists who has them; make the pool larger",
-        traffic: None,
+        ..Watched::PLAIN
     },
     // A certificate that has a newer one of its subject beside it counts no more.
     Watched {
         family: "strongswan_certificate_not_after_timestamp_seconds",
         kind: "certificate",
         labels: &["kind", "subject"],
-        only: None,
-        unless: None,
         beside: Some("strongswan_certificate_not_after_timestamp_seconds"),
         judge: |certificate| {
             if certificate.beside() > Some(certificate.value) {
@@ -534,7 +530,7 @@ pub const WATCHED: &[Watched] = &[
             Some((severity, message))
         },
         fix: "renew it, then swanctl --load-creds",
-        traffic: None,
+        ..Watched::PLAIN
     },
 ];
 

@@ -12,7 +12,7 @@ use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
 };
 use crate::text::push_number;
-use crate::watched::{Watched, up_or_down};
+use crate::watched::Watched;
 
 /// `REJECT_AFTER_TIME` of the protocol, in seconds: the keys of an older handshake are used no more.
 pub const REJECT_AFTER_TIME: i64 = 180;
@@ -166,26 +166,20 @@ pub const WATCHED: &[Watched] = &[
         family: "wireguard_peer_up",
         kind: "peer",
         labels: &["interface", "friendly_name", "public_key"],
-        only: None,
-        unless: None,
-        beside: None,
-        judge: up_or_down,
         fix: "wg show lists its endpoint and last handshake: does it run, and does UDP get through both ways?",
         traffic: Some(["wireguard_received_bytes_total", "wireguard_sent_bytes_total"]),
+        ..Watched::PLAIN
     },
     Watched {
         family: "wireguard_peers_connected",
         kind: "interface",
         labels: &["interface"],
-        only: None,
-        unless: None,
         beside: Some("wireguard_peers"),
         judge: |peers| {
             let all = peers.beside()?;
             Some((Severity::Ok, format!("{} of {all} peers had a handshake lately", peers.value).into()))
         },
-        fix: "",
-        traffic: None,
+        ..Watched::PLAIN
     },
 ];
 

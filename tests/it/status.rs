@@ -1,14 +1,14 @@
-//! `/status`: what is watched through the sources, and since when it is not well.
+//! The overview: what is watched through the sources, and since when it is not well.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use gateway_exporter::advice::Severity;
 use gateway_exporter::app::App;
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::exposition;
-use gateway_exporter::http::{Method, Request};
 use gateway_exporter::sources;
 use serde_json::Value;
 
@@ -51,25 +51,8 @@ impl Drop for Gateway {
     }
 }
 
-fn ask(app: &App, query: &[(&str, &str)]) -> (Vec<(&'static str, String)>, String) {
-    let reply = app.answer(&Request {
-        method: Method::Get,
-        path: "/status".into(),
-        query: query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        timeout: None,
-        credentials: None,
-        host: None,
-        accepts_gzip: false,
-        peer: [127, 0, 0, 1].into(),
-        is_local: true,
-    });
-    assert_eq!(reply.status(), 200);
-    let headers = reply.headers().map(|(name, value)| (name, value.to_owned())).collect();
-    (headers, String::from_utf8(reply.into_bytes().unwrap()).unwrap())
-}
-
 fn status(app: &App) -> Value {
-    let value: Value = serde_json::from_str(&ask(app, &[]).1).unwrap();
+    let value: Value = serde_json::from_slice(&app.look(true).unwrap().0).unwrap();
     let schema = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.schema.json")).unwrap();
     assert_fits(&value, &serde_json::from_str(&schema).unwrap());
     value
@@ -206,8 +189,9 @@ fn bytes_of_users_are_those_of_their_tunnel_and_nobody_being_there_is_no_fault()
 fn the_text_says_the_same_for_people() {
     let gateway = Gateway::new("text");
     gateway.prints(DOWN);
-    let (headers, text) = ask(&gateway.app(), &[("format", "text")]);
-    assert!(headers.contains(&("X-Gateway-State", "down".into())), "{headers:?}");
+    let (text, severity) = gateway.app().look(false).unwrap();
+    assert_eq!(severity, Severity::Error);
+    let text = String::from_utf8(text).unwrap();
     let mut lines = text.lines();
     assert!(lines.next().unwrap().starts_with("down   ipsec       tunnel home: down, since at least 2"), "{text}");
     assert_eq!(lines.next(), Some("       to do: ipsec up home says what the peer answers"));
