@@ -37,8 +37,8 @@ fuzz_target!(|segment: &[u8]| {
     if let Some(ike) = IkeSa::parse(message) {
         listing.record(&ike, now, &mut configured, &mut totals);
         ike.rekeyed().for_each(|child| totals.record_event(&ike, &child, 1));
-        ike.children().for_each(|child| {
-            let _ = totals.volume(&ike, &child).used(&child);
+        ike.for_each_child(&mut |child| {
+            let _ = totals.volume(&ike, child).used(child);
         });
         sessions::list(&ike, "", "gateway", &mut Vec::new());
     }
