@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table};
+use crate::exposition::{
+    Exposition, Family, Label, Merge, Table, TableInfo, Value, counter, gauge, label, name, table,
+};
 use crate::sys::usage::Usage;
 
 /// The version that was built.
@@ -22,9 +24,9 @@ struct Build;
 impl Table for Build {
     type Row<'a> = ();
     const LABELS: &'static [Label<Self>] = &[
-        label("revision", |(), out| out.text(REVISION.into())),
-        label("target", |(), out| out.text(TARGET.into())),
-        label("version", |(), out| out.text(VERSION.into())),
+        label(name!("revision"), |(), out| out.text(REVISION.into())),
+        label(name!("target"), |(), out| out.text(TARGET.into())),
+        label(name!("version"), |(), out| out.text(VERSION.into())),
     ];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("gateway_exporter_build_info", "Constant 1; the labels describe the build.", Merge::First, |()| {
@@ -36,8 +38,10 @@ struct Target;
 
 impl Table for Target {
     type Row<'a> = (&'a str, &'a str, bool);
-    const LABELS: &'static [Label<Self>] =
-        &[label("collector", |row, out| out.text(row.0.into())), label("target", |row, out| out.text(row.1.into()))];
+    const LABELS: &'static [Label<Self>] = &[
+        label(name!("collector"), |row, out| out.text(row.0.into())),
+        label(name!("target"), |row, out| out.text(row.1.into())),
+    ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_target_up",
         "1 if the socket, file, command or table could be read, else 0.",
@@ -50,7 +54,7 @@ struct Collector;
 
 impl Table for Collector {
     type Row<'a> = (&'a str, Duration);
-    const LABELS: &'static [Label<Self>] = &[label("collector", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("collector"), |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_collector_duration_seconds",
         "Time that the collector took for this scrape, in seconds.",
@@ -63,7 +67,7 @@ struct Dropped;
 
 impl Table for Dropped {
     type Row<'a> = (&'a str, usize);
-    const LABELS: &'static [Label<Self>] = &[label("collector", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("collector"), |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "gateway_exporter_series_dropped",
         "Number of series left out of this scrape because of max_series.",
@@ -88,7 +92,7 @@ struct Requests;
 
 impl Table for Requests {
     type Row<'a> = (u16, u64);
-    const LABELS: &'static [Label<Self>] = &[label("code", |row, out| out.display(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("code"), |row, out| out.display(row.0))];
     const FAMILIES: &'static [Family<Self>] =
         &[counter("promhttp_metric_handler_requests_total", "Total number of scrapes by HTTP status code.", |row| {
             Some(row.1.into())

@@ -205,7 +205,7 @@ pub fn up_or_down(measured: Measured<'_>) -> Option<(Severity, Phrase)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exposition::{Family, Label, Merge, Table, Value, gauge, label};
+    use crate::exposition::{Family, Label, Merge, Table, Value, gauge, label, name};
 
     struct Tunnel;
 
@@ -213,8 +213,8 @@ mod tests {
         /// The name, the user, what `up` and `trap` say, and whether there is a `kind`.
         type Row<'a> = (&'a str, &'a str, Option<u64>, Option<u64>, bool);
         const LABELS: &'static [Label<Self>] = &[
-            label("name", |row, out| out.text(row.0.into())),
-            label("user", |row, out| {
+            label(name!("name"), |row, out| out.text(row.0.into())),
+            label(name!("user"), |row, out| {
                 if !row.1.is_empty() {
                     out.text(row.1.into());
                 }

@@ -14,6 +14,9 @@ const CHUNK: usize = ROOM - 4096;
 /// How many families there usually are at most.
 const MOST_FAMILIES: usize = 128;
 
+/// The most bytes that a name has, with the end of a line before it; a longer one takes longer.
+const USUAL_NAME: usize = 64;
+
 /// A reader that produces the text of expositions.
 pub struct Encoder {
     tables: Tables,
@@ -152,29 +155,58 @@ fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -
     if from == 0 {
         write_header(info, out);
     }
+    let begin = Begin::of(info.name);
     let mut next = from;
     for (labels, value) in rows.column(column, from) {
         if let Some(value) = value {
-            write_sample(info.name, labels, value, out);
+            begin.write(out);
+            write_rest(labels, value, out);
         }
         next = next.saturating_add(1);
         if out.len() >= CHUNK {
             return Some(next);
         }
     }
+    out.push(b'\n');
     None
 }
 
-#[inline]
-fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(labels);
-    // One digit, as states and versions have, is no number to be formatted.
-    if let Value::Whole(number @ 0..10) = value {
-        return out.extend_from_slice(&[b' ', b'0' | number as u8, b'\n']);
+/// How each line of a family begins: with the end of the line before it, and the family's name.
+struct Begin<'a> {
+    name: &'a str,
+    padded: [u8; USUAL_NAME],
+}
+
+impl<'a> Begin<'a> {
+    fn of(name: &'a str) -> Self {
+        let mut padded = [b'\n'; USUAL_NAME];
+        for (to, byte) in padded.iter_mut().skip(1).zip(name.as_bytes()) {
+            *to = *byte;
+        }
+        Self { name, padded }
     }
-    out.push(b' ');
+
+    /// To copy as many bytes each time and forget those behind the name takes a third of what copying just the name does.
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        if self.name.len() < USUAL_NAME {
+            let end = out.len().saturating_add(self.name.len()).saturating_add(1);
+            out.extend_from_slice(&self.padded);
+            out.truncate(end);
+        } else {
+            out.push(b'\n');
+            out.extend_from_slice(self.name.as_bytes());
+        }
+    }
+}
+
+/// Writes what follows a sample's name.
+#[inline]
+fn write_rest(labels: &[u8], value: Value, out: &mut Vec<u8>) {
+    out.extend_from_slice(labels);
     match value {
+        // One digit, as states and versions have, is no number to be formatted.
+        Value::Whole(number @ 0..10) => out.push(b'0' | number as u8),
         Value::Whole(number) => write_digits(number, out),
         Value::Below(number) => {
             out.push(b'-');
@@ -182,7 +214,6 @@ fn write_sample(name: &str, labels: &[u8], value: Value, out: &mut Vec<u8>) {
         }
         Value::Billionths(number) => write_decimal(number, out),
     }
-    out.push(b'\n');
 }
 
 /// `write!` would take four times as many instructions for each sample.
@@ -207,8 +238,9 @@ fn write_decimal(billionths: i64, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes the lines before a family's samples; the next one ends the last of them.
 fn write_header(info: &FamilyInfo, out: &mut Vec<u8>) {
-    for piece in ["# HELP ", info.name, " ", info.help, "\n# TYPE ", info.name, " ", info.kind.word(), "\n"] {
+    for piece in ["# HELP ", info.name, " ", info.help, "\n# TYPE ", info.name, " ", info.kind.word()] {
         out.extend_from_slice(piece.as_bytes());
     }
 }
@@ -236,8 +268,18 @@ mod tests {
             (Value::from(u64::MAX), "18446744073709551615"),
         ] {
             let mut out = Vec::new();
-            write_sample("", b"", value, &mut out);
-            assert_eq!(String::from_utf8(out), Ok(format!(" {expected}\n")));
+            write_rest(b" ", value, &mut out);
+            assert_eq!(String::from_utf8(out), Ok(format!(" {expected}")));
+        }
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_whole() {
+        for length in 1..2 * USUAL_NAME {
+            let name = "n".repeat(length);
+            let mut out = b"1".to_vec();
+            Begin::of(&name).write(&mut out);
+            assert_eq!(String::from_utf8(out), Ok(format!("1\n{name}")));
         }
     }
 }

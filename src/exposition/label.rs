@@ -12,13 +12,39 @@ use crate::text::{LONGEST, Text, clipped, is_disruptive};
 /// [`crate::text::LONGEST`] are cut.
 pub struct LabelValue<'w> {
     out: Vec<u8>,
-    /// The current label's name.
-    name: &'static str,
+    /// What stands before the current label's value.
+    opening: &'static str,
     /// Where in `out` its value begins; 0 while it has none.
     begin: usize,
     identities: &'w Identities,
     flags: RowFlags,
 }
+
+/// A label's name as it stands before a value: `,name="`. The macro `name!` makes it in the compiler, so that it is written by
+/// one copy and not by three.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelName(pub(super) &'static str);
+
+impl LabelName {
+    /// For the macro `name!`.
+    pub const fn of(opening: &'static str) -> Self {
+        Self(opening)
+    }
+
+    /// The name alone.
+    pub const fn name(self) -> &'static str {
+        let (_, rest) = self.0.split_at(1);
+        rest.split_at(rest.len() - 2).0
+    }
+}
+
+/// The [`LabelName`] of a name.
+macro_rules! name {
+    ($name:literal) => {
+        $crate::exposition::LabelName::of(concat!(",", $name, "=\""))
+    };
+}
+pub(crate) use name;
 
 /// Labels that the rows of several tables share: they are escaped and joined once (a tenth of a scrape of IKE_SAs).
 #[derive(Debug, Default)]
@@ -30,11 +56,11 @@ pub struct SharedLabels {
 
 impl SharedLabels {
     /// Sets the labels, sorted by name.
-    pub fn set(&mut self, labels: &[(&'static str, Text<'_>)]) {
+    pub fn set(&mut self, labels: &[(LabelName, Text<'_>)]) {
         self.text.clear();
         let mut out = LabelValue::new(std::mem::take(&mut self.text), &Identities::Plain);
         for (name, text) in labels {
-            out.open(name);
+            out.open(*name);
             out.text(*text);
             out.close();
         }
@@ -63,12 +89,12 @@ pub(super) enum Subject {
 impl<'w> LabelValue<'w> {
     fn new(out: Vec<u8>, identities: &'w Identities) -> Self {
         let flags = RowFlags { subject: Subject::None, is_verbatim: true };
-        Self { out, name: "", begin: 0, identities, flags }
+        Self { out, opening: "", begin: 0, identities, flags }
     }
 
     /// Begins the next label; one without a value is left out.
-    pub(super) fn open(&mut self, name: &'static str) {
-        self.name = name;
+    pub(super) fn open(&mut self, name: LabelName) {
+        self.opening = name.0;
     }
 
     /// Ends the label.
@@ -130,13 +156,11 @@ impl<'w> LabelValue<'w> {
         let _ = write!(self, "{value}");
     }
 
-    /// Writes `,name="` before the first piece of a value.
+    /// Writes the label's name before the first piece of its value.
     #[inline]
     fn begin_value(&mut self) {
         if self.begin == 0 {
-            self.out.push(b',');
-            self.out.extend_from_slice(self.name.as_bytes());
-            self.out.extend_from_slice(b"=\"");
+            self.out.extend_from_slice(self.opening.as_bytes());
             self.begin = self.out.len();
         }
     }
@@ -159,7 +183,7 @@ impl fmt::Write for LabelValue<'_> {
     }
 }
 
-/// Writes `{a="x",b="y"}`, or nothing if no label has a value.
+/// Writes what stands between a sample's name and its value: `{a="x",b="y"} `, or the space alone if no label has a value.
 pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut Vec<u8>) -> RowFlags {
     let begin = out.len();
     // On the stack: in the heap its length would be read and written for each piece of each label.
@@ -169,6 +193,7 @@ pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut 
         *first = b'{';
         value.out.push(b'}');
     }
+    value.out.push(b' ');
     *out = value.out;
     value.flags
 }

@@ -12,7 +12,8 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 pub use self::encoder::Encoder;
-pub use self::label::{Condition, LabelValue, Labels, SharedLabels};
+pub(crate) use self::label::name;
+pub use self::label::{Condition, LabelName, LabelValue, Labels, SharedLabels};
 pub use self::table::{
     Family, FamilyInfo, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label,
     list, shared, table,
@@ -146,7 +147,7 @@ impl Exposition {
             let Some(column) = (0..rows.families).find(is_it) else { continue };
             for (labels, value) in rows.column(column, 0) {
                 if let Some(value) = value {
-                    each(Labels(labels), value.whole());
+                    each(Labels(labels.strip_suffix(b" ").unwrap_or(labels)), value.whole());
                 }
             }
         }
@@ -191,7 +192,7 @@ mod tests {
 
     impl Table for Client {
         type Row<'a> = ClientRow<'a>;
-        const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.text(Text::new(row.0)))];
+        const LABELS: &'static [Label<Self>] = &[label(name!("client"), |row, out| out.text(Text::new(row.0)))];
         const FAMILIES: &'static [Family<Self>] = &[
             counter("bytes_total", "Bytes.", |row| Some(row.1.into())),
             gauge("up", "Up.", Merge::Lowest, |row| row.2.map(Value::from)),
@@ -220,8 +221,9 @@ mod tests {
 
     impl Table for OtherUp {
         type Row<'a> = (&'static str, bool);
-        const LABELS: &'static [Label<Self>] =
-            &[label("client", |row, out| out.maybe(Some(row.0.into()).filter(|name: &Text<'_>| !name.is_empty())))];
+        const LABELS: &'static [Label<Self>] = &[label(name!("client"), |row, out| {
+            out.maybe(Some(row.0.into()).filter(|name: &Text<'_>| !name.is_empty()))
+        })];
         const FAMILIES: &'static [Family<Self>] = &[gauge("up", "Up.", Merge::Lowest, |row| Some(row.1.into()))];
     }
 
@@ -312,7 +314,7 @@ mod tests {
 
     impl Table for Person {
         type Row<'a> = (Text<'a>, u64);
-        const LABELS: &'static [Label<Self>] = &[label("client", |row, out| {
+        const LABELS: &'static [Label<Self>] = &[label(name!("client"), |row, out| {
             out.identity(row.0);
             out.text("_udp".into());
         })];

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::label::LabelValue;
+use super::label::{LabelName, LabelValue};
 use super::values::Values;
 
 /// The metric type.
@@ -130,7 +130,7 @@ pub struct Family<T: Table + ?Sized> {
 
 /// A label of a table, or several that are written together: their names, and the function that writes a row's values.
 pub struct Label<T: Table + ?Sized> {
-    name: &'static str,
+    name: LabelName,
     more: &'static [&'static str],
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 }
@@ -170,7 +170,7 @@ pub const fn gauge<T: Table + ?Sized>(
 
 /// A label; a value function that writes nothing leaves the label out.
 pub const fn label<T: Table + ?Sized>(
-    name: &'static str,
+    name: LabelName,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
     Label { name, more: &[], value }
@@ -178,7 +178,7 @@ pub const fn label<T: Table + ?Sized>(
 
 /// Labels that a row shares with rows of other tables; the value function calls [`LabelValue::shared`].
 pub const fn shared<T: Table + ?Sized>(
-    name: &'static str,
+    name: LabelName,
     more: &'static [&'static str],
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
@@ -229,7 +229,7 @@ struct TableInfoOf<T>(PhantomData<fn() -> T>);
 
 impl<T: Table> TableInfo for TableInfoOf<T> {
     fn label(&self, number: usize) -> Option<(&'static str, &'static [&'static str])> {
-        T::LABELS.get(number).map(|label| (label.name, label.more))
+        T::LABELS.get(number).map(|label| (label.name.name(), label.more))
     }
 
     fn family(&self, number: usize) -> Option<&'static FamilyInfo> {
@@ -365,7 +365,7 @@ const fn check<T: Table + ?Sized>() {
     let mut last = "";
     i = 0;
     while i < T::LABELS.len() {
-        last = check_label(last, T::LABELS[i].name);
+        last = check_label(last, T::LABELS[i].name.name());
         let mut j = 0;
         while j < T::LABELS[i].more.len() {
             last = check_label(last, T::LABELS[i].more[j]);

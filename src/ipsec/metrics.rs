@@ -16,7 +16,7 @@ use super::conf::Tunnel;
 use super::kind::{self, Assessment, Kind, Start};
 use super::status::{ChildSa, Ends, Status, Traffic};
 use crate::advice::Severity;
-use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, table};
+use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, name, table};
 use crate::text::Text;
 use crate::watched::Watched;
 
@@ -48,8 +48,8 @@ struct Row<'a> {
 impl Table for Tunnels {
     type Row<'a> = Row<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("tunnel", |row, out| out.text(row.tunnel)),
-        label("user", |row, out| {
+        label(name!("tunnel"), |row, out| out.text(row.tunnel)),
+        label(name!("user"), |row, out| {
             if let Some(user) = row.user {
                 out.identity(user);
             }
@@ -84,7 +84,7 @@ impl Table for Tunnels {
 /// A tunnel and the number of its users that have rows; no row if users are not named.
 impl Table for Users {
     type Row<'a> = (Text<'a>, usize);
-    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "ipsec_tunnel_users",
         "Number of users connected to a tunnel that serves many.",
@@ -96,8 +96,10 @@ impl Table for Users {
 /// A tunnel and its kind.
 impl Table for Infos {
     type Row<'a> = (Text<'a>, Kind);
-    const LABELS: &'static [Label<Self>] =
-        &[label("kind", |row, out| out.text(row.1.word().into())), label("tunnel", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[
+        label(name!("kind"), |row, out| out.text(row.1.word().into())),
+        label(name!("tunnel"), |row, out| out.text(row.0)),
+    ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "ipsec_tunnel_info",
         "1; kind is not-loaded, shunt, anybody (any peer may connect), on-demand (a packet brings it up) or always.",
@@ -109,7 +111,7 @@ impl Table for Infos {
 /// A tunnel that is brought up by a packet, and whether its trap policy is installed.
 impl Table for Traps {
     type Row<'a> = (Text<'a>, bool);
-    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "ipsec_tunnel_trap_installed",
         "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
@@ -121,7 +123,7 @@ impl Table for Traps {
 /// A tunnel between several networks: pairs of one of ours and one of the peer's, those configured and those up.
 impl Table for Pairs {
     type Row<'a> = (Text<'a>, usize, usize);
-    const LABELS: &'static [Label<Self>] = &[label("tunnel", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ipsec_tunnel_subnet_pairs",

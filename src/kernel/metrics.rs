@@ -1,6 +1,6 @@
 //! The metrics of the kernel's IPsec errors.
 
-use crate::exposition::{Exposition, Family, Label, Table, TableInfo, counter, label, table};
+use crate::exposition::{Exposition, Family, Label, Table, TableInfo, counter, label, name, table};
 
 use super::xfrm::Counter;
 
@@ -9,7 +9,7 @@ struct Errors;
 impl Table for Errors {
     type Row<'a> = Counter<'a>;
 
-    const LABELS: &'static [Label<Self>] = &[label("error", |row, out| out.text(row.name))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("error"), |row, out| out.text(row.name))];
 
     const FAMILIES: &'static [Family<Self>] = &[counter(
         "xfrm_errors_total",

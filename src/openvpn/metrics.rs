@@ -10,7 +10,7 @@ use super::status::{Client, Document, Entries, Entry, Statistics, parse};
 use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::advice::Severity;
 use crate::exposition::{
-    Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, table,
+    Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, name, table,
 };
 use crate::text::Text;
 use crate::totals::{Entry as ClientEntry, OriginId};
@@ -69,7 +69,7 @@ struct Probe;
 
 impl Table for Probe {
     type Row<'a> = (Text<'a>, bool);
-    const LABELS: &'static [Label<Self>] = &[label("version", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("version"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("probe_success", "OpenVPN Status", Merge::Lowest, |row| Some(row.1.into()))];
 }
@@ -78,8 +78,10 @@ struct Info;
 
 impl Table for Info {
     type Row<'a> = Text<'a>;
-    const LABELS: &'static [Label<Self>] =
-        &[label("product", |_, out| out.text("OpenVPN".into())), label("version", |version, out| out.text(*version))];
+    const LABELS: &'static [Label<Self>] = &[
+        label(name!("product"), |_, out| out.text("OpenVPN".into())),
+        label(name!("version"), |version, out| out.text(*version)),
+    ];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("ovpn_info", "Software info", Merge::First, |_| Some(1u64.into()))];
 }
@@ -98,7 +100,7 @@ struct Person;
 
 impl Table for Person {
     type Row<'a> = &'a ClientEntry;
-    const LABELS: &'static [Label<Self>] = &[label("client", |client, out| {
+    const LABELS: &'static [Label<Self>] = &[label(name!("client"), |client, out| {
         let name = Text::from(&*client.name);
         let identity = name.cut_last(b'_').map_or(name, |(identity, _)| identity);
         out.identity(identity);
@@ -137,7 +139,7 @@ struct Server;
 
 impl Table for Server {
     type Row<'a> = ServerRow<'a>;
-    const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.server.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("server"), |row, out| out.text(row.server.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ovpn_dco_enabled",
@@ -183,7 +185,7 @@ struct Link;
 
 impl Table for Link {
     type Row<'a> = (&'a str, Statistics<'a>);
-    const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("server"), |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter(
             "ovpn_link_auth_read_bytes_total",
@@ -210,7 +212,7 @@ struct LinkState;
 
 impl Table for LinkState {
     type Row<'a> = (&'a str, &'a State);
-    const LABELS: &'static [Label<Self>] = &[label("server", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("server"), |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ovpn_link_connected_timestamp_seconds",

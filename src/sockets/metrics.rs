@@ -1,7 +1,7 @@
 //! The metrics of the socket rules, and of the kernel's socket tables.
 
 use crate::advice::Severity;
-use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, gauge, label, table};
+use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Value, gauge, label, name, table};
 use crate::watched::Watched;
 
 use super::matcher::RuleCount;
@@ -55,14 +55,14 @@ impl Table for Connection {
     type Row<'a> = Row<'a>;
 
     const LABELS: &'static [Label<Self>] = &[
-        label("dsthost", |row, out| out.display(&row.labels.dsthost)),
-        label("dstport", |row, out| out.display(&row.labels.dstport)),
-        label("name", |row, out| out.display(&row.labels.name)),
-        label("process", |row, out| out.display(&row.labels.process)),
-        label("protocol", |row, out| out.display(&row.labels.protocol)),
-        label("srchost", |row, out| out.display(&row.labels.srchost)),
-        label("srcport", |row, out| out.display(&row.labels.srcport)),
-        label("status", |row, out| out.display(&row.labels.status)),
+        label(name!("dsthost"), |row, out| out.display(&row.labels.dsthost)),
+        label(name!("dstport"), |row, out| out.display(&row.labels.dstport)),
+        label(name!("name"), |row, out| out.display(&row.labels.name)),
+        label(name!("process"), |row, out| out.display(&row.labels.process)),
+        label(name!("protocol"), |row, out| out.display(&row.labels.protocol)),
+        label(name!("srchost"), |row, out| out.display(&row.labels.srchost)),
+        label(name!("srcport"), |row, out| out.display(&row.labels.srcport)),
+        label(name!("status"), |row, out| out.display(&row.labels.status)),
     ];
 
     const FAMILIES: &'static [Family<Self>] = &[
@@ -86,8 +86,10 @@ struct StateRow {
 impl Table for Sockets {
     type Row<'a> = StateRow;
 
-    const LABELS: &'static [Label<Self>] =
-        &[label("protocol", |row, out| out.display(row.protocol)), label("state", |row, out| out.display(row.state))];
+    const LABELS: &'static [Label<Self>] = &[
+        label(name!("protocol"), |row, out| out.display(row.protocol)),
+        label(name!("state"), |row, out| out.display(row.state)),
+    ];
 
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "connection_table_sockets",

@@ -7,7 +7,7 @@ use super::totals::SaTotals;
 use crate::advice::Severity;
 use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, SharedLabels, Table, TableInfo, Value, counter, gauge, label,
-    shared, table,
+    name, shared, table,
 };
 use crate::hash_index::NumberSet;
 use crate::text::Text;
@@ -18,7 +18,7 @@ struct Probe;
 
 impl Table for Probe {
     type Row<'a> = (Text<'a>, bool);
-    const LABELS: &'static [Label<Self>] = &[label("version", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("version"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("probe_success", "StrongSwan Status", Merge::Lowest, |row| Some(row.1.into()))];
 }
@@ -28,7 +28,7 @@ struct Info;
 impl Table for Info {
     type Row<'a> = (Text<'a>, Text<'a>);
     const LABELS: &'static [Label<Self>] =
-        &[label("product", |row, out| out.text(row.0)), label("version", |row, out| out.text(row.1))];
+        &[label(name!("product"), |row, out| out.text(row.0)), label(name!("version"), |row, out| out.text(row.1))];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("strongswan_info", "Software info", Merge::First, |_| Some(1u64.into()))];
 }
@@ -80,7 +80,7 @@ struct Client;
 
 impl Table for Client {
     type Row<'a> = (&'a str, Traffic);
-    const LABELS: &'static [Label<Self>] = &[label("client", |row, out| out.identity(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("client"), |row, out| out.identity(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("strongswan_bytes_in_total", "Total number of bytes received", |row| Some(row.1.bytes_in.into())),
         counter("strongswan_bytes_out_total", "Total number of bytes sent", |row| Some(row.1.bytes_out.into())),
@@ -92,8 +92,10 @@ struct TunnelTraffic;
 
 impl Table for TunnelTraffic {
     type Row<'a> = (&'a str, &'a str, Traffic);
-    const LABELS: &'static [Label<Self>] =
-        &[label("child", |row, out| out.text(row.1.into())), label("connection", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[
+        label(name!("child"), |row, out| out.text(row.1.into())),
+        label(name!("connection"), |row, out| out.text(row.0.into())),
+    ];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("strongswan_tunnel_bytes_in_total", "Bytes received over all CHILD_SAs of the child.", |row| {
             Some(row.2.bytes_in.into())
@@ -115,7 +117,7 @@ struct ConnectionSessions;
 
 impl Table for ConnectionSessions {
     type Row<'a> = (Text<'a>, u64);
-    const LABELS: &'static [Label<Self>] = &[label("connection", |row, out| out.text(row.0))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("connection"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_connection_sessions",
         "Number of established IKE_SAs of the connection.",
@@ -136,7 +138,7 @@ struct Ike;
 
 impl Table for Ike {
     type Row<'a> = IkeRow<'a>;
-    const LABELS: &'static [Label<Self>] = &[shared("name", &["uniqueid"], |row, out| out.shared(row.labels))];
+    const LABELS: &'static [Label<Self>] = &[shared(name!("name"), &["uniqueid"], |row, out| out.shared(row.labels))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_ike_children", "Number of CHILD_SAs of the IKE_SA.", Merge::Sum, |row| {
             Some(row.children.into())
@@ -180,9 +182,9 @@ struct IkeEncryption;
 impl Table for IkeEncryption {
     type Row<'a> = IkeRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("algorithm", |row, out| out.text(row.ike.proposal.encryption)),
-        label("dh_group", |row, out| out.maybe(row.ike.proposal.dh_group)),
-        shared("name", &["uniqueid"], |row, out| out.shared(row.labels)),
+        label(name!("algorithm"), |row, out| out.text(row.ike.proposal.encryption)),
+        label(name!("dh_group"), |row, out| out.maybe(row.ike.proposal.dh_group)),
+        shared(name!("name"), &["uniqueid"], |row, out| out.shared(row.labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_ike_encryption_keysize",
@@ -198,9 +200,9 @@ struct IkeIntegrity;
 impl Table for IkeIntegrity {
     type Row<'a> = IkeRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("algorithm", |row, out| out.text(row.ike.proposal.integrity)),
-        label("dh_group", |row, out| out.maybe(row.ike.proposal.dh_group)),
-        shared("name", &["uniqueid"], |row, out| out.shared(row.labels)),
+        label(name!("algorithm"), |row, out| out.text(row.ike.proposal.integrity)),
+        label(name!("dh_group"), |row, out| out.maybe(row.ike.proposal.dh_group)),
+        shared(name!("name"), &["uniqueid"], |row, out| out.shared(row.labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_ike_integrity_keysize",
@@ -226,10 +228,10 @@ struct ChildTraffic;
 impl Table for ChildTraffic {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
-        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
-        label("localTS", |row, out| out.joined(row.child.local_ts, ";")),
-        label("remoteTS", |row, out| out.addresses(row.child.remote_ts, ";")),
+        shared(name!("child_id"), &["child_name"], |row, out| out.shared(row.child_labels)),
+        shared(name!("ike_id"), &["ike_name"], |row, out| out.shared(row.ike_labels)),
+        label(name!("localTS"), |row, out| out.joined(row.child.local_ts, ";")),
+        label(name!("remoteTS"), |row, out| out.addresses(row.child.remote_ts, ";")),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_sa_bytes_inbound", "Bytes received through the CHILD_SA.", Merge::Sum, |row| {
@@ -266,8 +268,8 @@ struct Child;
 impl Table for Child {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
-        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
+        shared(name!("child_id"), &["child_name"], |row, out| out.shared(row.child_labels)),
+        shared(name!("ike_id"), &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_sa_encap", "1 if the CHILD_SA's ESP is encapsulated in UDP, else 0.", Merge::First, |row| {
@@ -291,10 +293,10 @@ struct ChildEncryption;
 impl Table for ChildEncryption {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("algorithm", |row, out| out.text(row.child.proposal.encryption)),
-        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
-        label("dh_group", |row, out| out.maybe(row.child.proposal.dh_group)),
-        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
+        label(name!("algorithm"), |row, out| out.text(row.child.proposal.encryption)),
+        shared(name!("child_id"), &["child_name"], |row, out| out.shared(row.child_labels)),
+        label(name!("dh_group"), |row, out| out.maybe(row.child.proposal.dh_group)),
+        shared(name!("ike_id"), &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_sa_encryption_keysize",
@@ -310,10 +312,10 @@ struct ChildIntegrity;
 impl Table for ChildIntegrity {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("algorithm", |row, out| out.text(row.child.proposal.integrity)),
-        shared("child_id", &["child_name"], |row, out| out.shared(row.child_labels)),
-        label("dh_group", |row, out| out.maybe(row.child.proposal.dh_group)),
-        shared("ike_id", &["ike_name"], |row, out| out.shared(row.ike_labels)),
+        label(name!("algorithm"), |row, out| out.text(row.child.proposal.integrity)),
+        shared(name!("child_id"), &["child_name"], |row, out| out.shared(row.child_labels)),
+        label(name!("dh_group"), |row, out| out.maybe(row.child.proposal.dh_group)),
+        shared(name!("ike_id"), &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_sa_integrity_keysize",
@@ -329,7 +331,7 @@ struct Tunnel;
 impl Table for Tunnel {
     type Row<'a> = (Text<'a>, Text<'a>, bool);
     const LABELS: &'static [Label<Self>] =
-        &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
+        &[label(name!("child"), |row, out| out.text(row.1)), label(name!("connection"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_up",
         "1 if the configured child has a CHILD_SA that carries traffic, or is an installed shunt; 0 if it has none. Absent for children whose peer is anybody, for shunts that are not installed, and while it is not known.",
@@ -343,7 +345,7 @@ struct Trap;
 impl Table for Trap {
     type Row<'a> = (Text<'a>, Text<'a>);
     const LABELS: &'static [Label<Self>] =
-        &[label("child", |row, out| out.text(row.1)), label("connection", |row, out| out.text(row.0))];
+        &[label(name!("child"), |row, out| out.text(row.1)), label(name!("connection"), |row, out| out.text(row.0))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_tunnel_trap_installed",
         "1 for a child with an installed trap policy, which brings it up when there is traffic; other children have no sample.",
@@ -381,7 +383,7 @@ struct Jobs;
 
 impl Table for Jobs {
     type Row<'a> = (&'a str, Option<u64>, Option<u64>);
-    const LABELS: &'static [Label<Self>] = &[label("priority", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("priority"), |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("strongswan_jobs_queued", "Number of jobs that wait for a worker thread.", Merge::First, |row| {
             row.2.map(Value::from)
@@ -397,7 +399,7 @@ struct PoolSize;
 
 impl Table for PoolSize {
     type Row<'a> = Pool<'a>;
-    const LABELS: &'static [Label<Self>] = &[label("pool", |pool, out| out.text(pool.name))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("pool"), |pool, out| out.text(pool.name))];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("strongswan_pool_addresses", "Number of addresses in the pool.", Merge::First, |pool| {
             pool.size.map(Value::from)
@@ -410,7 +412,7 @@ struct Leases;
 impl Table for Leases {
     type Row<'a> = (Text<'a>, &'static str, Option<u64>);
     const LABELS: &'static [Label<Self>] =
-        &[label("pool", |row, out| out.text(row.0)), label("state", |row, out| out.text(row.1.into()))];
+        &[label(name!("pool"), |row, out| out.text(row.0)), label(name!("state"), |row, out| out.text(row.1.into()))];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "strongswan_pool_leases",
         "Number of the pool's leases in use (online) or reserved for disconnected clients (offline).",
@@ -425,8 +427,8 @@ struct Events;
 impl Table for Events {
     type Row<'a> = Event<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("connection", |event, out| out.maybe(event.connection)),
-        label("event", |event, out| out.text(event.name)),
+        label(name!("connection"), |event, out| out.maybe(event.connection)),
+        label(name!("event"), |event, out| out.text(event.name)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[counter(
         "strongswan_ike_events_total",
@@ -463,9 +465,9 @@ impl Certified {
 impl Table for Certified {
     type Row<'a> = &'a Self;
     const LABELS: &'static [Label<Self>] = &[
-        label("kind", |row, out| out.text(row.kind.into())),
-        label("serial", |row, out| row.name(&row.serial, out)),
-        label("subject", |row, out| row.name(&row.subject, out)),
+        label(name!("kind"), |row, out| out.text(row.kind.into())),
+        label(name!("serial"), |row, out| row.name(&row.serial, out)),
+        label(name!("subject"), |row, out| row.name(&row.subject, out)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
@@ -674,15 +676,15 @@ impl Listing {
             self.count(connection);
         }
         let Labels { ike: ike_labels, ike_of_child, child: child_labels } = &mut self.labels;
-        ike_labels.set(&[("name", ike.name), ("uniqueid", ike.unique_id)]);
-        ike_of_child.set(&[("ike_id", ike.unique_id), ("ike_name", ike.name)]);
+        ike_labels.set(&[(name!("name"), ike.name), (name!("uniqueid"), ike.unique_id)]);
+        ike_of_child.set(&[(name!("ike_id"), ike.unique_id), (name!("ike_name"), ike.name)]);
         let mut children: u64 = 0;
         ike.for_each_child(&mut |child| {
             children = children.saturating_add(1);
             configured.record(connection, child, time.instant);
             totals.record(ike, child, time.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
-            child_labels.set(&[("child_id", child.unique_id), ("child_name", child.name)]);
+            child_labels.set(&[(name!("child_id"), child.unique_id), (name!("child_name"), child.name)]);
             expose_child(&ChildRow { child, child_labels, ike_labels: ike_of_child }, is_new, &mut self.out);
         });
         if children == 0 {

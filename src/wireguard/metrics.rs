@@ -9,7 +9,7 @@ use super::settings::Configured;
 use super::totals::{PeerPass, Recorded};
 use crate::advice::Severity;
 use crate::exposition::{
-    Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, table,
+    Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, name, table,
 };
 use crate::text::push_number;
 use crate::watched::Watched;
@@ -42,7 +42,7 @@ struct Interface;
 
 impl Table for Interface {
     type Row<'a> = (&'a str, usize, usize);
-    const LABELS: &'static [Label<Self>] = &[label("interface", |row, out| out.text(row.0.into()))];
+    const LABELS: &'static [Label<Self>] = &[label(name!("interface"), |row, out| out.text(row.0.into()))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("wireguard_peers", "Peers of the interface.", Merge::Sum, |row| Some(row.1.into())),
         gauge(
@@ -59,10 +59,10 @@ struct InterfaceInfo;
 impl Table for InterfaceInfo {
     type Row<'a> = (&'a str, &'a Device);
     const LABELS: &'static [Label<Self>] = &[
-        label("fwmark", |row, out| number(row.1.fwmark, out)),
-        label("interface", |row, out| out.text(row.0.into())),
-        label("listen_port", |row, out| number(row.1.listen_port, out)),
-        label("public_key", |row, out| {
+        label(name!("fwmark"), |row, out| number(row.1.fwmark, out)),
+        label(name!("interface"), |row, out| out.text(row.0.into())),
+        label(name!("listen_port"), |row, out| number(row.1.listen_port, out)),
+        label(name!("public_key"), |row, out| {
             if let Some(key) = row.1.public_key {
                 out.identity(key.to_string().as_str().into());
             }
@@ -110,10 +110,10 @@ struct Traffic;
 impl Table for Traffic {
     type Row<'a> = PeerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("allowed_ips", |row, out| identity(&row.texts.allowed_ips, out)),
-        label("friendly_name", |row, out| identity(row.name.unwrap_or_default(), out)),
-        label("interface", |row, out| out.text(row.interface.into())),
-        label("public_key", |row, out| identity(&row.texts.public_key, out)),
+        label(name!("allowed_ips"), |row, out| identity(&row.texts.allowed_ips, out)),
+        label(name!("friendly_name"), |row, out| identity(row.name.unwrap_or_default(), out)),
+        label(name!("interface"), |row, out| out.text(row.interface.into())),
+        label(name!("public_key"), |row, out| identity(&row.texts.public_key, out)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("wireguard_latest_handshake_seconds", "Unix time of the peer's last handshake.", Merge::Highest, |row| {
@@ -132,11 +132,11 @@ struct PeerInfo;
 impl Table for PeerInfo {
     type Row<'a> = PeerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("description", |row, out| identity(row.name.unwrap_or_default(), out)),
-        label("endpoint", |row, out| identity(&row.texts.endpoint, out)),
-        label("interface", |row, out| out.text(row.interface.into())),
-        label("persistent_keepalive_interval", |row, out| number(row.peer.keepalive, out)),
-        label("public_key", |row, out| identity(&row.texts.public_key, out)),
+        label(name!("description"), |row, out| identity(row.name.unwrap_or_default(), out)),
+        label(name!("endpoint"), |row, out| identity(&row.texts.endpoint, out)),
+        label(name!("interface"), |row, out| out.text(row.interface.into())),
+        label(name!("persistent_keepalive_interval"), |row, out| number(row.peer.keepalive, out)),
+        label(name!("public_key"), |row, out| identity(&row.texts.public_key, out)),
     ];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("wireguard_peer_info", "The peer's settings, and where it is.", Merge::First, |_| Some(1u64.into()))];
@@ -148,9 +148,9 @@ struct PeerUp;
 impl Table for PeerUp {
     type Row<'a> = PeerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label("friendly_name", |row, out| identity(row.name.unwrap_or_default(), out)),
-        label("interface", |row, out| out.text(row.interface.into())),
-        label("public_key", |row, out| identity(&row.texts.public_key, out)),
+        label(name!("friendly_name"), |row, out| identity(row.name.unwrap_or_default(), out)),
+        label(name!("interface"), |row, out| out.text(row.interface.into())),
+        label(name!("public_key"), |row, out| identity(&row.texts.public_key, out)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "wireguard_peer_up",
