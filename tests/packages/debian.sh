@@ -5,7 +5,7 @@ set -eu
 . tests/packages/check.sh
 
 PACKAGE="$(ls dist/gateway-exporter_*_amd64.deb)"
-KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm.tar"
+KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm-systemd.tar"
 REPLAY="${CARGO_TARGET_DIR:-target}/debug/examples/replay"
 ROOT="$WORK/debian"
 mkdir -p "$ROOT"
@@ -24,7 +24,7 @@ modes() {
 
 # serve: what the unit's command answers, as the unit's user.
 serve() {
-    words="$(sed -n 's/^ExecStart=//p' "$ROOT/lib/systemd/system/gateway-exporter.service")"
+    words="$(sed -n 's/^ExecStart=//p' "$ROOT/usr/lib/systemd/system/gateway-exporter.service")"
     flags="$(sed -n 's/^GATEWAY_EXPORTER_FLAGS="\(.*\)"$/\1/p' "$ROOT/etc/default/gateway-exporter")"
     # shellcheck disable=SC2016 # a variable of the unit
     words="${words%'$GATEWAY_EXPORTER_FLAGS'}$flags"
@@ -43,12 +43,12 @@ in_root dpkg --install /tmp/package.deb >/dev/null
 same 'files and modes' '755 root usr/bin/gateway-exporter
 640 root etc/gateway-exporter.yaml
 644 root etc/default/gateway-exporter
-644 root lib/systemd/system/gateway-exporter.service' "$(modes usr/bin/gateway-exporter etc/gateway-exporter.yaml \
-    etc/default/gateway-exporter lib/systemd/system/gateway-exporter.service)"
+644 root usr/lib/systemd/system/gateway-exporter.service' "$(modes usr/bin/gateway-exporter etc/gateway-exporter.yaml \
+    etc/default/gateway-exporter usr/lib/systemd/system/gateway-exporter.service)"
 same 'the group of the configuration' gateway-exporter "$(in_root stat -c %G /etc/gateway-exporter.yaml)"
 # shellcheck disable=SC2016 # a variable of dpkg
-same 'conffiles' '/etc/gateway-exporter.yaml
-/etc/default/gateway-exporter' "$(in_root dpkg-query -W -f '${Conffiles}' gateway-exporter | awk 'NF { print $1 }')"
+same 'conffiles' '/etc/default/gateway-exporter
+/etc/gateway-exporter.yaml' "$(in_root dpkg-query -W -f '${Conffiles}' gateway-exporter | awk 'NF { print $1 }')"
 same 'the user' '/nonexistent /usr/sbin/nologin' "$(in_root getent passwd gateway-exporter | cut -d : -f 6,7 | tr : ' ')"
 same 'what is installed is what was packed' '' "$(in_root dpkg --verify gateway-exporter)"
 ok 'the package installs'
@@ -72,8 +72,10 @@ echo 'vici_socket: /run/charon.vici' >"$ROOT/etc/gateway-exporter.yaml"
 in_root dpkg --install --force-confold /tmp/package.deb >/dev/null
 same 'an upgrade keeps the configuration' 'vici_socket: /run/charon.vici' "$(cat "$ROOT/etc/gateway-exporter.yaml")"
 in_root dpkg --remove gateway-exporter >/dev/null
+# The link is how Debian remembers that the service was enabled.
 same 'what removal leaves' '/etc/default/gateway-exporter
-/etc/gateway-exporter.yaml' "$(cd "$ROOT" && find . -name '*gateway-exporter*' ! -path './var/*' ! -path './proc/*' | sed 's/^.//' | sort)"
+/etc/gateway-exporter.yaml
+/etc/systemd/system/multi-user.target.wants/gateway-exporter.service' "$(cd "$ROOT" && find . -name '*gateway-exporter*' ! -path './var/*' ! -path './proc/*' | sed 's/^.//' | sort)"
 # As systemd makes it for the unit, with the key of the names.
 mkdir -p "$ROOT/var/lib/gateway-exporter"
 echo 00112233445566778899aabbccddeeff >"$ROOT/var/lib/gateway-exporter/identities.key"

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs the packages into empty roots, starts what they installed, and removes them: tests/packages/run.sh [PART...]
-# with the parts scripts, openwrt, debian and archives; none is all. Needs root, for the roots and a network of its own.
+# with the parts scripts, openwrt, debian, systemd and archives; none is all. Needs root, for the roots and a network of its own.
 set -eu
 cd "$(dirname "$0")/../.."
 
-PARTS='scripts openwrt debian archives'
-PACKAGES='busybox-static shellcheck debootstrap iproute2'
+PARTS='scripts openwrt debian systemd archives'
+PACKAGES='busybox-static shellcheck debootstrap iproute2 procps systemd systemd-container lintian dpkg-dev'
 
 if [ "$(id -u)" -ne 0 ]; then
     echo 'SKIPPED: the tests of the packages need root for the roots that they install into' >&2
@@ -13,7 +13,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exit
 fi
 missing=''
-for program in busybox shellcheck debootstrap ip; do
+for program in busybox shellcheck debootstrap ip ps systemd-analyze systemd-nspawn lintian dpkg-shlibdeps; do
     command -v "$program" >/dev/null || missing=1
 done
 if [ -n "$missing" ]; then
@@ -25,14 +25,14 @@ fi
 # Built here, where the network still is the machine's.
 cargo build --quiet --locked --example replay
 contrib/ipk.sh x86_64
-contrib/deb.sh x86_64
+contrib/deb.sh
 
-KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm.tar"
+KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm-systemd.tar"
 case " ${*:-debian} " in
-    *' debian '*)
+    *' debian '* | *' systemd '*)
         [ -e "$KEPT" ] || {
             root="$(mktemp -d)"
-            debootstrap --variant=minbase --include=adduser bookworm "$root" >/dev/null
+            debootstrap --variant=minbase --include=adduser,systemd-sysv bookworm "$root" >/dev/null
             tar -C "$root" --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' -cf "$KEPT.new" .
             mv "$KEPT.new" "$KEPT"
             rm -rf "$root"
@@ -47,7 +47,8 @@ trap 'rm -rf "$WORK"' EXIT
 for part in "$@"; do
     echo "# $part"
     case "$part" in
-        openwrt | debian) unshare --mount --net --pid --fork --mount-proc "tests/packages/$part.sh" ;;
+        openwrt | debian | systemd)
+            unshare --mount --net --pid --fork --kill-child --mount-proc "tests/packages/$part.sh" ;;
         *) "tests/packages/$part.sh" ;;
     esac
 done
