@@ -98,7 +98,7 @@ ok 'installed, the unit starts in its sandbox and reads what only root may'
 inside systemd-analyze verify --man=no /usr/lib/systemd/system/gateway-exporter.service >"$WORK/verify" 2>&1 ||
     fail "systemd-analyze verify: $(cat "$WORK/verify")"
 same 'systemd-analyze verify' '' "$(cat "$WORK/verify")"
-inside systemd-analyze security --threshold=17 gateway-exporter >"$WORK/security" || fail "$(tail -n 1 "$WORK/security")"
+inside systemd-analyze security --threshold=15 gateway-exporter >"$WORK/security" || fail "$(tail -n 1 "$WORK/security")"
 ok "systemd-analyze: $(tail -n 1 "$WORK/security" | grep -o '[0-9]\.[0-9]')"
 
 pid="$(property MainPID)"
