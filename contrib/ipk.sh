@@ -7,17 +7,10 @@ set -eu
 cd "$(dirname "$0")/.."
 . contrib/targets.sh
 . contrib/archive.sh
+. contrib/openwrt.sh
 
 stage="$(mktemp -d)"
 trap 'rm -rf "$stage"' EXIT
-
-target_of() {
-    targets | awk -v name="$1" '{ n = split($6, names, ","); for (i = 1; i <= n; i++) if (names[i] == name) { print $1; found = 1 } }
-        END { exit !found }' || {
-        echo "$1: no target makes this architecture; these are: $(targets | awk '{ printf "%s ", $6 }' | tr , ' ')" >&2
-        return 1
-    }
-}
 
 script() {
     cat <<-SCRIPT
@@ -29,21 +22,16 @@ script() {
 	SCRIPT
 }
 
-[ $# -gt 0 ] || eval "set -- $(targets | awk '{ sub(",.*", "", $6); printf "%s ", $6 }')"
+[ $# -gt 0 ] || eval "set -- $(first_architectures)"
 mkdir -p dist
 for architecture in "$@"; do
-    target="$(target_of "$architecture")"
     rm -rf "${stage:?}"/*
     data="$stage/data" control="$stage/control"
     mkdir -p "$control"
-    binary="$(binary "$target")"
-    put 755 "$binary" "$data/usr/bin/gateway-exporter"
-    put 755 openwrt/files/gateway-exporter.init "$data/etc/init.d/gateway-exporter"
-    put 600 openwrt/files/gateway-exporter.config "$data/etc/config/gateway-exporter"
-    put 644 openwrt/files/gateway-exporter.keep "$data/lib/upgrade/keep.d/gateway-exporter"
+    put_files "$architecture" "$data"
     cat >"$control/control" <<-CONTROL
 	Package: gateway-exporter
-	Version: $(version)-r1
+	Version: $(version)-r$PKG_RELEASE
 	Section: net
 	Architecture: $architecture
 	Installed-Size: $(du -sb "$data" | cut -f 1)
@@ -60,7 +48,7 @@ for architecture in "$@"; do
     echo 2.0 >"$stage/debian-binary"
     pack "$data" "$stage/data.tar.gz"
     pack "$control" "$stage/control.tar.gz"
-    package="dist/gateway-exporter_$(version)-r1_$architecture.ipk"
+    package="dist/gateway-exporter_$(version)-r${PKG_RELEASE}_$architecture.ipk"
     pack "$stage" "$package" ./debian-binary ./data.tar.gz ./control.tar.gz
     echo "$package: $(stat -c %s "$package") bytes"
 done

@@ -24,7 +24,10 @@ dist: ## release archives with SHA256SUMS, in dist
 ipk: ## OpenWrt packages for opkg, in dist (ARCH=mipsel_24kc for one)
 	contrib/ipk.sh $(ARCH)
 
-deb: ## Debian package, in dist (TARGET=aarch64 for another machine)
+apk: ## OpenWrt packages for apk, in dist (ARCH=mipsel_24kc for one, APK_KEY=key.rsa to sign them)
+	contrib/apk.sh $(ARCH)
+
+deb: ## Debian package for this machine, in dist (TARGET=aarch64 for another one, static)
 	contrib/deb.sh $(TARGET)
 
 packages-test: ## installs and starts the packages in empty roots, and OpenWrt's init script
@@ -43,4 +46,4 @@ install: ## this machine's build under PREFIX=/usr/local, with systemd's unit an
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
 	install -D -m 644 contrib/systemd/gateway-exporter.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/gateway-exporter.conf
 
-.PHONY: cross cross-test routers size dist ipk deb packages-test install
+.PHONY: cross cross-test routers size dist ipk apk deb packages-test install

@@ -12,10 +12,10 @@ there="$WORK/another/folder"
 mkdir -p "$there"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$there"
 for folder in . "$there"; do
-    (cd "$folder" && contrib/dist.sh x86_64 && contrib/ipk.sh x86_64 && contrib/deb.sh x86_64) >"$WORK/log" 2>&1 ||
+    (cd "$folder" && contrib/dist.sh x86_64 && contrib/ipk.sh x86_64 && contrib/apk.sh x86_64 && contrib/deb.sh x86_64) >"$WORK/log" 2>&1 ||
         fail "$(tail -n 20 "$WORK/log")"
 done
-for file in "$there"/dist/*-musl.tar.gz "$there"/dist/*.ipk "$there"/dist/*.deb; do
+for file in "$there"/dist/*-musl.tar.gz "$there"/dist/*.ipk "$there"/dist/*.apk "$there"/dist/*.deb; do
     cmp "$file" "dist/${file##*/}" || fail "${file##*/} differs"
 done
 ok 'two builds in two folders give the same bytes'
