@@ -30,7 +30,10 @@ apk: ## OpenWrt packages for apk, in dist (ARCH=mipsel_24kc for one, APK_KEY=key
 deb: ## Debian package for this machine, in dist (TARGET=aarch64 for another one, static)
 	contrib/deb.sh $(TARGET)
 
-packages-test: ## installs and starts the packages in empty roots, and OpenWrt's init script
+container: ## image gateway-exporter with the static binary, by podman (TARGET=aarch64 for another machine)
+	contrib/container/build.sh $(TARGET)
+
+packages-test: ## installs and runs the packages, the image and OpenWrt's init script in empty roots
 	tests/packages/run.sh
 
 install: ## this machine's build under PREFIX=/usr/local, with systemd's unit and its user, and what `make man` made
@@ -46,4 +49,4 @@ install: ## this machine's build under PREFIX=/usr/local, with systemd's unit an
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
 	install -D -m 644 contrib/systemd/gateway-exporter.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/gateway-exporter.conf
 
-.PHONY: cross cross-test routers size dist ipk apk deb packages-test install
+.PHONY: cross cross-test routers size dist ipk apk deb container packages-test install

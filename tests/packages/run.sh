@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs the packages into empty roots, starts what they installed, and removes them: tests/packages/run.sh [PART...]
-# with the parts scripts, openwrt, managers, debian, systemd and archives; none is all. Needs root, for the roots and a network of its own.
+# with the parts scripts, openwrt, managers, debian, systemd, container and archives; none is all. Needs root, for the roots and a network of its own.
 set -eu
 cd "$(dirname "$0")/../.."
 
-PARTS='scripts openwrt managers debian systemd archives'
-PACKAGES='busybox-static shellcheck debootstrap iproute2 procps systemd systemd-container lintian dpkg-dev python3 openssl zopfli'
+PARTS='scripts openwrt managers debian systemd container archives'
+PACKAGES='busybox-static shellcheck debootstrap iproute2 procps systemd systemd-container lintian dpkg-dev python3 openssl zopfli podman runc'
 
 if [ "$(id -u)" -ne 0 ]; then
     echo 'SKIPPED: the tests of the packages need root for the roots that they install into' >&2
@@ -13,7 +13,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exit
 fi
 missing=''
-for program in busybox shellcheck debootstrap ip ps systemd-analyze systemd-nspawn lintian dpkg-shlibdeps python3 openssl zopfli; do
+for program in busybox shellcheck debootstrap ip ps systemd-analyze systemd-nspawn lintian dpkg-shlibdeps python3 openssl zopfli podman runc; do
     command -v "$program" >/dev/null || missing=1
 done
 if [ -n "$missing" ]; then
@@ -47,7 +47,7 @@ trap 'rm -rf "$WORK"' EXIT
 for part in "$@"; do
     echo "# $part"
     case "$part" in
-        openwrt | managers | debian | systemd)
+        openwrt | managers | debian | systemd | container)
             unshare --mount --net --pid --fork --kill-child --mount-proc "tests/packages/$part.sh" ;;
         *) "tests/packages/$part.sh" ;;
     esac

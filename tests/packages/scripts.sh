@@ -3,12 +3,12 @@
 set -eu
 . tests/packages/check.sh
 
-shellcheck -x contrib/*.sh contrib/debian/p* contrib/openrc/gateway-exporter openwrt/files/gateway-exporter.init \
+shellcheck -x contrib/*.sh contrib/container/*.sh contrib/debian/p* contrib/openrc/gateway-exporter openwrt/files/gateway-exporter.init \
     openwrt/test.sh tests/packages/*.sh tests/packages/openwrt/opkg tests/cross/*.sh
 ok 'shellcheck has nothing to say'
 
 # shellcheck disable=SC2013 # names without blanks
-for script in $(grep -l '^#!' contrib/*.sh contrib/debian/* contrib/openrc/* tests/cross/*.sh tests/packages/*.sh openwrt/test.sh); do
+for script in $(grep -l '^#!' contrib/*.sh contrib/container/*.sh contrib/debian/* contrib/openrc/* tests/cross/*.sh tests/packages/*.sh openwrt/test.sh); do
     [ -x "$script" ] || fail "$script: $(git ls-files --stage "$script" | cut -c 1-6), it can't be run"
 done
 ok 'scripts can be run'
@@ -52,3 +52,16 @@ if PATH="$WORK/bin:$PATH" openwrt/test.sh gateway-exporter 99.99 >/dev/null 2>&1
 fi
 same "the version of OpenWrt's package" "$version" "$(sed -n 's/^PKG_VERSION:=//p' openwrt/Makefile)"
 ok "OpenWrt's test of the package"
+
+# The feed's folder, with what is known only when a release is published.
+archive="$WORK/gateway-exporter-$version.tar.gz"
+echo sources >"$archive"
+! contrib/feed.sh "$archive" 2>/dev/null || fail "OpenWrt's feed: without address and maintainer"
+SOURCE_URL=https://example.org/releases HOMEPAGE=https://example.org MAINTAINER='A Name <name@example.org>' \
+    contrib/feed.sh "$archive" >/dev/null
+same "OpenWrt's feed" "> PKG_SOURCE_URL:=https://example.org/releases
+> PKG_HASH:=$(sha256sum <"$archive" | cut -d ' ' -f 1)
+> PKG_MAINTAINER:=A Name <name@example.org>
+>   URL:=https://example.org" "$(diff openwrt/Makefile dist/feed/gateway-exporter/Makefile | grep '^>' | grep -v '^> *$')"
+rm -r dist/feed
+ok "the folder for OpenWrt's feed"
