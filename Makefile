@@ -15,8 +15,9 @@ run: setup-build ## build, and serve demo data and this machine's sockets on :92
 
 test: setup-test check unit fuzz e2e ## install what is missing (as root) and run every test
 
-check: ## format and lints
+check: ## format, lints, and the licences of all crates
 	cargo fmt --check
+	python3 contrib/crates.py licenses
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --features tls -- -D warnings
 

@@ -26,7 +26,7 @@ script() {
 }
 
 [ $# -gt 0 ] || eval "set -- $(first_architectures)"
-mkdir -p dist
+mkdir -p "$DIST"
 for architecture in "$@"; do
     rm -rf "${stage:?}"/*
     data="$stage/data" control="$stage/control"
@@ -53,7 +53,8 @@ for architecture in "$@"; do
     script 'export PKG_UPGRADE=1' '[ -n "$root" ] || /etc/init.d/gateway-exporter stop' \
         add_group_and_user default_postinst >"$control/.post-upgrade"
     script default_prerm >"$control/.pre-deinstall"
-    package="dist/gateway-exporter-$(version)-r${PKG_RELEASE}_$architecture.apk"
+    package="$DIST/gateway-exporter-$(version)-r${PKG_RELEASE}_$architecture.apk"
     python3 contrib/apk.py "$stage" "$package" ${APK_KEY:+"$APK_KEY"}
     echo "$package: $(stat -c %s "$package") bytes"
 done
+checksums

@@ -27,6 +27,15 @@ pack() {
     rm "$file.tar"
 }
 
+# Where packages and archives are put.
+DIST="${DIST:-dist}"
+
+# Writes SHA256SUMS anew, for all that is there.
+checksums() {
+    sums="$(cd "$DIST" && find . -maxdepth 1 -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum)"
+    echo "$sums" >"$DIST/SHA256SUMS"
+}
+
 # binary TARGET: the path of its binary, which is built first: cargo knows what has changed. Where GATEWAY_EXPORTER_BINARIES
 # names a folder, as target/cross/bin is one, the binary of it is taken as it is.
 binary() {

@@ -126,7 +126,7 @@ package() {
     control "$1" "${depends:+, $depends}" >"$data/DEBIAN/control"
     find "$data" -type d -exec chmod 755 {} +
     chmod 644 "$data"/DEBIAN/md5sums "$data"/DEBIAN/conffiles "$data"/DEBIAN/control
-    file="$dist/gateway-exporter_${version}_$1.deb"
+    file="$DIST/gateway-exporter_${version}_$1.deb"
     dpkg-deb --root-owner-group -Zxz --build "$data" "$file" >/dev/null
     echo "$file: $(stat -c %s "$file") bytes"
 }
@@ -135,8 +135,7 @@ need cargo 'cargo, or https://rustup.rs'
 need dpkg-shlibdeps dpkg-dev
 version="$(version)"
 export GATEWAY_EXPORTER_REVISION="${GATEWAY_EXPORTER_REVISION-$(contrib/revision.sh)}"
-dist="${DIST:-dist}"
-mkdir -p "$dist"
+mkdir -p "$DIST"
 native --example man
 man="$stage/gateway-exporter.8"
 target/deb/release/examples/man >"$man"
@@ -146,3 +145,4 @@ for target in "$@"; do
     architecture="$(debian_name "$target")"
     package "$architecture" "$(binary "$target")"
 done
+checksums

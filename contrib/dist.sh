@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the archives of a release in dist/: contrib/dist.sh [TARGET...], where none is all, and SHA256SUMS for them.
-# Two runs of the same commit in two folders give the same bytes.
+# Makes the archives of a release in dist/: contrib/dist.sh [TARGET...], where none is all, for each the list of its crates
+# (CycloneDX), and SHA256SUMS. Two runs of the same commit in two folders give the same bytes.
 set -eu
 cd "$(dirname "$0")/.."
 . contrib/targets.sh
@@ -11,8 +11,8 @@ stage="$(mktemp -d)"
 trap 'rm -rf "$stage"' EXIT
 [ $# -gt 0 ] || eval "set -- $(targets | awk '{ printf "%s ", $1 }')"
 
-rm -rf dist
-mkdir -p dist
+rm -rf "$DIST"/gateway-exporter* "$DIST"/SHA256SUMS
+mkdir -p "$DIST"
 for target in "$@"; do
     target="$(target_field "$target" 1)"
     name="gateway-exporter-$version-$target"
@@ -26,13 +26,13 @@ for target in "$@"; do
     put 644 contrib/systemd/gateway-exporter.sysusers "$stage/$name/systemd/gateway-exporter.sysusers"
     put 644 contrib/systemd/wireguard.conf "$stage/$name/systemd/wireguard.conf"
     put 755 contrib/openrc/gateway-exporter "$stage/$name/openrc/gateway-exporter"
-    pack "$stage" "dist/$name.tar.gz" "$name"
+    pack "$stage" "$DIST/$name.tar.gz" "$name"
+    python3 contrib/crates.py sbom "$target" >"$DIST/$name.cdx.json"
 done
 
 # The sources, for OpenWrt's build system: what is committed, and nothing else.
 if git rev-parse --git-dir >/dev/null 2>&1; then
-    git archive --format=tar --prefix="gateway-exporter-$version/" HEAD | gzip -9n >"dist/gateway-exporter-$version.tar.gz"
+    git archive --format=tar --prefix="gateway-exporter-$version/" HEAD | gzip -9n >"$DIST/gateway-exporter-$version.tar.gz"
 fi
-cd dist
-sha256sum ./*.tar.gz | sed 's| \./| |' >SHA256SUMS
-cat SHA256SUMS
+checksums
+cat "$DIST/SHA256SUMS"

@@ -23,7 +23,7 @@ script() {
 }
 
 [ $# -gt 0 ] || eval "set -- $(first_architectures)"
-mkdir -p dist
+mkdir -p "$DIST"
 for architecture in "$@"; do
     rm -rf "${stage:?}"/*
     data="$stage/data" control="$stage/control"
@@ -48,7 +48,8 @@ for architecture in "$@"; do
     echo 2.0 >"$stage/debian-binary"
     pack "$data" "$stage/data.tar.gz"
     pack "$control" "$stage/control.tar.gz"
-    package="dist/gateway-exporter_$(version)-r${PKG_RELEASE}_$architecture.ipk"
+    package="$DIST/gateway-exporter_$(version)-r${PKG_RELEASE}_$architecture.ipk"
     pack "$stage" "$package" ./debian-binary ./data.tar.gz ./control.tar.gz
     echo "$package: $(stat -c %s "$package") bytes"
 done
+checksums

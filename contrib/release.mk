@@ -15,6 +15,9 @@ routers: ## three of them built, run under qemu and weighed, and the packages in
 	tests/cross/short.sh
 	tests/packages/run.sh
 
+msrv: ## compiles with the oldest Rust that Cargo.toml promises
+	contrib/msrv.sh
+
 size: ## how big they are, which crates weigh most, idle memory; fails over budget
 	contrib/size.sh $(TARGET)
 
@@ -26,6 +29,12 @@ ipk: ## OpenWrt packages for opkg, in dist (ARCH=mipsel_24kc for one)
 
 apk: ## OpenWrt packages for apk, in dist (ARCH=mipsel_24kc for one, APK_KEY=key.rsa to sign them)
 	contrib/apk.sh $(ARCH)
+
+release: ## all that is published, in dist, with SHA256SUMS: archives, lists of crates, packages
+	contrib/dist.sh
+	contrib/ipk.sh
+	contrib/apk.sh
+	contrib/deb.sh x86_64 aarch64 armv7 i686 riscv64
 
 deb: ## Debian package for this machine, in dist (TARGET=aarch64 for another one, static)
 	contrib/deb.sh $(TARGET)
@@ -49,4 +58,4 @@ install: ## this machine's build under PREFIX=/usr/local, with systemd's unit an
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service
 	install -D -m 644 contrib/systemd/gateway-exporter.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/gateway-exporter.conf
 
-.PHONY: cross cross-test routers size dist ipk apk deb container packages-test install
+.PHONY: cross cross-test routers msrv size dist release ipk apk deb container packages-test install

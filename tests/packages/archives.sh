@@ -15,7 +15,7 @@ for folder in . "$there"; do
     (cd "$folder" && contrib/dist.sh x86_64 && contrib/ipk.sh x86_64 && contrib/apk.sh x86_64 && contrib/deb.sh x86_64) >"$WORK/log" 2>&1 ||
         fail "$(tail -n 20 "$WORK/log")"
 done
-for file in "$there"/dist/*-musl.tar.gz "$there"/dist/*.ipk "$there"/dist/*.apk "$there"/dist/*.deb; do
+for file in "$there"/dist/*.cdx.json "$there"/dist/*-musl.tar.gz "$there"/dist/*.ipk "$there"/dist/*.apk "$there"/dist/*.deb; do
     cmp "$file" "dist/${file##*/}" || fail "${file##*/} differs"
 done
 ok 'two builds in two folders give the same bytes'

@@ -21,7 +21,7 @@ mkdir -p "$PACKED"
 made() {
     name="$1"
     shift
-    file="$(env "$@" x86_64 2>"$WORK/log" | sed -n 's/^\(dist.*\): [0-9]* bytes$/\1/p')"
+    file="$(env DIST="$PACKED" "$@" x86_64 2>"$WORK/log" | sed -n 's/^\(.*\): [0-9]* bytes$/\1/p')"
     [ -n "$file" ] || fail "$name: $(cat "$WORK/log")"
     mv "$file" "$PACKED/$name"
 }
@@ -32,9 +32,6 @@ made second.apk PKG_RELEASE=2 contrib/apk.sh
 made second.ipk PKG_RELEASE=2 contrib/ipk.sh
 made first.apk contrib/apk.sh
 made first.ipk contrib/ipk.sh
-# Those of the release stay where `make apk` and `make ipk` put them.
-cp "$PACKED/first.apk" "dist/gateway-exporter-$VERSION-r1_x86_64.apk"
-cp "$PACKED/first.ipk" "dist/gateway-exporter_$VERSION-r1_x86_64.ipk"
 # One byte in the middle of the binary is another one.
 python3 - "$PACKED" <<'PYTHON'
 import pathlib, sys

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs the packages into empty roots, starts what they installed, and removes them: tests/packages/run.sh [PART...]
-# with the parts scripts, openwrt, managers, debian, systemd, container and archives; none is all. Needs root, for the roots and a network of its own.
+# with the parts scripts, trust, openwrt, managers, debian, systemd, container and archives; none is all. Needs root, for the roots and a network of its own.
 set -eu
 cd "$(dirname "$0")/../.."
 
-PARTS='scripts openwrt managers debian systemd container archives'
+PARTS='scripts trust openwrt managers debian systemd container archives'
 PACKAGES='busybox-static shellcheck debootstrap iproute2 procps systemd systemd-container lintian dpkg-dev python3 openssl zopfli podman runc'
 
 if [ "$(id -u)" -ne 0 ]; then
