@@ -13,7 +13,8 @@ run: setup-build ## build, and serve demo data and this machine's sockets on :92
 	cargo build --release --locked --bin gateway-exporter --example replay
 	tests/replay/demo.sh
 
-test: setup-test check unit fuzz e2e ## install what is missing (as root) and run every test
+test: ## install what is missing (as root) and run every test
+	@tests/steps.sh 'make setup-test' 'make check' 'make unit' 'make fuzz' 'make e2e'
 
 check: ## format, lints, and the licences of all crates
 	cargo fmt --check

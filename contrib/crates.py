@@ -14,7 +14,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import tomllib
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -103,8 +102,8 @@ def linked(resolve):
 
 def sbom(target):
     data = metadata("--filter-platform", target)
-    lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
-    checksums = {(crate["name"], crate["version"]): crate.get("checksum") for crate in lock["package"]}
+    crates = re.findall(r'name = "(.*)"\nversion = "(.*)"\nsource = .*\nchecksum = "(.*)"', (ROOT / "Cargo.lock").read_text())
+    checksums = {(name, version): checksum for name, version, checksum in crates}
     packages = {package["id"]: package for package in data["packages"]}
     root, tree = data["resolve"]["root"], linked(data["resolve"])
     components = {crate: component(packages[crate], checksums) for crate in tree}

@@ -710,17 +710,21 @@ class Outage(Case):
     def test_a_charon_that_hangs(self):
         self.charon.freeze()
         self.addCleanup(self.charon.thaw)
-        started = time.monotonic()
-        status, _, body = self.exporter.get("/metrics", {"X-Prometheus-Scrape-Timeout-Seconds": "2"})
-        taken = time.monotonic() - started
-        self.assertEqual(status, 200)
-        families = read_exposition(body)
-        self.assert_down(families)
-        durations = families["gateway_exporter_collector_duration_seconds"].samples
-        # 5 s is what a scrape may take that names no time; the test's own process may be slow.
-        self.assertLess(taken, 4)
-        self.assertTrue(1.5 < durations[series({"collector": "strongswan"})] < 2, durations)
-        self.assertLess(durations[series({"collector": "sockets"})], 1)
+        # 5 s is what a scrape may take that names no time. A busy machine may be slow once, not three times.
+        for _ in range(3):
+            started = time.monotonic()
+            status, _, body = self.exporter.get("/metrics", {"X-Prometheus-Scrape-Timeout-Seconds": "2"})
+            taken = time.monotonic() - started
+            self.assertEqual(status, 200)
+            families = read_exposition(body)
+            self.assert_down(families)
+            durations = families["gateway_exporter_collector_duration_seconds"].samples
+            hung, others = (durations[series({"collector": name})] for name in ("strongswan", "sockets"))
+            self.assertGreater(hung, 1.5)
+            if taken < 4 and hung < 2 and others < 1:
+                break
+        else:
+            self.fail(f"{taken} s, of which charon {hung} s and the sockets {others} s")
         self.charon.thaw()
         wait_for("charon to answer", self.charon.answers)
         self.assert_well()

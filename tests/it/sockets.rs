@@ -158,10 +158,15 @@ fn this_machines_sockets_are_found_with_their_process() {
     drop(accepted);
 }
 
+/// A test that can't run says so, and fails where CI is set.
+fn skipped(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
+    println!("SKIPPED: {reason}");
+}
+
 #[test]
 fn this_machines_dual_stack_listener_speaks_both() {
-    // There may be no IPv6 here.
-    let Ok(listener) = TcpListener::bind("[::]:0") else { return };
+    let Ok(listener) = TcpListener::bind("[::]:0") else { return skipped("no IPv6") };
     let port = listener.local_addr().expect("an address").port();
     let rules =
         [("four", "tcp", "0.0.0.0"), ("any", "tcp4", "*"), ("six", "tcp6", "::"), ("local", "tcp", "127.0.0.1")];
@@ -243,11 +248,13 @@ fn a_listener_for_ipv6_only_is_none_for_ipv4_where_the_kernel_says_so() {
     use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn6};
     use nix::sys::socket::{bind, getsockname, listen, setsockopt, socket, sockopt};
     use std::os::fd::AsRawFd;
-    let Ok(six) = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), None) else { return };
+    let Ok(six) = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), None) else {
+        return skipped("no IPv6");
+    };
     setsockopt(&six, sockopt::Ipv6V6Only, &true).expect("an option");
     // A machine may have the family and no address of it.
     if bind(six.as_raw_fd(), &SockaddrIn6::from(std::net::SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0))).is_err() {
-        return;
+        return skipped("no IPv6");
     }
     listen(&six, Backlog::new(1).unwrap()).expect("a listener");
     let port = getsockname::<SockaddrIn6>(six.as_raw_fd()).expect("an address").port();
@@ -440,9 +447,14 @@ fn a_hundred_thousand_processes_cost_the_deadline_at_most() {
     }
     let rules = vec![Rule::new(&Spec { process: Some("sshd".into()), ..spec("ssh", 22) }).unwrap()];
     let sockets = Sockets::new(Settings { proc: proc.0.clone(), rules });
-    let (mut report, started) = (Report::default(), std::time::Instant::now());
-    sockets.collect(Deadline::within(Duration::from_millis(20)), &mut report);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let timed = |_| {
+        let (mut report, started) = (Report::default(), std::time::Instant::now());
+        sockets.collect(Deadline::within(Duration::from_millis(20)), &mut report);
+        (started.elapsed(), report)
+    };
+    // A busy machine may be slow once, not three times.
+    let (taken, report) = (0..3).map(timed).min_by_key(|(taken, _)| *taken).unwrap();
+    assert!(taken < Duration::from_secs(2), "{taken:?}");
     let text = samples(report.exposition);
     assert!(
         report
