@@ -5,7 +5,8 @@ use std::mem;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use gateway_exporter::app::{App, STATE, catalogue, in_words, status_path};
 use gateway_exporter::auth::prompt;
@@ -31,6 +32,9 @@ const EXIT_DOWN: u8 = 1;
 
 /// The exit status where the configuration or the command line is wrong.
 const EXIT_CONFIG: u8 = 2;
+
+/// How long an answer waits for the reload that it asked for.
+const RELOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Why it ends, and the exit status for that.
 struct Failure(u8, String);
@@ -125,6 +129,8 @@ struct Work {
     flags: Flags,
     daemon: Mutex<Option<Daemon>>,
     tasks: Mutex<Tasks>,
+    /// Notified after every reload.
+    reloaded: Condvar,
 }
 
 /// What answers, where it listens, and what keeps others out.
@@ -134,16 +140,20 @@ struct Daemon {
     protection: Protection,
 }
 
-#[derive(Default)]
+/// The reloads, by their number: how many were wanted, begun and done so far.
 struct Tasks {
     is_running: bool,
-    is_reload_wanted: bool,
+    wanted: u64,
+    begun: u64,
+    done: u64,
+    /// Why the last one changed nothing, or not all.
+    result: Result<(), String>,
 }
 
 fn serve(flags: &Flags, loaded: Loaded, access: AccessControl) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
-    let tasks = Mutex::new(Tasks { is_running: true, is_reload_wanted: false });
-    let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks });
+    let tasks = Mutex::new(Tasks { is_running: true, wanted: 0, begun: 0, done: 0, result: Ok(()) });
+    let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks, reloaded: Condvar::new() });
     work.spawn(move |work| work.start(loaded, access)).map_err(|error| format!("no thread to start with: {error}"))?;
     let signal = wait_for_end(&signals, &work)?;
     log::info!("{signal}: ending");
@@ -154,7 +164,10 @@ fn serve(flags: &Flags, loaded: Loaded, access: AccessControl) -> Result<ExitCod
 impl Work {
     /// Does `first`, then the reloads that are wanted, on a thread that ends when there is none. What goes wrong ends the
     /// process.
-    fn spawn(self: &Arc<Self>, first: impl FnOnce(&Self) -> Result<(), Failure> + Send + 'static) -> io::Result<()> {
+    fn spawn(
+        self: &Arc<Self>,
+        first: impl FnOnce(&Arc<Self>) -> Result<(), Failure> + Send + 'static,
+    ) -> io::Result<()> {
         let work = Arc::clone(self);
         let run = move || {
             let mut result = first(&work);
@@ -171,34 +184,50 @@ impl Work {
         thread::spawn("work", LARGE_STACK, Box::new(run)).map(drop)
     }
 
-    /// Has the configuration read again, after what is under way.
-    fn request_reload(self: &Arc<Self>) {
+    /// Has the configuration read again, after what is under way. Returns the number of that reload.
+    fn request_reload(self: &Arc<Self>) -> Result<u64, String> {
         let mut tasks = lock(&self.tasks);
-        tasks.is_reload_wanted = true;
-        if mem::replace(&mut tasks.is_running, true) {
-            return;
+        tasks.wanted = tasks.wanted.saturating_add(1);
+        let number = tasks.wanted;
+        if !mem::replace(&mut tasks.is_running, true) {
+            drop(tasks);
+            self.spawn(|_| Ok(())).map_err(|error| {
+                lock(&self.tasks).is_running = false;
+                format!("reload: no thread to read the configuration: {error}; ask again")
+            })?;
         }
-        drop(tasks);
-        if let Err(error) = self.spawn(|_| Ok(())) {
-            lock(&self.tasks).is_running = false;
-            log::error!("SIGHUP: no thread to read the configuration: {error}; send it again");
+        Ok(number)
+    }
+
+    /// Has the configuration read again, and waits for that; the error is what was not taken of it.
+    fn reload_now(self: &Arc<Self>) -> Result<(), String> {
+        let number = self.request_reload()?;
+        let is_pending = |tasks: &mut Tasks| tasks.done < number;
+        let waited = self.reloaded.wait_timeout_while(lock(&self.tasks), RELOAD_TIME, is_pending);
+        let (tasks, time) = waited.unwrap_or_else(PoisonError::into_inner);
+        if time.timed_out() {
+            return Err("reload: the configuration is still being read; the log says how that ends".into());
         }
+        tasks.result.clone()
     }
 
     /// Whether a reload is wanted; if not, nothing runs from here on.
     fn take_reload_request(&self) -> bool {
         let mut tasks = lock(&self.tasks);
-        tasks.is_running = mem::take(&mut tasks.is_reload_wanted);
+        tasks.is_running = tasks.begun < tasks.wanted;
+        tasks.begun = tasks.wanted;
         tasks.is_running
     }
 
-    fn start(&self, loaded: Loaded, access: AccessControl) -> Result<(), Failure> {
+    fn start(self: &Arc<Self>, loaded: Loaded, access: AccessControl) -> Result<(), Failure> {
         let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
         let (web, origin) = (loaded.config.web.clone(), loaded.origin.clone());
         let protection = loaded.config.protection();
         let app = Arc::new(app(&self.flags, loaded));
         announce(&app, &origin);
         let mut listeners = Listeners::open(&web.listen).map_err(|error| not_listening(&error))?;
+        let work = Arc::clone(self);
+        app.reload_by(Box::new(move || work.reload_now()));
         let answering = Arc::clone(&app);
         let free_memory = listeners
             .serve(access, Limits::default(), Arc::new(move |request| answering.answer(request)))
@@ -212,10 +241,14 @@ impl Work {
     }
 
     fn reload(&self) -> Result<(), Failure> {
-        match lock(&self.daemon).as_mut() {
-            Some(daemon) => Ok(daemon.reload(&self.flags)?),
+        let result = match lock(&self.daemon).as_mut() {
+            Some(daemon) => daemon.reload(&self.flags)?,
             None => Ok(()),
-        }
+        };
+        let mut tasks = lock(&self.tasks);
+        (tasks.done, tasks.result) = (tasks.begun, result);
+        self.reloaded.notify_all();
+        Ok(())
     }
 }
 
@@ -307,20 +340,26 @@ fn signal_error(error: Errno) -> String {
 fn wait_for_end(signals: &SigSet, work: &Arc<Work>) -> Result<Signal, String> {
     loop {
         match signals.wait().map_err(signal_error)? {
-            Signal::SIGHUP => work.request_reload(),
+            Signal::SIGHUP => {
+                if let Err(complaint) = work.request_reload() {
+                    log::error!("{complaint}");
+                }
+            }
             signal => return Ok(signal),
         }
     }
 }
 
 impl Daemon {
-    /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
-    fn reload(&mut self, flags: &Flags) -> Result<(), String> {
+    /// Reads the configuration again. A bad one changes nothing; returns what is wrong with it. The error is that nothing is
+    /// listened on any more.
+    fn reload(&mut self, flags: &Flags) -> Result<Result<(), String>, String> {
         let (access, Loaded { config, discover, origin, .. }) = match load_again(flags, &self.protection) {
             Ok(read) => read,
             Err(complaint) => {
-                log::error!("{complaint}; what was watched before is still watched");
-                return Ok(());
+                let complaint = format!("{complaint}; what was watched before is still watched");
+                log::error!("{complaint}");
+                return Ok(Err(complaint));
             }
         };
         self.protection = config.protection();
@@ -328,8 +367,9 @@ impl Daemon {
         self.app.reload(config, discover);
         announce(&self.app, &origin);
         let before = self.listeners.addresses();
-        if let Err(error) = self.listeners.change(&web.listen, access) {
-            log::error!("{}", not_listening(&error));
+        let result = self.listeners.change(&web.listen, access).map_err(|error| not_listening(&error));
+        if let Err(complaint) = &result {
+            log::error!("{complaint}");
         }
         if self.listeners.is_closed() {
             return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
@@ -339,7 +379,7 @@ impl Daemon {
         if self.listeners.addresses() != before {
             announce_listeners(&self.listeners, &web, &found);
         }
-        Ok(())
+        Ok(result)
     }
 }
 

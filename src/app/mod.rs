@@ -4,11 +4,11 @@
 //! `troubles` since when what is watched through them is not well, `overview` says both.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub use self::overview::in_words;
 pub use self::registry::Discover;
-pub use self::routes::{STATE, status_path};
+pub use self::routes::{Reload, STATE, status_path};
 
 use self::registry::Registry;
 use self::routes::Scrapes;
@@ -42,6 +42,7 @@ pub struct App {
     telemetry_path: String,
     scrapes: Mutex<Scrapes>,
     compression: Arc<Compression>,
+    reload: OnceLock<Box<Reload>>,
 }
 
 impl App {
@@ -57,6 +58,7 @@ impl App {
             telemetry_path,
             scrapes: Mutex::default(),
             compression: Compression::new(memory),
+            reload: OnceLock::new(),
         }
     }
 
@@ -73,6 +75,12 @@ impl App {
     /// Sets the function that is called if the memory budget is used up.
     pub fn free_memory_by(&self, free_memory: Box<FreeMemory>) {
         self.shared.memory.free_by(free_memory);
+    }
+
+    /// Sets the function that `POST /-/reload` calls; without it that path is not found.
+    pub fn reload_by(&self, reload: Box<Reload>) {
+        // It is set once.
+        let _ = self.reload.set(reload);
     }
 
     /// Records the findings about the addresses to listen on.
@@ -137,7 +145,7 @@ mod tests {
     use super::routes::{REALM, UNLISTED, times};
     use super::*;
     use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
-    use crate::http::{Compress, Credentials, Method, Request};
+    use crate::http::{Compress, Credentials, Method, RELOAD, Request};
     use crate::privacy::Identities;
     use crate::session::Session;
 
@@ -198,6 +206,7 @@ mod tests {
             accepts_gzip: false,
             peer: [127, 0, 0, 1].into(),
             is_local: true,
+            is_cross_site: false,
         }
     }
 
@@ -305,6 +314,52 @@ mod tests {
         assert_eq!(ask("/nowhere", Some("secret")).status(), 404);
         app.reload(Config::default(), None);
         assert_eq!(ask("/metrics", None).status(), 200);
+    }
+
+    #[test]
+    fn a_reload_is_asked_for_from_this_machine_or_by_a_user() {
+        let post = || Request { method: Method::Post, host: Some("localhost".into()), ..request(RELOAD) };
+        let ask = |app: &App, request: Request| {
+            let reply = app.answer(&request);
+            (reply.status(), String::from_utf8(reply.into_bytes().expect("a body")).expect("UTF-8"))
+        };
+        let app = app(vec![]);
+        assert_eq!(ask(&app, post()).0, 404, "nothing can be reloaded");
+        let count = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&count);
+        app.reload_by(Box::new(move || {
+            *lock(&counted) += 1;
+            if *lock(&counted) == 2 { Err("/x.yaml: no\u{1b}[2J".into()) } else { Ok(()) }
+        }));
+        assert_eq!(ask(&app, post()), (200, "the configuration was read again\n".into()));
+        assert_eq!(ask(&app, post()), (500, "/x.yaml: no\u{fffd}[2J\n".into()));
+        let name = |name: &str| Some(name.to_owned());
+        for (refused, why) in [
+            (Request { is_local: false, ..post() }, "another machine"),
+            (Request { is_cross_site: true, ..post() }, "a page of another site"),
+            (Request { host: name("evil.example.com"), ..post() }, "a name that leads here"),
+        ] {
+            assert_eq!(ask(&app, refused).0, 403, "{why}");
+        }
+        let reply = app.answer(&request(RELOAD));
+        assert!(reply.status() == 405 && reply.headers().any(|header| header == ("Allow", "POST")));
+        let mut config = Config::default();
+        config.web.hosts = crate::auth::Hosts::parse(&["gateway.example.com".into()]).ok();
+        config.web.users.push(("ann".into(), crate::bcrypt::Hash::new(b"secret", 4, [1; 16])));
+        app.reload(config, None);
+        let known = |password: &str| Request {
+            credentials: Some(Credentials { user: "ann".into(), password: password.into() }),
+            is_local: false,
+            host: name("gateway.example.com"),
+            ..post()
+        };
+        assert_eq!(ask(&app, post()).0, 401, "a password is asked for on this machine, too");
+        assert_eq!(ask(&app, known("wrong")).0, 401);
+        assert_eq!(*lock(&count), 2);
+        assert_eq!(ask(&app, known("secret")).0, 200);
+        assert_eq!(ask(&app, Request { is_cross_site: true, ..known("secret") }).0, 403);
+        assert_eq!(ask(&app, Request { host: name("evil.example.com"), ..known("secret") }).0, 421);
+        assert_eq!(*lock(&count), 3);
     }
 
     #[test]

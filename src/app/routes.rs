@@ -12,10 +12,11 @@ use super::{App, lock};
 use crate::auth::Auth;
 use crate::diagnosis;
 use crate::exposition::{self, Encoder, Exposition};
-use crate::http::{Pieces, Reply, Request};
+use crate::http::{Method, Pieces, RELOAD, Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Cursor, Session};
 use crate::sys::usage;
+use crate::text::printable;
 use crate::{json, logging, self_metrics};
 
 /// The most time for a scrape, whatever timeout the request states.
@@ -44,6 +45,13 @@ pub(super) const UNLISTED: &str = "X-Sessions-Left-Out";
 /// The reply to a request for a host name that is not in `web.hosts`.
 const MISDIRECTED: &str = "this page does not answer under this host name: ask by the gateway's address, or add the name to \
                            web.hosts in the gateway's configuration\n";
+
+/// The reply to a reload that may not be asked for.
+const NO_RELOAD: &str = "a reload is asked for on this machine itself, by its address or as localhost, or by a user of \
+                         web.basic_auth_users; never by a web page of another site\n";
+
+/// Reads the configuration again; the error is why it was not taken.
+pub type Reload = dyn Fn() -> Result<(), String> + Send + Sync;
 
 /// The `WWW-Authenticate` value, which makes a browser ask for user and password.
 pub(super) const REALM: &str = "Basic realm=\"gateway-exporter\"";
@@ -109,7 +117,7 @@ impl App {
         match request.path.as_str() {
             path if path == self.telemetry_path => self.scrape(request, times, false),
             "/prom" => self.scrape(request, times, true),
-            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
+            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => not_found(),
             "/sessions" | "/sessions_local" => self
                 .with_sources(request, |sources| Listing::read(sources, times).map_or_else(full, Listing::into_json)),
             "/static" => self.with_sources(request, |sources| {
@@ -117,10 +125,29 @@ impl App {
                 Listing::read(sources, times).map_or_else(full, page)
             }),
             "/" => self.with_sources(request, |sources| self.landing(sources, times)),
+            RELOAD => self.read_config_again(request),
             STATUS => self.with_sources(request, |sources| self.status(request, sources, times)),
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
             pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
-            _ => Reply::text(404, "not found\n"),
+            _ => not_found(),
+        }
+    }
+
+    /// Reads the configuration again, for a user who has given the password or for this machine itself. A browser on this
+    /// machine may be led here by a name that another site chose.
+    fn read_config_again(&self, request: &Request) -> Reply {
+        let Some(reload) = self.reload.get() else { return not_found() };
+        if request.method != Method::Post {
+            return Reply::text(405, "a reload is asked for by POST\n").with("Allow", "POST");
+        }
+        let web = lock(&self.registry.watch).config.web.clone();
+        let is_here = || request.is_local && web.hosts.unwrap_or_default().contain(request.host.as_deref());
+        if request.is_cross_site || !(!web.users.is_empty() || is_here()) {
+            return Reply::text(403, NO_RELOAD);
+        }
+        match reload() {
+            Ok(()) => Reply::text(200, "the configuration was read again\n"),
+            Err(complaint) => Reply::text(500, printable(&complaint) + "\n"),
         }
     }
 
@@ -287,6 +314,10 @@ impl Iterator for Listing {
 /// The answer where too many large ones are under way.
 fn full() -> Reply {
     Reply::text(503, "busy with other large answers, try again\n").with("Retry-After", "1")
+}
+
+fn not_found() -> Reply {
+    Reply::text(404, "not found\n")
 }
 
 /// A file that the pages load; browsers request it anew each time, since it may be another version's.

@@ -247,7 +247,7 @@ impl Pool {
         let version = job.head.version;
         // Who has sent more before this request is answered is not answered again: pipelining is refused.
         let keeps = job.head.keeps && write::may_be_followed(&reply, version) && job.stream.is_silent();
-        let framing = Framing { version, with_body: job.head.request.method == Method::Get, keeps };
+        let framing = Framing { version, with_body: job.head.request.method != Method::Head, keeps };
         self.note(&socket, Progress::Writing(Instant::now()));
         let wire = Wire::new(&socket, self.limits.answer_time);
         let write = |out: &mut dyn Write| write::write(out, reply, framing);
@@ -408,6 +408,7 @@ mod tests {
             accepts_gzip: false,
             peer: peer.into(),
             is_local: false,
+            is_cross_site: false,
         };
         let head = Head { request, version: Version::Http11, keeps: true };
         let job = Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now(), generation: 0 };

@@ -225,6 +225,8 @@ class Signals(Laboratory):
             exporter.process.send_signal(signal.SIGHUP)
             self.assertEqual(exporter.get("/metrics")[0], 200)
         self.assertNotIn("what was watched before", exporter.log(), "it does not wait")
+        status, _, body = exporter.get("/-/reload", method="POST")
+        self.assertEqual((status, b"is still being read; the log says how that ends\n" in body), (500, True), body)
         exporter.process.send_signal(signal.SIGTERM)
         self.assertEqual(exporter.process.wait(PROMPT), 0)
 
