@@ -6,11 +6,13 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use log::LevelFilter;
 use pico_args::Arguments;
 
 use crate::http;
+use crate::logging::Format;
 
-/// A flag, as the help, the man page and the parser know it.
+/// A flag, as the help, the man page, the completions and the parser know it.
 #[derive(Debug)]
 pub struct Flag {
     /// Its name, without dashes.
@@ -21,40 +23,45 @@ pub struct Flag {
     pub value: &'static str,
     /// What it does, in a few words.
     pub help: &'static str,
+    /// Whether `--help` has it; `--help-all` has all.
+    pub is_common: bool,
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 18] = [
+pub const FLAGS: [Flag; 21] = [
+    flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
-    flag("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
-    flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
-    flag("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
-    flag("enable.sudo", None, "", "run the ipsec command through sudo"),
-    flag("status", None, "", "say what is up and what is down, and end"),
-    flag("json", None, "", "with --status: say it as JSON"),
-    flag("doctor", None, "", "check every source, say what to do, and end"),
-    flag("check-config", None, "", "check the configuration and end"),
+    rare("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
+    rare("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
+    rare("enable.sudo", None, "", "run the ipsec command through sudo"),
+    rare("status", None, "", "say what is up and what is down, and end"),
+    flag("json", None, "", "with status: say it as JSON"),
+    rare("doctor", None, "", "check every source, say what to do, and end"),
+    rare("once", None, "", "print one scrape and end"),
+    flag("output", None, "FILE", "with once: replace FILE by it"),
+    rare("check-config", None, "", "check the configuration and end"),
     flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
-    flag("once", None, "", "print one scrape and end"),
-    flag("output", None, "FILE", "with --once: replace FILE by it"),
-    flag("debug", Some("d"), "", "log more"),
+    rare("list-metrics", None, "", "print the catalogue of metrics and end"),
+    flag("log.level", None, "LEVEL", "debug, info, warn or error"),
+    flag("log.format", None, "FORMAT", "logfmt or json; else lines as [WARN] text"),
+    rare("debug", Some("d"), "", "log more: the same as --log.level=debug"),
     flag("hash-password", None, "", "read a password, print its hash, and end"),
-    flag("list-metrics", None, "", "print the catalogue of metrics and end"),
     flag("version", None, "", "print the version and end"),
     flag("help", Some("h"), "", "print this and end"),
+    flag("help-all", None, "", "print all flags and end"),
 ];
 
 /// The second name of `config.file`, which one of the originals has.
 const CONFIG_FILE: &str = "config-file";
 
-/// The flags that may be written as a command before all others, and how.
-const COMMANDS: [(&str, &str); 5] = [
-    ("status", "--status"),
-    ("doctor", "--doctor"),
-    ("once", "--once"),
-    ("check-config", "--check-config"),
-    ("metrics", "--list-metrics"),
+/// The commands, which may stand before all flags, and the names of the flags that do the same.
+pub const COMMANDS: [(&str, &str); 5] = [
+    ("status", "status"),
+    ("doctor", "doctor"),
+    ("once", "once"),
+    ("check-config", "check-config"),
+    ("metrics", "list-metrics"),
 ];
 
 /// What the command line asks for.
@@ -62,8 +69,11 @@ const COMMANDS: [(&str, &str); 5] = [
 pub enum Command {
     /// Serve, or do what [`Flags::task`] says.
     Run(Flags),
-    /// Print the help.
-    Help,
+    /// Print the help: with all flags, or the common ones.
+    Help {
+        /// Whether with all.
+        is_whole: bool,
+    },
     /// Read a password and print its hash.
     HashPassword,
     /// Print the catalogue of all metrics.
@@ -111,6 +121,10 @@ pub struct Flags {
     pub task: Task,
     /// Whether to log more.
     pub debug: bool,
+    /// What is logged; by default that depends on the task.
+    pub log_level: Option<LevelFilter>,
+    /// How lines of the log are written.
+    pub log_format: Format,
 }
 
 /// Reads the arguments that follow the program's name; the error is for the person who typed them.
@@ -119,11 +133,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if let Some(command) = arguments.first_mut()
         && let Some((_, flag)) = COMMANDS.iter().find(|(name, _)| command.to_str() == Some(name))
     {
-        *command = flag.into();
+        *command = format!("--{flag}").into();
     }
     let mut arguments = Arguments::from_vec(arguments);
+    if arguments.contains("--help-all") {
+        return Ok(Command::Help { is_whole: true });
+    }
     if arguments.contains(["-h", "--help"]) {
-        return Ok(Command::Help);
+        return Ok(Command::Help { is_whole: false });
     }
     if arguments.contains("--hash-password") {
         return Ok(Command::HashPassword);
@@ -136,7 +153,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     }
     let flags = flags(&mut arguments).map_err(complaint)?;
     let output = arguments.opt_value_from_os_str("--output", path).map_err(complaint)?;
-    let flags = Flags { task: task(&mut arguments, output)?, ..flags };
+    let log_level = choice(&mut arguments, "--log.level", &LEVELS)?;
+    let log_format = choice(&mut arguments, "--log.format", &FORMATS)?.unwrap_or(Format::Text);
+    let flags = Flags { task: task(&mut arguments, output)?, log_level, log_format, ..flags };
     if let Some(left) = arguments.finish().first() {
         return Err(surplus(&left.to_string_lossy()));
     }
@@ -149,12 +168,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     Ok(Command::Run(flags))
 }
 
-/// What `--help` prints: it fits a screen of 24 lines and 80 columns.
-pub fn help() -> String {
-    let mut text = String::from(
-        "Tells Prometheus how a VPN gateway is doing.\nUsage: gateway-exporter [status|doctor|once|check-config|metrics] [FLAGS]\n",
-    );
-    for Flag { name, other, value, help } in &FLAGS {
+/// What `--help` prints, which fits a screen of 24 lines and 80 columns, or `--help-all`.
+pub fn help(is_whole: bool) -> String {
+    let mut text =
+        String::from("Tells Prometheus how a VPN gateway is doing.\nUsage: gateway-exporter [COMMAND] [FLAGS]\n");
+    for (command, flag) in COMMANDS {
+        let help = FLAGS.iter().find(|known| known.name == flag).map(|known| known.help).unwrap_or_default();
+        let _ = writeln!(text, " {command:<32}  {help}");
+    }
+    for Flag { name, other, value, help, .. } in FLAGS.iter().filter(|flag| is_whole || flag.is_common) {
         let letter = other.map_or("   ".into(), |letter| format!("-{letter},"));
         let name = if value.is_empty() { (*name).into() } else { format!("{name}={value}") };
         let _ = writeln!(text, " {letter} --{name:<26}  {help}");
@@ -169,7 +191,12 @@ Example: gateway-exporter -c vpn.yaml --web.listen-address=br-lan:9234
 ";
 
 const fn flag(name: &'static str, other: Option<&'static str>, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, other, value, help }
+    Flag { name, other, value, help, is_common: true }
+}
+
+/// A flag that `--help` leaves out.
+const fn rare(name: &'static str, other: Option<&'static str>, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, other, value, help, is_common: false }
 }
 
 impl Flag {
@@ -242,6 +269,23 @@ fn complaint(error: pico_args::Error) -> String {
     }
 }
 
+/// The words of `--log.level` and `--log.format`, and what they mean.
+const LEVELS: [(&str, LevelFilter); 4] = [
+    ("debug", LevelFilter::Debug),
+    ("info", LevelFilter::Info),
+    ("warn", LevelFilter::Warn),
+    ("error", LevelFilter::Error),
+];
+const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
+
+/// What one of several words means, where the flag was given.
+fn choice<T: Copy>(arguments: &mut Arguments, flag: &'static str, words: &[(&str, T)]) -> Result<Option<T>, String> {
+    let Some(word) = arguments.opt_value_from_str::<_, String>(flag).map_err(complaint)? else { return Ok(None) };
+    let known = words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning);
+    let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    known.map(Some).ok_or_else(|| format!("{flag}: {word:?} is none of {}", all()))
+}
+
 fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
     let listen = arguments.values_from_str("--web.listen-address")?;
     let telemetry_path = arguments.opt_value_from_str("--web.telemetry-path")?;
@@ -258,6 +302,8 @@ fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
         sudo: arguments.contains("--enable.sudo"),
         task: Task::Serve,
         debug: arguments.contains(["-d", "--debug"]),
+        log_level: None,
+        log_format: Format::Text,
     })
 }
 
@@ -302,7 +348,7 @@ mod tests {
                     "{dashes}web.listen-address{between}:1 {dashes}web.listen-address{between}lo:2 \
                      {dashes}web.config.file{between}w.yaml {dashes}web.telemetry-path{between}/m \
                      {dashes}config.file{between}a.yaml {dashes}config-path{between}/etc/b {dashes}enable.sudo \
-                     {dashes}dry-run {dashes}debug"
+                     {dashes}dry-run {dashes}debug {dashes}log.level{between}warn {dashes}log.format{between}json"
                 );
                 let expected = Flags {
                     listen: vec![":1".into(), "lo:2".into()],
@@ -313,6 +359,8 @@ mod tests {
                     sudo: true,
                     task: Task::DryRun,
                     debug: true,
+                    log_level: Some(LevelFilter::Warn),
+                    log_format: Format::Json,
                 };
                 assert_eq!(run(&line), Ok(expected), "{line}");
             }
@@ -344,13 +392,26 @@ mod tests {
 
     #[test]
     fn the_help_fits_a_screen_and_names_every_flag() {
-        let help = help();
+        let (help, all) = (help(false), help(true));
         assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
-        for line in help.lines() {
+        for line in help.lines().chain(all.lines()) {
             assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line}");
         }
+        for (command, flag) in COMMANDS {
+            assert!(
+                help.contains(&format!("\n {command} ")) && FLAGS.iter().any(|known| known.name == flag),
+                "{command}"
+            );
+        }
         for flag in &FLAGS {
-            assert!(help.contains(&format!("--{}", flag.name)), "{}", flag.name);
+            assert!(all.contains(&format!(" --{}", flag.name)), "{}", flag.name);
+            assert_eq!(
+                help.lines().any(|line| all.contains(line)
+                    && line.contains(&format!(" --{}{}", flag.name, if flag.value.is_empty() { " " } else { "=" }))),
+                flag.is_common,
+                "{}",
+                flag.name
+            );
             let line = format!("--{} x", flag.name);
             let read = parse(line.split(' ').take(if flag.value.is_empty() { 1 } else { 2 }).map(OsString::from));
             let complaint = read.err().unwrap_or_default();
@@ -369,9 +430,10 @@ mod tests {
     #[test]
     fn help_and_version_win() {
         for (line, expected) in [
-            ("--help", Command::Help),
-            ("-h -d", Command::Help),
-            ("-help", Command::Help),
+            ("--help", Command::Help { is_whole: false }),
+            ("-h -d", Command::Help { is_whole: false }),
+            ("-help", Command::Help { is_whole: false }),
+            ("-help-all -d", Command::Help { is_whole: true }),
             ("-version", Command::Version),
         ] {
             assert_eq!(parse(line.split_whitespace().map(OsString::from)), Ok(expected), "{line}");
@@ -392,6 +454,10 @@ mod tests {
             ("--web.listen-address", "--web.listen-address: the value is missing"),
             ("--once=/x.prom", "unknown argument --once=/x.prom; --help lists all"),
             ("-c a -c b", "-c: given more than once"),
+            ("--log.level=loud", "--log.level: \"loud\" is none of debug, info, warn, error"),
+            ("--log.level=", "--log.level: \"\" is none of debug, info, warn, error"),
+            ("--log.format xml", "--log.format: \"xml\" is none of logfmt, json"),
+            ("--log.format", "--log.format: the value is missing"),
             ("--web.telemetry-path=/a --web.telemetry-path=/b", "--web.telemetry-path: given more than once"),
             ("--output /x.prom", "--output: goes with --once, and with nothing else"),
             ("--once --doctor --output /x.prom", "--output: goes with --once, and with nothing else"),

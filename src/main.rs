@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     libc::report_faults();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
-        Ok(Command::Help) => return print(&cli::help()),
+        Ok(Command::Help { is_whole }) => return print(&cli::help(is_whole)),
         Ok(Command::HashPassword) => return hash_password(),
         Ok(Command::ListMetrics) => return print(&catalogue()),
         Ok(Command::Version) => {
@@ -446,12 +446,13 @@ fn hostname() -> String {
 /// Messages go to the standard error; a single scrape says what is down, and the doctor has words of its own.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(flags: &Flags) {
-    logging::start(match flags.task {
+    let level = match flags.task {
         _ if flags.debug => LevelFilter::Debug,
         Task::Doctor | Task::Status { .. } => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
         _ => LevelFilter::Info,
-    });
+    };
+    logging::start(flags.log_level.filter(|_| !flags.debug).unwrap_or(level), flags.log_format);
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         log::logger().flush();

@@ -1,6 +1,8 @@
 """The binary itself: what it finds on a machine, its signals, its flags, its endpoints."""
 
 import contextlib
+import datetime
+import json
 import os
 import re
 import shutil
@@ -8,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from exporter import Exporter, binary, connect, fetch, free_port, read_exposition, series
@@ -342,6 +345,33 @@ class Log(Laboratory):
         self.assertTrue(exporter.log().endswith("SIGTERM: ending\n"), exporter.log())
 
 
+    def test_lines_are_written_as_programs_read_them(self):
+        missing = self.lab.path("no-such-status")
+        config = f"ovpnudpstatus: {missing}\n"
+        exporter = Exporter(self.lab, config, name="json", flags=["--log.format=json"])
+        exporter.metrics()
+        self.assertEqual(exporter.stop(), 0)
+        lines = [json.loads(line) for line in exporter.log().splitlines()]
+        self.assertEqual({tuple(line) for line in lines}, {("time", "level", "msg")})
+        self.assertEqual({line["level"] for line in lines}, {"info", "warn"})
+        self.assertIn(missing, next(line["msg"] for line in lines if line["level"] == "warn"))
+        for line in lines:
+            written = datetime.datetime.strptime(line["time"], "%Y-%m-%dT%H:%M:%S%z")
+            self.assertLess(abs(time.time() - written.timestamp()), 3600)
+
+        exporter = Exporter(self.lab, config, name="logfmt", flags=["--log.format=logfmt", "--log.level=warn"])
+        exporter.metrics()
+        self.assertEqual(exporter.stop(), 0)
+        lines = exporter.log().splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertRegex(line, r'^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ level=warn msg="[^"]*"$')
+
+        done = subprocess.run([binary(), "--log.level=all"], capture_output=True, text=True, timeout=20)
+        complaint = 'gateway-exporter: --log.level: "all" is none of debug, info, warn, error\n'
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", complaint))
+
+
 class CommandLine(Laboratory):
     def config(self, text):
         return self.lab.write("config.yaml", text)
@@ -383,11 +413,13 @@ class CommandLine(Laboratory):
         self.assertIn(f"{address}: address already in use: by something else; ss -ltnp says what", said)
 
     def test_help_and_version_are_on_stdout(self):
-        for flag in ("--help", "-h", "-help"):
+        for flag in ("--help", "-h", "-help", "--help-all", "-help-all"):
             status, said, complaint = run_to_end(flag)
             self.assertEqual((status, complaint), (0, ""))
-            for known in ("--web.listen-address", "--web.telemetry-path", "--config.file", "--config-path", "--enable.sudo", "--dry-run"):
+            for known in ("--web.listen-address", "--config.file", "--dry-run", "--help-all"):
                 self.assertIn(known, said)
+            for known in ("--web.telemetry-path", "--config-path", "--enable.sudo", "--status"):
+                self.assertEqual(known in said, flag.endswith("all"), f"{flag} {known}")
         for flag in ("--version", "-version"):
             status, said, complaint = run_to_end(flag)
             self.assertEqual((status, complaint), (0, ""))

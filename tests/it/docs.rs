@@ -68,7 +68,8 @@ fn the_readmes_example_configuration_is_valid_and_uses_every_source() {
 
 #[test]
 fn the_readme_has_the_help() {
-    assert!(file("README.md").contains(&format!("```\n{}```\n", cli::help())), "{}", cli::help());
+    let help = cli::help(false);
+    assert!(file("README.md").contains(&format!("```\n{help}```\n")), "{help}");
 }
 
 #[test]
@@ -124,12 +125,18 @@ fn every_documented_flag_is_in_the_help_and_works() {
         assert!(cli::FLAGS.iter().any(|flag| flag.is(known)), "{flag} is not in the help");
         let mut arguments = vec![OsString::from(name)];
         if !value.is_empty() || name == "-c" || name == "--config-file" {
-            arguments.push(if value == "ADDRESS" { ":1" } else { "/x" }.into());
+            let example = match value {
+                "ADDRESS" => ":1",
+                "LEVEL" => "warn",
+                "FORMAT" => "json",
+                _ => "/x",
+            };
+            arguments.push(example.into());
         }
         if name == "--output" {
             arguments.push("--once".into());
         }
-        let ends = ["--hash-password", "--version", "--list-metrics", "--help", "-h"].contains(&name);
+        let ends = ["--hash-password", "--version", "--list-metrics", "--help", "-h", "--help-all"].contains(&name);
         assert_eq!(matches!(cli::parse(arguments), Ok(Command::Run(_))), !ends, "{flag}");
     }
 }

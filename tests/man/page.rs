@@ -106,7 +106,7 @@ pub(crate) fn print() -> String {
     page + REST
 }
 
-fn option(Flag { name, other, value, help }: &Flag, page: &mut String) {
+fn option(Flag { name, other, value, help, .. }: &Flag, page: &mut String) {
     let letter = other.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
     let value = if value.is_empty() { String::new() } else { format!("=\\fI{value}\\fR") };
     let _ = write!(page, ".TP\n{letter}\\fB\\-\\-{}\\fR{value}\n{}\n", escaped(name), sentence(help));
