@@ -1,10 +1,12 @@
-//! The three calls of the C library that have no safe wrapper among the dependencies; the only `unsafe` code.
-#![expect(unsafe_code, reason = "localtime_r, mallopt and sigaction are wrapped here, and nowhere else")]
+//! The four calls of the C library that have no safe wrapper among the dependencies; the only `unsafe` code.
+#![expect(unsafe_code, reason = "localtime_r, mallopt, sigaction and waitpid are wrapped here, and nowhere else")]
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
-use nix::unistd::write;
+use nix::unistd::{Pid, write};
 
 /// The local calendar's fields of a moment given in seconds since 1970; absent where the C library can't say.
 pub(super) fn localtime(seconds: i64) -> Option<libc::tm> {
@@ -36,6 +38,18 @@ pub fn return_freed_memory() {
 /// A buffer of this size is mapped on its own, and unmapped when it is freed.
 #[cfg(target_env = "gnu")]
 const LARGE: i32 = 128 * 1024;
+
+/// How a child of this process ended; absent while it runs. The system says it once. (nix has no words for a child that a
+/// real-time signal ended.)
+pub(super) fn try_wait(child: Pid) -> io::Result<Option<ExitStatus>> {
+    let mut status = 0;
+    // SAFETY: the pointer is valid for the call, which keeps none.
+    match unsafe { libc::waitpid(child.as_raw(), &raw mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(Some(ExitStatus::from_raw(status))),
+    }
+}
 
 /// From here on a fault that would end the process without a word is said on the standard error.
 pub fn report_faults() {
