@@ -28,6 +28,49 @@ impl Hasher for Hashed {
     }
 }
 
+/// Positions by name, where peers may choose the names, which are not kept. A name has one part or several.
+#[derive(Debug, Default)]
+pub struct NameIndex {
+    key: RandomState,
+    positions: HashIndex,
+}
+
+impl NameIndex {
+    /// The position of a name.
+    pub fn get(&self, name: &[&[u8]]) -> Option<usize> {
+        self.positions.get(&self.hash(name)).copied()
+    }
+
+    /// Sets the position of a name; returns the one before.
+    pub fn insert(&mut self, name: &[&[u8]], position: usize) -> Option<usize> {
+        self.positions.insert(self.hash(name), position)
+    }
+
+    /// Adds a name whose position does not matter; returns whether it is new.
+    pub fn add(&mut self, name: &[&[u8]]) -> bool {
+        self.insert(name, 0).is_none()
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    fn hash(&self, name: &[&[u8]]) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        for part in name {
+            hasher.write_usize(part.len());
+            hasher.write(part);
+        }
+        hasher.finish()
+    }
+}
+
 /// Numbers that a daemon gives, and no peer chooses.
 pub type NumberSet = HashSet<u64, NumberState>;
 
@@ -82,6 +125,20 @@ impl Hasher for NumberHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_all_its_parts_in_their_order() {
+        let mut index = NameIndex::default();
+        let names: [&[&[u8]]; 6] =
+            [&[b"ab", b"c"], &[b"a", b"bc"], &[b"abc"], &[b"abc", b""], &[b"c", b"ab"], &[b"\xff", b""]];
+        for (position, name) in names.into_iter().enumerate() {
+            assert_eq!((index.get(name), index.insert(name, position)), (None, None), "{name:?}");
+        }
+        for (position, name) in names.into_iter().enumerate() {
+            assert_eq!((index.get(name), index.add(name)), (Some(position), false), "{name:?}");
+        }
+        assert_eq!((index.len(), index.insert(names[3], 7), index.get(names[3])), (6, Some(0), Some(7)));
+    }
 
     #[test]
     fn numbers_that_follow_each_other_have_hashes_that_differ_in_all_parts() {

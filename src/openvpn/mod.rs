@@ -4,7 +4,7 @@
 //! same text as [`management`] says, [`status`] parses it, [`staleness`] tells whether the servers are alive and [`totals`]
 //! which sessions are the same as before, `metrics` and `sessions` say what it means, and this file reads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -19,6 +19,7 @@ use self::totals::ClientTotals;
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
+use crate::hash_index::NameIndex;
 use crate::settings::{Common, ConfigError, Input};
 use crate::sources::Source;
 use crate::sys::environment::{Environment, Traces};
@@ -273,7 +274,11 @@ impl OpenVpn {
             self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
         let is_exact = |server: &Server| !server.is_pattern();
         let exact = all.iter().filter(|(server, _)| is_exact(server)).filter_map(|(_, found)| found.as_ref().ok());
-        let mut taken: HashSet<_> = exact.flatten().filter_map(|found| found.original).collect();
+        let mut taken = NameIndex::default();
+        let mut take = |(device, inode): (u64, u64)| taken.add(&[&device.to_ne_bytes(), &inode.to_ne_bytes()]);
+        for identity in exact.flatten().filter_map(|found| found.original) {
+            take(identity);
+        }
         let mut chosen = Vec::new();
         for by_pattern in [false, true] {
             for (position, (server, found)) in all.iter().enumerate() {
@@ -292,7 +297,7 @@ impl OpenVpn {
                     Err(_) => chosen.push((position, *server, StatusPath::exactly(server.target()))),
                 }
                 for Found { path, current, .. } in found.iter().flatten() {
-                    let is_new = current.is_none_or(|identity| taken.insert(identity));
+                    let is_new = current.is_none_or(&mut take);
                     if is_new || !by_pattern {
                         // A copy that is named itself is not read instead of the original.
                         let path = path.clone();

@@ -1,11 +1,12 @@
 //! A status file's clients as rows of the session list.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::Protocol;
 use super::metrics::{Now, Reading};
 use super::staleness::{Times, Zone};
 use super::status::{Client, Document, Entry, Route, Timestamp, date};
+use crate::hash_index::NameIndex;
 use crate::session::Session;
 use crate::text::Text;
 
@@ -24,10 +25,10 @@ pub fn list(
         return;
     }
     let routes = routes(entries.clone());
-    let mut seen = HashSet::new();
+    let mut seen = NameIndex::default();
     for entry in entries {
         if let Entry::Client(client) = entry
-            && (!reading.torn || seen.insert((client.real_address, client.client_id)))
+            && (!reading.torn || seen.add(&[client.real_address.bytes(), client.client_id.bytes()]))
         {
             let established = established(client.since, times.zone, now);
             rows.extend([session(&client, &routes, reading.protocol, established, server)]);
