@@ -71,6 +71,41 @@ impl NameIndex {
     }
 }
 
+/// Values by such names.
+#[derive(Debug, Default)]
+pub struct NameValues<V> {
+    index: NameIndex,
+    values: Vec<V>,
+}
+
+impl<V> NameValues<V> {
+    /// The value of a name.
+    pub fn get(&self, name: &[&[u8]]) -> Option<&V> {
+        self.values.get(self.index.get(name)?)
+    }
+
+    /// Sets the value of a name.
+    pub fn set(&mut self, name: &[&[u8]], value: V) {
+        match self.index.get(name).and_then(|position| self.values.get_mut(position)) {
+            Some(known) => *known = value,
+            None => {
+                self.index.insert(name, self.values.len());
+                self.values.push(value);
+            }
+        }
+    }
+
+    /// How many names have a value.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
 /// Numbers that a daemon gives, and no peer chooses.
 pub type NumberSet = HashSet<u64, NumberState>;
 
@@ -138,6 +173,16 @@ mod tests {
             assert_eq!((index.get(name), index.add(name)), (Some(position), false), "{name:?}");
         }
         assert_eq!((index.len(), index.insert(names[3], 7), index.get(names[3])), (6, Some(0), Some(7)));
+    }
+
+    #[test]
+    fn a_value_is_the_last_that_was_set() {
+        let mut values = NameValues::default();
+        for (name, value) in [("a", 1), ("b", 2), ("a", 3)] {
+            values.set(&[name.as_bytes()], value);
+        }
+        assert_eq!((values.get(&[b"a"]), values.get(&[b"b"]), values.get(&[b"c"])), (Some(&3), Some(&2), None));
+        assert_eq!(values.len(), 2);
     }
 
     #[test]

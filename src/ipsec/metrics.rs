@@ -686,7 +686,7 @@ mod tests {
         }
         let output = format!("Security Associations (1 up, 0 connecting):\n{lines}");
         let status = status::parse(output.as_str().into()).expect("a status");
-        assert_eq!(TunnelCounts::of(&tunnels, &status).pairs[&0].len(), 4);
+        assert_eq!(TunnelCounts::of(&tunnels, &status).tunnels[0].pairs.len(), 4);
         assert_eq!(samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up"), ["{tunnel=\"lan\"} 4"]);
     }
 

@@ -4,7 +4,6 @@
 //! same text as [`management`] says, [`status`] parses it, [`staleness`] tells whether the servers are alive and [`totals`]
 //! which sessions are the same as before, `metrics` and `sessions` say what it means, and this file reads.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -15,7 +14,7 @@ use self::management::Answer;
 use self::metrics::{Asked, Now, Reading};
 use self::query::Management;
 use self::status::{Document, Entry};
-use self::totals::ClientTotals;
+use self::totals::{ClientTotals, Limits, path_bytes};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
@@ -256,11 +255,11 @@ impl OpenVpn {
     }
 
     /// The age in seconds from which each known file is stale, by its path now.
-    fn limits(&self, totals: &ClientTotals) -> HashMap<PathBuf, i64> {
+    fn limits(&self, totals: &ClientTotals) -> Limits {
         let mut limits = totals.limits();
         for (target, path) in &self.aliases {
-            if let Some(limit) = limits.get(path).copied() {
-                limits.insert(target.clone(), limit);
+            if let Some(limit) = limits.get(&[path_bytes(path)]).copied() {
+                limits.set(&[path_bytes(target)], limit);
             }
         }
         limits
@@ -319,14 +318,14 @@ struct Found {
 }
 
 /// The files of one entry of the configuration, which may be on a file system that hangs.
-fn find_files(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: Deadline) -> Result<Vec<Found>, Error> {
+fn find_files(server: &Server, limits: &Arc<Limits>, deadline: Deadline) -> Result<Vec<Found>, Error> {
     let Some(status) = server.status.clone() else {
         return Ok(vec![Found { path: StatusPath::exactly(server.target()), original: None, current: None }]);
     };
     let (stale_after, limits) = (server.stale_after, Arc::clone(limits));
     blocking::run(&status.display().to_string(), deadline, move || {
         let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
-        let paths = files::find(&status, stale_after, |path| limits.get(path).copied(), deadline)?;
+        let paths = files::find(&status, stale_after, |path| limits.get(&[path_bytes(path)]).copied(), deadline)?;
         let found = |path: StatusPath| {
             let (original, current) = (identity(&path.original), identity(&path.current));
             Found { path, original, current }
@@ -539,7 +538,8 @@ mod tests {
         let updated = status::Timestamp { text: "".into(), seconds: Some(1000) };
         totals.files.times(Path::new("/former"), updated, Some(1000), None, now);
         let limits = collector.limits(&totals);
-        assert_eq!(limits.get(Path::new("/new")), totals.limits().get(Path::new("/former")));
+        assert!(limits.get(&[b"/new"]).is_some());
+        assert_eq!(limits.get(&[b"/new"]), totals.limits().get(&[b"/former"]));
         assert_eq!(limits.len(), 2, "{limits:?}");
     }
 

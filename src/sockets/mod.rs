@@ -168,7 +168,7 @@ impl Collector for Sockets {
         if rules.iter().any(Rule::asks_for_process) {
             targets.push(owner::target(&self.settings.proc));
         }
-        targets.extend(self.hosts.answers().into_keys());
+        targets.extend(self.hosts.answers().into_iter().map(|(name, _)| name));
         targets
     }
 

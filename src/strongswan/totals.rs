@@ -1,11 +1,11 @@
 //! The totals of clients and tunnels over all their SAs, past and present.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use super::configured::{Configured, Volume};
 use super::ike_sas::{IkeSas, Missing, Unlisted};
 use super::sa::{ChildSa, Identity, IkeSa};
+use crate::hash_index::NameValues;
 use crate::text::{Text, clip};
 use crate::totals::{OriginId, Sample, Totals, Traffic};
 
@@ -21,7 +21,7 @@ pub struct SaTotals {
     tunnels: Totals,
     identity: Identity,
     /// The rekey volume of the CHILD_SAs of each tunnel that has one.
-    volumes: HashMap<String, Volume>,
+    volumes: NameValues<Volume>,
     /// The most CHILD_SAs that are remembered; no new ones are recorded beyond.
     limit: usize,
     /// The most clients, and the most tunnels, without an SA that are kept.
@@ -61,14 +61,14 @@ impl SaTotals {
     pub fn begin_pass(&mut self, counted: Option<u64>, configured: &Configured) {
         let expected = counted.unwrap_or(DEFAULT_EXPECTED).min(MAX_EXPECTED);
         self.limit = self.limit.max(limit(usize::try_from(expected).unwrap_or(0)));
-        self.volumes.clear();
+        self.volumes = NameValues::default();
         for (connection, child) in configured.children().filter(|(_, child)| child.has_sas()) {
             let name = tunnel(Text::new(connection), Text::new(&child.name));
             if can_register(&self.tunnels, self.limit, self.max_idle) {
                 self.tunnels.register(&name);
             }
             if child.volume != Volume::default() {
-                self.volumes.insert(name, child.volume);
+                self.volumes.set(&[name.as_bytes()], child.volume);
             }
         }
     }
@@ -85,7 +85,7 @@ impl SaTotals {
         if self.volumes.is_empty() {
             return Volume::default();
         }
-        self.volumes.get(&tunnel(ike.name, child.name)).copied().unwrap_or_default()
+        self.volumes.get(&[tunnel(ike.name, child.name).as_bytes()]).copied().unwrap_or_default()
     }
 
     /// Registers the client of an IKE_SA, even if it has no traffic.
