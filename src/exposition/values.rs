@@ -161,8 +161,11 @@ mod tests {
         let found = |values: &Values| (0..6).map(|index| values.at(index / 3, index % 3)).collect::<Vec<_>>();
         assert_eq!(found(&values), all);
         assert_eq!((values.at(2, 0), values.end(0), values.end(1), values.end(2)), (None, Some(0), Some(1), None));
-        assert_eq!(values.column(2, 0).collect::<Vec<_>>(), [(0, all[2]), (1, all[5])]);
-        assert_eq!(values.column(0, 1).collect::<Vec<_>>(), [(1, all[3])]);
+        let column = |column, from| {
+            values.column(column, from).map(|(end, value)| (end, values.unpacked(value))).collect::<Vec<_>>()
+        };
+        assert_eq!(column(2, 0), [(0, all[2]), (1, all[5])]);
+        assert_eq!(column(0, 1), [(1, all[3])]);
         values.set(0, 0, Some(Value::Whole(u64::MAX)));
         values.set(1, 2, None);
         assert_eq!((values.at(0, 0), values.at(1, 2), values.end(1)), (all[4], None, Some(1)));

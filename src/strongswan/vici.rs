@@ -176,6 +176,16 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// The next element if it is a pair, as most are: read in line, they take a fifth fewer instructions.
+    #[inline]
+    pub fn next_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
+        let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return None };
+        let (key, rest) = name(rest)?;
+        let (value, rest) = value(rest)?;
+        self.rest = rest;
+        Some((key, value))
+    }
+
     /// The next pair, passing over lists and sections; absent at the end of the section that surrounds it, which is passed.
     pub fn pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
         loop {
@@ -192,14 +202,12 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
-    /// Most elements are pairs: read in line, they take a fifth fewer instructions.
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
-        let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return self.other() };
-        let (key, rest) = name(rest)?;
-        let (value, rest) = value(rest)?;
-        self.rest = rest;
-        Some(Element::Pair(key, value))
+        match self.next_pair() {
+            Some((key, value)) => Some(Element::Pair(key, value)),
+            None => self.other(),
+        }
     }
 }
 
