@@ -15,8 +15,8 @@ use crate::exposition::{self, Encoder, Exposition};
 use crate::http::{Method, Pieces, RELOAD, Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Cursor, Session};
-use crate::sys::usage;
-use crate::text::printable;
+use crate::sys::{clock, usage};
+use crate::text::{Text, printable};
 use crate::{json, logging, self_metrics};
 
 /// The most time for a scrape, whatever timeout the request states.
@@ -121,14 +121,16 @@ impl App {
             "/sessions" | "/sessions_local" => self
                 .with_sources(request, |sources| Listing::read(sources, times).map_or_else(full, Listing::into_json)),
             "/static" => self.with_sources(request, |sources| {
-                let page = |listing: Listing| listing.into_page(self.frame(&self.gateway()));
+                let page = |listing: Listing| listing.into_page(self.frame(&self.gateway(), request));
                 Listing::read(sources, times).map_or_else(full, page)
             }),
-            "/" => self.with_sources(request, |sources| self.landing(sources, times)),
+            "/" => self.with_sources(request, |sources| self.landing(request, sources, times)),
             RELOAD => self.read_config_again(request),
             STATUS => self.with_sources(request, |sources| self.status(request, sources, times)),
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
             pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
+            pages::ICON_PATH => asset("image/svg+xml", pages::ICON.as_bytes()),
+            pages::DOCS_PATH => asset("text/plain; charset=utf-8", super::catalogue().as_bytes()),
             _ => not_found(),
         }
     }
@@ -151,9 +153,9 @@ impl App {
         }
     }
 
-    fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
-        let has_sessions = !self.hides_sessions();
-        Frame { gateway, version: self_metrics::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
+    fn frame<'a>(&'a self, gateway: &'a str, request: &'a Request) -> Frame<'a> {
+        let (has_sessions, filter) = (!self.hides_sessions(), request.values(pages::FILTER).next().unwrap_or_default());
+        Frame { gateway, version: self_metrics::VERSION, telemetry_path: &self.telemetry_path, has_sessions, filter }
     }
 
     fn hides_sessions(&self) -> bool {
@@ -194,9 +196,9 @@ impl App {
         Reply::stream(exposition::CONTENT_TYPE, ScrapeText(exposition::encode(parts.collect()))).keeping(outcomes)
     }
 
-    fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
+    fn landing(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
         let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
-        let page = pages::landing(self.frame(&self.gateway()), &findings, in_words);
+        let page = pages::landing(self.frame(&self.gateway(), request), &findings, in_words);
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).keeping(reservation)
     }
 
@@ -284,11 +286,24 @@ impl Listing {
             self.outcomes.iter().flat_map(|outcome| &outcome.targets).filter_map(|(_, result)| result.as_ref().err());
         let troubles: Vec<String> = errors.map(ToString::to_string).collect();
         let (mut text, end) = pages::around_sessions(frame, count, &troubles, self.left_out());
+        let (filter, mut totals, now) = (pages::Filter::new(frame.filter), pages::Totals::default(), clock::now());
         let write = move |out: &mut Vec<u8>| {
             let next = self.next();
             match &next {
-                Some(session) => pages::write_session(session, &mut text),
-                None => text.push_str(&end),
+                Some(session) => {
+                    let source = self.outcomes.get(self.outcome).map_or("", |outcome| outcome.name);
+                    let age =
+                        moment(&session.established).and_then(|moment| u32::try_from(now.saturating_sub(moment)).ok());
+                    if pages::write_session(session, source, age, &filter, &mut text) {
+                        totals.add(session);
+                    }
+                }
+                None => {
+                    if count > 0 {
+                        totals.write(count, &mut text);
+                    }
+                    text.push_str(&end);
+                }
             }
             out.extend_from_slice(text.as_bytes());
             text.clear();
@@ -296,6 +311,15 @@ impl Listing {
         };
         html(Reply::pieces(pages::CONTENT_TYPE, write))
     }
+}
+
+/// The unix time of a local date: `YYYY-MM-DD hh:mm:ss`.
+fn moment(date: &str) -> Option<i64> {
+    let (mut parts, mut numbers) = ([0; 6], date.split(['-', ' ', ':']));
+    for part in &mut parts {
+        *part = Text::from(numbers.next()?).signed()?;
+    }
+    clock::unix(parts)
 }
 
 impl Iterator for Listing {
@@ -321,10 +345,8 @@ fn not_found() -> Reply {
 }
 
 /// A file that the pages load; browsers request it anew each time, since it may be another version's.
-fn asset(content_type: &'static str, text: &str) -> Reply {
-    Reply::ok(content_type, text.as_bytes().to_vec())
-        .with("Cache-Control", "no-cache")
-        .with("X-Content-Type-Options", "nosniff")
+fn asset(content_type: &'static str, text: &[u8]) -> Reply {
+    Reply::ok(content_type, text.to_vec()).with("Cache-Control", "no-cache").with("X-Content-Type-Options", "nosniff")
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.
