@@ -201,7 +201,7 @@ fn the_dashboards_ask_for_what_there_is() {
             assert!(legend.iter().all(|label| labels.contains(*label)), "{board}: {target}");
         }
         let variables = json["templating"]["list"].as_array().unwrap();
-        for query in variables.iter().filter_map(|variable| variable["definition"].as_str()) {
+        for query in variables.iter().filter_map(|variable| variable["query"]["query"].as_str()) {
             check(query.trim_start_matches("label_values(").rsplit_once(',').unwrap().0, &known);
         }
     }
