@@ -11,6 +11,7 @@ use pico_args::Arguments;
 
 use crate::http;
 use crate::logging::Format;
+use crate::sources;
 
 /// A flag, as the help, the man page, the completions and the parser know it.
 #[derive(Debug)]
@@ -28,11 +29,13 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 21] = [
+pub const FLAGS: [Flag; 23] = [
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
     rare("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
+    rare("web.disable-exporter-metrics", None, "", "no process_* and promhttp_*"),
+    flag(COLLECTOR, None, "", "watch this source, or don't"),
     rare("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
     rare("enable.sudo", None, "", "run the ipsec command through sudo"),
     rare("status", None, "", "say what is up and what is down, and end"),
@@ -51,6 +54,9 @@ pub const FLAGS: [Flag; 21] = [
     flag("help", Some("h"), "", "print this and end"),
     flag("help-all", None, "", "print all flags and end"),
 ];
+
+/// The flags that say of a source whether it is watched: one with `no-` and one without for each, and how the help names them.
+pub const COLLECTOR: &str = "[no-]collector.NAME";
 
 /// The second name of `config.file`, which one of the originals has.
 const CONFIG_FILE: &str = "config-file";
@@ -125,6 +131,10 @@ pub struct Flags {
     pub log_level: Option<LevelFilter>,
     /// How lines of the log are written.
     pub log_format: Format,
+    /// Whether `/prom` is without the families of the process and the scrapes.
+    pub disable_exporter_metrics: bool,
+    /// The sources that are named by a flag, and whether they are watched; of several the last one counts.
+    pub collectors: Vec<(&'static str, bool)>,
 }
 
 /// Reads the arguments that follow the program's name; the error is for the person who typed them.
@@ -135,6 +145,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     {
         *command = format!("--{flag}").into();
     }
+    let collectors = collectors(&mut arguments)?;
     let mut arguments = Arguments::from_vec(arguments);
     if arguments.contains("--help-all") {
         return Ok(Command::Help { is_whole: true });
@@ -155,7 +166,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     let output = arguments.opt_value_from_os_str("--output", path).map_err(complaint)?;
     let log_level = choice(&mut arguments, "--log.level", &LEVELS)?;
     let log_format = choice(&mut arguments, "--log.format", &FORMATS)?.unwrap_or(Format::Text);
-    let flags = Flags { task: task(&mut arguments, output)?, log_level, log_format, ..flags };
+    let flags = Flags { task: task(&mut arguments, output)?, log_level, log_format, collectors, ..flags };
     if let Some(left) = arguments.finish().first() {
         return Err(surplus(&left.to_string_lossy()));
     }
@@ -236,7 +247,7 @@ fn surplus(argument: &str) -> String {
         .filter(|known| (1..=MOST_TYPOS).contains(&distance(known, name)))
     {
         Some(known) => format!("unknown argument {argument}; did you mean {known}?"),
-        None => format!("unknown argument {argument}; --help lists all"),
+        None => format!("unknown argument {argument}; --help-all lists all"),
     }
 }
 
@@ -286,6 +297,27 @@ fn choice<T: Copy>(arguments: &mut Arguments, flag: &'static str, words: &[(&str
     known.map(Some).ok_or_else(|| format!("{flag}: {word:?} is none of {}", all()))
 }
 
+/// Takes out what is said of single sources.
+fn collectors(arguments: &mut Vec<OsString>) -> Result<Vec<(&'static str, bool)>, String> {
+    let mut result = Ok(Vec::new());
+    arguments.retain(|argument| {
+        let name = argument.to_string_lossy();
+        let dashed = ["--", "-"].into_iter().find_map(|dashes| name.strip_prefix(dashes)).unwrap_or_default();
+        let wanted = dashed.strip_prefix("no-").unwrap_or(dashed);
+        let Some(source) = wanted.strip_prefix("collector.") else { return true };
+        match (sources::named(source), &mut result) {
+            (Some(source), Ok(found)) => found.push((source.name(), wanted == dashed)),
+            (None, Ok(_)) => {
+                let all: Vec<&str> = sources::ALL.iter().map(|source| source.name()).collect();
+                result = Err(format!("{name}: {source:?} is none of {}", all.join(", ")));
+            }
+            (_, Err(_)) => {}
+        }
+        false
+    });
+    result
+}
+
 fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
     let listen = arguments.values_from_str("--web.listen-address")?;
     let telemetry_path = arguments.opt_value_from_str("--web.telemetry-path")?;
@@ -304,6 +336,8 @@ fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
         debug: arguments.contains(["-d", "--debug"]),
         log_level: None,
         log_format: Format::Text,
+        disable_exporter_metrics: arguments.contains("--web.disable-exporter-metrics"),
+        collectors: Vec::new(),
     })
 }
 
@@ -348,7 +382,8 @@ mod tests {
                     "{dashes}web.listen-address{between}:1 {dashes}web.listen-address{between}lo:2 \
                      {dashes}web.config.file{between}w.yaml {dashes}web.telemetry-path{between}/m \
                      {dashes}config.file{between}a.yaml {dashes}config-path{between}/etc/b {dashes}enable.sudo \
-                     {dashes}dry-run {dashes}debug {dashes}log.level{between}warn {dashes}log.format{between}json"
+                     {dashes}dry-run {dashes}debug {dashes}log.level{between}warn {dashes}log.format{between}json \
+                     {dashes}no-collector.sockets {dashes}collector.kernel {dashes}web.disable-exporter-metrics"
                 );
                 let expected = Flags {
                     listen: vec![":1".into(), "lo:2".into()],
@@ -361,6 +396,8 @@ mod tests {
                     debug: true,
                     log_level: Some(LevelFilter::Warn),
                     log_format: Format::Json,
+                    disable_exporter_metrics: true,
+                    collectors: vec![("sockets", false), ("kernel", true)],
                 };
                 assert_eq!(run(&line), Ok(expected), "{line}");
             }
@@ -443,8 +480,8 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         for (line, complaint) in [
-            ("--no-such-flag", "unknown argument --no-such-flag; --help lists all"),
-            ("stray", "unknown argument stray; --help lists all"),
+            ("--no-such-flag", "unknown argument --no-such-flag; --help-all lists all"),
+            ("stray", "unknown argument stray; --help-all lists all"),
             ("--doktor", "unknown argument --doktor; did you mean --doctor?"),
             ("staus", "unknown argument staus; did you mean status?"),
             ("--web.listen-adress=:1", "unknown argument --web.listen-adress=:1; did you mean --web.listen-address?"),
@@ -452,12 +489,18 @@ mod tests {
             ("--web.listen-address=:x", "--web.listen-address: \":x\": \"x\" is not a port"),
             ("--config.file", "--config.file: the value is missing"),
             ("--web.listen-address", "--web.listen-address: the value is missing"),
-            ("--once=/x.prom", "unknown argument --once=/x.prom; --help lists all"),
+            ("--once=/x.prom", "unknown argument --once=/x.prom; --help-all lists all"),
             ("-c a -c b", "-c: given more than once"),
             ("--log.level=loud", "--log.level: \"loud\" is none of debug, info, warn, error"),
             ("--log.level=", "--log.level: \"\" is none of debug, info, warn, error"),
             ("--log.format xml", "--log.format: \"xml\" is none of logfmt, json"),
             ("--log.format", "--log.format: the value is missing"),
+            (
+                "--no-collector.socket",
+                "--no-collector.socket: \"socket\" is none of strongswan, ipsec, openvpn, sockets, kernel, wireguard",
+            ),
+            ("-collector.", "-collector.: \"\" is none of strongswan, ipsec, openvpn, sockets, kernel, wireguard"),
+            ("--collector", "unknown argument --collector; --help-all lists all"),
             ("--web.telemetry-path=/a --web.telemetry-path=/b", "--web.telemetry-path: given more than once"),
             ("--output /x.prom", "--output: goes with --once, and with nothing else"),
             ("--once --doctor --output /x.prom", "--output: goes with --once, and with nothing else"),

@@ -187,8 +187,8 @@ mod tests {
     #[test]
     fn a_line_has_the_level_and_for_people_the_time() {
         let record = |with_time| {
-            let record = Record::builder().level(Level::Warn).args(format_args!("it's {}", "down")).build();
-            line(&record, Format::Text, with_time)
+            let format = Format::Text;
+            line(&Record::builder().level(Level::Warn).args(format_args!("it's {}", "down")).build(), format, with_time)
         };
         assert_eq!(record(false), "[WARN] it's down\n");
         let evil = Record::builder().level(Level::Warn).args(format_args!("a\n\u{1b}[31mb\u{202e}")).build();

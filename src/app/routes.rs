@@ -144,7 +144,7 @@ impl App {
         }
         let web = lock(&self.registry.watch).config.web.clone();
         let is_here = || request.is_local && web.hosts.unwrap_or_default().contain(request.host.as_deref());
-        if request.is_cross_site || !(!web.users.is_empty() || is_here()) {
+        if request.is_cross_site || (web.users.is_empty() && !is_here()) {
             return Reply::text(403, NO_RELOAD);
         }
         match reload() {
@@ -188,7 +188,7 @@ impl App {
             self_metrics::expose_duration(outcome.name, outcome.taken, &mut all);
             self_metrics::expose_dropped(outcome.name, outcome.exposition.dropped(), &mut all);
         }
-        if with_own {
+        if with_own && !lock(&self.registry.watch).config.web.hides_process {
             self_metrics::expose_usage(&usage::read(), &mut all);
             lock(&self.scrapes).expose(&mut all);
         }

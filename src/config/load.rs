@@ -53,7 +53,7 @@ struct Found {
 /// Loads the configuration by the flags; the error names the file.
 pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let overrides = Overrides { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
-    let Found { file, refused } = match &flags.config {
+    let Found { file, mut refused } = match &flags.config {
         Some(path) => Found { file: Some((path.clone(), read(path)?)), refused: Vec::new() },
         None => find_default()?,
     };
@@ -62,8 +62,13 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
         Some((path, bytes)) => main_file(path, bytes, &overrides)?,
     };
     set_access(&mut config, flags)?;
-    if !config.is_empty() {
-        let origin = file.map(|(path, _)| path.display().to_string()).unwrap_or_default();
+    let is_configured = !config.is_empty();
+    let (looks, lost) = config.choose(&flags.collectors);
+    let complaint = "is not looked for on this machine, and the configuration does not say what of it to watch";
+    refused.extend(lost.into_iter().map(|source| format!("--collector.{source}: it {complaint}")));
+    let file = file.map(|(path, _)| path.display().to_string()).filter(|_| is_configured);
+    let origin = file.unwrap_or_else(|| "found on this machine".into());
+    if !looks {
         return Ok(Loaded { config, discover: None, origin, refused, unseen: None });
     }
     let overrides = Overrides { hostname: config.gateway.clone(), ..overrides };
@@ -72,7 +77,7 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let found = blocking::run(DISCOVERY, Deadline::within(DISCOVERY_TIME), move || Ok(theirs()));
     let unseen = found.map(|found| config.merge_discovered(&found)).err();
     let discover: Box<Discover> = Box::new(move || discover());
-    Ok(Loaded { config, discover: Some(discover), origin: "found on this machine".into(), refused, unseen })
+    Ok(Loaded { config, discover: Some(discover), origin, refused, unseen })
 }
 
 /// Reads the first file at a default path that can be trusted.
@@ -126,6 +131,7 @@ fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
         config.web.listen.clone_from(&flags.listen);
         config.web.says_listen = true;
     }
+    config.web.hides_process = flags.disable_exporter_metrics;
     if config.web.listen.is_empty() {
         config.web.listen.push(EVERYWHERE.into());
     }

@@ -41,6 +41,16 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// Where to listen, and who may ask.
     pub web: Web,
+    /// Which sources are watched and looked for, whatever the file names.
+    pub collectors: Collectors,
+}
+
+/// What the command line says of single sources.
+#[derive(Clone, Debug, Default)]
+pub struct Collectors {
+    named: Vec<(&'static str, bool)>,
+    /// Whether only those are looked for on the machine that it names: the others are configured.
+    only_named: bool,
 }
 
 /// The settings of the sources that are watched.
@@ -84,6 +94,22 @@ impl Configured {
     }
 }
 
+impl Collectors {
+    /// Whether it says that this source is not watched.
+    pub fn is_off(&self, source: &str) -> bool {
+        self.choice(source) == Some(false)
+    }
+
+    /// Whether this source is looked for on the machine.
+    pub fn looks_for(&self, source: &str) -> bool {
+        self.choice(source).unwrap_or(!self.only_named)
+    }
+
+    fn choice(&self, source: &str) -> Option<bool> {
+        self.named.iter().find(|(name, _)| *name == source).map(|(_, is_on)| *is_on)
+    }
+}
+
 impl fmt::Debug for Configured {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_list().entries(self.iter().map(|settings| settings.source().name())).finish()
@@ -114,7 +140,8 @@ impl Config {
         let web = web::section(&mut file)?;
         file.end()?;
         let options = Options { without, most_series, identities };
-        Ok(Self { gateway: common.gateway, sources: configured, options, says_identities, key_file, web })
+        let collectors = Collectors::default();
+        Ok(Self { gateway: common.gateway, sources: configured, options, says_identities, key_file, web, collectors })
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -138,10 +165,30 @@ impl Config {
         Ok(())
     }
 
+    /// Says which sources are watched, whatever is configured: those that are `named` with true are looked for if they are not
+    /// configured; of several of a name the last one counts. Returns whether any source is to be looked for, and those of
+    /// `named` that can't be found that way.
+    pub fn choose(&mut self, named: &[(&'static str, bool)]) -> (bool, Vec<&'static str>) {
+        let is_configured = !self.is_empty();
+        let choice = |source: &dyn AnySource| named.iter().rev().find(|(name, _)| *name == source.name()).copied();
+        let is_off = |source: &dyn AnySource| choice(source).is_some_and(|(_, is_on)| !is_on);
+        self.sources.0.retain(|settings| !is_off(settings.source()));
+        // What is configured is watched as it is configured.
+        let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(*source).is_none()).collect();
+        let named = others.iter().filter_map(|source| choice(*source)).collect();
+        self.collectors = Collectors { named, only_named: is_configured };
+        let watched: Vec<_> = self.sources.iter().map(AnySettings::source).collect();
+        let (found, lost): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .filter(|source| choice(*source).is_some_and(|(_, is_on)| is_on) && source.accompany(&watched).is_none())
+            .partition(|source| source.looked_for().is_some());
+        (!is_configured || !found.is_empty(), lost.iter().map(|source| source.name()).collect())
+    }
+
     /// Adds what of `found` is not here yet, and names its sources.
     pub fn merge_discovered(&mut self, found: &Self) -> Vec<&'static str> {
         let mut new = Vec::new();
-        for settings in found.sources.iter() {
+        for settings in found.sources.iter().filter(|settings| self.collectors.looks_for(settings.source().name())) {
             if let Some(merged) = settings.added_to(self.sources.of(settings.source())) {
                 self.sources.set(merged);
                 new.push(settings.source().name());
@@ -236,6 +283,51 @@ mod tests {
 
     fn complaint(text: &str) -> String {
         Config::parse(text, &here()).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn flags_switch_sources_on_and_off() {
+        let file = "vici_socket: /a\nsockets: [{name: b, port: 1}]\n";
+        for (text, named, watched, looks, looked_for, lost) in [
+            (file, &[][..], "[\"strongswan\", \"sockets\"]", false, "", ""),
+            (file, &[("sockets", false)], "[\"strongswan\"]", false, "", ""),
+            (file, &[("sockets", false), ("sockets", true)], "[\"strongswan\", \"sockets\"]", false, "", ""),
+            (file, &[("strongswan", true), ("kernel", true)], "[\"strongswan\", \"sockets\"]", false, "kernel", ""),
+            (file, &[("strongswan", true), ("openvpn", true)], "[\"strongswan\", \"sockets\"]", true, "openvpn", ""),
+            (file, &[("strongswan", false), ("sockets", false)], "[]", false, "", ""),
+            ("vici_socket: /a\n", &[("sockets", true)], "[\"strongswan\"]", false, "sockets", "sockets"),
+            ("{}", &[], "[]", true, "strongswan ipsec openvpn sockets kernel wireguard", ""),
+            ("{}", &[("openvpn", false)], "[]", true, "strongswan ipsec sockets kernel wireguard", ""),
+            (
+                "{}",
+                &[("openvpn", true), ("sockets", true)],
+                "[]",
+                true,
+                "strongswan ipsec openvpn sockets kernel wireguard",
+                "sockets",
+            ),
+        ] {
+            let mut config = parse(text);
+            let (does_look, not_found) = config.choose(named);
+            assert_eq!(format!("{:?}", config.sources), watched, "{text} {named:?}");
+            assert_eq!((does_look, not_found.join(" ").as_str()), (looks, lost), "{text} {named:?}");
+            let names: Vec<_> = sources::ALL.iter().map(|source| source.name()).collect();
+            let all: Vec<_> = names.iter().copied().filter(|name| config.collectors.looks_for(name)).collect();
+            assert_eq!(all.join(" "), looked_for, "{text} {named:?}");
+            for name in names {
+                let last = named.iter().rfind(|(known, _)| *known == name);
+                assert_eq!(
+                    config.collectors.is_off(name),
+                    last.is_some_and(|(_, is_on)| !is_on),
+                    "{text} {named:?} {name}"
+                );
+            }
+            let found = Config::parse("ovpnudpstatus: /x\nvici_socket: /y\n", &here()).expect("valid");
+            let merged = config.merge_discovered(&found);
+            let expected = looked_for.split(' ').filter(|name| ["strongswan", "openvpn"].contains(name));
+            assert_eq!(merged.len(), expected.count(), "{text} {named:?}");
+            assert!(merged.iter().all(|name| looked_for.contains(name)), "{text} {named:?}: {merged:?}");
+        }
     }
 
     #[test]

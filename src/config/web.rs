@@ -29,6 +29,8 @@ pub struct Web {
     pub hides_sessions: bool,
     /// Whether the file says in words whether they are.
     pub says_sessions: bool,
+    /// Whether the families of the process and the scrapes are left out of `/prom`.
+    pub hides_process: bool,
     /// Plain HTTP where absent.
     pub tls: Option<TlsFiles>,
     /// Whether answers are compressed.
@@ -122,6 +124,7 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
         open,
         hides_sessions: sessions == Some(false),
         says_sessions: sessions.is_some(),
+        hides_process: false,
         tls,
         compress: compress.unwrap_or_default(),
     };

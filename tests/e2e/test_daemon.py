@@ -166,6 +166,43 @@ class Discovery(Laboratory):
             wait_for("the log", lambda: f"watching openvpn: {status} ({origin})" in machine.log())
 
 
+    def test_a_source_is_switched_off_and_on_by_its_flag(self):
+        machine = Machine(self.lab, "switched")
+        Replay(self.lab, "two-children", machine.place("run/charon.vici"))
+        status = machine.put("work/status", written_now(STATUS.read_text()))
+        machine.put("run/openvpn.office.status", written_now(STATUS.read_text()))
+        machine.put("work/exporter.yaml", f"ovpnudpstatus: {status}\nsockets: [{{name: a, port: 1}}]\n")
+        machine.start("--no-collector.sockets", "--collector.strongswan", "--collector.ipsec", "--no-collector.kernel")
+        openvpn, charon = {("openvpn", status): 1}, {("strongswan", "/var/run/charon.vici"): 1}
+        self.assertEqual(machine.targets(), {**openvpn, **charon}, "what is configured is not looked for")
+        page = machine.get("/status?format=text")[2].decode()
+        self.assertIn("\nnone   ipsec  ", page)
+        self.assertNotIn("wireguard", page)
+        machine.put("etc/ipsec.conf", (IPSEC / "ipsec.conf").read_text())
+        machine.put("bin/ipsec", f"#!/bin/sh\nexec /bin/cat '{IPSEC}/statusall'\n", 0o755)
+        ipsec = {("ipsec", "/etc/ipsec.conf"): 1, ("ipsec", "ipsec statusall"): 1}
+        self.assertEqual(machine.targets(), {**openvpn, **charon, **ipsec}, "it is looked for again")
+        machine.process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: machine.log().count("watching strongswan") == 2)
+        self.assertEqual(machine.targets(), {**openvpn, **charon, **ipsec}, "at a reload, too")
+
+        machine = Machine(self.lab, "found-but-one")
+        Replay(self.lab, "two-children", machine.place("run/charon.vici"))
+        machine.put("run/openvpn.office.status", STATUS.read_text())
+        machine.start("--no-collector.openvpn", "--collector.sockets")
+        self.assertEqual(machine.targets(), {**charon, **KERNEL})
+        self.assertIn(
+            "[WARN] --collector.sockets: it is not looked for on this machine, and the configuration does not say what of it to watch\n",
+            machine.log(),
+        )
+
+    def test_the_process_is_left_out(self):
+        exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n", flags=["--web.disable-exporter-metrics"])
+        whole = exporter.metrics("/prom")
+        self.assertEqual(list(whole), list(exporter.metrics()))
+        self.assertIn("gateway_exporter_build_info", whole)
+
+
 class Signals(Laboratory):
     def hanging(self, name):
         """An exporter in the middle of a scrape that a silent charon holds up, and that charon's end of the wire."""
