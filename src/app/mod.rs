@@ -14,7 +14,7 @@ use self::registry::Registry;
 use self::routes::Scrapes;
 use self::scrape::{Query, Shared};
 use self::status::Status;
-use crate::auth::Users;
+use crate::auth::{Bucket, Users};
 use crate::config::Config;
 use crate::diagnosis::{self, Finding};
 use crate::exposition::{self, Group, Listed};
@@ -43,6 +43,7 @@ pub struct App {
     scrapes: Mutex<Scrapes>,
     compression: Arc<Compression>,
     reload: OnceLock<Box<Reload>>,
+    bucket: Mutex<Bucket>,
 }
 
 impl App {
@@ -59,6 +60,7 @@ impl App {
             scrapes: Mutex::default(),
             compression: Compression::new(memory),
             reload: OnceLock::new(),
+            bucket: Mutex::default(),
         }
     }
 

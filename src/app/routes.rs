@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _};
 use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::overview::{self, in_words};
 use super::registry::Sources;
@@ -84,12 +84,22 @@ impl Scrapes {
 impl App {
     /// Answers a request, after checking its host name and credentials; compresses the reply as configured.
     pub fn answer(&self, request: &Request) -> Reply {
-        let reply = self.reply(request);
-        let compress = lock(&self.registry.watch).config.web.compress;
+        let mut reply = self.reply(request);
+        let watch = lock(&self.registry.watch);
+        let web = &watch.config.web;
+        web.headers.iter().for_each(|(name, value)| reply.set(name, value.clone()));
+        let compress = web.compress;
+        drop(watch);
         self.compression.apply(compress, request, reply)
     }
 
     fn reply(&self, request: &Request) -> Reply {
+        let limit = lock(&self.registry.watch).config.web.rate_limit;
+        if let Some(limit) = limit.filter(|limit| !lock(&self.bucket).take(*limit, Instant::now())) {
+            let wait = usize::try_from(limit.interval.as_secs()).unwrap_or(usize::MAX).max(1);
+            return Reply::text(429, "more requests than rate_limit allows, try again\n")
+                .with_count("Retry-After", wait);
+        }
         if !self.is_host(request) {
             return Reply::text(421, MISDIRECTED);
         }

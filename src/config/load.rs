@@ -120,7 +120,8 @@ fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
     if let Some(path) = &flags.web_config {
         let bytes = read(path)?;
         let parsed = Config::web_file(text(path, &bytes)?);
-        let WebFile { users, mut tls } = parsed.map_err(|error| in_file(path, &error))?;
+        let WebFile { users, mut tls, headers, rate_limit } = parsed.map_err(|error| in_file(path, &error))?;
+        (config.web.headers, config.web.rate_limit) = (headers, rate_limit);
         tls.iter_mut().for_each(|files| anchor(files, path));
         config.web.tls = tls.or(config.web.tls.take());
         if !users.is_empty() {

@@ -525,14 +525,35 @@ mod tests {
         };
         for (text, expected) in [
             ("tls_server_config: {cert_file: a}", tls),
-            ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added at line 1"),
+            (
+                "http_server_config:\n  headers:\n    Content-Type: b\n",
+                "http_server_config.headers: unknown field `Content-Type` (known: Content-Security-Policy, X-Frame-Options, \
+                 X-Content-Type-Options, X-XSS-Protection, Strict-Transport-Security) at line 3",
+            ),
+            (
+                "http_server_config: {headers: {X-Frame-Options: DENY}}",
+                "http_server_config.headers.X-Frame-Options: \"DENY\" is not deny or sameorigin at line 1",
+            ),
+            (
+                "http_server_config:\n  headers: {X-XSS-Protection: \"1\\r\\nX-A: b\"}",
+                "http_server_config.headers.X-XSS-Protection: a header has no line ends and control characters at line 2",
+            ),
+            (
+                "rate_limit:\n  interval: 1s\n",
+                "rate_limit.burst: 0 would refuse every request; 20 answers up to 20 at once at line 1",
+            ),
+            (
+                "rate_limit: {interval: 1, burst: 1}",
+                "rate_limit.interval: \"1\" is not a time as 250ms, 1s or 1m30s at line 1",
+            ),
+            ("rate_limit: {interval: 1s, burst: -1}", "rate_limit.burst: \"-1\" is not a whole number at line 1"),
             (
                 "basic_auth_users: {ann: secret}",
                 "basic_auth_users.ann: what is written there is no bcrypt hash; --hash-password makes one at line 1",
             ),
             (
                 "basic_auth_user: {}",
-                "unknown field `basic_auth_user` (known: basic_auth_users, tls_server_config, http_server_config) at line 1",
+                "unknown field `basic_auth_user` (known: basic_auth_users, tls_server_config, http_server_config, rate_limit) at line 1",
             ),
             ("", "empty: it names neither users nor certificates at line 1"),
             ("# nothing\n", "empty: it names neither users nor certificates at line 1"),
@@ -545,6 +566,41 @@ mod tests {
             let said = Config::web_file(text).expect_err(text).to_string();
             assert_eq!(said, expected);
         }
+    }
+
+    #[test]
+    fn what_the_examples_of_exporter_toolkit_have_is_read() {
+        let rest = format!(
+            "basic_auth_users:\n  ann: {HASH}\n  bob: {HASH}\nhttp_server_config:\n  http2: true\n  headers:\n    \
+             Content-Security-Policy: \"default-src 'self' *.example.net\"\n    X-Frame-Options: sameorigin\n    \
+             X-Content-Type-Options: nosniff\n    X-XSS-Protection: 1\n    \
+             Strict-Transport-Security: max-age=31536000; includeSubDomains\n\
+             rate_limit:\n  interval: \"1s\"\n  burst: 20\n"
+        );
+        let file = Config::web_file(&rest).expect("valid");
+        let headers: Vec<_> = file.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let expected = [
+            ("Content-Security-Policy", "default-src 'self' *.example.net"),
+            ("X-Frame-Options", "sameorigin"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-XSS-Protection", "1"),
+            ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+        ];
+        assert_eq!((headers.as_slice(), file.users.len()), (expected.as_slice(), 2));
+        assert_eq!(file.rate_limit, Some(crate::auth::RateLimit { interval: Duration::from_secs(1), burst: 20 }));
+        // Without TLS the passwords would be sent in clear text, so that leaving it out is no choice.
+        let whole =
+            Config::web_file(&format!("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n{rest}"));
+        match whole {
+            Ok(whole) => {
+                assert!(cfg!(feature = "tls") && WebFile { tls: None, ..whole.clone() } == file && whole.tls.is_some())
+            }
+            Err(error) => assert!(!cfg!(feature = "tls") && error.to_string().contains("built without TLS"), "{error}"),
+        }
+        let off = Config::web_file(
+            "rate_limit: {interval: 0, burst: 0}\nhttp_server_config: {headers: {X-XSS-Protection: ''}}\n",
+        );
+        assert_eq!(off, Ok(WebFile::default()));
     }
 
     #[test]

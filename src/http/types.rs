@@ -74,7 +74,7 @@ impl Request {
     }
 }
 
-/// A reply. Header values are constants of the program or counts, so they contain nothing that a peer chose.
+/// A reply. Header values are constants of the program, counts or the operator's, so they contain nothing that a peer chose.
 pub struct Reply {
     pub(super) status: u16,
     headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -203,6 +203,12 @@ impl Reply {
     pub fn with_count(mut self, name: &'static str, count: usize) -> Self {
         self.headers.push((name, count.to_string().into()));
         self
+    }
+
+    /// Sets a header, in the place of one of that name.
+    pub fn set(&mut self, name: &'static str, value: String) {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.into()));
     }
 
     /// Keeps a value alive until the reply was sent or cancelled.

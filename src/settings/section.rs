@@ -141,6 +141,12 @@ impl Section {
             .map(|time| time.map(|time| Duration::from_secs(time.into())))
     }
 
+    /// A time as Go writes it (`1s`, `1m30s`, `250ms`), or 0.
+    pub fn go_time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+        let read = |text: &String| go_time(text).ok_or_else(|| format!("{text:?} is not a time as 250ms, 1s or 1m30s"));
+        self.text(key)?.map(|text| text.read(read)).transpose()
+    }
+
     /// `true` or `false`, or what YAML 1.1 has for these.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         let read = |word: &String| match word.to_ascii_lowercase().as_str() {
@@ -232,6 +238,19 @@ fn text(node: Node, path: String) -> Result<Located<String>, ConfigError> {
     }
 }
 
+fn go_time(text: &str) -> Option<Duration> {
+    let units = [("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1000)];
+    let mut rest = text.strip_prefix('0').filter(|rest| rest.is_empty()).unwrap_or(text);
+    let mut total = Some(0_u64).filter(|_| !text.is_empty());
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|letter: char| !letter.is_ascii_digit())?);
+        let (unit, factor) = units.into_iter().find(|(unit, _)| behind.starts_with(unit))?;
+        total = number.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(total?);
+        rest = behind.strip_prefix(unit)?;
+    }
+    total.map(Duration::from_millis)
+}
+
 fn seconds(text: &str) -> Option<u32> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let unit = units.into_iter().find(|(letter, _)| text.ends_with(*letter));
@@ -293,6 +312,32 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(seconds(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_go_has_numbers_with_units() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("1s", Some(1000)),
+            ("250ms", Some(250)),
+            ("1m30s", Some(90_000)),
+            ("1h0m1s5ms", Some(3_601_005)),
+            ("", None),
+            ("1", None),
+            ("s", None),
+            ("1x", None),
+            ("1s2", None),
+            ("-1s", None),
+            ("+1s", None),
+            ("1.5s", None),
+            ("1 s", None),
+            ("18446744073709551615ms", Some(u64::MAX)),
+            ("18446744073709551615ms1ms", None),
+            ("18446744073709551615s", None),
+        ] {
+            assert_eq!(go_time(text), expected.map(Duration::from_millis), "{text:?}");
         }
     }
 

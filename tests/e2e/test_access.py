@@ -80,6 +80,32 @@ class Users(Access):
     def test_a_user_in_the_configuration(self):
         self.judge(self.exporter(f"web:\n  basic_auth_users:\n    ann: {self.hash}\n"))
 
+    def test_headers_and_a_rate_limit_of_the_web_file(self):
+        web = self.lab.write(
+            "web.yaml",
+            "http_server_config:\n  headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff, "
+            "Content-Security-Policy: \"default-src 'none'\"}\n"
+            f"basic_auth_users:\n  ann: {self.hash}\nrate_limit: {{interval: 1h, burst: 6}}\n",
+        )
+        exporter = self.exporter(flags=[f"--web.config.file={web}"])
+        known = basic("ann", PASSWORD)
+        for path, headers, expected in (
+            ("/", known, 200), ("/metrics", known, 200), ("/static", known, 200), ("/nowhere", known, 404), ("/", None, 401),
+            ("/", known, 200), ("/", known, 429), ("/metrics", None, 429),
+        ):
+            status, headers, body = exporter.get(path, headers)
+            self.assertEqual(status, expected, path)
+            for name, value in (
+                ("X-Frame-Options", "deny"), ("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'"),
+            ):
+                self.assertEqual(headers.get_all(name), [value], path)
+        self.assertEqual((headers["Retry-After"], body), ("3600", b"more requests than rate_limit allows, try again\n"))
+        self.assertEqual(exporter.get("/-/healthy")[0], 200)
+        pathlib.Path(web).write_text(f"basic_auth_users:\n  ann: {self.hash}\n")
+        exporter.process.send_signal(signal.SIGHUP)
+        wait_for("the limit to be gone", lambda: exporter.get("/", known)[0] == 200)
+        self.assertIsNone(exporter.get("/", known)[1]["X-Frame-Options"])
+
     def test_a_user_in_prometheus_own_web_file(self):
         web = self.lab.write("web.yaml", f"basic_auth_users:\n  ann: {self.hash}\n")
         self.judge(self.exporter(flags=(f"--web.config.file={web}",)))
