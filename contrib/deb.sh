@@ -34,6 +34,7 @@ for target in "$@"; do
     put 644 contrib/debian/default "$stage/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$stage/lib/systemd/system/gateway-exporter.service"
     put 644 contrib/systemd/wireguard.conf "$stage/usr/share/doc/gateway-exporter/examples/wireguard.conf"
+    put 644 contrib/systemd/gateway-exporter.socket "$stage/usr/share/doc/gateway-exporter/examples/gateway-exporter.socket"
     put 644 LICENSE "$stage/usr/share/doc/gateway-exporter/copyright"
     for file in README.md docs/*; do
         [ ! -e "$file" ] || put 644 "$file" "$stage/usr/share/doc/gateway-exporter/$file"

@@ -29,9 +29,10 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 23] = [
+pub const FLAGS: [Flag; 24] = [
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
+    rare("web.systemd-socket", None, "", "listen on what systemd passes"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
     rare("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
     rare("web.disable-exporter-metrics", None, "", "no process_* and promhttp_*"),
@@ -113,6 +114,8 @@ pub enum Task {
 pub struct Flags {
     /// Where to listen, each `:9234`, `host:port`, `[address]:port` or `interface:port`; empty where nothing is said.
     pub listen: Vec<String>,
+    /// Whether to listen on the sockets that systemd passes, and nowhere else.
+    pub systemd_socket: bool,
     /// Prometheus' web configuration file, where one is named.
     pub web_config: Option<PathBuf>,
     /// The path of the metrics, with its slash.
@@ -327,6 +330,7 @@ fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
     }
     Ok(Flags {
         listen,
+        systemd_socket: arguments.contains("--web.systemd-socket"),
         web_config: arguments.opt_value_from_os_str("--web.config.file", path)?,
         telemetry_path: telemetry_path.unwrap_or_else(|| "/metrics".into()),
         config,
@@ -383,10 +387,12 @@ mod tests {
                      {dashes}web.config.file{between}w.yaml {dashes}web.telemetry-path{between}/m \
                      {dashes}config.file{between}a.yaml {dashes}config-path{between}/etc/b {dashes}enable.sudo \
                      {dashes}dry-run {dashes}debug {dashes}log.level{between}warn {dashes}log.format{between}json \
-                     {dashes}no-collector.sockets {dashes}collector.kernel {dashes}web.disable-exporter-metrics"
+                     {dashes}no-collector.sockets {dashes}collector.kernel {dashes}web.disable-exporter-metrics \
+                     {dashes}web.systemd-socket"
                 );
                 let expected = Flags {
                     listen: vec![":1".into(), "lo:2".into()],
+                    systemd_socket: true,
                     web_config: Some("w.yaml".into()),
                     telemetry_path: "/m".into(),
                     config: Some("a.yaml".into()),

@@ -152,6 +152,9 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
             "a port below 1024 needs a right",
             "choose a port from 1024 on, or give it CAP_NET_BIND_SERVICE",
         ),
+        _ if address.starts_with('-') => {
+            (Severity::Error, "", "start gateway-exporter.socket with ListenStream=9234, which starts the service")
+        }
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
     let message = advice::joined(error.kind.to_string(), more);

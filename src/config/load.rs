@@ -8,6 +8,7 @@ use super::{Config, ConfigError, Overrides, WebFile, anchor};
 use crate::cli::Flags;
 use crate::collector::{Deadline, Error};
 use crate::diagnosis;
+use crate::http;
 use crate::sys::blocking;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::settings_file::{self, Search};
@@ -130,6 +131,10 @@ fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
     }
     if !flags.listen.is_empty() {
         config.web.listen.clone_from(&flags.listen);
+        config.web.says_listen = true;
+    }
+    if flags.systemd_socket {
+        config.web.listen = vec![http::PASSED.into()];
         config.web.says_listen = true;
     }
     config.web.hides_process = flags.disable_exporter_metrics;

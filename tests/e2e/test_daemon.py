@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import re
@@ -306,6 +307,115 @@ class Signals(Laboratory):
         exporter.process.send_signal(signal.SIGHUP)
         wait_for("only the second file", lambda: targets() == {second: 1})
         self.assertEqual(exporter.stop(), 0)
+
+
+class PassedSockets(Laboratory):
+    """Sockets that systemd has opened: --web.systemd-socket."""
+
+    def start(self, *sockets, variables="LISTEN_PID=$$", count=None, flags=()):
+        """The daemon with these sockets as its descriptors from 3 on; the shell knows the number of the process."""
+        config = self.lab.write("config.yaml", f"ovpnudpstatus: {STATUS}\nweb: {{listen: ['127.0.0.1:1']}}\n")
+        # First out of the way, so that none of them is overwritten.
+        spare = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, 100) for one in sockets]
+
+        def place():
+            for number, descriptor in enumerate(spare, 3):
+                os.dup2(descriptor, number)
+
+        count = len(sockets) if count is None else count
+        line = f'{variables} LISTEN_FDS={count} exec "$@"'
+        command = ("sh", "-c", line, "sh", binary(), "--web.systemd-socket", "-c", config, *flags)
+        log = self.lab.path("log")
+        with open(log, "w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, preexec_fn=place, pass_fds=range(3, 3 + len(sockets))
+            )
+        for descriptor in spare:
+            os.close(descriptor)
+        self.addCleanup(stop, process)
+        return process
+
+    def said(self):
+        return self.lab.log("log")
+
+    def test_they_are_listened_on_and_nothing_else(self):
+        first, second = socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)
+        ports = [one.getsockname()[1] for one in (first, second)]
+        process = self.start(first, second)
+        for one in (first, second):
+            self.addCleanup(one.close)
+        asked = list(zip(("127.0.0.1", "::1"), ports))
+        for address, port in asked:
+            self.assertEqual(fetch(None, address, port, "/metrics")[0], 200)
+        listening = [name for name in self.inodes(process, "/proc/net/tcp", "/proc/net/tcp6")]
+        self.assertEqual(len(listening), 2, "the address of the configuration is not listened on")
+        self.assertIn(f"listening on --web.systemd-socket (127.0.0.1:{ports[0]}, [::1]:{ports[1]})\n", self.said())
+        for descriptor in (3, 4):
+            with open(f"/proc/{process.pid}/fdinfo/{descriptor}", encoding="utf-8") as info:
+                flags = int(next(line for line in info if line.startswith("flags:")).split()[1], 8)
+            self.assertTrue(flags & os.O_CLOEXEC, "a command that it starts does not get it")
+        process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: self.said().count("watching openvpn") == 2)
+        for address, port in asked:
+            self.assertEqual(fetch(None, address, port, "/-/reload", method="POST")[0], 200)
+            self.assertEqual(fetch(None, address, port, "/metrics")[0], 200, "they stay over a reload")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PROMPT), 0)
+
+    def inodes(self, process, *tables):
+        """The listening sockets of the process, by their inodes."""
+        folder = f"/proc/{process.pid}/fd"
+        own = {os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+        for table in tables:
+            with open(table, encoding="utf-8") as lines:
+                for fields in map(str.split, list(lines)[1:]):
+                    if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
+                        yield fields[9]
+
+    def test_what_is_missing_is_said(self):
+        none = (
+            "--web.systemd-socket: systemd has passed no socket; start gateway-exporter.socket with ListenStream=9234, "
+            "which starts the service\n"
+        )
+        other = none.replace("passed no socket", "passed something that is no listening TCP socket")
+        listener, datagram = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        path = socket.socket(socket.AF_UNIX)
+        path.bind(self.lab.path("socket"))
+        path.listen()
+        connected = socket.create_connection(listener.getsockname())
+        for one in (listener, datagram, path, connected):
+            self.addCleanup(one.close)
+        for sockets, options, complaint in (
+            ((), {}, none),
+            ((listener,), {"count": 0}, none),
+            ((listener,), {"count": "x"}, none),
+            ((listener,), {"variables": "LISTEN_PID=1"}, none),
+            ((listener,), {"variables": ""}, none),
+            ((listener,), {"count": 2}, other),
+            ((listener,), {"count": 4294967295}, other),
+            ((listener, datagram), {}, other),
+            ((path,), {}, other),
+            ((connected,), {}, other),
+        ):
+            process = self.start(*sockets, **options)
+            self.assertEqual(process.wait(20), 1, self.said())
+            self.assertTrue(self.said().endswith(f"[ERROR] {complaint}"), self.said())
+
+    def test_systemd_passes_them(self):
+        tool = shutil.which("systemd-socket-activate")
+        if not tool:
+            self.assertNotIn("CI", os.environ, "systemd-socket-activate is not installed")
+            self.skipTest("systemd-socket-activate is not installed")
+        config = self.lab.write("config.yaml", f"ovpnudpstatus: {STATUS}\n")
+        port = free_port()
+        command = (tool, f"--listen=127.0.0.1:{port}", "--", binary(), "--web.systemd-socket", "-c", config)
+        process = self.lab.start(command, log="log")
+        wait_for("systemd to listen", lambda: f"Listening on 127.0.0.1:{port}" in self.said())
+        self.assertNotIn("watching", self.said(), "the first connection starts it")
+        self.assertEqual(fetch(None, "127.0.0.1", port, "/metrics")[0], 200)
+        self.assertIn(f"listening on --web.systemd-socket (127.0.0.1:{port})", self.said())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PROMPT), 0)
 
 
 class Log(Laboratory):
