@@ -20,7 +20,7 @@ pub struct Flag {
     pub name: &'static str,
     /// Its other name, without dashes: a letter for most that have one.
     pub other: Option<&'static str>,
-    /// What its value is called; empty where it takes none.
+    /// What its value is called; empty where it takes none, in brackets where it may be left out.
     pub value: &'static str,
     /// What it does, in a few words.
     pub help: &'static str,
@@ -29,7 +29,7 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 24] = [
+pub const FLAGS: [Flag; 26] = [
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     rare("web.systemd-socket", None, "", "listen on what systemd passes"),
@@ -41,6 +41,8 @@ pub const FLAGS: [Flag; 24] = [
     rare("enable.sudo", None, "", "run the ipsec command through sudo"),
     rare("status", None, "", "say what is up and what is down, and end"),
     flag("json", None, "", "with status: say it as JSON"),
+    flag("watch", None, "[SECONDS]", "with status: say it again each so many [5]"),
+    flag("quiet", None, "", "with status: only the exit status says it"),
     rare("doctor", None, "", "check every source, say what to do, and end"),
     rare("once", None, "", "print one scrape and end"),
     flag("output", None, "FILE", "with once: replace FILE by it"),
@@ -48,12 +50,12 @@ pub const FLAGS: [Flag; 24] = [
     flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
     rare("list-metrics", None, "", "print the catalogue of metrics and end"),
     flag("log.level", None, "LEVEL", "debug, info, warn or error"),
-    flag("log.format", None, "FORMAT", "logfmt or json; else lines as [WARN] text"),
+    rare("log.format", None, "FORMAT", "logfmt or json; else lines as [WARN] text"),
     rare("debug", Some("d"), "", "log more: the same as --log.level=debug"),
     flag("hash-password", None, "", "read a password, print its hash, and end"),
     flag("version", None, "", "print the version and end"),
-    flag("help", Some("h"), "", "print this and end"),
-    flag("help-all", None, "", "print all flags and end"),
+    flag("help", Some("h"), "", "print this and end; --help-all: all flags"),
+    rare("help-all", None, "", "print all flags and end"),
 ];
 
 /// The flags that say of a source whether it is watched: one with `no-` and one without for each, and how the help names them.
@@ -106,6 +108,10 @@ pub enum Task {
     Status {
         /// As JSON.
         is_json: bool,
+        /// Not at all: only the exit status says it.
+        is_quiet: bool,
+        /// After how many seconds again, until it is ended.
+        watch: Option<u16>,
     },
 }
 
@@ -192,8 +198,8 @@ pub fn help(is_whole: bool) -> String {
     }
     for Flag { name, other, value, help, .. } in FLAGS.iter().filter(|flag| is_whole || flag.is_common) {
         let letter = other.map_or("   ".into(), |letter| format!("-{letter},"));
-        let name = if value.is_empty() { (*name).into() } else { format!("{name}={value}") };
-        let _ = writeln!(text, " {letter} --{name:<26}  {help}");
+        let usage = format!("{name}{}", shown_value(value));
+        let _ = writeln!(text, " {letter} --{usage:<26}  {help}");
     }
     text + EXAMPLE
 }
@@ -203,6 +209,15 @@ Without --config.file it reads exporter.yaml, config/config.yml or
 /etc/gateway-exporter.yaml; without any, it watches what this machine has.
 Example: gateway-exporter -c vpn.yaml --web.listen-address=br-lan:9234
 ";
+
+/// How a flag's value is shown behind its name.
+pub fn shown_value(value: &str) -> String {
+    match value.strip_prefix('[') {
+        Some(value) => format!("[={value}"),
+        None if value.is_empty() => String::new(),
+        None => format!("={value}"),
+    }
+}
 
 const fn flag(name: &'static str, other: Option<&'static str>, value: &'static str, help: &'static str) -> Flag {
     Flag { name, other, value, help, is_common: true }
@@ -223,11 +238,19 @@ impl Flag {
 /// What is asked for; of several, what does more.
 fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, String> {
     let [doctor, once, check] = ["--doctor", "--once", "--check-config"].map(|flag| arguments.contains(flag));
-    let [status, is_json] = ["--status", "--json"].map(|flag| arguments.contains(flag));
+    let [status, is_json, is_quiet] = ["--status", "--json", "--quiet"].map(|flag| arguments.contains(flag));
+    let watch = seconds(arguments)?;
+    for (flag, is_given) in [("--json", is_json), ("--quiet", is_quiet), ("--watch", watch.is_some())] {
+        if is_given && !status {
+            return Err(format!("{flag}: goes with --status, and with nothing else"));
+        }
+    }
+    if is_quiet && (is_json || watch.is_some()) {
+        return Err("--quiet: says nothing, so that --json and --watch don't go with it".into());
+    }
     let dry_run = arguments.contains(["-n", "--dry-run"]);
     match output {
-        _ if is_json && !status => Err("--json: goes with --status, and with nothing else".into()),
-        _ if status => Ok(Task::Status { is_json }),
+        _ if status => Ok(Task::Status { is_json, is_quiet, watch }),
         Some(_) if !once || doctor => Err("--output: goes with --once, and with nothing else".into()),
         _ if doctor => Ok(Task::Doctor),
         _ if once => Ok(Task::Once(output)),
@@ -236,6 +259,17 @@ fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, Stri
         _ => Ok(Task::Serve),
     }
 }
+
+/// The value of `--watch`, where it was given.
+fn seconds(arguments: &mut Arguments) -> Result<Option<u16>, String> {
+    let Some(text) = arguments.opt_value_from_str::<_, String>("--watch").map_err(complaint)? else { return Ok(None) };
+    let seconds = text.parse().ok().filter(|seconds| (1..=LONGEST_PAUSE).contains(seconds));
+    seconds.map(Some).ok_or_else(|| format!("--watch: {text:?} is not a number of seconds from 1 to {LONGEST_PAUSE}"))
+}
+
+/// The value of `--watch` where only the flag is written, and the largest one.
+const PAUSE: &str = "5";
+const LONGEST_PAUSE: u16 = 3600;
 
 /// What is wrong with an argument that nobody took.
 fn surplus(argument: &str) -> String {
@@ -360,6 +394,7 @@ fn normal(argument: OsString) -> Vec<OsString> {
     let flag = OsString::from(if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
     let Some(known) = FLAGS.iter().find(|flag| flag.is(name)) else { return vec![argument] };
     match (known.value.is_empty(), value) {
+        (false, None) if known.value.starts_with('[') => vec![flag, PAUSE.into()],
         (true, Some("false")) => vec![],
         (true, Some("true")) | (_, None) => vec![flag],
         (false, Some(value)) => vec![flag, value.into()],
@@ -428,6 +463,11 @@ mod tests {
             ("-once -output=/a.prom", Task::Once(Some("/a.prom".into()))),
             ("--output /a.prom --once -n", Task::Once(Some("/a.prom".into()))),
             ("--doctor --once=false", Task::Doctor),
+            ("status", Task::Status { is_json: false, is_quiet: false, watch: None }),
+            ("status --json", Task::Status { is_json: true, is_quiet: false, watch: None }),
+            ("status --quiet", Task::Status { is_json: false, is_quiet: true, watch: None }),
+            ("--watch --status", Task::Status { is_json: false, is_quiet: false, watch: Some(5) }),
+            ("status --watch=3600 --json", Task::Status { is_json: true, is_quiet: false, watch: Some(3600) }),
         ] {
             assert_eq!(run(line).map(|flags| flags.task), Ok(task), "{line}");
         }
@@ -447,16 +487,11 @@ mod tests {
             );
         }
         for flag in &FLAGS {
-            assert!(all.contains(&format!(" --{}", flag.name)), "{}", flag.name);
-            assert_eq!(
-                help.lines().any(|line| all.contains(line)
-                    && line.contains(&format!(" --{}{}", flag.name, if flag.value.is_empty() { " " } else { "=" }))),
-                flag.is_common,
-                "{}",
-                flag.name
-            );
-            let line = format!("--{} x", flag.name);
-            let read = parse(line.split(' ').take(if flag.value.is_empty() { 1 } else { 2 }).map(OsString::from));
+            let usage = format!(" --{}{} ", flag.name, shown_value(flag.value));
+            assert_eq!((help.contains(&usage), all.contains(&usage)), (flag.is_common, true), "{usage}");
+            let value = if flag.value.is_empty() || flag.value.starts_with('[') { "" } else { "=x" };
+            let read =
+                parse([OsString::from(format!("--{}{value}", flag.name).replace(COLLECTOR, "collector.sockets"))]);
             let complaint = read.err().unwrap_or_default();
             assert!(!complaint.contains("unknown argument"), "{complaint}");
         }
@@ -508,6 +543,15 @@ mod tests {
             ("-collector.", "-collector.: \"\" is none of strongswan, ipsec, openvpn, sockets, kernel, wireguard"),
             ("--collector", "unknown argument --collector; --help-all lists all"),
             ("--web.telemetry-path=/a --web.telemetry-path=/b", "--web.telemetry-path: given more than once"),
+            ("--json", "--json: goes with --status, and with nothing else"),
+            ("--doctor --quiet", "--quiet: goes with --status, and with nothing else"),
+            ("--watch=5", "--watch: goes with --status, and with nothing else"),
+            ("status --watch=0", "--watch: \"0\" is not a number of seconds from 1 to 3600"),
+            ("status --watch=3601", "--watch: \"3601\" is not a number of seconds from 1 to 3600"),
+            ("status --watch=", "--watch: \"\" is not a number of seconds from 1 to 3600"),
+            ("status --watch 7", "unknown argument 7; --help-all lists all"),
+            ("status --quiet --json", "--quiet: says nothing, so that --json and --watch don't go with it"),
+            ("status --quiet --watch", "--quiet: says nothing, so that --json and --watch don't go with it"),
             ("--output /x.prom", "--output: goes with --once, and with nothing else"),
             ("--once --doctor --output /x.prom", "--output: goes with --once, and with nothing else"),
         ] {

@@ -2,9 +2,11 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::mem;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +22,12 @@ use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
 use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::thread::{self, LARGE_STACK};
-use gateway_exporter::sys::{command, file, libc};
+use gateway_exporter::sys::{clock, command, file, libc};
 use gateway_exporter::text::printable;
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 /// The exit status where a source is down.
@@ -94,7 +97,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             scrape(&app(flags, loaded), output.as_deref())
         }
         Task::Doctor => examine(flags, loaded),
-        Task::Status { is_json } => status(flags, loaded, *is_json),
+        Task::Status { is_json, is_quiet, watch } => status(flags, loaded, *is_json, *is_quiet, *watch),
     }
 }
 
@@ -291,24 +294,94 @@ fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Says how everything is: what the daemon knows that runs here, else what the sources say now.
-fn status(flags: &Flags, loaded: Loaded, is_json: bool) -> Result<ExitCode, Failure> {
+/// Says how everything is, again and again where that is wanted.
+fn status(
+    flags: &Flags,
+    loaded: Loaded,
+    is_json: bool,
+    is_quiet: bool,
+    watch: Option<u16>,
+) -> Result<ExitCode, Failure> {
+    if watch.is_some() {
+        end_at_a_signal(block_signals()?)?;
+    }
+    let listen = loaded.config.web.listen.clone();
+    let mut sources = Sources { flags, loaded: Some(loaded), app: None };
+    let is_terminal = io::stdout().is_terminal();
+    let has_colors = !is_json && is_terminal && std::env::var_os("NO_COLOR").is_none();
+    loop {
+        let (mut text, is_down) = ask_status(&listen, &mut sources, is_json)?;
+        let status = if is_down { EXIT_DOWN } else { 0 };
+        LAST_STATUS.store(status, Ordering::Relaxed);
+        if has_colors {
+            text = diagnosis::colored(&text);
+        }
+        if let Some(seconds) = watch.filter(|_| !is_json) {
+            let clear = if is_terminal { "\u{1b}[H\u{1b}[2J" } else { "" };
+            let time = clock::local(clock::now()).map(|time| format!("{time}, ")).unwrap_or_default();
+            text = format!("{clear}{time}every {seconds} s\n\n{text}\n");
+        }
+        let is_read = is_quiet || io::stdout().write_all(text.as_bytes()).is_ok();
+        match watch {
+            Some(seconds) if is_read && !is_closed(seconds)? => {}
+            _ => return Ok(ExitCode::from(status)),
+        }
+    }
+}
+
+/// What the daemon knows that runs here, else what the sources say now; and whether something is down.
+fn ask_status(listen: &[String], sources: &mut Sources<'_>, is_json: bool) -> Result<(String, bool), Failure> {
     let path = status_path(is_json);
-    let known = loaded.config.web.listen.iter().find_map(|address| http::ask(address, &path, STATE));
+    let known = listen.iter().find_map(|address| http::ask(address, &path, STATE));
     let (text, is_down) = match known {
         Some((state, text)) => (text, state == Severity::Error.word()),
         None => {
-            let answer = app(flags, with_known_key(loaded)?).look(is_json);
+            let answer = sources.app()?.and_then(|app| app.look(is_json));
             let (text, severity) = answer.ok_or_else(|| "what there is to say does not fit into memory".to_owned())?;
             (text, severity == Severity::Error)
         }
     };
     // It may come from another process.
     let text: Vec<String> = String::from_utf8_lossy(&text).lines().map(printable).collect();
-    let text = text.join("\n") + "\n";
-    let has_colors = !is_json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    print(&if has_colors { diagnosis::colored(&text) } else { text });
-    Ok(if is_down { ExitCode::from(EXIT_DOWN) } else { ExitCode::SUCCESS })
+    Ok((text.join("\n") + "\n", is_down))
+}
+
+/// The application that reads the sources, once it is needed.
+struct Sources<'a> {
+    flags: &'a Flags,
+    loaded: Option<Loaded>,
+    app: Option<App>,
+}
+
+impl Sources<'_> {
+    fn app(&mut self) -> Result<Option<&App>, Failure> {
+        if let Some(loaded) = self.loaded.take() {
+            self.app = Some(app(self.flags, with_known_key(loaded)?));
+        }
+        Ok(self.app.as_ref())
+    }
+}
+
+/// The exit status by what was said last; before that nothing is known to be well.
+static LAST_STATUS: AtomicU8 = AtomicU8::new(EXIT_DOWN);
+
+/// Has one of these signals end the process at once, also while a source is waited for.
+fn end_at_a_signal(signals: SigSet) -> Result<(), String> {
+    let wait = move || {
+        let _ = signals.wait();
+        command::end_all();
+        process::exit(LAST_STATUS.load(Ordering::Relaxed).into());
+    };
+    thread::run(Box::new(wait)).map_err(|error| format!("no thread to wait for signals: {error}"))
+}
+
+/// Waits so many seconds, or until nobody reads the standard output any more; whether that is so.
+fn is_closed(seconds: u16) -> Result<bool, String> {
+    let output = io::stdout();
+    let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    let time = Duration::from_secs(seconds.into());
+    let closed = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)).map_err(io::Error::from);
+    closed.map(|count| count > 0).map_err(|error| format!("standard output: {error}"))
 }
 
 /// What the doctor says of the addresses.

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import unittest.mock
 
 from charon import DAEMON, PLUGINS, Charon, runs, strongswan_conf
 from exporter import ROOT, Exporter, binary, fetch, free_port, read_exposition, series
-from host import Lab, wait_for
+from host import Lab, stop, wait_for
 from names import own_complaints
 from openvpn import Site
 from replay import FIXTURES, Replay
@@ -367,6 +368,76 @@ class Status(Laboratory):
             shown[name] = done.stdout
         self.assertIn("\x1b[31mdown\x1b[0m   sockets", shown["colored"])
         self.assertNotIn("\x1b", shown["plain"])
+
+    def watch(self, *flags, config=None, **options):
+        path = self.lab.write("config.yaml", config or self.CONFIG)
+        command = (self.binary, "status", "--watch=1", "-c", path, "--web.listen-address=127.0.0.1:0", *flags)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **{"stdout": subprocess.PIPE, "text": True, **options})
+        self.addCleanup(stop, process)
+        return process
+
+    def test_it_is_said_again_until_a_signal_and_ends_with_the_last_state(self):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            rule = f"sockets:\n  - {{name: late, port: {listener.getsockname()[1]}, protocol: tcp, status: listen}}\n"
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                with self.subTest(number.name):
+                    process = self.watch(config=rule)
+                    head = process.stdout.readline()
+                    self.assertRegex(head, r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, every 1 s\n$")
+                    is_up = number != signal.SIGTERM
+                    state = "ok     sockets     connection late: up\n" if is_up else "down   sockets     connection late: "
+                    wait_for("the state", lambda: process.stdout.readline().startswith(state))
+                    if number == signal.SIGTERM:
+                        listener.listen()
+                        wait_for("it to be up", lambda: process.stdout.readline() == "ok     sockets     connection late: up\n")
+                        wait_for("the summary", lambda: process.stdout.readline().startswith("All is "))
+                    process.send_signal(number)
+                    self.assertEqual(process.wait(5), 0)
+
+    def test_it_ends_when_nobody_reads_any_more(self):
+        process = self.watch("--json")
+        for _ in range(2):
+            self.assertEqual(json.loads(process.stdout.readline())["state"], "down")
+        process.stdout.close()
+        self.assertEqual(process.wait(5), 1)
+        process = self.watch()
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.wait(5), 1)
+
+    def test_a_source_that_hangs_does_not_hold_up_the_end(self):
+        silent = socket.socket(socket.AF_UNIX)
+        self.addCleanup(silent.close)
+        silent.bind(self.lab.path("vici"))
+        silent.listen()
+        process = self.watch(config=f"vici_socket: {self.lab.path('vici')}\n")
+        silent.accept()
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(2), 1, "nothing is known to be well yet")
+
+    def test_a_terminal_is_cleared_before_each(self):
+        leader, terminal = os.openpty()
+        process = self.watch(stdout=terminal, text=False)
+        os.close(terminal)
+        shown = b""
+        while shown.count(b"\x1b[H\x1b[2J") < 3:
+            shown += os.read(leader, 4096)
+        first = shown.split(b"\x1b[H\x1b[2J")[1].decode()
+        self.assertRegex(first, r"(?s)^2\d{3}-.*, every 1 s\r\n\r\n\x1b\[31mdown\x1b\[0m   sockets .*\r\n\r\n1 of \d down\.\r\n")
+        os.close(leader)
+        self.assertEqual(process.wait(5), 1, "the terminal is gone")
+
+    def test_quiet_says_it_by_the_exit_status_alone(self):
+        for config, expected in ((self.CONFIG, 1), ("sockets: []\n", 0)):
+            done = self.run_once(config, "--status", "--quiet")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (expected, "", ""))
+        done = self.run_once("socket: []\n", "--status", "--quiet")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("unknown field `socket`", done.stderr)
+        running = Exporter(self.lab, self.CONFIG)
+        done = self.run_once("{}\n", "--status", "--quiet", f"--web.listen-address=127.0.0.1:{running.port}")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", ""), "the daemon is asked")
 
 
 class Once(Laboratory):

@@ -130,11 +130,15 @@ fn every_documented_flag_is_in_the_help_and_works() {
             let example = match value {
                 "ADDRESS" => ":1",
                 "LEVEL" => "warn",
+                "SECONDS" => "7",
                 "FORMAT" => "json",
                 word if word.chars().all(|letter| letter.is_ascii_lowercase()) => word,
                 _ => "/x",
             };
-            arguments.push(example.into());
+            arguments = vec![format!("{name}={example}").into()];
+        }
+        if ["--json", "--watch", "--quiet"].contains(&name.as_str()) {
+            arguments.push("--status".into());
         }
         if name == "--output" {
             arguments.push("--once".into());

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use gateway_exporter::cli::{FLAGS, Flag};
+use gateway_exporter::cli::{self, FLAGS, Flag};
 use gateway_exporter::self_metrics;
 use gateway_exporter::sources;
 
@@ -108,7 +108,10 @@ pub(crate) fn print() -> String {
 
 fn option(Flag { name, other, value, help, .. }: &Flag, page: &mut String) {
     let letter = other.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
-    let value = if value.is_empty() { String::new() } else { format!("=\\fI{value}\\fR") };
+    let value = match value.strip_suffix(']') {
+        Some(value) => format!("{}\\fR]", cli::shown_value(value).replace('=', "=\\fI")),
+        None => cli::shown_value(value).replace('=', "=\\fI") + "\\fR",
+    };
     let _ = write!(page, ".TP\n{letter}\\fB\\-\\-{}\\fR{value}\n{}\n", escaped(name), sentence(help));
 }
 
