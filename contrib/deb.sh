@@ -34,6 +34,9 @@ for target in "$@"; do
     put 644 contrib/debian/default "$stage/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$stage/lib/systemd/system/gateway-exporter.service"
     put 644 contrib/systemd/wireguard.conf "$stage/usr/share/doc/gateway-exporter/examples/wireguard.conf"
+    put 644 contrib/completions/gateway-exporter.bash "$stage/usr/share/bash-completion/completions/gateway-exporter"
+    put 644 contrib/completions/_gateway-exporter "$stage/usr/share/zsh/vendor-completions/_gateway-exporter"
+    put 644 contrib/completions/gateway-exporter.fish "$stage/usr/share/fish/vendor_completions.d/gateway-exporter.fish"
     put 644 contrib/systemd/gateway-exporter.socket "$stage/usr/share/doc/gateway-exporter/examples/gateway-exporter.socket"
     put 644 LICENSE "$stage/usr/share/doc/gateway-exporter/copyright"
     for file in README.md docs/*; do

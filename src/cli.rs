@@ -326,6 +326,15 @@ const LEVELS: [(&str, LevelFilter); 4] = [
 ];
 const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
 
+/// The words that a flag takes; none where its value is free.
+pub fn words(flag: &str) -> Vec<&'static str> {
+    match flag {
+        "log.level" => LEVELS.iter().map(|(word, _)| *word).collect(),
+        "log.format" => FORMATS.iter().map(|(word, _)| *word).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// What one of several words means, where the flag was given.
 fn choice<T: Copy>(arguments: &mut Arguments, flag: &'static str, words: &[(&str, T)]) -> Result<Option<T>, String> {
     let Some(word) = arguments.opt_value_from_str::<_, String>(flag).map_err(complaint)? else { return Ok(None) };

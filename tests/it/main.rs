@@ -4,6 +4,7 @@
 mod architecture;
 #[path = "../replay/charon.rs"]
 mod charon;
+mod completions;
 mod contrib;
 mod dependencies;
 mod differences;
