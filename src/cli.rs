@@ -29,8 +29,9 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 26] = [
+pub const FLAGS: [Flag; 28] = [
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
+    rare("config.uci", None, "FILE", "the configuration, in the format of OpenWrt"),
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     rare("web.systemd-socket", None, "", "listen on what systemd passes"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
@@ -48,6 +49,7 @@ pub const FLAGS: [Flag; 26] = [
     flag("output", None, "FILE", "with once: replace FILE by it"),
     rare("check-config", None, "", "check the configuration and end"),
     flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
+    rare("list-needs", None, "", "print what it must see and may do, and end"),
     rare("list-metrics", None, "", "print the catalogue of metrics and end"),
     flag("log.level", None, "LEVEL", "debug, info, warn or error"),
     rare("log.format", None, "FORMAT", "logfmt or json; else lines as [WARN] text"),
@@ -102,6 +104,8 @@ pub enum Task {
     DryRun,
     /// Print one scrape, or put it into a file.
     Once(Option<PathBuf>),
+    /// Say what a process needs for this configuration.
+    Needs,
     /// Check every source.
     Doctor,
     /// Say how the sources are and what is watched through them.
@@ -128,6 +132,8 @@ pub struct Flags {
     pub telemetry_path: String,
     /// The configuration file, where one is named.
     pub config: Option<PathBuf>,
+    /// The configuration in OpenWrt's format, where one is named.
+    pub uci: Option<PathBuf>,
     /// The `ipsec.conf`, where one is named.
     pub ipsec_config: Option<PathBuf>,
     /// Whether `ipsec` is run through sudo.
@@ -249,9 +255,11 @@ fn task(arguments: &mut Arguments, output: Option<PathBuf>) -> Result<Task, Stri
         return Err("--quiet: says nothing, so that --json and --watch don't go with it".into());
     }
     let dry_run = arguments.contains(["-n", "--dry-run"]);
+    let needs = arguments.contains("--list-needs");
     match output {
         _ if status => Ok(Task::Status { is_json, is_quiet, watch }),
         Some(_) if !once || doctor => Err("--output: goes with --once, and with nothing else".into()),
+        _ if needs => Ok(Task::Needs),
         _ if doctor => Ok(Task::Doctor),
         _ if once => Ok(Task::Once(output)),
         _ if dry_run => Ok(Task::DryRun),
@@ -377,6 +385,7 @@ fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
         web_config: arguments.opt_value_from_os_str("--web.config.file", path)?,
         telemetry_path: telemetry_path.unwrap_or_else(|| "/metrics".into()),
         config,
+        uci: arguments.opt_value_from_os_str("--config.uci", path)?,
         ipsec_config: arguments.opt_value_from_os_str("--config-path", path)?,
         sudo: arguments.contains("--enable.sudo"),
         task: Task::Serve,
@@ -440,6 +449,7 @@ mod tests {
                     web_config: Some("w.yaml".into()),
                     telemetry_path: "/m".into(),
                     config: Some("a.yaml".into()),
+                    uci: None,
                     ipsec_config: Some("/etc/b".into()),
                     sudo: true,
                     task: Task::DryRun,

@@ -39,9 +39,8 @@ pub enum Format {
     Json,
 }
 
-/// Logs messages up to a level.
+/// Logs messages up to [`log::max_level`].
 struct Logger {
-    level: LevelFilter,
     format: Format,
     is_terminal: bool,
 }
@@ -67,7 +66,7 @@ static QUEUE: Queue = Queue::new(stderr::write, stderr::is_ready);
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -84,7 +83,7 @@ impl Log for Logger {
 
 /// Starts logging messages up to `level`.
 pub fn start(level: LevelFilter, format: Format) {
-    let logger = Logger { level, format, is_terminal: io::stderr().is_terminal() };
+    let logger = Logger { format, is_terminal: io::stderr().is_terminal() };
     // It fails only if a logger is set already.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);

@@ -82,6 +82,9 @@ fn print(text: &str) -> ExitCode {
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let loaded = load::load(flags, hostname()).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+    if loaded.uci.as_ref().is_some_and(|uci| uci.service.debug) {
+        log::set_max_level(LevelFilter::Debug);
+    }
     loaded.refused.iter().for_each(|why| log::warn!("{why}"));
     loaded.unseen.iter().for_each(|why| log::warn!("{why}: a folder hangs; looking again at every scrape"));
     let access = read_access(&loaded.config.web).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
@@ -96,13 +99,15 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
             scrape(&app(flags, loaded), output.as_deref())
         }
+        Task::Needs => Ok(print(&loaded.needs(flags))),
         Task::Doctor => examine(flags, loaded),
         Task::Status { is_json, is_quiet, watch } => status(flags, loaded, *is_json, *is_quiet, *watch),
     }
 }
 
 fn app(flags: &Flags, loaded: Loaded) -> App {
-    App::new(loaded.config, loaded.discover, flags.telemetry_path.clone())
+    let theirs = loaded.uci.and_then(|uci| uci.service.telemetry_path);
+    App::new(loaded.config, loaded.discover, theirs.unwrap_or_else(|| flags.telemetry_path.clone()))
 }
 
 /// Logs what would be watched; a configuration that could be read is valid.

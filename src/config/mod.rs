@@ -9,11 +9,12 @@ use std::sync::Arc;
 pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::exposition::{Group, Groups, Options};
+use crate::http::TlsFiles;
 use crate::privacy::Identities;
-use crate::settings::{self, Common, Input, Located};
+use crate::settings::{self, Common, Input, Located, Section, Service, UciFile};
 pub use crate::settings::{ConfigError, Overrides};
 use crate::siphash::Key;
-use crate::sources::{self, AnySettings, AnySource, Source};
+use crate::sources::{self, AnySettings, AnySource, Needs, Source};
 use crate::sys::file;
 
 pub mod load;
@@ -57,6 +58,17 @@ pub struct Collectors {
 #[derive(Clone, Default)]
 pub struct Configured(Vec<Arc<dyn AnySettings>>);
 
+/// What OpenWrt's configuration means.
+#[derive(Debug)]
+pub struct Uci {
+    /// How the daemon runs.
+    pub service: Service,
+    config: Config,
+    /// The sources that are switched on or off, by their names.
+    switches: Vec<(String, bool)>,
+    common: Common,
+}
+
 /// What of a configuration keeps others from asking, to be compared with the next one.
 #[derive(Clone, Debug)]
 pub struct Protection {
@@ -86,6 +98,11 @@ impl Configured {
         self.0.retain(|known| known.source().name() != name);
         self.0.push(settings);
         self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name() == settings.source().name()));
+    }
+
+    /// Takes out the settings of a source.
+    fn remove(&mut self, source: &dyn AnySource) {
+        self.0.retain(|settings| settings.source().name() != source.name());
     }
 
     /// Whether nothing is watched.
@@ -121,6 +138,19 @@ impl Config {
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut file = settings::parse(text)?;
         file.drop_extensions();
+        Ok(Self::read(file, overrides)?.0)
+    }
+
+    /// What OpenWrt's configuration means.
+    pub fn parse_uci(text: &str, overrides: &Overrides) -> Result<Uci, ConfigError> {
+        let words: Vec<_> = sources::ALL.iter().flat_map(|source| source.uci()).collect();
+        let UciFile { file, switches, service } =
+            settings::parse_uci(text, &words, &sources::ALL.map(AnySource::name))?;
+        let (config, common) = Self::read(file, overrides)?;
+        Ok(Uci { config, service, switches, common })
+    }
+
+    fn read(mut file: Section, overrides: &Overrides) -> Result<(Self, Common), ConfigError> {
         let mut metrics = file.section("metrics")?;
         let common = Common {
             gateway: file.text("server_name")?.map_or_else(|| overrides.hostname.clone(), |name| name.value),
@@ -140,8 +170,8 @@ impl Config {
         let web = web::section(&mut file)?;
         file.end()?;
         let options = Options { without, most_series, identities };
-        let collectors = Collectors::default();
-        Ok(Self { gateway: common.gateway, sources: configured, options, says_identities, key_file, web, collectors })
+        let (gateway, collectors) = (common.gateway.clone(), Collectors::default());
+        Ok((Self { gateway, sources: configured, options, says_identities, key_file, web, collectors }, common))
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -202,9 +232,55 @@ impl Config {
         self.sources.is_empty()
     }
 
+    /// What a process needs for it, a line for each, sorted: `source NAME`, `path PATH` for what is seen, `file PATH`
+    /// for what is read at its start, `key PATH` for the file with the key
+    /// for clients' names, which is made where it is missing, `capability NAME`, `programs` where it runs any, and `processes` where it must see those of others. `files` are others that are read.
+    pub fn needs<'a>(&'a self, files: impl Iterator<Item = &'a Path>) -> String {
+        let authority = |tls: &'a TlsFiles| tls.client_ca.iter().map(|(path, _)| path);
+        let tls = self.web.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(authority(tls)));
+        let files = tls.chain(&self.key_file).map(PathBuf::as_path).chain(files);
+        let mut lines: Vec<_> = files.map(|path| format!("file {}\n", path.display())).collect();
+        // They are commonly root's.
+        lines.extend((!lines.is_empty()).then(|| "capability CAP_DAC_OVERRIDE\n".into()));
+        lines.extend(self.key_file.iter().map(|path| format!("key {}\n", path.display())));
+        for settings in self.sources.iter() {
+            let Needs { paths, capabilities, runs_programs, sees_processes } = settings.needs();
+            lines.push(format!("source {}\n", settings.source().name()));
+            lines.extend(paths.iter().map(|path| format!("path {}\n", path.display())));
+            lines.extend(capabilities.iter().map(|name| format!("capability {name}\n")));
+            lines.extend(runs_programs.then(|| "programs\n".into()));
+            lines.extend(sees_processes.then(|| "processes\n".into()));
+        }
+        lines.sort_unstable();
+        lines.dedup();
+        lines.concat()
+    }
+
     /// What keeps others from asking, and from seeing names.
     pub fn protection(&self) -> Protection {
         Protection { shows_names: self.options.identities == Identities::Plain, web: self.web.clone() }
+    }
+}
+
+impl Uci {
+    /// The configuration for the machine whose files stand under `root`: a source of which nothing is written is watched if it
+    /// is switched on, or if it is not switched off and its daemon is installed or found.
+    pub fn on_machine(self, root: &Path) -> Config {
+        let Self { mut config, switches, common, .. } = self;
+        for source in sources::ALL {
+            let switch = switches.iter().find(|(name, _)| name == source.name()).map(|(_, is_on)| *is_on);
+            let usual = |root| source.usual(root, &common);
+            match (switch, config.sources.of(source)) {
+                (Some(false), _) => config.sources.remove(source),
+                (_, Some(_)) => {}
+                (Some(true), None) => usual(None).into_iter().for_each(|settings| config.sources.set(settings)),
+                (None, None) => {
+                    let found = usual(Some(root)).or_else(|| source.discover(root, &common));
+                    found.into_iter().for_each(|settings| config.sources.set(settings));
+                }
+            }
+        }
+        config
     }
 }
 

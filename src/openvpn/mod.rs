@@ -19,8 +19,8 @@ use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
 use crate::hash_index::NameIndex;
-use crate::settings::{Common, ConfigError, Input};
-use crate::sources::Source;
+use crate::settings::{Common, ConfigError, Input, UciWord};
+use crate::sources::{Needs, Source};
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::{blocking, clock, file};
 use crate::watched::Watched;
@@ -77,6 +77,8 @@ pub struct Server {
     pub status: Option<PathBuf>,
     /// Its management interface, which is asked first; absent where the file is all there is.
     pub management: Option<Management>,
+    /// The file with its password; absent where it asks for none.
+    pub password_file: Option<PathBuf>,
     /// The protocol, where the configuration says it; else it is `tcp` for a file or socket that has it in its name.
     pub protocol: Option<Protocol>,
     /// How old the file may be, in seconds, before the server counts as down; without it three times
@@ -371,9 +373,18 @@ impl Source for OpenVpn {
     const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
     const TRACES: Traces = Traces { processes: &["openvpn"], socket_paths: &[] };
+    const UCI: &'static [UciWord] = settings::UCI;
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
+    }
+
+    fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+        settings::usual(root, common)
+    }
+
+    fn needs(settings: &Settings) -> Needs {
+        settings::needs(settings)
     }
 
     fn discover(root: &Path, common: &Common) -> Option<Settings> {

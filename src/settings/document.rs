@@ -48,6 +48,8 @@ pub(super) enum Value {
     Plain(String),
     /// A text that can't be meant as anything else: in quotes, in a block, or with a tag that says so.
     Quoted(String),
+    /// A value of UCI, which may as well be meant as a list of words.
+    Word(String),
     List(Vec<Node>),
     /// In the order of the file; no key twice.
     Map(Vec<(String, Node)>),
@@ -320,7 +322,7 @@ impl Key {
         let line = node.line;
         let (name, is_merge) = match node.value {
             Value::Plain(name) => (name.clone(), name.chars().eq(MERGE)),
-            Value::Quoted(name) => (name, false),
+            Value::Quoted(name) | Value::Word(name) => (name, false),
             Value::List(_) | Value::Map(_) => return Err(ConfigError::at(line, "a key that is no text")),
         };
         if !names.add(&[name.as_bytes()]) {

@@ -147,8 +147,12 @@ impl Section {
         self.text(key)?.map(|text| text.read(read)).transpose()
     }
 
-    /// `true` or `false`, or what YAML 1.1 has for these.
+    /// `true` or `false`, or what YAML 1.1 and UCI have for these.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
+        if let Some(is_on) = self.nodes.iter().find(|(name, _)| name == key).and_then(|(_, node)| node.is_on()) {
+            self.take(key);
+            return Ok(Some(is_on));
+        }
         let read = |word: &String| match word.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Ok(true),
             "false" | "no" | "off" => Ok(false),
@@ -221,8 +225,13 @@ impl Section {
     fn list(&mut self, key: &'static str) -> Result<Option<Vec<(String, Node)>>, ConfigError> {
         let Some(node) = self.take(key) else { return Ok(None) };
         let path = self.path_of(key);
-        let Value::List(nodes) = node.value else {
-            return Err(ConfigError::of(&path, node.line, "expected a list"));
+        let nodes = match node.value {
+            Value::List(nodes) => nodes,
+            Value::Word(words) => {
+                let one = |word: &str| Node { line: node.line, value: Value::Word(word.into()) };
+                words.split_whitespace().map(one).collect()
+            }
+            _ => return Err(ConfigError::of(&path, node.line, "expected a list")),
         };
         if let Some(empty) = nodes.iter().find(|node| node.is_nothing()) {
             return Err(ConfigError::of(&path, empty.line, "nothing behind the dash"));
@@ -233,7 +242,7 @@ impl Section {
 
 fn text(node: Node, path: String) -> Result<Located<String>, ConfigError> {
     match node.value {
-        Value::Plain(value) | Value::Quoted(value) => Ok(Located { value, path, line: node.line }),
+        Value::Plain(value) | Value::Quoted(value) | Value::Word(value) => Ok(Located { value, path, line: node.line }),
         Value::List(_) | Value::Map(_) => Err(ConfigError::of(&path, node.line, "expected a text")),
     }
 }

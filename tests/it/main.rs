@@ -23,4 +23,5 @@ mod scripted_charon;
 mod sockets;
 mod status;
 mod strongswan;
+mod uci;
 mod wireguard;
