@@ -129,6 +129,7 @@
     document.querySelector('col:last-child').style.width = '10%';
     heads.append(element('th', 'Rate', 'number'));
     heads.lastChild.scope = 'col';
+    heads.lastChild.title = 'over the last minute';
     for (const head of heads.cells) {
       const name = head.textContent;
       const button = element('button', name);
@@ -204,6 +205,7 @@
         node.append(cell);
       } else if (rates) {
         const text = element('small', `in ${rateText(rates[0])}, out ${rateText(rates[1])}`, 'traffic');
+        text.title = 'over the last minute, and the line over ten';
         text.append(sparkline(traffic.get(name)));
         node.querySelector('div').append(text);
       }

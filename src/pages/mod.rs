@@ -71,13 +71,13 @@ const COLUMNS: [(&str, u8, &str); 10] = [
     ("Identity", 15, ""),
     ("State", 10, ""),
     ("Protocol", 7, ""),
-    ("Peer", 12, ""),
+    ("Peer", 13, ""),
     ("Remote network", 9, ""),
     ("Established", 8, ""),
     ("Bytes in", 7, "number"),
     ("Bytes out", 7, "number"),
     ("Source", 8, ""),
-    ("Server", 7, ""),
+    ("Server", 6, ""),
 ];
 
 /// How many columns stand before the bytes.
@@ -582,7 +582,7 @@ mod tests {
     fn a_session_says_its_source_its_server_and_its_age() {
         let session =
             Session { established: "2026-11-20 13:20:20".into(), server: "office".into(), ..Session::default() };
-        let page = sessions(FRAME, &[session.clone()], &[], 0);
+        let page = sessions(FRAME, std::slice::from_ref(&session), &[], 0);
         for words in [
             "<time datetime=\"2026-11-20 13:20:20\">3 d 4 h</time><small><bdi>2026-11-20 13:20:20</bdi></small>",
             "<td data-name=\"Source\"><div><bdi>openvpn</bdi>",

@@ -314,13 +314,13 @@ class Pages(unittest.TestCase):
 
     def test_two_thousand_tunnels_are_little_work(self):
         work = {count: self.work_of_refreshes(count) for count in (500, 2000)}
-        print(f"\nthe longest task of a refresh, in ms, and passes of layout: {work}")
+        print(f"\nall work of a refresh in ms, and its passes of layout: {work}")
         # Four times the tunnels are four times the work, not sixteen; the best of several, since the machine may be busy.
         self.assertLess(work[2000][0], 10 * max(work[500][0], 5))
         self.assertLessEqual(work[2000][1], work[500][1] + 2)
 
     def work_of_refreshes(self, count):
-        """The least time of the tasks of a refresh, in ms, and the least count of passes of layout."""
+        """The least time in ms that the page worked for a refresh (script, layout, drawing), and the least count of passes of layout."""
         write = self.tunnels(count, 0)
         exporter = Exporter(
             self.lab,
