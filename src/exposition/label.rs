@@ -51,33 +51,62 @@ pub(crate) use name;
 pub struct SharedLabels {
     /// `,name="value"` for each.
     text: Vec<u8>,
-    is_verbatim: bool,
+    flags: RowFlags,
+    /// The value that they were last set to by [`SharedLabels::set_usual`].
+    usual: Option<Vec<u8>>,
 }
 
 impl SharedLabels {
     /// Sets the labels, sorted by name.
     pub fn set(&mut self, labels: &[(LabelName, Text<'_>)]) {
+        self.write(&Identities::Plain, false, labels);
+    }
+
+    /// Sets them to values that tell who a client is; those that are empty are left out.
+    pub fn set_identities(&mut self, identities: &Identities, labels: &[(LabelName, Text<'_>)]) {
+        self.write(identities, true, labels);
+    }
+
+    /// Sets one label, whose value is most often the one that it was last set to.
+    pub fn set_usual(&mut self, name: LabelName, text: Text<'_>) {
+        if self.usual.as_deref() != Some(text.bytes()) {
+            self.set(&[(name, text)]);
+            self.usual = Some(text.bytes().to_owned());
+        }
+    }
+
+    fn write(&mut self, identities: &Identities, are_identities: bool, labels: &[(LabelName, Text<'_>)]) {
         self.text.clear();
-        let mut out = LabelValue::new(std::mem::take(&mut self.text), &Identities::Plain);
+        let mut out = LabelValue::new(std::mem::take(&mut self.text), identities);
         for (name, text) in labels {
             out.open(*name);
-            out.text(*text);
+            if are_identities {
+                out.some_identity(*text)
+            } else {
+                out.text(*text)
+            }
             out.close();
         }
-        (self.text, self.is_verbatim) = (out.out, out.flags.is_verbatim);
+        (self.text, self.flags) = (out.out, out.flags);
     }
 }
 
 /// What became known of a row while its labels were written.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RowFlags {
     pub(super) subject: Subject,
     /// Whether every value was written unchanged, so that different values give different texts.
     pub(super) is_verbatim: bool,
 }
 
+impl Default for RowFlags {
+    fn default() -> Self {
+        Self { subject: Subject::None, is_verbatim: true }
+    }
+}
+
 /// What a row is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// Not a client.
     None,
@@ -88,8 +117,7 @@ pub(super) enum Subject {
 
 impl<'w> LabelValue<'w> {
     fn new(out: Vec<u8>, identities: &'w Identities) -> Self {
-        let flags = RowFlags { subject: Subject::None, is_verbatim: true };
-        Self { out, opening: "", begin: 0, identities, flags }
+        Self { out, opening: "", begin: 0, identities, flags: RowFlags::default() }
     }
 
     /// Begins the next label; one without a value is left out.
@@ -123,6 +151,13 @@ impl<'w> LabelValue<'w> {
         }
     }
 
+    /// The same, unless it is empty.
+    pub fn some_identity(&mut self, identity: Text<'_>) {
+        if !identity.is_empty() {
+            self.identity(identity);
+        }
+    }
+
     /// Writes a peer's addresses, separated by `separator`, unless they must not be shown.
     pub fn addresses<'a>(&mut self, addresses: impl IntoIterator<Item = Text<'a>>, separator: &str) {
         if self.identities.shows_addresses() {
@@ -138,7 +173,11 @@ impl<'w> LabelValue<'w> {
 
     /// Writes labels that were written before, in place of one.
     pub fn shared(&mut self, labels: &SharedLabels) {
-        self.flags.is_verbatim &= labels.is_verbatim;
+        let RowFlags { subject, is_verbatim } = labels.flags;
+        self.flags.is_verbatim &= is_verbatim;
+        if subject != Subject::None && self.flags.subject != Subject::Hidden {
+            self.flags.subject = subject;
+        }
         self.out.extend_from_slice(&labels.text);
     }
 
@@ -272,13 +311,20 @@ fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(bytes);
         return true;
     }
+    replace(bytes, out);
+    false
+}
+
+/// Writes a text that has what must be escaped or replaced.
+#[cold]
+#[inline(never)]
+fn replace(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         escape_characters(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    false
 }
 
 /// Whether a text is printable ASCII without quotes and backslashes, tested eight bytes at a time: this runs for each label

@@ -259,7 +259,7 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
     }
 
     fn write_values(&self, out: &mut Values) {
-        T::FAMILIES.iter().for_each(|family| out.push((family.value)(self.0)));
+        out.extend(T::FAMILIES.iter().map(|family| (family.value)(self.0)));
     }
 }
 
