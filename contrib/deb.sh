@@ -34,6 +34,10 @@ for target in "$@"; do
     put 644 contrib/debian/default "$stage/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$stage/lib/systemd/system/gateway-exporter.service"
     put 644 contrib/systemd/wireguard.conf "$stage/usr/share/doc/gateway-exporter/examples/wireguard.conf"
+    if [ -e dist/gateway-exporter.8 ]; then
+        put 644 dist/gateway-exporter.8 "$stage/usr/share/man/man8/gateway-exporter.8"
+        gzip -9n "$stage/usr/share/man/man8/gateway-exporter.8"
+    fi
     put 644 contrib/completions/gateway-exporter.bash "$stage/usr/share/bash-completion/completions/gateway-exporter"
     put 644 contrib/completions/_gateway-exporter "$stage/usr/share/zsh/vendor-completions/_gateway-exporter"
     put 644 contrib/completions/gateway-exporter.fish "$stage/usr/share/fish/vendor_completions.d/gateway-exporter.fish"

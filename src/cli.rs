@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 use pico_args::Arguments;
 
+use crate::app::Catalogue;
 use crate::http;
 use crate::logging::Format;
 use crate::sources;
@@ -29,20 +30,20 @@ pub struct Flag {
 }
 
 /// All flags, in the order of the help.
-pub const FLAGS: [Flag; 28] = [
+pub const FLAGS: [Flag; 29] = [
     flag("config.file", Some("c"), "FILE", "the configuration; also --config-file"),
     rare("config.uci", None, "FILE", "the configuration, in the format of OpenWrt"),
     flag("web.listen-address", None, "ADDRESS", ":PORT, host:port or interface:port [:9234]"),
     rare("web.systemd-socket", None, "", "listen on what systemd passes"),
     flag("web.config.file", None, "FILE", "the users, as Prometheus' own web config"),
     rare("web.telemetry-path", None, "PATH", "where the metrics are [/metrics]"),
-    rare("web.disable-exporter-metrics", None, "", "no process_* and promhttp_*"),
+    rare("web.disable-exporter-metrics", None, "", "leave out process_* and promhttp_*"),
     flag(COLLECTOR, None, "", "watch this source, or don't"),
     rare("config-path", None, "FILE", "watch the tunnels of this ipsec.conf"),
     rare("enable.sudo", None, "", "run the ipsec command through sudo"),
     rare("status", None, "", "say what is up and what is down, and end"),
     flag("json", None, "", "with status: say it as JSON"),
-    flag("watch", None, "[SECONDS]", "with status: say it again each so many [5]"),
+    flag("watch", None, "[SECONDS]", "with status: again each so many seconds [5]"),
     flag("quiet", None, "", "with status: only the exit status says it"),
     rare("doctor", None, "", "check every source, say what to do, and end"),
     rare("once", None, "", "print one scrape and end"),
@@ -51,8 +52,9 @@ pub const FLAGS: [Flag; 28] = [
     flag("dry-run", Some("n"), "", "check it, print one scrape, and end"),
     rare("list-needs", None, "", "print what it must see and may do, and end"),
     rare("list-metrics", None, "", "print the catalogue of metrics and end"),
-    flag("log.level", None, "LEVEL", "debug, info, warn or error"),
-    rare("log.format", None, "FORMAT", "logfmt or json; else lines as [WARN] text"),
+    rare("format", None, "FORMAT", "with metrics: markdown, table or json"),
+    flag("log.level", None, "LEVEL", "log this: debug, info, warn or error"),
+    rare("log.format", None, "FORMAT", "lines as logfmt or json, not [WARN] text"),
     rare("debug", Some("d"), "", "log more: the same as --log.level=debug"),
     flag("hash-password", None, "", "read a password, print its hash, and end"),
     flag("version", None, "", "print the version and end"),
@@ -88,7 +90,7 @@ pub enum Command {
     /// Read a password and print its hash.
     HashPassword,
     /// Print the catalogue of all metrics.
-    ListMetrics,
+    ListMetrics(Catalogue),
     /// Print the version.
     Version,
 }
@@ -171,11 +173,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if arguments.contains("--hash-password") {
         return Ok(Command::HashPassword);
     }
+    let format = choice(&mut arguments, "--format", &CATALOGUES)?;
     if arguments.contains("--list-metrics") {
-        return Ok(Command::ListMetrics);
+        return Ok(Command::ListMetrics(format.unwrap_or(Catalogue::Markdown)));
     }
     if arguments.contains("--version") {
         return Ok(Command::Version);
+    }
+    if format.is_some() {
+        return Err("--format: goes with --list-metrics, and with nothing else".into());
     }
     let flags = flags(&mut arguments).map_err(complaint)?;
     let output = arguments.opt_value_from_os_str("--output", path).map_err(complaint)?;
@@ -325,7 +331,7 @@ fn complaint(error: pico_args::Error) -> String {
     }
 }
 
-/// The words of `--log.level` and `--log.format`, and what they mean.
+/// The words of `--log.level`, `--log.format` and `--format`, and what they mean.
 const LEVELS: [(&str, LevelFilter); 4] = [
     ("debug", LevelFilter::Debug),
     ("info", LevelFilter::Info),
@@ -334,11 +340,15 @@ const LEVELS: [(&str, LevelFilter); 4] = [
 ];
 const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
 
+const CATALOGUES: [(&str, Catalogue); 3] =
+    [("markdown", Catalogue::Markdown), ("table", Catalogue::Table), ("json", Catalogue::Json)];
+
 /// The words that a flag takes; none where its value is free.
 pub fn words(flag: &str) -> Vec<&'static str> {
     match flag {
         "log.level" => LEVELS.iter().map(|(word, _)| *word).collect(),
         "log.format" => FORMATS.iter().map(|(word, _)| *word).collect(),
+        "format" => CATALOGUES.iter().map(|(word, _)| *word).collect(),
         _ => Vec::new(),
     }
 }
@@ -532,6 +542,9 @@ mod tests {
             ("-help", Command::Help { is_whole: false }),
             ("-help-all -d", Command::Help { is_whole: true }),
             ("-version", Command::Version),
+            ("metrics", Command::ListMetrics(Catalogue::Markdown)),
+            ("metrics --format=table", Command::ListMetrics(Catalogue::Table)),
+            ("--format json --list-metrics", Command::ListMetrics(Catalogue::Json)),
         ] {
             assert_eq!(parse(line.split_whitespace().map(OsString::from)), Ok(expected), "{line}");
         }
@@ -562,6 +575,8 @@ mod tests {
             ("-collector.", "-collector.: \"\" is none of strongswan, ipsec, openvpn, sockets, kernel, wireguard"),
             ("--collector", "unknown argument --collector; --help-all lists all"),
             ("--web.telemetry-path=/a --web.telemetry-path=/b", "--web.telemetry-path: given more than once"),
+            ("metrics --format=xml", "--format: \"xml\" is none of markdown, table, json"),
+            ("status --format=json", "--format: goes with --list-metrics, and with nothing else"),
             ("--json", "--json: goes with --status, and with nothing else"),
             ("--doctor --quiet", "--quiet: goes with --status, and with nothing else"),
             ("--watch=5", "--watch: goes with --status, and with nothing else"),

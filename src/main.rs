@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Ok(Command::Run(flags)) => flags,
         Ok(Command::Help { is_whole }) => return print(&cli::help(is_whole)),
         Ok(Command::HashPassword) => return hash_password(),
-        Ok(Command::ListMetrics) => return print(&catalogue()),
+        Ok(Command::ListMetrics(format)) => return print(&catalogue(format)),
         Ok(Command::Version) => {
             let (version, revision, target) = (self_metrics::VERSION, self_metrics::REVISION, self_metrics::TARGET);
             return print(&format!("gateway-exporter {version} (revision {revision}, {target})\n"));

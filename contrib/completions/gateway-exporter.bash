@@ -1,6 +1,6 @@
 # Completions of gateway-exporter for bash, made from the table of flags by `BLESS=1 cargo test --test it completions`.
 _gateway_exporter() {
-    local word="${COMP_WORDS[COMP_CWORD]}" flag="${COMP_WORDS[COMP_CWORD - 1]}" words='--config.file --config.uci --web.listen-address --web.systemd-socket --web.config.file --web.telemetry-path --web.disable-exporter-metrics --collector.strongswan --no-collector.strongswan --collector.ipsec --no-collector.ipsec --collector.openvpn --no-collector.openvpn --collector.sockets --no-collector.sockets --collector.kernel --no-collector.kernel --collector.wireguard --no-collector.wireguard --config-path --enable.sudo --status --json --watch --quiet --doctor --once --output --check-config --dry-run --list-needs --list-metrics --log.level --log.format --debug --hash-password --version --help --help-all'
+    local word="${COMP_WORDS[COMP_CWORD]}" flag="${COMP_WORDS[COMP_CWORD - 1]}" words='--config.file --config.uci --web.listen-address --web.systemd-socket --web.config.file --web.telemetry-path --web.disable-exporter-metrics --collector.strongswan --no-collector.strongswan --collector.ipsec --no-collector.ipsec --collector.openvpn --no-collector.openvpn --collector.sockets --no-collector.sockets --collector.kernel --no-collector.kernel --collector.wireguard --no-collector.wireguard --config-path --enable.sudo --status --json --watch --quiet --doctor --once --output --check-config --dry-run --list-needs --list-metrics --format --log.level --log.format --debug --hash-password --version --help --help-all'
     # For bash, = between a flag and its value is a word of its own.
     if [[ $word == = ]]; then
         word=''
@@ -16,6 +16,7 @@ _gateway_exporter() {
         --web.telemetry-path) :; return ;;
         --config-path) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         --output) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        --format) mapfile -t COMPREPLY < <(compgen -W 'markdown table json' -- "$word"); return ;;
         --log.level) mapfile -t COMPREPLY < <(compgen -W 'debug info warn error' -- "$word"); return ;;
         --log.format) mapfile -t COMPREPLY < <(compgen -W 'logfmt json' -- "$word"); return ;;
     esac

@@ -21,8 +21,8 @@ use crate::exposition::{self, Group, Listed};
 use crate::http::{Compression, FreeMemory, Reply};
 use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
-use crate::self_metrics;
 use crate::sources::{self, AnySettings};
+use crate::{json, self_metrics};
 
 mod overview;
 mod registry;
@@ -121,19 +121,68 @@ impl App {
     }
 }
 
-/// The catalogue of all families as Markdown: a heading and a table for each source.
-pub fn catalogue() -> String {
+/// How the catalogue of all families is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catalogue {
+    /// Markdown: a heading and a table for each source.
+    Markdown,
+    /// A line for each family, in columns.
+    Table,
+    /// An array with an object for each family.
+    Json,
+}
+
+/// The catalogue of all families.
+pub fn catalogue(format: Catalogue) -> String {
+    let all = || {
+        let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
+        sources.chain([("the exporter", self_metrics::TABLES)]).map(|(source, tables)| {
+            let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
+            families.sort_by_key(|family| family.name);
+            (source, families)
+        })
+    };
+    let name_width = all().flat_map(|(_, families)| families).map(|one| one.name.len()).max().unwrap_or_default();
     let mut text = String::new();
-    let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
-    for (source, tables) in sources.chain([("the exporter", self_metrics::TABLES)]) {
-        let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
-        families.sort_by_key(|family| family.name);
-        let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
-        for Listed { name, kind, labels, help, group } in families {
-            let (kind, labels, group) = (kind.word(), labels.join(", "), group.map(Group::word).unwrap_or_default());
-            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |");
+    let mut line = |[source, family, kind, group, labels, help]: [&str; 6]| {
+        let _ = writeln!(text, "{source:<12}  {family:<name_width$}  {kind:<7}  {group:<12}  {labels:<24}  {help}");
+    };
+    match format {
+        Catalogue::Table => {
+            line(["SOURCE", "FAMILY", "TYPE", "GROUP", "LABELS", "VALUE"]);
+            for (source, families) in all() {
+                for one in families {
+                    let group = one.group.map(Group::word).unwrap_or_default();
+                    line([source, one.name, one.kind.word(), group, &one.labels.join(","), one.help]);
+                }
+            }
         }
-        text.push('\n');
+        Catalogue::Json => {
+            for (source, families) in all() {
+                for Listed { name, kind, labels, help, group } in families {
+                    let labels: Vec<String> = labels.into_iter().map(json::text).collect();
+                    let group = group.map_or("null".into(), |group| json::text(group.word()));
+                    let (source, help, labels) = (json::text(source), json::text(help), labels.join(","));
+                    let kind = kind.word();
+                    let separator = if text.is_empty() { "[" } else { "," };
+                    let _ = write!(text, "{separator}\n{{\"source\":{source},\"name\":\"{name}\",\"type\":\"{kind}\",");
+                    let _ = write!(text, "\"group\":{group},\"labels\":[{labels}],\"help\":{help}}}");
+                }
+            }
+            text.push_str("\n]\n");
+        }
+        Catalogue::Markdown => {
+            for (source, families) in all() {
+                let _ =
+                    write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
+                for Listed { name, kind, labels, help, group } in families {
+                    let (kind, labels, group) =
+                        (kind.word(), labels.join(", "), group.map(Group::word).unwrap_or_default());
+                    let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |");
+                }
+                text.push('\n');
+            }
+        }
     }
     text
 }

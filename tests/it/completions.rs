@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../man/completions.rs"]
-mod completions;
+mod generator;
 
 #[test]
 fn the_completions_are_those_of_the_flags() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/completions");
-    for (name, text) in completions::files() {
+    for (name, text) in generator::files() {
         let path = folder.join(name);
         if std::env::var_os("BLESS").is_some_and(|bless| bless == "1") {
             fs::create_dir_all(&folder).unwrap();
