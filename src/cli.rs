@@ -81,7 +81,7 @@ pub const COMMANDS: [(&str, &str); 5] = [
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve, or do what [`Flags::task`] says.
-    Run(Flags),
+    Run(Box<Flags>),
     /// Print the help: with all flags, or the common ones.
     Help {
         /// Whether with all.
@@ -197,7 +197,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     for address in &flags.listen {
         http::check(address).map_err(|complaint| format!("--web.listen-address: {complaint}"))?;
     }
-    Ok(Command::Run(flags))
+    Ok(Command::Run(Box::new(flags)))
 }
 
 /// What `--help` prints, which fits a screen of 24 lines and 80 columns, or `--help-all`.
@@ -436,7 +436,7 @@ mod tests {
 
     fn run(line: &str) -> Result<Flags, String> {
         match parse(line.split_whitespace().map(OsString::from))? {
-            Command::Run(flags) => Ok(flags),
+            Command::Run(flags) => Ok(*flags),
             other => Err(format!("{other:?}")),
         }
     }

@@ -434,10 +434,10 @@ impl<'a> Summary<'a> {
                 }
                 Entry::Route(route) => {
                     routes = routes.saturating_add(1);
-                    if !pending.nameless.is_empty() {
-                        if let Some(route) = route.route() {
-                            pending.routed.add(&[route.real_address.bytes()]);
-                        }
+                    if !pending.nameless.is_empty()
+                        && let Some(route) = route.route()
+                    {
+                        pending.routed.add(&[route.real_address.bytes()]);
                     }
                 }
                 Entry::Global(name, value) if name == "dco_enabled" => row.dco = value.number(),
