@@ -140,7 +140,9 @@ impl App {
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
             pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
             pages::ICON_PATH => asset("image/svg+xml", pages::ICON.as_bytes()),
-            pages::DOCS_PATH => asset("text/plain; charset=utf-8", super::catalogue(super::Catalogue::Markdown).as_bytes()),
+            pages::DOCS_PATH => {
+                asset("text/plain; charset=utf-8", super::catalogue(super::Catalogue::Markdown).as_bytes())
+            }
             _ => not_found(),
         }
     }

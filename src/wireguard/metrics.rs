@@ -1,6 +1,5 @@
 //! What WireGuard's interfaces and peers mean to Prometheus.
 
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::device::{Device, Peer};
@@ -242,8 +241,7 @@ impl Texts {
                 endpoint.push(b':');
                 endpoint.extend_from_slice(itoa::Buffer::new().format(address.port()).as_bytes());
             }
-            // Writing to memory can't fail.
-            Some(address) => drop(write!(endpoint, "{address}")),
+            Some(address) => endpoint.extend_from_slice(address.to_string().as_bytes()),
             None => {}
         }
     }
@@ -264,8 +262,7 @@ pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
             }
             out.extend_from_slice(text.get(..length.saturating_sub(1)).unwrap_or_default());
         }
-        // Writing to memory can't fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
 }
 
