@@ -15,7 +15,7 @@ const CHUNK: usize = ROOM - 4096;
 const MOST_FAMILIES: usize = 128;
 
 /// The most bytes that a name has, with the end of a line before it; a longer one takes longer.
-const USUAL_NAME: usize = 64;
+const USUAL_NAME: usize = 48;
 
 /// A reader that produces the text of expositions.
 pub struct Encoder {

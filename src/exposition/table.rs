@@ -132,6 +132,8 @@ pub struct Family<T: Table + ?Sized> {
 pub struct Label<T: Table + ?Sized> {
     name: LabelName,
     more: &'static [&'static str],
+    /// Whether the value function writes names and quotes, too.
+    is_shared: bool,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 }
 
@@ -173,7 +175,7 @@ pub const fn label<T: Table + ?Sized>(
     name: LabelName,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
-    Label { name, more: &[], value }
+    Label { name, more: &[], is_shared: false, value }
 }
 
 /// Labels that a row shares with rows of other tables; the value function calls [`LabelValue::shared`].
@@ -182,7 +184,7 @@ pub const fn shared<T: Table + ?Sized>(
     more: &'static [&'static str],
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
-    Label { name, more, value }
+    Label { name, more, is_shared: true, value }
 }
 
 /// The description of one family for the catalogue.
@@ -252,6 +254,10 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
+            if label.is_shared {
+                (label.value)(self.0, out);
+                continue;
+            }
             out.open(label.name);
             (label.value)(self.0, out);
             out.close();

@@ -100,12 +100,8 @@ struct Person;
 
 impl Table for Person {
     type Row<'a> = &'a ClientEntry;
-    const LABELS: &'static [Label<Self>] = &[label(name!("client"), |client, out| {
-        let name = Text::from(&*client.name);
-        let identity = name.cut_last(b'_').map_or(name, |(identity, _)| identity);
-        out.identity(identity);
-        out.text(Text::new(name.bytes().get(identity.bytes().len()..).unwrap_or_default()));
-    })];
+    const LABELS: &'static [Label<Self>] =
+        &[label(name!("client"), |client, out| out.identity_before(b'_', Text::from(&*client.name)))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.total.bytes_in.into())),
         counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.total.bytes_out.into())),

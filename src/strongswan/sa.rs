@@ -205,7 +205,7 @@ impl<'a> IkeSa<'a> {
         while let Some((key, value)) = elements.next_pair() {
             self.take(key, value);
         }
-        elements.next()
+        elements.other()
     }
 
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
@@ -311,7 +311,7 @@ impl<'a> ChildSa<'a> {
         while let Some((key, value)) = elements.next_pair() {
             self.take(key, value);
         }
-        elements.next()
+        elements.other()
     }
 
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
