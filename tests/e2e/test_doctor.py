@@ -277,18 +277,18 @@ class Door(Laboratory):
             host.address(address)
         status = f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\n"
         for listen, extra, thing, verdict, words in (
-            ("127.0.0.1:9234", "", "127.0.0.1:9234", "ok", "only this machine may ask"),
-            ("192.168.7.1:9234", "", "192.168.7.1:9234", "ok", "everybody in its own network may ask"),
-            ("203.0.113.1:9234", "", "203.0.113.1:9234", "check", "everybody who reaches this machine may ask"),
-            (":9234", "", "[::]:9234", "check", "everybody who reaches this machine may ask"),
-            (":9234", "web: {allow: [192.0.2.0/24]}\n", "[::]:9234", "ok", "only who is allowed may ask"),
+            ("127.0.0.1:9234", "", "127.0.0.1:9234", "ok", "only this machine can connect"),
+            ("192.168.7.1:9234", "", "192.168.7.1:9234", "ok", "anyone in its own network can connect"),
+            ("203.0.113.1:9234", "", "203.0.113.1:9234", "check", "anyone who can reach this machine can connect"),
+            (":9234", "", "[::]:9234", "check", "anyone who can reach this machine can connect"),
+            (":9234", "web: {allow: [192.0.2.0/24]}\n", "[::]:9234", "ok", "only allowed networks or users can connect"),
         ):
             found = self.doctor(status + extra, f"--web.listen-address={listen}", host=host)
             self.assertEqual((found.status, found.said(thing)), (0, (verdict, words)), found.text)
         found = self.doctor(status, "--web.listen-address=198.51.100.1:9234", host=host)
         self.assertEqual((found.status, found.said("198.51.100.1:9234")[0]), (1, "down"))
         found = self.doctor(status, "--web.listen-address=127.0.0.1:80", host=host, user=NOBODY)
-        self.assertEqual(found.said("127.0.0.1:80"), ("down", "permission denied: a port below 1024 needs a right"))
+        self.assertEqual(found.said("127.0.0.1:80"), ("down", "permission denied: a port below 1024 needs a capability"))
 
     def test_a_taken_port_is_somebody_elses_or_ours(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -299,7 +299,7 @@ class Door(Laboratory):
         running = Exporter(self.lab, f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\nweb: {{allow: ['::1']}}\n")
         address = f"127.0.0.1:{running.port}"
         found = self.doctor(f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\n", f"--web.listen-address={address}")
-        self.assertEqual((found.status, found.said(address)), (0, ("ok", "address already in use: by a gateway-exporter")))
+        self.assertEqual((found.status, found.said(address)), (0, ("ok", "address already in use: by another gateway-exporter")))
         self.assertEqual(running.get("/metrics")[0], 403)
 
     def test_the_landing_page_has_the_same_words(self):

@@ -176,7 +176,7 @@ class Pages(unittest.TestCase):
             "strongswan", self.charon.socket, "ipsec", "site-to-site/ipsec.conf", "openvpn", self.crowd, self.gone,
             "not found: OpenVPN has not written it", "To do: start OpenVPN, with status " + self.gone,
             f"2 of {15 + os.path.exists('/proc/net/xfrm_stat')} down", "tunnel branch-c", "To do: ipsec up branch-c",
-            "tunnel branch/voice", "server crowd", "connection ssh", "sockets", "/proc/net/tcp", "only this machine may ask",
+            "tunnel branch/voice", "server crowd", "connection ssh", "sockets", "/proc/net/tcp", "only this machine can connect",
         ):
             self.assertIn(words.lower(), text.lower())
         since = self.browser.execute("return document.body.textContent.match(/since (?:at least )?\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d/g)")
