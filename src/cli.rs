@@ -173,9 +173,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if arguments.contains("--hash-password") {
         return Ok(Command::HashPassword);
     }
-    let format = choice(&mut arguments, "--format", &CATALOGUES)?;
+    let format = choice(&mut arguments, "--format")?;
     if arguments.contains("--list-metrics") {
-        return Ok(Command::ListMetrics(format.unwrap_or(Catalogue::Markdown)));
+        return Ok(Command::ListMetrics(
+            format.and_then(|index| CATALOGUES.1.get(index)).copied().unwrap_or(Catalogue::Markdown),
+        ));
     }
     if arguments.contains("--version") {
         return Ok(Command::Version);
@@ -185,8 +187,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     }
     let flags = flags(&mut arguments).map_err(complaint)?;
     let output = arguments.opt_value_from_os_str("--output", path).map_err(complaint)?;
-    let log_level = choice(&mut arguments, "--log.level", &LEVELS)?;
-    let log_format = choice(&mut arguments, "--log.format", &FORMATS)?.unwrap_or(Format::Text);
+    let log_level = choice(&mut arguments, "--log.level")?.and_then(|index| LEVELS.1.get(index)).copied();
+    let log_format = choice(&mut arguments, "--log.format")?.and_then(|index| FORMATS.1.get(index)).copied();
+    let log_format = log_format.unwrap_or(Format::Text);
     let flags = Flags { task: task(&mut arguments, output)?, log_level, log_format, collectors, ..flags };
     if let Some(left) = arguments.finish().first() {
         return Err(surplus(&left.to_string_lossy()));
@@ -331,34 +334,33 @@ fn complaint(error: pico_args::Error) -> String {
     }
 }
 
-/// The words of `--log.level`, `--log.format` and `--format`, and what they mean.
-const LEVELS: [(&str, LevelFilter); 4] = [
-    ("debug", LevelFilter::Debug),
-    ("info", LevelFilter::Info),
-    ("warn", LevelFilter::Warn),
-    ("error", LevelFilter::Error),
-];
-const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
-
-const CATALOGUES: [(&str, Catalogue); 3] =
-    [("markdown", Catalogue::Markdown), ("table", Catalogue::Table), ("json", Catalogue::Json)];
+/// The words of the flags that take one of several, and what they mean, in the same order.
+const LEVELS: ([&str; 4], [LevelFilter; 4]) = (
+    ["debug", "info", "warn", "error"],
+    [LevelFilter::Debug, LevelFilter::Info, LevelFilter::Warn, LevelFilter::Error],
+);
+const FORMATS: ([&str; 2], [Format; 2]) = (["logfmt", "json"], [Format::Logfmt, Format::Json]);
+const CATALOGUES: ([&str; 3], [Catalogue; 3]) =
+    (["markdown", "table", "json"], [Catalogue::Markdown, Catalogue::Table, Catalogue::Json]);
 
 /// The words that a flag takes; none where its value is free.
-pub fn words(flag: &str) -> Vec<&'static str> {
+pub fn words(flag: &str) -> &'static [&'static str] {
     match flag {
-        "log.level" => LEVELS.iter().map(|(word, _)| *word).collect(),
-        "log.format" => FORMATS.iter().map(|(word, _)| *word).collect(),
-        "format" => CATALOGUES.iter().map(|(word, _)| *word).collect(),
-        _ => Vec::new(),
+        "log.level" => &LEVELS.0,
+        "log.format" => &FORMATS.0,
+        "format" => &CATALOGUES.0,
+        _ => &[],
     }
 }
 
-/// What one of several words means, where the flag was given.
-fn choice<T: Copy>(arguments: &mut Arguments, flag: &'static str, words: &[(&str, T)]) -> Result<Option<T>, String> {
+/// Which of its words a flag has, where it was given.
+fn choice(arguments: &mut Arguments, flag: &'static str) -> Result<Option<usize>, String> {
     let Some(word) = arguments.opt_value_from_str::<_, String>(flag).map_err(complaint)? else { return Ok(None) };
-    let known = words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning);
-    let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-    known.map(Some).ok_or_else(|| format!("{flag}: {word:?} is none of {}", all()))
+    let words = words(flag.trim_start_matches('-'));
+    match words.iter().position(|known| *known == word) {
+        Some(index) => Ok(Some(index)),
+        None => Err(format!("{flag}: {word:?} is none of {}", words.join(", "))),
+    }
 }
 
 /// Takes out what is said of single sources.

@@ -134,56 +134,58 @@ pub enum Catalogue {
 
 /// The catalogue of all families.
 pub fn catalogue(format: Catalogue) -> String {
-    let all = || {
-        let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
-        sources.chain([("the exporter", self_metrics::TABLES)]).map(|(source, tables)| {
-            let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
-            families.sort_by_key(|family| family.name);
-            (source, families)
-        })
-    };
-    let name_width = all().flat_map(|(_, families)| families).map(|one| one.name.len()).max().unwrap_or_default();
-    let mut text = String::new();
-    let mut line = |[source, family, kind, group, labels, help]: [&str; 6]| {
-        let _ = writeln!(text, "{source:<12}  {family:<name_width$}  {kind:<7}  {group:<12}  {labels:<24}  {help}");
-    };
-    match format {
-        Catalogue::Table => {
-            line(["SOURCE", "FAMILY", "TYPE", "GROUP", "LABELS", "VALUE"]);
-            for (source, families) in all() {
-                for one in families {
-                    let group = one.group.map(Group::word).unwrap_or_default();
-                    line([source, one.name, one.kind.word(), group, &one.labels.join(","), one.help]);
-                }
-            }
-        }
-        Catalogue::Json => {
-            for (source, families) in all() {
-                for Listed { name, kind, labels, help, group } in families {
-                    let labels: Vec<String> = labels.into_iter().map(json::text).collect();
-                    let group = group.map_or("null".into(), |group| json::text(group.word()));
-                    let (source, help, labels) = (json::text(source), json::text(help), labels.join(","));
-                    let kind = kind.word();
-                    let separator = if text.is_empty() { "[" } else { "," };
-                    let _ = write!(text, "{separator}\n{{\"source\":{source},\"name\":\"{name}\",\"type\":\"{kind}\",");
-                    let _ = write!(text, "\"group\":{group},\"labels\":[{labels}],\"help\":{help}}}");
-                }
-            }
-            text.push_str("\n]\n");
-        }
-        Catalogue::Markdown => {
-            for (source, families) in all() {
-                let _ =
-                    write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
-                for Listed { name, kind, labels, help, group } in families {
-                    let (kind, labels, group) =
-                        (kind.word(), labels.join(", "), group.map(Group::word).unwrap_or_default());
-                    let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |");
-                }
-                text.push('\n');
-            }
-        }
+    let mut all = Vec::new();
+    let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
+    for (source, tables) in sources.chain([("the exporter", self_metrics::TABLES)]) {
+        let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
+        families.sort_by_key(|family| family.name);
+        all.extend(families.into_iter().map(|family| (source, family)));
     }
+    let width = all.iter().map(|(_, family)| family.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    let mut before = "";
+    if format == Catalogue::Table {
+        let [source, family, kind] = ["SOURCE", "FAMILY", "TYPE"];
+        let _ =
+            writeln!(text, "{source:<12}  {family:<width$}  {kind:<7}  GROUP         LABELS                    VALUE");
+    }
+    for (source, Listed { name, kind, labels, help, group }) in all {
+        let (kind, group) = (kind.word(), group.map(Group::word).unwrap_or_default());
+        let _ = match format {
+            Catalogue::Table => {
+                let labels = labels.join(",");
+                writeln!(text, "{source:<12}  {name:<width$}  {kind:<7}  {group:<12}  {labels:<24}  {help}")
+            }
+            Catalogue::Json => {
+                // Neither names nor words of these have anything to escape.
+                let labels = if labels.is_empty() { String::new() } else { format!("\"{}\"", labels.join("\",\"")) };
+                let group = if group.is_empty() { "null".into() } else { format!("\"{group}\"") };
+                let (separator, help) = (if text.is_empty() { "[" } else { "," }, json::text(help));
+                writeln!(
+                    text,
+                    "{separator}{{\"source\":\"{source}\",\"name\":\"{name}\",\"type\":\"{kind}\",\"group\":{group},\
+                     \"labels\":[{labels}],\"help\":{help}}}"
+                )
+            }
+            Catalogue::Markdown => {
+                if before != source {
+                    text.push_str(if before.is_empty() { "" } else { "\n" });
+                    let _ = write!(
+                        text,
+                        "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n"
+                    );
+                }
+                let labels = labels.join(", ");
+                writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |")
+            }
+        };
+        before = source;
+    }
+    text.push_str(match format {
+        Catalogue::Markdown => "\n",
+        Catalogue::Table => "",
+        Catalogue::Json => "]\n",
+    });
     text
 }
 
