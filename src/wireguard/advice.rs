@@ -51,6 +51,6 @@ mod tests {
         let is_denied = Error::new(socket, ErrorKind::Denied);
         assert_eq!(explain(socket, &is_denied, &environment), Some(denied(socket, &environment, "")));
         let advice = explain(socket, &Error::new(socket, ErrorKind::NotListening), &environment).expect("advice");
-        assert!(advice.message.contains("left its socket behind") && advice.fix.ends_with(socket), "{advice:?}");
+        assert!(advice.message.contains("left the socket behind") && advice.fix.ends_with(socket), "{advice:?}");
     }
 }
