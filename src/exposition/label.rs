@@ -52,9 +52,10 @@ pub struct SharedLabels {
     /// `,name="value"` for each.
     text: Vec<u8>,
     flags: RowFlags,
-    /// The value that they were last set to by [`SharedLabels::set_usual`].
-    usual: Option<Vec<u8>>,
 }
+
+/// The room that shared labels usually take, in bytes.
+const USUAL_LABELS: usize = 64;
 
 impl SharedLabels {
     /// Sets the labels, sorted by name.
@@ -69,14 +70,15 @@ impl SharedLabels {
 
     /// Sets one label, whose value is most often the one that it was last set to.
     pub fn set_usual(&mut self, name: LabelName, text: Text<'_>) {
-        if self.usual.as_deref() != Some(text.bytes()) {
+        let value = self.text.strip_prefix(name.0.as_bytes()).and_then(|rest| rest.strip_suffix(b"\""));
+        if !self.flags.is_verbatim || value != Some(text.bytes()) {
             self.set(&[(name, text)]);
-            self.usual = Some(text.bytes().to_owned());
         }
     }
 
     fn write(&mut self, identities: &Identities, are_identities: bool, labels: &[(LabelName, Text<'_>)]) {
         self.text.clear();
+        self.text.reserve(USUAL_LABELS);
         let mut out = LabelValue::new(std::mem::take(&mut self.text), identities);
         for (name, text) in labels {
             out.open(*name);
@@ -388,14 +390,57 @@ mod tests {
     fn every_byte_is_plain_or_not_wherever_it_stands() {
         for byte in 0..=u8::MAX {
             let expected = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-            for at in 0..20 {
+            for (length, at) in (1..=20).flat_map(|length| (0..length).map(move |at| (length, at))) {
                 for filler in [b' ', b'!', b'~', b'a'] {
-                    let mut text = [filler; 20];
+                    let mut text = vec![filler; length];
                     text[at] = byte;
                     assert_eq!(is_plain(&text), expected, "{text:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn shared_labels_are_the_last_that_were_set() {
+        let long = "x".repeat(LONGEST + 1);
+        let mut usual = SharedLabels::default();
+        for value in ["a", "a", "ab", "", "a\"b", "a\\\"b", "a", "\u{7}", "\u{fffd}", "a", &long, &long, "a"] {
+            let mut expected = SharedLabels::default();
+            expected.set(&[(name!("label"), value.into())]);
+            usual.set_usual(name!("label"), value.into());
+            assert_eq!(Text::new(&usual.text), Text::new(&expected.text), "{value}");
+            assert_eq!(usual.flags.is_verbatim, expected.flags.is_verbatim, "{value}");
+        }
+    }
+
+    #[test]
+    fn identities_among_shared_labels_are_shown_as_the_operator_wants() {
+        let shown = |identities: Identities| {
+            let (mut shared, mut out) = (SharedLabels::default(), LabelValue::new(Vec::new(), &Identities::Plain));
+            shared.set_identities(&identities, &[(name!("a"), "ann".into()), (name!("b"), "".into())]);
+            out.shared(&shared);
+            (String::from_utf8(out.out).expect("UTF-8"), out.flags.subject)
+        };
+        assert_eq!(shown(Identities::Plain), (",a=\"ann\"".into(), Subject::Client));
+        let (hashed, subject) = shown(Identities::Hashed(crate::siphash::Key::new([1; 16])));
+        assert!(hashed.len() == ",a=\"\"".len() + 16 && subject == Subject::Client, "{hashed}");
+        assert_eq!(shown(Identities::Off), (String::new(), Subject::Hidden));
+    }
+
+    #[test]
+    fn what_follows_a_clients_name_is_shown_as_it_is() {
+        let shown = |identities: Identities, whole: &str| {
+            let mut out = LabelValue::new(Vec::new(), &identities);
+            out.open(name!("client"));
+            out.identity_before(b'_', whole.into());
+            out.close();
+            (String::from_utf8(out.out).expect("UTF-8"), out.flags.subject)
+        };
+        let key = crate::siphash::Key::new([1; 16]);
+        assert_eq!(shown(Identities::Plain, "a_b_udp").0, ",client=\"a_b_udp\"");
+        let expected = format!(",client=\"{:016x}_udp\"", key.hash(b"a_b"));
+        assert_eq!(shown(Identities::Hashed(key), "a_b_udp"), (expected, Subject::Client));
+        assert_eq!(shown(Identities::Off, "a_b_udp").1, Subject::Hidden);
     }
 
     #[test]
