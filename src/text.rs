@@ -63,15 +63,14 @@ impl<'a> Text<'a> {
 
     /// The same in half the instructions where the separator is near: eight bytes at a time.
     pub fn cut_near(self, separator: u8) -> Option<(Self, Self)> {
-        let (words, rest) = self.0.as_chunks::<8>();
-        let in_words = (0usize..).step_by(8).zip(words).find_map(|(at, word)| {
+        let (words, _) = self.0.as_chunks::<8>();
+        for (at, word) in (0usize..).step_by(8).zip(words) {
             let found = places(separator, *word);
-            (found != 0).then(|| at.wrapping_add(found.trailing_zeros() as usize / 8))
-        });
-        let in_rest = || {
-            Some(rest.iter().position(|byte| *byte == separator)?.wrapping_add(self.0.len().wrapping_sub(rest.len())))
-        };
-        self.split_around(in_words.or_else(in_rest)?, 1)
+            if found != 0 {
+                return self.split_around(at.wrapping_add(found.trailing_zeros() as usize / 8), 1);
+            }
+        }
+        self.cut(separator)
     }
 
     /// The parts on both sides of the last `separator`.

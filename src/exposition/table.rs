@@ -132,8 +132,6 @@ pub struct Family<T: Table + ?Sized> {
 pub struct Label<T: Table + ?Sized> {
     name: LabelName,
     more: &'static [&'static str],
-    /// Whether the value function writes names and quotes, too.
-    is_shared: bool,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 }
 
@@ -175,7 +173,7 @@ pub const fn label<T: Table + ?Sized>(
     name: LabelName,
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
-    Label { name, more: &[], is_shared: false, value }
+    Label { name, more: &[], value }
 }
 
 /// Labels that a row shares with rows of other tables; the value function calls [`LabelValue::shared`].
@@ -184,7 +182,7 @@ pub const fn shared<T: Table + ?Sized>(
     more: &'static [&'static str],
     value: for<'a> fn(&T::Row<'a>, &mut LabelValue<'_>),
 ) -> Label<T> {
-    Label { name, more, is_shared: true, value }
+    Label { name, more, value }
 }
 
 /// The description of one family for the catalogue.
@@ -254,10 +252,6 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
 
     fn write_labels(&self, out: &mut LabelValue<'_>) {
         for label in T::LABELS {
-            if label.is_shared {
-                (label.value)(self.0, out);
-                continue;
-            }
             out.open(label.name);
             (label.value)(self.0, out);
             out.close();
@@ -265,7 +259,7 @@ impl<T: Table> DynRow for RowOf<'_, '_, T> {
     }
 
     fn write_values(&self, out: &mut Values) {
-        out.extend(T::FAMILIES.iter().map(|family| (family.value)(self.0)));
+        T::FAMILIES.iter().for_each(|family| out.push((family.value)(self.0)));
     }
 }
 

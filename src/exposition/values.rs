@@ -42,19 +42,11 @@ impl Values {
         self.words.push(end as u64);
     }
 
-    /// Adds values to the row that was begun.
+    /// Adds a value to the row that was begun.
     #[inline]
-    pub(super) fn extend(&mut self, values: impl Iterator<Item = Option<Value>>) {
-        let Self { words, overflow, present, .. } = self;
-        words.extend(values.map(|value| {
-            *present = present.wrapping_add(usize::from(value.is_some()));
-            packed(value, overflow)
-        }));
-    }
-
-    /// Adds one value.
     pub(super) fn push(&mut self, value: Option<Value>) {
-        self.extend(std::iter::once(value));
+        self.present = self.present.wrapping_add(usize::from(value.is_some()));
+        self.words.push(packed(value, &mut self.overflow));
     }
 
     /// The number of values of the last row that are not absent.

@@ -232,8 +232,7 @@ impl Texts {
             }
             write_address(network.address, allowed_ips);
             allowed_ips.push(b'/');
-            let (digits, count) = digits(network.prefix);
-            allowed_ips.extend_from_slice(digits.get(..count).unwrap_or_default());
+            push_byte(network.prefix, allowed_ips);
         }
         match peer.endpoint {
             Some(SocketAddr::V4(address)) => {
@@ -251,27 +250,22 @@ impl Texts {
 pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
-            let (mut text, mut length) = ([0; 20], 0usize);
-            for octet in address.octets() {
-                let (digits, count) = digits(octet);
-                // What follows the dot is written over.
-                if let Some(room) = text.get_mut(length..).and_then(|rest| rest.first_chunk_mut()) {
-                    *room = digits;
+            for (number, octet) in address.octets().into_iter().enumerate() {
+                if number > 0 {
+                    out.push(b'.');
                 }
-                length = length.saturating_add(count).saturating_add(1);
+                push_byte(octet, out);
             }
-            out.extend_from_slice(text.get(..length.saturating_sub(1)).unwrap_or_default());
         }
         IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
 }
 
-/// The digits of a number with a dot behind them, and how many they are: a third of the instructions of `itoa`.
-fn digits(number: u8) -> ([u8; 4], usize) {
-    let [hundreds, tens, ones] = [number / 100, number / 10 % 10, number % 10].map(|digit| digit | b'0');
-    match number {
-        0..10 => ([ones, b'.', 0, 0], 1),
-        10..100 => ([tens, ones, b'.', 0], 2),
-        _ => ([hundreds, tens, ones, b'.'], 3),
+/// Writes a number of at most three digits, in a third of the instructions that `itoa` takes.
+fn push_byte(number: u8, out: &mut Vec<u8>) {
+    for (least, divisor) in [(100, 100), (10, 10), (0, 1)] {
+        if number >= least {
+            out.push(b'0'.wrapping_add(number / divisor % 10));
+        }
     }
 }
