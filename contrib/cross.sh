@@ -12,7 +12,7 @@ tools="$(contrib/toolchain.sh)"
 build=target/cross
 cargo_home="${CARGO_HOME:-$HOME/.cargo}"
 export GATEWAY_EXPORTER_REVISION="${GATEWAY_EXPORTER_REVISION-$(contrib/revision.sh)}"
-export CARGO_ZIGBUILD_PYTHON_PATH="$tools/python3"
+export ZIG_PYTHON="$tools/python3" CARGO_ZIGBUILD_PYTHON_PATH="$PWD/contrib/link.sh"
 
 # -Zbuild-std is why a stable compiler is told that it is not: Debian has no std for routers. std without backtraces
 # is a third smaller.

@@ -74,6 +74,10 @@ put_files() {
     put 644 contrib/debian/default "$data/etc/default/gateway-exporter"
     put 644 contrib/systemd/gateway-exporter.service "$data/usr/lib/systemd/system/gateway-exporter.service"
     put 644 contrib/systemd/wireguard.conf "$doc/examples/wireguard.conf"
+    put 644 contrib/systemd/gateway-exporter.socket "$doc/examples/gateway-exporter.socket"
+    put 644 contrib/completions/gateway-exporter.bash "$data/usr/share/bash-completion/completions/gateway-exporter"
+    put 644 contrib/completions/_gateway-exporter "$data/usr/share/zsh/vendor-completions/_gateway-exporter"
+    put 644 contrib/completions/gateway-exporter.fish "$data/usr/share/fish/vendor_completions.d/gateway-exporter.fish"
     put 644 LICENSE "$doc/copyright"
     for file in README.md CHANGELOG.md docs/* contrib/grafana/README.md contrib/prometheus/README.md; do
         documentation "$file" "$doc/$file"

@@ -25,6 +25,10 @@ for target in "$@"; do
     put 644 contrib/systemd/gateway-exporter.service "$stage/$name/systemd/gateway-exporter.service"
     put 644 contrib/systemd/gateway-exporter.sysusers "$stage/$name/systemd/gateway-exporter.sysusers"
     put 644 contrib/systemd/wireguard.conf "$stage/$name/systemd/wireguard.conf"
+    put 644 contrib/systemd/gateway-exporter.socket "$stage/$name/systemd/gateway-exporter.socket"
+    for file in contrib/completions/*; do
+        put 644 "$file" "$stage/$name/completions/${file##*/}"
+    done
     put 755 contrib/openrc/gateway-exporter "$stage/$name/openrc/gateway-exporter"
     pack "$stage" "$DIST/$name.tar.gz" "$name"
     python3 contrib/crates.py sbom "$target" >"$DIST/$name.cdx.json"

@@ -45,13 +45,18 @@ container: ## image gateway-exporter with the static binary, by podman (TARGET=a
 packages-test: ## installs and runs the packages, the image and OpenWrt's init script in empty roots
 	tests/packages/run.sh
 
-install: ## this machine's build under PREFIX=/usr/local, with systemd's unit and its user, and what `make man` made
+install: ## this machine's build under PREFIX=/usr/local, with completions, systemd's unit, its user, and what `make man` made
 	cargo build --release --locked
 	install -D -m 755 target/release/gateway-exporter $(DESTDIR)$(PREFIX)/bin/gateway-exporter
 	test -e $(DESTDIR)/etc/gateway-exporter.yaml || \
 		install -D -m 644 contrib/gateway-exporter.yaml $(DESTDIR)/etc/gateway-exporter.yaml
 	test ! -e dist/gateway-exporter.8 || \
 		install -D -m 644 dist/gateway-exporter.8 $(DESTDIR)$(PREFIX)/share/man/man8/gateway-exporter.8
+	install -D -m 644 contrib/completions/gateway-exporter.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/gateway-exporter
+	install -D -m 644 contrib/completions/_gateway-exporter $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_gateway-exporter
+	install -D -m 644 contrib/completions/gateway-exporter.fish \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/gateway-exporter.fish
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/gateway-exporter|$(PREFIX)/bin/gateway-exporter|' contrib/systemd/gateway-exporter.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/gateway-exporter.service

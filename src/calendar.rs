@@ -19,9 +19,43 @@ pub fn utc([year, month, day, hour, minute, second]: [i64; 6]) -> Option<i64> {
     Some(days * DAY + hour * 3600 + minute * 60 + second)
 }
 
+/// The date and time in UTC (year, month, day, hour, minute, second) of a moment in seconds since 1970: the reverse of [`utc`].
+pub fn date(moment: i64) -> [i64; 6] {
+    let (days, second) = (moment.div_euclid(DAY), moment.rem_euclid(DAY));
+    // Days since 1 March of the year 0, in periods of 400 years, which are alike; the year begins in March here, too.
+    let days = days.saturating_add(719_468);
+    let (period, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    [period * 400 + year + next, month, day, second / 3600, second / 60 % 60, second % 60]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_of_seconds_is_a_date() {
+        for (moment, expected) in [
+            (0, [1970, 1, 1, 0, 0, 0]),
+            (951_782_400, [2000, 2, 29, 0, 0, 0]),
+            (951_868_799, [2000, 2, 29, 23, 59, 59]),
+            (1_795_180_825, [2026, 11, 20, 13, 20, 25]),
+            (253_402_300_799, [9999, 12, 31, 23, 59, 59]),
+            (-1, [1969, 12, 31, 23, 59, 59]),
+        ] {
+            assert_eq!(date(moment), expected, "{moment}");
+        }
+        // Every day from 1900 to 2300 has a date of its own.
+        for day in -25_567..120_530 {
+            let moment = day * DAY + 45_296;
+            assert_eq!(utc(date(moment)), Some(moment), "day {day}");
+        }
+        let _ = (date(i64::MIN), date(i64::MAX));
+    }
 
     #[test]
     fn a_date_is_a_number_of_seconds() {

@@ -121,12 +121,12 @@ fn explain(source: &str, target: &str, error: &Error, environment: &Environment)
 /// The finding about a listening address; `is_guarded` says that access is restricted.
 pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
     let (severity, message, fix) = match reach(address.ip()) {
-        _ if is_guarded => (Severity::Ok, "only who is allowed may ask", ""),
-        Reach::Machine => (Severity::Ok, "only this machine may ask", ""),
-        Reach::Network => (Severity::Ok, "everybody in its own network may ask", ""),
+        _ if is_guarded => (Severity::Ok, "only allowed networks or users can connect", ""),
+        Reach::Machine => (Severity::Ok, "only this machine can connect", ""),
+        Reach::Network => (Severity::Ok, "anyone in its own network can connect", ""),
         Reach::World => (
             Severity::Warning,
-            "everybody who reaches this machine may ask",
+            "anyone who can reach this machine can connect",
             "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}",
         ),
     };
@@ -143,15 +143,18 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
 /// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
 pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
     let (severity, more, fix) = match &error.kind {
-        ErrorKind::AddressInUse if is_ours => (Severity::Ok, "by a gateway-exporter", ""),
+        ErrorKind::AddressInUse if is_ours => (Severity::Ok, "by another gateway-exporter", ""),
         ErrorKind::AddressInUse => {
             (Severity::Error, "by something else", "ss -ltnp says what; --web.listen-address=:9235 is another port")
         }
         ErrorKind::Denied => (
             Severity::Error,
-            "a port below 1024 needs a right",
-            "choose a port from 1024 on, or give it CAP_NET_BIND_SERVICE",
+            "a port below 1024 needs a capability",
+            "use a port of at least 1024, or give it CAP_NET_BIND_SERVICE",
         ),
+        _ if address.starts_with('-') => {
+            (Severity::Error, "", "start gateway-exporter.socket with ListenStream=9234, which starts the service")
+        }
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
     let message = advice::joined(error.kind.to_string(), more);
@@ -485,7 +488,7 @@ mod tests {
         assert_eq!(failed_listener(":1", &taken, true).severity, Severity::Ok);
         assert_eq!(failed_listener(":1", &taken, false).message, "address already in use: by something else");
         let denied = failed_listener(":1", &Error::new(":1", ErrorKind::Denied), false);
-        assert_eq!(denied.message, "permission denied: a port below 1024 needs a right");
+        assert_eq!(denied.message, "permission denied: a port below 1024 needs a capability");
         let odd = failed_listener(":1", &Error::new(":1", ErrorKind::Io { why: "odd".into() }), false);
         assert_eq!((&*odd.message, odd.severity), ("odd", Severity::Error));
     }

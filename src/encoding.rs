@@ -39,8 +39,13 @@ impl Base64 {
 
     /// The text of some bytes in a room that is large enough for it; absent where it is not.
     pub fn encode<'t>(&self, bytes: &[u8], room: &'t mut [u8]) -> Option<&'t str> {
+        std::str::from_utf8(self.encode_bytes(bytes, room)?).ok()
+    }
+
+    /// The same, not checked to be UTF-8.
+    pub fn encode_bytes<'t>(&self, bytes: &[u8], room: &'t mut [u8]) -> Option<&'t [u8]> {
         let length = self.0.encode_slice(bytes, room).ok()?;
-        std::str::from_utf8(room.get(..length)?).ok()
+        room.get(..length)
     }
 }
 

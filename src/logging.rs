@@ -1,4 +1,4 @@
-//! The log: one line on the standard error for each message, such as `[WARN] what happened`.
+//! The log: one line on the standard error for each message, such as `[WARN] what happened`; or logfmt or JSON.
 //!
 //! Logging never blocks: lines go into a queue, and a thread that exists only while the queue has lines writes them. If the
 //! standard error blocks (a pipe that is not read, a log daemon that hangs), only that thread waits; lines that don't fit
@@ -9,11 +9,12 @@ use std::io::{self, IsTerminal};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::lock::lock;
 use crate::sys::{clock, stderr, thread};
 use crate::text::printable;
+use crate::{calendar, json};
 
 /// The most lines in the queue.
 const MOST_LINES: usize = 256;
@@ -27,9 +28,20 @@ const FLUSH_TIME: Duration = Duration::from_millis(200);
 /// The stack size of the writing thread, in bytes.
 const STACK: usize = 64 * 1024;
 
-/// Logs messages up to a level. Lines have a time only on a terminal, since service managers add their own.
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `[WARN] what happened`, on a terminal behind the time, since service managers add their own.
+    Text,
+    /// `time=2026-11-20T13:20:25Z level=warn msg="what happened"`, the time in UTC.
+    Logfmt,
+    /// An object with the keys `time`, `level` and `msg`.
+    Json,
+}
+
+/// Logs messages up to [`log::max_level`].
 struct Logger {
-    level: LevelFilter,
+    format: Format,
     is_terminal: bool,
 }
 
@@ -54,12 +66,12 @@ static QUEUE: Queue = Queue::new(stderr::write, stderr::is_ready);
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            QUEUE.push(line(record, self.is_terminal));
+            QUEUE.push(line(record, self.format, self.is_terminal));
         }
     }
 
@@ -70,8 +82,8 @@ impl Log for Logger {
 }
 
 /// Starts logging messages up to `level`.
-pub fn start(level: LevelFilter) {
-    let logger = Logger { level, is_terminal: io::stderr().is_terminal() };
+pub fn start(level: LevelFilter, format: Format) {
+    let logger = Logger { format, is_terminal: io::stderr().is_terminal() };
     // It fails only if a logger is set already.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
@@ -132,20 +144,39 @@ impl Queue {
 }
 
 /// Formats a whole line, so that it is written at once and is not mixed with others.
-fn line(record: &Record<'_>, with_time: bool) -> String {
+fn line(record: &Record<'_>, format: Format, is_terminal: bool) -> String {
     // A message may contain text that a peer chose: it must not break the line or control the terminal.
-    let text = printable(&record.args().to_string().replace('\n', " "));
-    let level = record.level();
-    let mut line = match clock::local(clock::now()).filter(|_| with_time) {
-        Some(time) => format!("{time} [{level}] {text}"),
-        None => format!("[{level}] {text}"),
-    };
-    if line.len() >= LONGEST {
-        let end = (0..LONGEST).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
-        line.truncate(end);
+    let mut text = printable(&record.args().to_string().replace('\n', " "));
+    let (level, now) = (record.level(), clock::now());
+    loop {
+        let line = write(level, now, &text, format, is_terminal);
+        let excess = line.len().saturating_sub(LONGEST);
+        if excess == 0 {
+            return line;
+        }
+        // Half of it at a time: an escaped byte takes two.
+        let most = text.len().saturating_sub(excess.div_ceil(2));
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
     }
-    line.push('\n');
-    line
+}
+
+/// A line with its end; `now` is Unix time.
+fn write(level: Level, now: i64, text: &str, format: Format, is_terminal: bool) -> String {
+    if format == Format::Text {
+        return match clock::local(now).filter(|_| is_terminal) {
+            Some(time) => format!("{time} [{level}] {text}\n"),
+            None => format!("[{level}] {text}\n"),
+        };
+    }
+    let [year, month, day, hour, minute, second] = calendar::date(now);
+    let time = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
+    let level = level.as_str().to_ascii_lowercase();
+    let text = json::text(text);
+    match format {
+        Format::Json => format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"msg\":{text}}}\n"),
+        _ => format!("time={time} level={level} msg={text}\n"),
+    }
 }
 
 #[cfg(test)]
@@ -155,30 +186,55 @@ mod tests {
     #[test]
     fn a_line_has_the_level_and_for_people_the_time() {
         let record = |with_time| {
-            line(&Record::builder().level(log::Level::Warn).args(format_args!("it's {}", "down")).build(), with_time)
+            let format = Format::Text;
+            line(&Record::builder().level(Level::Warn).args(format_args!("it's {}", "down")).build(), format, with_time)
         };
         assert_eq!(record(false), "[WARN] it's down\n");
-        let evil = Record::builder().level(log::Level::Warn).args(format_args!("a\n\u{1b}[31mb\u{202e}")).build();
-        assert_eq!(line(&evil, false), "[WARN] a \u{fffd}[31mb\u{fffd}\n");
+        let evil = Record::builder().level(Level::Warn).args(format_args!("a\n\u{1b}[31mb\u{202e}")).build();
+        assert_eq!(line(&evil, Format::Text, false), "[WARN] a \u{fffd}[31mb\u{fffd}\n");
         let line = record(true);
         assert!(line.starts_with("20") && line.get(19..) == Some(" [WARN] it's down\n"), "{line:?}");
     }
 
     #[test]
     fn a_message_neither_ends_its_line_nor_moves_the_cursor() {
-        let text = line(
-            &Record::builder().level(log::Level::Info).args(format_args!("a\n[WARN] b\u{1b}[2J\r")).build(),
-            false,
-        );
-        assert_eq!(text, "[INFO] a [WARN] b\u{fffd}[2J\u{fffd}\n");
+        let text = |format| {
+            let text = format_args!("a\n[WARN] b\u{1b}[2J\r\\ \"c\"");
+            line(&Record::builder().level(Level::Info).args(text).build(), format, false)
+        };
+        assert_eq!(text(Format::Text), "[INFO] a [WARN] b\u{fffd}[2J\u{fffd}\\ \"c\"\n");
+        let escaped = r#""a [WARN] b?[2J?\\ \"c\"""#.replace('?', "\u{fffd}");
+        let logfmt = text(Format::Logfmt);
+        assert!(logfmt.ends_with(&format!("Z level=info msg={escaped}\n")), "{logfmt}");
+        let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).unwrap();
+        assert_eq!(json["msg"], "a [WARN] b\u{fffd}[2J\u{fffd}\\ \"c\"");
+    }
+
+    #[test]
+    fn logfmt_and_json_have_time_level_and_message() {
+        let text = |format| write(Level::Warn, 1_795_180_825, "it is \"down\"", format, true);
+        assert_eq!(text(Format::Logfmt), "time=2026-11-20T13:20:25Z level=warn msg=\"it is \\\"down\\\"\"\n");
+        let expected = r#"{"time":"2026-11-20T13:20:25Z","level":"warn","msg":"it is \"down\""}"#;
+        assert_eq!(text(Format::Json), format!("{expected}\n"));
     }
 
     #[test]
     fn a_line_is_no_longer_than_what_a_pipe_takes_at_once() {
         for letter in ["x", "ü", "\u{1f600}"] {
             let long = letter.repeat(5000);
-            let text = line(&Record::builder().level(log::Level::Warn).args(format_args!("{long}")).build(), false);
+            let record = |text: &str, format| {
+                line(&Record::builder().level(Level::Warn).args(format_args!("{text}")).build(), format, false)
+            };
+            let text = record(&long, Format::Text);
             assert!(text.len() <= LONGEST && text.len() > LONGEST - 4 && text.ends_with(&format!("{letter}\n")));
+            // A quotation mark takes two bytes.
+            for long in [long, "\"".repeat(5000)] {
+                let text = record(&long, Format::Logfmt);
+                assert!(text.len() <= LONGEST && text.ends_with("\"\n"), "{text}");
+                let text = record(&long, Format::Json);
+                let json: serde_json::Value = serde_json::from_str(&text).expect("it is whole");
+                assert!(text.len() <= LONGEST && json["level"] == "warn" && text.len() > LONGEST - 5, "{text}");
+            }
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::mem;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use gateway_exporter::app::{App, STATE, catalogue, in_words, status_path};
 use gateway_exporter::auth::prompt;
@@ -19,11 +22,12 @@ use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
 use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::thread::{self, LARGE_STACK};
-use gateway_exporter::sys::{command, file, libc};
+use gateway_exporter::sys::{clock, command, file, libc};
 use gateway_exporter::text::printable;
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 /// The exit status where a source is down.
@@ -31,6 +35,9 @@ const EXIT_DOWN: u8 = 1;
 
 /// The exit status where the configuration or the command line is wrong.
 const EXIT_CONFIG: u8 = 2;
+
+/// How long an answer waits for the reload that it asked for.
+const RELOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Why it ends, and the exit status for that.
 struct Failure(u8, String);
@@ -46,9 +53,9 @@ fn main() -> ExitCode {
     libc::report_faults();
     let flags = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => flags,
-        Ok(Command::Help) => return print(&cli::help()),
+        Ok(Command::Help { is_whole }) => return print(&cli::help(is_whole)),
         Ok(Command::HashPassword) => return hash_password(),
-        Ok(Command::ListMetrics) => return print(&catalogue()),
+        Ok(Command::ListMetrics(format)) => return print(&catalogue(format)),
         Ok(Command::Version) => {
             let (version, revision, target) = (self_metrics::VERSION, self_metrics::REVISION, self_metrics::TARGET);
             return print(&format!("gateway-exporter {version} (revision {revision}, {target})\n"));
@@ -75,6 +82,9 @@ fn print(text: &str) -> ExitCode {
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let loaded = load::load(flags, hostname()).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+    if loaded.uci.as_ref().is_some_and(|uci| uci.service.debug) {
+        log::set_max_level(LevelFilter::Debug);
+    }
     loaded.refused.iter().for_each(|why| log::warn!("{why}"));
     loaded.unseen.iter().for_each(|why| log::warn!("{why}: a folder hangs; looking again at every scrape"));
     let access = read_access(&loaded.config.web).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
@@ -89,13 +99,15 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
             scrape(&app(flags, loaded), output.as_deref())
         }
+        Task::Needs => Ok(print(&loaded.needs(flags))),
         Task::Doctor => examine(flags, loaded),
-        Task::Status { is_json } => status(flags, loaded, *is_json),
+        Task::Status { is_json, is_quiet, watch } => status(flags, loaded, *is_json, *is_quiet, *watch),
     }
 }
 
 fn app(flags: &Flags, loaded: Loaded) -> App {
-    App::new(loaded.config, loaded.discover, flags.telemetry_path.clone())
+    let theirs = loaded.uci.and_then(|uci| uci.service.telemetry_path);
+    App::new(loaded.config, loaded.discover, theirs.unwrap_or_else(|| flags.telemetry_path.clone()))
 }
 
 /// Logs what would be watched; a configuration that could be read is valid.
@@ -125,6 +137,8 @@ struct Work {
     flags: Flags,
     daemon: Mutex<Option<Daemon>>,
     tasks: Mutex<Tasks>,
+    /// Notified after every reload.
+    reloaded: Condvar,
 }
 
 /// What answers, where it listens, and what keeps others out.
@@ -134,16 +148,20 @@ struct Daemon {
     protection: Protection,
 }
 
-#[derive(Default)]
+/// The reloads, by their number: how many were wanted, begun and done so far.
 struct Tasks {
     is_running: bool,
-    is_reload_wanted: bool,
+    wanted: u64,
+    begun: u64,
+    done: u64,
+    /// Why the last one changed nothing, or not all.
+    result: Result<(), String>,
 }
 
 fn serve(flags: &Flags, loaded: Loaded, access: AccessControl) -> Result<ExitCode, Failure> {
     let signals = block_signals()?;
-    let tasks = Mutex::new(Tasks { is_running: true, is_reload_wanted: false });
-    let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks });
+    let tasks = Mutex::new(Tasks { is_running: true, wanted: 0, begun: 0, done: 0, result: Ok(()) });
+    let work = Arc::new(Work { flags: flags.clone(), daemon: Mutex::default(), tasks, reloaded: Condvar::new() });
     work.spawn(move |work| work.start(loaded, access)).map_err(|error| format!("no thread to start with: {error}"))?;
     let signal = wait_for_end(&signals, &work)?;
     log::info!("{signal}: ending");
@@ -154,7 +172,10 @@ fn serve(flags: &Flags, loaded: Loaded, access: AccessControl) -> Result<ExitCod
 impl Work {
     /// Does `first`, then the reloads that are wanted, on a thread that ends when there is none. What goes wrong ends the
     /// process.
-    fn spawn(self: &Arc<Self>, first: impl FnOnce(&Self) -> Result<(), Failure> + Send + 'static) -> io::Result<()> {
+    fn spawn(
+        self: &Arc<Self>,
+        first: impl FnOnce(&Arc<Self>) -> Result<(), Failure> + Send + 'static,
+    ) -> io::Result<()> {
         let work = Arc::clone(self);
         let run = move || {
             let mut result = first(&work);
@@ -171,34 +192,50 @@ impl Work {
         thread::spawn("work", LARGE_STACK, Box::new(run)).map(drop)
     }
 
-    /// Has the configuration read again, after what is under way.
-    fn request_reload(self: &Arc<Self>) {
+    /// Has the configuration read again, after what is under way. Returns the number of that reload.
+    fn request_reload(self: &Arc<Self>) -> Result<u64, String> {
         let mut tasks = lock(&self.tasks);
-        tasks.is_reload_wanted = true;
-        if mem::replace(&mut tasks.is_running, true) {
-            return;
+        tasks.wanted = tasks.wanted.saturating_add(1);
+        let number = tasks.wanted;
+        if !mem::replace(&mut tasks.is_running, true) {
+            drop(tasks);
+            self.spawn(|_| Ok(())).map_err(|error| {
+                lock(&self.tasks).is_running = false;
+                format!("reload: no thread to read the configuration: {error}; ask again")
+            })?;
         }
-        drop(tasks);
-        if let Err(error) = self.spawn(|_| Ok(())) {
-            lock(&self.tasks).is_running = false;
-            log::error!("SIGHUP: no thread to read the configuration: {error}; send it again");
+        Ok(number)
+    }
+
+    /// Has the configuration read again, and waits for that; the error is what was not taken of it.
+    fn reload_now(self: &Arc<Self>) -> Result<(), String> {
+        let number = self.request_reload()?;
+        let is_pending = |tasks: &mut Tasks| tasks.done < number;
+        let waited = self.reloaded.wait_timeout_while(lock(&self.tasks), RELOAD_TIME, is_pending);
+        let (tasks, time) = waited.unwrap_or_else(PoisonError::into_inner);
+        if time.timed_out() {
+            return Err("reload: the configuration is still being read; the log says how that ends".into());
         }
+        tasks.result.clone()
     }
 
     /// Whether a reload is wanted; if not, nothing runs from here on.
     fn take_reload_request(&self) -> bool {
         let mut tasks = lock(&self.tasks);
-        tasks.is_running = mem::take(&mut tasks.is_reload_wanted);
+        tasks.is_running = tasks.begun < tasks.wanted;
+        tasks.begun = tasks.wanted;
         tasks.is_running
     }
 
-    fn start(&self, loaded: Loaded, access: AccessControl) -> Result<(), Failure> {
+    fn start(self: &Arc<Self>, loaded: Loaded, access: AccessControl) -> Result<(), Failure> {
         let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
         let (web, origin) = (loaded.config.web.clone(), loaded.origin.clone());
         let protection = loaded.config.protection();
         let app = Arc::new(app(&self.flags, loaded));
         announce(&app, &origin);
         let mut listeners = Listeners::open(&web.listen).map_err(|error| not_listening(&error))?;
+        let work = Arc::clone(self);
+        app.reload_by(Box::new(move || work.reload_now()));
         let answering = Arc::clone(&app);
         let free_memory = listeners
             .serve(access, Limits::default(), Arc::new(move |request| answering.answer(request)))
@@ -212,10 +249,14 @@ impl Work {
     }
 
     fn reload(&self) -> Result<(), Failure> {
-        match lock(&self.daemon).as_mut() {
-            Some(daemon) => Ok(daemon.reload(&self.flags)?),
+        let result = match lock(&self.daemon).as_mut() {
+            Some(daemon) => daemon.reload(&self.flags)?,
             None => Ok(()),
-        }
+        };
+        let mut tasks = lock(&self.tasks);
+        (tasks.done, tasks.result) = (tasks.begun, result);
+        self.reloaded.notify_all();
+        Ok(())
     }
 }
 
@@ -258,24 +299,94 @@ fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Says how everything is: what the daemon knows that runs here, else what the sources say now.
-fn status(flags: &Flags, loaded: Loaded, is_json: bool) -> Result<ExitCode, Failure> {
+/// Says how everything is, again and again where that is wanted.
+fn status(
+    flags: &Flags,
+    loaded: Loaded,
+    is_json: bool,
+    is_quiet: bool,
+    watch: Option<u16>,
+) -> Result<ExitCode, Failure> {
+    if watch.is_some() {
+        end_at_a_signal(block_signals()?)?;
+    }
+    let listen = loaded.config.web.listen.clone();
+    let mut sources = Sources { flags, loaded: Some(loaded), app: None };
+    let is_terminal = io::stdout().is_terminal();
+    let has_colors = !is_json && is_terminal && std::env::var_os("NO_COLOR").is_none();
+    loop {
+        let (mut text, is_down) = ask_status(&listen, &mut sources, is_json)?;
+        let status = if is_down { EXIT_DOWN } else { 0 };
+        LAST_STATUS.store(status, Ordering::Relaxed);
+        if has_colors {
+            text = diagnosis::colored(&text);
+        }
+        if let Some(seconds) = watch.filter(|_| !is_json) {
+            let clear = if is_terminal { "\u{1b}[H\u{1b}[2J" } else { "" };
+            let time = clock::local(clock::now()).map(|time| format!("{time}, ")).unwrap_or_default();
+            text = format!("{clear}{time}every {seconds} s\n\n{text}\n");
+        }
+        let is_read = is_quiet || io::stdout().write_all(text.as_bytes()).is_ok();
+        match watch {
+            Some(seconds) if is_read && !is_closed(seconds)? => {}
+            _ => return Ok(ExitCode::from(status)),
+        }
+    }
+}
+
+/// What the daemon knows that runs here, else what the sources say now; and whether something is down.
+fn ask_status(listen: &[String], sources: &mut Sources<'_>, is_json: bool) -> Result<(String, bool), Failure> {
     let path = status_path(is_json);
-    let known = loaded.config.web.listen.iter().find_map(|address| http::ask(address, &path, STATE));
+    let known = listen.iter().find_map(|address| http::ask(address, &path, STATE));
     let (text, is_down) = match known {
         Some((state, text)) => (text, state == Severity::Error.word()),
         None => {
-            let answer = app(flags, with_known_key(loaded)?).look(is_json);
+            let answer = sources.app()?.and_then(|app| app.look(is_json));
             let (text, severity) = answer.ok_or_else(|| "what there is to say does not fit into memory".to_owned())?;
             (text, severity == Severity::Error)
         }
     };
     // It may come from another process.
     let text: Vec<String> = String::from_utf8_lossy(&text).lines().map(printable).collect();
-    let text = text.join("\n") + "\n";
-    let has_colors = !is_json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    print(&if has_colors { diagnosis::colored(&text) } else { text });
-    Ok(if is_down { ExitCode::from(EXIT_DOWN) } else { ExitCode::SUCCESS })
+    Ok((text.join("\n") + "\n", is_down))
+}
+
+/// The application that reads the sources, once it is needed.
+struct Sources<'a> {
+    flags: &'a Flags,
+    loaded: Option<Loaded>,
+    app: Option<App>,
+}
+
+impl Sources<'_> {
+    fn app(&mut self) -> Result<Option<&App>, Failure> {
+        if let Some(loaded) = self.loaded.take() {
+            self.app = Some(app(self.flags, with_known_key(loaded)?));
+        }
+        Ok(self.app.as_ref())
+    }
+}
+
+/// The exit status by what was said last; before that nothing is known to be well.
+static LAST_STATUS: AtomicU8 = AtomicU8::new(EXIT_DOWN);
+
+/// Has one of these signals end the process at once, also while a source is waited for.
+fn end_at_a_signal(signals: SigSet) -> Result<(), String> {
+    let wait = move || {
+        let _ = signals.wait();
+        command::end_all();
+        process::exit(LAST_STATUS.load(Ordering::Relaxed).into());
+    };
+    thread::run(Box::new(wait)).map_err(|error| format!("no thread to wait for signals: {error}"))
+}
+
+/// Waits so many seconds, or until nobody reads the standard output any more; whether that is so.
+fn is_closed(seconds: u16) -> Result<bool, String> {
+    let output = io::stdout();
+    let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    let time = Duration::from_secs(seconds.into());
+    let closed = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)).map_err(io::Error::from);
+    closed.map(|count| count > 0).map_err(|error| format!("standard output: {error}"))
 }
 
 /// What the doctor says of the addresses.
@@ -307,20 +418,26 @@ fn signal_error(error: Errno) -> String {
 fn wait_for_end(signals: &SigSet, work: &Arc<Work>) -> Result<Signal, String> {
     loop {
         match signals.wait().map_err(signal_error)? {
-            Signal::SIGHUP => work.request_reload(),
+            Signal::SIGHUP => {
+                if let Err(complaint) = work.request_reload() {
+                    log::error!("{complaint}");
+                }
+            }
             signal => return Ok(signal),
         }
     }
 }
 
 impl Daemon {
-    /// Reads the configuration again. A bad one changes nothing; the error is that nothing is listened on any more.
-    fn reload(&mut self, flags: &Flags) -> Result<(), String> {
+    /// Reads the configuration again. A bad one changes nothing; returns what is wrong with it. The error is that nothing is
+    /// listened on any more.
+    fn reload(&mut self, flags: &Flags) -> Result<Result<(), String>, String> {
         let (access, Loaded { config, discover, origin, .. }) = match load_again(flags, &self.protection) {
             Ok(read) => read,
             Err(complaint) => {
-                log::error!("{complaint}; what was watched before is still watched");
-                return Ok(());
+                let complaint = format!("{complaint}; what was watched before is still watched");
+                log::error!("{complaint}");
+                return Ok(Err(complaint));
             }
         };
         self.protection = config.protection();
@@ -328,8 +445,9 @@ impl Daemon {
         self.app.reload(config, discover);
         announce(&self.app, &origin);
         let before = self.listeners.addresses();
-        if let Err(error) = self.listeners.change(&web.listen, access) {
-            log::error!("{}", not_listening(&error));
+        let result = self.listeners.change(&web.listen, access).map_err(|error| not_listening(&error));
+        if let Err(complaint) = &result {
+            log::error!("{complaint}");
         }
         if self.listeners.is_closed() {
             return Err(format!("{}: nothing is listened on any more", web.listen.join(", ")));
@@ -339,7 +457,7 @@ impl Daemon {
         if self.listeners.addresses() != before {
             announce_listeners(&self.listeners, &web, &found);
         }
-        Ok(())
+        Ok(result)
     }
 }
 
@@ -406,12 +524,13 @@ fn hostname() -> String {
 /// Messages go to the standard error; a single scrape says what is down, and the doctor has words of its own.
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(flags: &Flags) {
-    logging::start(match flags.task {
+    let level = match flags.task {
         _ if flags.debug => LevelFilter::Debug,
         Task::Doctor | Task::Status { .. } => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
         _ => LevelFilter::Info,
-    });
+    };
+    logging::start(flags.log_level.filter(|_| !flags.debug).unwrap_or(level), flags.log_format);
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         log::logger().flush();

@@ -6,13 +6,13 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::advice::Advice;
 use crate::collector::{Collector, Error, Notice};
 use crate::exposition::TableInfo;
-use crate::settings::{Common, ConfigError, Input};
+use crate::settings::{Common, ConfigError, Input, UciWord};
 use crate::sys::environment::{Environment, Traces};
 use crate::watched::Watched;
 
@@ -49,12 +49,26 @@ pub trait Source: Collector + Sized {
     /// Whether its tunnels use the kernel's IPsec.
     const USES_KERNEL_IPSEC: bool = false;
 
+    /// The words of OpenWrt's configuration that are not its keys.
+    const UCI: &'static [UciWord] = &[];
+
     /// Takes its keys out of the configuration; absent if none of them is written.
     fn read(input: &mut Input<'_>) -> Result<Option<Self::Settings>, ConfigError>;
 
     /// Looks for it on the machine whose root directory is `root`; absent if it is not there.
     fn discover(_root: &Path, _common: &Common) -> Option<Self::Settings> {
         None
+    }
+
+    /// Its settings where nothing but a switch in OpenWrt's configuration is about it. With a root directory, only if OpenWrt's
+    /// package of its daemon is installed there, running or not. Absent if it must be configured.
+    fn usual(_root: Option<&Path>, _common: &Common) -> Option<Self::Settings> {
+        None
+    }
+
+    /// What reading it needs.
+    fn needs(_settings: &Self::Settings) -> Needs {
+        Needs::default()
     }
 
     /// Adds what was found later to the settings; absent if nothing is new.
@@ -86,6 +100,20 @@ pub trait Source: Collector + Sized {
     }
 }
 
+/// What a process needs to read a source: for jails, units and containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Files and folders that it must see, also those by which [`Source::usual`] tells that its daemon is installed. A socket or
+    /// a file that is made anew is seen through its folder.
+    pub paths: Vec<PathBuf>,
+    /// Rights of root's without which these can't be read, as capabilities(7) names them.
+    pub capabilities: &'static [&'static str],
+    /// Whether it runs a program, which may need anything.
+    pub runs_programs: bool,
+    /// Whether it must see the processes of others.
+    pub sees_processes: bool,
+}
+
 /// A source without its settings' type, so that all sources fit into one list.
 pub trait AnySource: Sync {
     /// [`Source::NAME`]
@@ -100,6 +128,10 @@ pub trait AnySource: Sync {
     fn traces(&self) -> Traces;
     /// [`Source::USES_KERNEL_IPSEC`]
     fn uses_kernel_ipsec(&self) -> bool;
+    /// [`Source::UCI`]
+    fn uci(&self) -> &'static [UciWord];
+    /// [`Source::usual`]
+    fn usual(&self, root: Option<&Path>, common: &Common) -> Option<Arc<dyn AnySettings>>;
     /// [`Source::read`]
     fn read(&self, input: &mut Input<'_>) -> Result<Option<Arc<dyn AnySettings>>, ConfigError>;
     /// [`Source::discover`]
@@ -122,6 +154,8 @@ pub trait AnySettings: Any + Send + Sync {
     fn build(&self, before: Option<(&dyn AnySettings, &Arc<dyn Collector>)>) -> Arc<dyn Collector>;
     /// [`Source::review`]
     fn review(&self) -> Vec<Notice>;
+    /// [`Source::needs`]
+    fn needs(&self) -> Needs;
 }
 
 /// Finds a source by its name.
@@ -159,6 +193,13 @@ const fn source<S: Source>() -> &'static dyn AnySource {
     const { &Entry::<S>(PhantomData) }
 }
 
+impl Needs {
+    /// What reads files and sockets of root's needs.
+    pub fn of_root(paths: Vec<PathBuf>) -> Self {
+        Self { paths, capabilities: &["CAP_DAC_OVERRIDE"], ..Self::default() }
+    }
+}
+
 impl<S: Source> AnySource for Entry<S> {
     fn name(&self) -> &'static str {
         S::NAME
@@ -182,6 +223,14 @@ impl<S: Source> AnySource for Entry<S> {
 
     fn uses_kernel_ipsec(&self) -> bool {
         S::USES_KERNEL_IPSEC
+    }
+
+    fn uci(&self) -> &'static [UciWord] {
+        S::UCI
+    }
+
+    fn usual(&self, root: Option<&Path>, common: &Common) -> Option<Arc<dyn AnySettings>> {
+        S::usual(root, common).map(erased::<S>)
     }
 
     fn read(&self, input: &mut Input<'_>) -> Result<Option<Arc<dyn AnySettings>>, ConfigError> {
@@ -231,5 +280,9 @@ impl<S: Source> AnySettings for SettingsOf<S> {
 
     fn review(&self) -> Vec<Notice> {
         S::review(&self.0)
+    }
+
+    fn needs(&self) -> Needs {
+        S::needs(&self.0)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use memchr::{memchr, memchr2, memmem};
 
@@ -61,6 +61,18 @@ impl<'a> Text<'a> {
         self.split_around(memchr(separator, self.0)?, 1)
     }
 
+    /// The same in half the instructions where the separator is near: eight bytes at a time.
+    pub fn cut_near(self, separator: u8) -> Option<(Self, Self)> {
+        let (words, _) = self.0.as_chunks::<8>();
+        for (at, word) in (0usize..).step_by(8).zip(words) {
+            let found = places(separator, *word);
+            if found != 0 {
+                return self.split_around(at.wrapping_add(found.trailing_zeros() as usize / 8), 1);
+            }
+        }
+        self.cut(separator)
+    }
+
     /// The parts on both sides of the last `separator`.
     pub fn cut_last(self, separator: u8) -> Option<(Self, Self)> {
         self.split_around(memchr::memrchr(separator, self.0)?, 1)
@@ -107,7 +119,32 @@ impl<'a> Text<'a> {
 
     /// An IPv4 or IPv6 address and nothing else.
     pub fn address(self) -> Option<IpAddr> {
-        std::str::from_utf8(self.0).ok()?.parse().ok()
+        self.dotted().map(IpAddr::V4).or_else(|| std::str::from_utf8(self.0).ok()?.parse().ok())
+    }
+
+    /// An IPv4 address, in half the instructions that the standard library takes; absent where it is none.
+    fn dotted(self) -> Option<Ipv4Addr> {
+        let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0u32, 0u32);
+        for byte in self.0 {
+            let digit = u32::from(byte.wrapping_sub(b'0'));
+            if digit < 10 {
+                // No octet but 0 begins with a 0.
+                if digits > 0 && octet == 0 {
+                    return None;
+                }
+                octet = octet.wrapping_mul(10).wrapping_add(digit);
+                digits = digits.wrapping_add(1);
+            } else if *byte == b'.' && digits > 0 {
+                address = address << 8 | octet;
+                (octet, digits, dots) = (0, 0, dots.wrapping_add(1));
+            } else {
+                return None;
+            }
+            if octet > 255 {
+                return None;
+            }
+        }
+        (dots == 3 && digits > 0).then(|| (address << 8 | octet).into())
     }
 
     /// 1 to 12 for a month's name as C prints it: `Jan`, `Feb`, …
@@ -180,6 +217,23 @@ impl fmt::Debug for Text<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:?}", String::from_utf8_lossy(self.0))
     }
+}
+
+/// A bit in each byte: times a word of small bytes, their sum is in the highest byte.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// The highest bit of each byte of a word that is `wanted`, the first byte's lowest.
+pub fn places(wanted: u8, word: [u8; 8]) -> u64 {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let other = u64::from_le_bytes(word) ^ u64::from_ne_bytes([wanted; 8]);
+    !((other & LOW).wrapping_add(LOW) | other | LOW)
+}
+
+/// How many bytes are `wanted`, eight at a time.
+pub fn count(wanted: u8, bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let found: u64 = words.iter().map(|word| (places(wanted, *word) >> 7).wrapping_mul(ONES) >> 56).sum();
+    rest.iter().filter(|byte| **byte == wanted).count().saturating_add(usize::try_from(found).unwrap_or(usize::MAX))
 }
 
 fn digit(byte: u8) -> Option<u64> {
@@ -319,6 +373,54 @@ mod tests {
         ] {
             assert_eq!((Text::from(text).number(), Text::from(text).signed()), (number, signed), "{text}");
         }
+    }
+
+    #[test]
+    fn a_cut_near_the_beginning_is_the_same_wherever_it_is() {
+        for length in 0..20 {
+            for at in 0..=length {
+                let mut text = vec![b'x'; length];
+                text.splice(at..at, *b"=").for_each(drop);
+                text.extend(*b"=y");
+                let text = Text::new(&text);
+                assert_eq!(text.cut_near(b'='), text.cut(b'='), "{text}");
+                assert_eq!(text.cut_near(b'-'), None);
+            }
+        }
+    }
+
+    #[test]
+    fn an_ipv4_address_is_what_the_standard_library_takes_for_one() {
+        for text in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "192.0.2.1",
+            "10.0.0.100",
+            "256.0.0.1",
+            "1.2.3",
+            "1.2.3.",
+            ".1.2.3",
+            "1..2.3",
+            "1.2.3.4.",
+            "1.2.3.4.5",
+            "01.2.3.4",
+            "1.2.3.00",
+            "1.2.3.04",
+            "1.2.3.4 ",
+            "1.2.3.x",
+            "1.2.3.-4",
+            "",
+            ".",
+            "1",
+            "1.2.3.1000",
+            "...",
+        ] {
+            let expected = text.parse::<Ipv4Addr>().ok();
+            assert_eq!(Text::from(text).dotted(), expected, "{text}");
+            assert_eq!(Text::from(text).address(), expected.map(IpAddr::V4), "{text}");
+        }
+        assert_eq!(Text::from("2001:db8::1").address(), "2001:db8::1".parse().ok());
+        assert_eq!(Text::new(b"1.2.3.\xff").address(), None);
     }
 
     #[test]

@@ -6,7 +6,9 @@ build=(gcc libc6-dev)
 test=(g++ python3 iproute2 socat openssl openvpn prometheus prometheus-node-exporter mandoc groff-base chromium chromium-driver
     strongswan strongswan-starter strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins
     libstrongswan-standard-plugins libstrongswan-extra-plugins
-    wireguard-go wireguard-tools busybox-static qemu-system-x86 valgrind strace)
+    wireguard-go wireguard-tools busybox-static qemu-system-x86 valgrind strace systemd zsh fish)
+# Debian's npm brings hundreds of packages; another one will do.
+command -v npm >/dev/null || test+=(npm)
 
 missing=()
 for set in "$@"; do

@@ -4,25 +4,25 @@
 //! `troubles` since when what is watched through them is not well, `overview` says both.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub use self::overview::in_words;
 pub use self::registry::Discover;
-pub use self::routes::{STATE, status_path};
+pub use self::routes::{Reload, STATE, status_path};
 
 use self::registry::Registry;
 use self::routes::Scrapes;
 use self::scrape::{Query, Shared};
 use self::status::Status;
-use crate::auth::Users;
+use crate::auth::{Bucket, Users};
 use crate::config::Config;
 use crate::diagnosis::{self, Finding};
 use crate::exposition::{self, Group, Listed};
 use crate::http::{Compression, FreeMemory, Reply};
 use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
-use crate::self_metrics;
 use crate::sources::{self, AnySettings};
+use crate::{json, self_metrics};
 
 mod overview;
 mod registry;
@@ -42,6 +42,8 @@ pub struct App {
     telemetry_path: String,
     scrapes: Mutex<Scrapes>,
     compression: Arc<Compression>,
+    reload: OnceLock<Box<Reload>>,
+    bucket: Mutex<Bucket>,
 }
 
 impl App {
@@ -57,6 +59,8 @@ impl App {
             telemetry_path,
             scrapes: Mutex::default(),
             compression: Compression::new(memory),
+            reload: OnceLock::new(),
+            bucket: Mutex::default(),
         }
     }
 
@@ -73,6 +77,12 @@ impl App {
     /// Sets the function that is called if the memory budget is used up.
     pub fn free_memory_by(&self, free_memory: Box<FreeMemory>) {
         self.shared.memory.free_by(free_memory);
+    }
+
+    /// Sets the function that `POST /-/reload` calls; without it that path is not found.
+    pub fn reload_by(&self, reload: Box<Reload>) {
+        // It is set once.
+        let _ = self.reload.set(reload);
     }
 
     /// Records the findings about the addresses to listen on.
@@ -111,20 +121,71 @@ impl App {
     }
 }
 
-/// The catalogue of all families as Markdown: a heading and a table for each source.
-pub fn catalogue() -> String {
-    let mut text = String::new();
+/// How the catalogue of all families is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catalogue {
+    /// Markdown: a heading and a table for each source.
+    Markdown,
+    /// A line for each family, in columns.
+    Table,
+    /// An array with an object for each family.
+    Json,
+}
+
+/// The catalogue of all families.
+pub fn catalogue(format: Catalogue) -> String {
+    let mut all = Vec::new();
     let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
     for (source, tables) in sources.chain([("the exporter", self_metrics::TABLES)]) {
         let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
         families.sort_by_key(|family| family.name);
-        let _ = write!(text, "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n");
-        for Listed { name, kind, labels, help, group } in families {
-            let (kind, labels, group) = (kind.word(), labels.join(", "), group.map(Group::word).unwrap_or_default());
-            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |");
-        }
-        text.push('\n');
+        all.extend(families.into_iter().map(|family| (source, family)));
     }
+    let width = all.iter().map(|(_, family)| family.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    let mut before = "";
+    if format == Catalogue::Table {
+        let [source, family, kind] = ["SOURCE", "FAMILY", "TYPE"];
+        let _ =
+            writeln!(text, "{source:<12}  {family:<width$}  {kind:<7}  GROUP         LABELS                    VALUE");
+    }
+    for (source, Listed { name, kind, labels, help, group }) in all {
+        let (kind, group) = (kind.word(), group.map(Group::word).unwrap_or_default());
+        let _ = match format {
+            Catalogue::Table => {
+                let labels = labels.join(",");
+                writeln!(text, "{source:<12}  {name:<width$}  {kind:<7}  {group:<12}  {labels:<24}  {help}")
+            }
+            Catalogue::Json => {
+                // Neither names nor words of these have anything to escape.
+                let labels = if labels.is_empty() { String::new() } else { format!("\"{}\"", labels.join("\",\"")) };
+                let group = if group.is_empty() { "null".into() } else { format!("\"{group}\"") };
+                let (separator, help) = (if text.is_empty() { "[" } else { "," }, json::text(help));
+                writeln!(
+                    text,
+                    "{separator}{{\"source\":\"{source}\",\"name\":\"{name}\",\"type\":\"{kind}\",\"group\":{group},\
+                     \"labels\":[{labels}],\"help\":{help}}}"
+                )
+            }
+            Catalogue::Markdown => {
+                if before != source {
+                    text.push_str(if before.is_empty() { "" } else { "\n" });
+                    let _ = write!(
+                        text,
+                        "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n"
+                    );
+                }
+                let labels = labels.join(", ");
+                writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |")
+            }
+        };
+        before = source;
+    }
+    text.push_str(match format {
+        Catalogue::Markdown => "\n",
+        Catalogue::Table => "",
+        Catalogue::Json => "]\n",
+    });
     text
 }
 
@@ -137,7 +198,7 @@ mod tests {
     use super::routes::{REALM, UNLISTED, times};
     use super::*;
     use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
-    use crate::http::{Compress, Credentials, Method, Request};
+    use crate::http::{Compress, Credentials, Method, RELOAD, Request};
     use crate::privacy::Identities;
     use crate::session::Session;
 
@@ -198,6 +259,7 @@ mod tests {
             accepts_gzip: false,
             peer: [127, 0, 0, 1].into(),
             is_local: true,
+            is_cross_site: false,
         }
     }
 
@@ -308,6 +370,52 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_is_asked_for_from_this_machine_or_by_a_user() {
+        let post = || Request { method: Method::Post, host: Some("localhost".into()), ..request(RELOAD) };
+        let ask = |app: &App, request: Request| {
+            let reply = app.answer(&request);
+            (reply.status(), String::from_utf8(reply.into_bytes().expect("a body")).expect("UTF-8"))
+        };
+        let app = app(vec![]);
+        assert_eq!(ask(&app, post()).0, 404, "nothing can be reloaded");
+        let count = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&count);
+        app.reload_by(Box::new(move || {
+            *lock(&counted) += 1;
+            if *lock(&counted) == 2 { Err("/x.yaml: no\u{1b}[2J".into()) } else { Ok(()) }
+        }));
+        assert_eq!(ask(&app, post()), (200, "the configuration was read again\n".into()));
+        assert_eq!(ask(&app, post()), (500, "/x.yaml: no\u{fffd}[2J\n".into()));
+        let name = |name: &str| Some(name.to_owned());
+        for (refused, why) in [
+            (Request { is_local: false, ..post() }, "another machine"),
+            (Request { is_cross_site: true, ..post() }, "a page of another site"),
+            (Request { host: name("evil.example.com"), ..post() }, "a name that leads here"),
+        ] {
+            assert_eq!(ask(&app, refused).0, 403, "{why}");
+        }
+        let reply = app.answer(&request(RELOAD));
+        assert!(reply.status() == 405 && reply.headers().any(|header| header == ("Allow", "POST")));
+        let mut config = Config::default();
+        config.web.hosts = crate::auth::Hosts::parse(&["gateway.example.com".into()]).ok();
+        config.web.users.push(("ann".into(), crate::bcrypt::Hash::new(b"secret", 4, [1; 16])));
+        app.reload(config, None);
+        let known = |password: &str| Request {
+            credentials: Some(Credentials { user: "ann".into(), password: password.into() }),
+            is_local: false,
+            host: name("gateway.example.com"),
+            ..post()
+        };
+        assert_eq!(ask(&app, post()).0, 401, "a password is asked for on this machine, too");
+        assert_eq!(ask(&app, known("wrong")).0, 401);
+        assert_eq!(*lock(&count), 2);
+        assert_eq!(ask(&app, known("secret")).0, 200);
+        assert_eq!(ask(&app, Request { is_cross_site: true, ..known("secret") }).0, 403);
+        assert_eq!(ask(&app, Request { host: name("evil.example.com"), ..known("secret") }).0, 421);
+        assert_eq!(*lock(&count), 3);
+    }
+
+    #[test]
     fn sessions_can_be_switched_off() {
         let app = app(vec![stub("a", None)]);
         lock(&app.registry.watch).config.web.hides_sessions = true;
@@ -325,7 +433,9 @@ mod tests {
         app.registry
             .replace_collectors(vec![stub("carol", None)], |config| config.options.identities = Identities::Off);
         for path in ["/sessions", "/static"] {
-            assert!(!get(&app, path).1.contains("carol"), "{path}");
+            // The source of this test has the same name.
+            let page = get(&app, path).1.replace("<td data-name=\"Source\"><div><bdi>carol</bdi>", "");
+            assert!(!page.contains("carol"), "{path}");
         }
     }
 
@@ -398,7 +508,7 @@ mod tests {
     #[test]
     fn other_paths_are_not_found() {
         let app = App::new(Config::default(), None, "/m".into());
-        for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.ico", "/app.css"] {
+        for path in ["/metrics", "/m/", "//m", "/../m", "/favicon.png", "/app.css"] {
             assert_eq!(get(&app, path).0, 404, "{path}");
         }
         assert_eq!(get(&app, "/m").0, 200);

@@ -66,7 +66,8 @@ impl Registry {
     /// The sources that discovery did not find, and where it looked for them.
     pub(super) fn absent(&self) -> Vec<(&'static str, &'static str)> {
         let watch = lock(&self.watch);
-        let is_missing = |source: &str| watch.discover.is_some() && !watch.has(source);
+        let is_missing =
+            |source: &str| watch.discover.is_some() && !watch.has(source) && watch.config.collectors.looks_for(source);
         sources::looked_for().into_iter().filter(|(source, _)| is_missing(source)).collect()
     }
 
@@ -138,6 +139,7 @@ fn collectors(config: &Config, before: Option<(&Config, &Sources)>) -> Vec<Arc<d
     };
     let watched: Vec<_> = config.sources.iter().map(|settings| settings.source()).collect();
     let configured = config.sources.iter().map(|settings| settings.build(before(settings.source().name())));
-    let companions = sources::ALL.iter().filter_map(|source| source.accompany(&watched));
+    let allowed = sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name()));
+    let companions = allowed.filter_map(|source| source.accompany(&watched));
     configured.chain(companions).collect()
 }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _};
 use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::overview::{self, in_words};
 use super::registry::Sources;
@@ -12,10 +12,11 @@ use super::{App, lock};
 use crate::auth::Auth;
 use crate::diagnosis;
 use crate::exposition::{self, Encoder, Exposition};
-use crate::http::{Pieces, Reply, Request};
+use crate::http::{Method, Pieces, RELOAD, Reply, Request};
 use crate::pages::{self, Frame};
 use crate::session::{self, Cursor, Session};
-use crate::sys::usage;
+use crate::sys::{clock, usage};
+use crate::text::{Text, printable};
 use crate::{json, logging, self_metrics};
 
 /// The most time for a scrape, whatever timeout the request states.
@@ -44,6 +45,13 @@ pub(super) const UNLISTED: &str = "X-Sessions-Left-Out";
 /// The reply to a request for a host name that is not in `web.hosts`.
 const MISDIRECTED: &str = "this page does not answer under this host name: ask by the gateway's address, or add the name to \
                            web.hosts in the gateway's configuration\n";
+
+/// The reply to a reload that may not be asked for.
+const NO_RELOAD: &str = "a reload is asked for on this machine itself, by its address or as localhost, or by a user of \
+                         web.basic_auth_users; never by a web page of another site\n";
+
+/// Reads the configuration again; the error is why it was not taken.
+pub type Reload = dyn Fn() -> Result<(), String> + Send + Sync;
 
 /// The `WWW-Authenticate` value, which makes a browser ask for user and password.
 pub(super) const REALM: &str = "Basic realm=\"gateway-exporter\"";
@@ -76,12 +84,22 @@ impl Scrapes {
 impl App {
     /// Answers a request, after checking its host name and credentials; compresses the reply as configured.
     pub fn answer(&self, request: &Request) -> Reply {
-        let reply = self.reply(request);
-        let compress = lock(&self.registry.watch).config.web.compress;
+        let mut reply = self.reply(request);
+        let watch = lock(&self.registry.watch);
+        let web = &watch.config.web;
+        web.headers.iter().for_each(|(name, value)| reply.set(name, value.clone()));
+        let compress = web.compress;
+        drop(watch);
         self.compression.apply(compress, request, reply)
     }
 
     fn reply(&self, request: &Request) -> Reply {
+        let limit = lock(&self.registry.watch).config.web.rate_limit;
+        if let Some(limit) = limit.filter(|limit| !lock(&self.bucket).take(*limit, Instant::now())) {
+            let wait = usize::try_from(limit.interval.as_secs()).unwrap_or(usize::MAX).max(1);
+            return Reply::text(429, "more requests than rate_limit allows, try again\n")
+                .with_count("Retry-After", wait);
+        }
         if !self.is_host(request) {
             return Reply::text(421, MISDIRECTED);
         }
@@ -109,24 +127,47 @@ impl App {
         match request.path.as_str() {
             path if path == self.telemetry_path => self.scrape(request, times, false),
             "/prom" => self.scrape(request, times, true),
-            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => Reply::text(404, "not found\n"),
+            "/sessions" | "/sessions_local" | "/static" if self.hides_sessions() => not_found(),
             "/sessions" | "/sessions_local" => self
                 .with_sources(request, |sources| Listing::read(sources, times).map_or_else(full, Listing::into_json)),
             "/static" => self.with_sources(request, |sources| {
-                let page = |listing: Listing| listing.into_page(self.frame(&self.gateway()));
+                let page = |listing: Listing| listing.into_page(self.frame(&self.gateway(), request));
                 Listing::read(sources, times).map_or_else(full, page)
             }),
-            "/" => self.with_sources(request, |sources| self.landing(sources, times)),
+            "/" => self.with_sources(request, |sources| self.landing(request, sources, times)),
+            RELOAD => self.read_config_again(request),
             STATUS => self.with_sources(request, |sources| self.status(request, sources, times)),
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
             pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
-            _ => Reply::text(404, "not found\n"),
+            pages::ICON_PATH => asset("image/svg+xml", pages::ICON.as_bytes()),
+            pages::DOCS_PATH => {
+                asset("text/plain; charset=utf-8", super::catalogue(super::Catalogue::Markdown).as_bytes())
+            }
+            _ => not_found(),
         }
     }
 
-    fn frame<'a>(&'a self, gateway: &'a str) -> Frame<'a> {
-        let has_sessions = !self.hides_sessions();
-        Frame { gateway, version: self_metrics::VERSION, telemetry_path: &self.telemetry_path, has_sessions }
+    /// Reads the configuration again, for a user who has given the password or for this machine itself. A browser on this
+    /// machine may be led here by a name that another site chose.
+    fn read_config_again(&self, request: &Request) -> Reply {
+        let Some(reload) = self.reload.get() else { return not_found() };
+        if request.method != Method::Post {
+            return Reply::text(405, "a reload is asked for by POST\n").with("Allow", "POST");
+        }
+        let web = lock(&self.registry.watch).config.web.clone();
+        let is_here = || request.is_local && web.hosts.unwrap_or_default().contain(request.host.as_deref());
+        if request.is_cross_site || (web.users.is_empty() && !is_here()) {
+            return Reply::text(403, NO_RELOAD);
+        }
+        match reload() {
+            Ok(()) => Reply::text(200, "the configuration was read again\n"),
+            Err(complaint) => Reply::text(500, printable(&complaint) + "\n"),
+        }
+    }
+
+    fn frame<'a>(&'a self, gateway: &'a str, request: &'a Request) -> Frame<'a> {
+        let (has_sessions, filter) = (!self.hides_sessions(), request.values(pages::FILTER).next().unwrap_or_default());
+        Frame { gateway, version: self_metrics::VERSION, telemetry_path: &self.telemetry_path, has_sessions, filter }
     }
 
     fn hides_sessions(&self) -> bool {
@@ -159,7 +200,7 @@ impl App {
             self_metrics::expose_duration(outcome.name, outcome.taken, &mut all);
             self_metrics::expose_dropped(outcome.name, outcome.exposition.dropped(), &mut all);
         }
-        if with_own {
+        if with_own && !lock(&self.registry.watch).config.web.hides_process {
             self_metrics::expose_usage(&usage::read(), &mut all);
             lock(&self.scrapes).expose(&mut all);
         }
@@ -167,9 +208,9 @@ impl App {
         Reply::stream(exposition::CONTENT_TYPE, ScrapeText(exposition::encode(parts.collect()))).keeping(outcomes)
     }
 
-    fn landing(&self, sources: &[Arc<Source>], times: Times) -> Reply {
+    fn landing(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
         let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
-        let page = pages::landing(self.frame(&self.gateway()), &findings, in_words);
+        let page = pages::landing(self.frame(&self.gateway(), request), &findings, in_words);
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).keeping(reservation)
     }
 
@@ -257,11 +298,24 @@ impl Listing {
             self.outcomes.iter().flat_map(|outcome| &outcome.targets).filter_map(|(_, result)| result.as_ref().err());
         let troubles: Vec<String> = errors.map(ToString::to_string).collect();
         let (mut text, end) = pages::around_sessions(frame, count, &troubles, self.left_out());
+        let (filter, mut totals, now) = (pages::Filter::new(frame.filter), pages::Totals::default(), clock::now());
         let write = move |out: &mut Vec<u8>| {
             let next = self.next();
             match &next {
-                Some(session) => pages::write_session(session, &mut text),
-                None => text.push_str(&end),
+                Some(session) => {
+                    let source = self.outcomes.get(self.outcome).map_or("", |outcome| outcome.name);
+                    let age =
+                        moment(&session.established).and_then(|moment| u32::try_from(now.saturating_sub(moment)).ok());
+                    if pages::write_session(session, source, age, &filter, &mut text) {
+                        totals.add(session);
+                    }
+                }
+                None => {
+                    if count > 0 {
+                        totals.write(count, &mut text);
+                    }
+                    text.push_str(&end);
+                }
             }
             out.extend_from_slice(text.as_bytes());
             text.clear();
@@ -269,6 +323,15 @@ impl Listing {
         };
         html(Reply::pieces(pages::CONTENT_TYPE, write))
     }
+}
+
+/// The unix time of a local date: `YYYY-MM-DD hh:mm:ss`.
+fn moment(date: &str) -> Option<i64> {
+    let (mut parts, mut numbers) = ([0; 6], date.split(['-', ' ', ':']));
+    for part in &mut parts {
+        *part = Text::from(numbers.next()?).signed()?;
+    }
+    clock::unix(parts)
 }
 
 impl Iterator for Listing {
@@ -289,11 +352,13 @@ fn full() -> Reply {
     Reply::text(503, "busy with other large answers, try again\n").with("Retry-After", "1")
 }
 
+fn not_found() -> Reply {
+    Reply::text(404, "not found\n")
+}
+
 /// A file that the pages load; browsers request it anew each time, since it may be another version's.
-fn asset(content_type: &'static str, text: &str) -> Reply {
-    Reply::ok(content_type, text.as_bytes().to_vec())
-        .with("Cache-Control", "no-cache")
-        .with("X-Content-Type-Options", "nosniff")
+fn asset(content_type: &'static str, text: &[u8]) -> Reply {
+    Reply::ok(content_type, text.to_vec()).with("Cache-Control", "no-cache").with("X-Content-Type-Options", "nosniff")
 }
 
 /// A page for people, which may load nothing and run nothing but its own script.

@@ -1,13 +1,16 @@
-//! Access control: users and passwords, credentials in a request, allowed networks and host names.
+//! Access control: users and passwords, credentials in a request, allowed networks and host names, and how often requests are
+//! answered.
 
 pub mod basic;
 pub mod hosts;
 pub mod networks;
 pub mod prompt;
 mod queue;
+pub mod rate_limit;
 pub mod users;
 
 pub use basic::Credentials;
 pub use hosts::Hosts;
 pub use networks::Networks;
+pub use rate_limit::{Bucket, RateLimit};
 pub use users::{Auth, Users};

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Config, ConfigError, Overrides, WebFile, anchor};
-use crate::cli::Flags;
+use crate::cli::{Flags, Task};
 use crate::collector::{Deadline, Error};
 use crate::diagnosis;
+use crate::http;
+use crate::settings::Service;
 use crate::sys::blocking;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::settings_file::{self, Search};
@@ -17,6 +19,9 @@ const HERE: [&str; 2] = ["exporter.yaml", "config/config.yml"];
 
 /// The default path for the whole machine.
 const MACHINE: &str = "/etc/gateway-exporter.yaml";
+
+/// The default path on OpenWrt.
+const UCI: &str = "/etc/config/gateway-exporter";
 
 /// The default listen address: all addresses.
 const EVERYWHERE: &str = ":9234";
@@ -42,6 +47,40 @@ pub struct Loaded {
     pub refused: Vec<String>,
     /// Why it could not be seen what is on this machine: a folder there hangs.
     pub unseen: Option<Error>,
+    /// What OpenWrt's configuration says of the daemon, where it is read.
+    pub uci: Option<UciService>,
+}
+
+/// What OpenWrt's configuration says of the daemon.
+pub struct UciService {
+    /// Whether it says itself where to listen.
+    has_address: bool,
+    /// Its options.
+    pub service: Service,
+}
+
+impl Loaded {
+    fn of(config: Config, origin: String) -> Self {
+        Self { config, discover: None, origin, refused: Vec::new(), unseen: None, uci: None }
+    }
+
+    /// What a process needs for the configuration: [`Config::needs`], and of OpenWrt's configuration `off` where the daemon is
+    /// not to run, and `interface NAME PORT` where it listens on the address of one of OpenWrt's interfaces.
+    pub fn needs(&self, flags: &Flags) -> String {
+        let service = self.uci.as_ref().map(|uci| &uci.service);
+        let theirs = service.map(|service| [service.config_file.as_deref(), service.web_config.as_deref()]);
+        let files = theirs.into_iter().flatten().chain([flags.web_config.as_deref()]).flatten();
+        let mut needs = self.config.needs(files);
+        if let Some(UciService { has_address, service }) = &self.uci {
+            if !has_address {
+                needs = format!("{needs}interface {} {}\n", service.interface, service.port);
+            }
+            if !service.is_enabled {
+                needs.push_str("off\n");
+            }
+        }
+        needs
+    }
 }
 
 /// What was found at the default paths.
@@ -53,7 +92,11 @@ struct Found {
 /// Loads the configuration by the flags; the error names the file.
 pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let overrides = Overrides { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
-    let Found { file, refused } = match &flags.config {
+    let default = || Some(PathBuf::from(UCI)).filter(|path| flags.config.is_none() && path.exists() && nothing_here());
+    if let Some(path) = flags.uci.clone().or_else(default) {
+        return load_uci(&path, flags, &overrides);
+    }
+    let Found { file, mut refused } = match &flags.config {
         Some(path) => Found { file: Some((path.clone(), read(path)?)), refused: Vec::new() },
         None => find_default()?,
     };
@@ -61,10 +104,15 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
         None => nothing_written(&overrides)?,
         Some((path, bytes)) => main_file(path, bytes, &overrides)?,
     };
-    set_access(&mut config, flags)?;
-    if !config.is_empty() {
-        let origin = file.map(|(path, _)| path.display().to_string()).unwrap_or_default();
-        return Ok(Loaded { config, discover: None, origin, refused, unseen: None });
+    set_access(&mut config, flags.web_config.as_deref(), flags)?;
+    let is_configured = !config.is_empty();
+    let (looks, lost) = config.choose(&flags.collectors);
+    let complaint = "is not looked for on this machine, and the configuration does not say what of it to watch";
+    refused.extend(lost.into_iter().map(|source| format!("--collector.{source}: it {complaint}")));
+    let file = file.map(|(path, _)| path.display().to_string()).filter(|_| is_configured);
+    let origin = file.unwrap_or_else(|| "found on this machine".into());
+    if !looks {
+        return Ok(Loaded { refused, ..Loaded::of(config, origin) });
     }
     let overrides = Overrides { hostname: config.gateway.clone(), ..overrides };
     let discover = Arc::new(move || Config::discover("/".as_ref(), &overrides));
@@ -72,7 +120,48 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let found = blocking::run(DISCOVERY, Deadline::within(DISCOVERY_TIME), move || Ok(theirs()));
     let unseen = found.map(|found| config.merge_discovered(&found)).err();
     let discover: Box<Discover> = Box::new(move || discover());
-    Ok(Loaded { config, discover: Some(discover), origin: "found on this machine".into(), refused, unseen })
+    Ok(Loaded { discover: Some(discover), refused, unseen, ..Loaded::of(config, origin) })
+}
+
+/// Loads OpenWrt's configuration. A source of which it says nothing is looked for on the machine.
+fn load_uci(path: &Path, flags: &Flags, overrides: &Overrides) -> Result<Loaded, String> {
+    if flags.config.is_some() {
+        return Err("--config.uci and --config.file: only one of them can count".into());
+    }
+    let bytes = read(path)?;
+    let uci = Config::parse_uci(written(path, &bytes)?, overrides).map_err(|error| in_file(path, &error))?;
+    let (service, listen) = (uci.service.clone(), uci.config.web.listen.clone());
+    let (mut config, origin) = match service.config_file.clone() {
+        Some(own) => (main_file(&own, &read(&own)?, overrides)?, own),
+        None => {
+            let on_machine = move || Ok(uci.on_machine("/".as_ref()));
+            let found = blocking::run(DISCOVERY, Deadline::within(DISCOVERY_TIME), on_machine);
+            (found.map_err(|error| format!("{error}: a folder hangs"))?, path.to_owned())
+        }
+    };
+    if config.web.listen.is_empty() {
+        config.web.listen = listen;
+    }
+    if config.web.listen.is_empty() && service.interface == "*" {
+        config.web.listen.push(format!(":{}", service.port));
+    }
+    if config.web.listen.is_empty() && flags.listen.is_empty() && flags.task == Task::Serve {
+        return Err(format!(
+            "{}: only OpenWrt knows the address of the interface {}: its init script gives it by --web.listen-address",
+            path.display(),
+            service.interface
+        ));
+    }
+    let has_address = !config.web.listen.is_empty();
+    config.choose(&flags.collectors);
+    set_access(&mut config, flags.web_config.as_deref().or(service.web_config.as_deref()), flags)?;
+    let uci = Some(UciService { has_address, service });
+    Ok(Loaded { uci, ..Loaded::of(config, origin.display().to_string()) })
+}
+
+/// Whether no file stands at the default paths in the current folder.
+fn nothing_here() -> bool {
+    HERE.iter().all(|path| !Path::new(path).exists())
 }
 
 /// Reads the first file at a default path that can be trusted.
@@ -98,24 +187,18 @@ fn nothing_written(overrides: &Overrides) -> Result<Config, String> {
 }
 
 fn main_file(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, String> {
-    let text = text(path, bytes)?;
-    if text.trim().is_empty() {
-        let name = path.display();
-        return Err(format!(
-            "{name}: the file is empty, perhaps truncated; write {{}} into it if nothing is to be configured"
-        ));
-    }
-    let mut config = Config::parse(text, overrides).map_err(|error| in_file(path, &error))?;
+    let mut config = Config::parse(written(path, bytes)?, overrides).map_err(|error| in_file(path, &error))?;
     config.web.tls.iter_mut().for_each(|files| anchor(files, path));
     Ok(config)
 }
 
-/// Applies the flags about access, which take precedence over the file.
-fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
-    if let Some(path) = &flags.web_config {
+/// Applies what flags say about access, which takes precedence over the file; `web_config` is a file of users.
+fn set_access(config: &mut Config, web_config: Option<&Path>, flags: &Flags) -> Result<(), String> {
+    if let Some(path) = web_config {
         let bytes = read(path)?;
         let parsed = Config::web_file(text(path, &bytes)?);
-        let WebFile { users, mut tls } = parsed.map_err(|error| in_file(path, &error))?;
+        let WebFile { users, mut tls, headers, rate_limit } = parsed.map_err(|error| in_file(path, &error))?;
+        (config.web.headers, config.web.rate_limit) = (headers, rate_limit);
         tls.iter_mut().for_each(|files| anchor(files, path));
         config.web.tls = tls.or(config.web.tls.take());
         if !users.is_empty() {
@@ -126,6 +209,11 @@ fn set_access(config: &mut Config, flags: &Flags) -> Result<(), String> {
         config.web.listen.clone_from(&flags.listen);
         config.web.says_listen = true;
     }
+    if flags.systemd_socket {
+        config.web.listen = vec![http::PASSED.into()];
+        config.web.says_listen = true;
+    }
+    config.web.hides_process = flags.disable_exporter_metrics;
     if config.web.listen.is_empty() {
         config.web.listen.push(EVERYWHERE.into());
     }
@@ -138,6 +226,18 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
     std::str::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8 text", path.display()))
+}
+
+/// The text of a configuration in which something is written.
+fn written<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
+    let text = text(path, bytes)?;
+    if text.trim().is_empty() {
+        let name = path.display();
+        return Err(format!(
+            "{name}: the file is empty, perhaps truncated; write {{}} into it if nothing is to be configured"
+        ));
+    }
+    Ok(text)
 }
 
 fn in_file(path: &Path, error: &ConfigError) -> String {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 pub use self::web::{Web, WebFile, anchor};
 use crate::collector::Error;
 use crate::exposition::{Group, Groups, Options};
+use crate::http::TlsFiles;
 use crate::privacy::Identities;
-use crate::settings::{self, Common, Input, Located};
+use crate::settings::{self, Common, Input, Located, Section, Service, UciFile};
 pub use crate::settings::{ConfigError, Overrides};
 use crate::siphash::Key;
-use crate::sources::{self, AnySettings, AnySource, Source};
+use crate::sources::{self, AnySettings, AnySource, Needs, Source};
 use crate::sys::file;
 
 pub mod load;
@@ -41,11 +42,32 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// Where to listen, and who may ask.
     pub web: Web,
+    /// Which sources are watched and looked for, whatever the file names.
+    pub collectors: Collectors,
+}
+
+/// What the command line says of single sources.
+#[derive(Clone, Debug, Default)]
+pub struct Collectors {
+    named: Vec<(&'static str, bool)>,
+    /// Whether only those are looked for on the machine that it names: the others are configured.
+    only_named: bool,
 }
 
 /// The settings of the sources that are watched.
 #[derive(Clone, Default)]
 pub struct Configured(Vec<Arc<dyn AnySettings>>);
+
+/// What OpenWrt's configuration means.
+#[derive(Debug)]
+pub struct Uci {
+    /// How the daemon runs.
+    pub service: Service,
+    config: Config,
+    /// The sources that are switched on or off, by their names.
+    switches: Vec<(String, bool)>,
+    common: Common,
+}
 
 /// What of a configuration keeps others from asking, to be compared with the next one.
 #[derive(Clone, Debug)]
@@ -78,9 +100,30 @@ impl Configured {
         self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name() == settings.source().name()));
     }
 
+    /// Takes out the settings of a source.
+    fn remove(&mut self, source: &dyn AnySource) {
+        self.0.retain(|settings| settings.source().name() != source.name());
+    }
+
     /// Whether nothing is watched.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Collectors {
+    /// Whether it says that this source is not watched.
+    pub fn is_off(&self, source: &str) -> bool {
+        self.choice(source) == Some(false)
+    }
+
+    /// Whether this source is looked for on the machine.
+    pub fn looks_for(&self, source: &str) -> bool {
+        self.choice(source).unwrap_or(!self.only_named)
+    }
+
+    fn choice(&self, source: &str) -> Option<bool> {
+        self.named.iter().find(|(name, _)| *name == source).map(|(_, is_on)| *is_on)
     }
 }
 
@@ -95,6 +138,19 @@ impl Config {
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut file = settings::parse(text)?;
         file.drop_extensions();
+        Ok(Self::read(file, overrides)?.0)
+    }
+
+    /// What OpenWrt's configuration means.
+    pub fn parse_uci(text: &str, overrides: &Overrides) -> Result<Uci, ConfigError> {
+        let words: Vec<_> = sources::ALL.iter().flat_map(|source| source.uci()).collect();
+        let UciFile { file, switches, service } =
+            settings::parse_uci(text, &words, &sources::ALL.map(AnySource::name))?;
+        let (config, common) = Self::read(file, overrides)?;
+        Ok(Uci { config, service, switches, common })
+    }
+
+    fn read(mut file: Section, overrides: &Overrides) -> Result<(Self, Common), ConfigError> {
         let mut metrics = file.section("metrics")?;
         let common = Common {
             gateway: file.text("server_name")?.map_or_else(|| overrides.hostname.clone(), |name| name.value),
@@ -114,7 +170,8 @@ impl Config {
         let web = web::section(&mut file)?;
         file.end()?;
         let options = Options { without, most_series, identities };
-        Ok(Self { gateway: common.gateway, sources: configured, options, says_identities, key_file, web })
+        let (gateway, collectors) = (common.gateway.clone(), Collectors::default());
+        Ok((Self { gateway, sources: configured, options, says_identities, key_file, web, collectors }, common))
     }
 
     /// What is there to be watched on a machine whose files stand under `root`.
@@ -138,10 +195,30 @@ impl Config {
         Ok(())
     }
 
+    /// Says which sources are watched, whatever is configured: those that are `named` with true are looked for if they are not
+    /// configured; of several of a name the last one counts. Returns whether any source is to be looked for, and those of
+    /// `named` that can't be found that way.
+    pub fn choose(&mut self, named: &[(&'static str, bool)]) -> (bool, Vec<&'static str>) {
+        let is_configured = !self.is_empty();
+        let choice = |source: &dyn AnySource| named.iter().rev().find(|(name, _)| *name == source.name()).copied();
+        let is_off = |source: &dyn AnySource| choice(source).is_some_and(|(_, is_on)| !is_on);
+        self.sources.0.retain(|settings| !is_off(settings.source()));
+        // What is configured is watched as it is configured.
+        let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(*source).is_none()).collect();
+        let named = others.iter().filter_map(|source| choice(*source)).collect();
+        self.collectors = Collectors { named, only_named: is_configured };
+        let watched: Vec<_> = self.sources.iter().map(AnySettings::source).collect();
+        let (found, lost): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .filter(|source| choice(*source).is_some_and(|(_, is_on)| is_on) && source.accompany(&watched).is_none())
+            .partition(|source| source.looked_for().is_some());
+        (!is_configured || !found.is_empty(), lost.iter().map(|source| source.name()).collect())
+    }
+
     /// Adds what of `found` is not here yet, and names its sources.
     pub fn merge_discovered(&mut self, found: &Self) -> Vec<&'static str> {
         let mut new = Vec::new();
-        for settings in found.sources.iter() {
+        for settings in found.sources.iter().filter(|settings| self.collectors.looks_for(settings.source().name())) {
             if let Some(merged) = settings.added_to(self.sources.of(settings.source())) {
                 self.sources.set(merged);
                 new.push(settings.source().name());
@@ -155,9 +232,55 @@ impl Config {
         self.sources.is_empty()
     }
 
+    /// What a process needs for it, a line for each, sorted: `source NAME`, `path PATH` for what is seen, `file PATH`
+    /// for what is read at its start, `key PATH` for the file with the key
+    /// for clients' names, which is made where it is missing, `capability NAME`, `programs` where it runs any, and `processes` where it must see those of others. `files` are others that are read.
+    pub fn needs<'a>(&'a self, files: impl Iterator<Item = &'a Path>) -> String {
+        let authority = |tls: &'a TlsFiles| tls.client_ca.iter().map(|(path, _)| path);
+        let tls = self.web.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(authority(tls)));
+        let files = tls.chain(&self.key_file).map(PathBuf::as_path).chain(files);
+        let mut lines: Vec<_> = files.map(|path| format!("file {}\n", path.display())).collect();
+        // They are commonly root's.
+        lines.extend((!lines.is_empty()).then(|| "capability CAP_DAC_OVERRIDE\n".into()));
+        lines.extend(self.key_file.iter().map(|path| format!("key {}\n", path.display())));
+        for settings in self.sources.iter() {
+            let Needs { paths, capabilities, runs_programs, sees_processes } = settings.needs();
+            lines.push(format!("source {}\n", settings.source().name()));
+            lines.extend(paths.iter().map(|path| format!("path {}\n", path.display())));
+            lines.extend(capabilities.iter().map(|name| format!("capability {name}\n")));
+            lines.extend(runs_programs.then(|| "programs\n".into()));
+            lines.extend(sees_processes.then(|| "processes\n".into()));
+        }
+        lines.sort_unstable();
+        lines.dedup();
+        lines.concat()
+    }
+
     /// What keeps others from asking, and from seeing names.
     pub fn protection(&self) -> Protection {
         Protection { shows_names: self.options.identities == Identities::Plain, web: self.web.clone() }
+    }
+}
+
+impl Uci {
+    /// The configuration for the machine whose files stand under `root`: a source of which nothing is written is watched if it
+    /// is switched on, or if it is not switched off and its daemon is installed or found.
+    pub fn on_machine(self, root: &Path) -> Config {
+        let Self { mut config, switches, common, .. } = self;
+        for source in sources::ALL {
+            let switch = switches.iter().find(|(name, _)| name == source.name()).map(|(_, is_on)| *is_on);
+            let usual = |root| source.usual(root, &common);
+            match (switch, config.sources.of(source)) {
+                (Some(false), _) => config.sources.remove(source),
+                (_, Some(_)) => {}
+                (Some(true), None) => usual(None).into_iter().for_each(|settings| config.sources.set(settings)),
+                (None, None) => {
+                    let found = usual(Some(root)).or_else(|| source.discover(root, &common));
+                    found.into_iter().for_each(|settings| config.sources.set(settings));
+                }
+            }
+        }
+        config
     }
 }
 
@@ -236,6 +359,51 @@ mod tests {
 
     fn complaint(text: &str) -> String {
         Config::parse(text, &here()).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn flags_switch_sources_on_and_off() {
+        let file = "vici_socket: /a\nsockets: [{name: b, port: 1}]\n";
+        for (text, named, watched, looks, looked_for, lost) in [
+            (file, &[][..], "[\"strongswan\", \"sockets\"]", false, "", ""),
+            (file, &[("sockets", false)], "[\"strongswan\"]", false, "", ""),
+            (file, &[("sockets", false), ("sockets", true)], "[\"strongswan\", \"sockets\"]", false, "", ""),
+            (file, &[("strongswan", true), ("kernel", true)], "[\"strongswan\", \"sockets\"]", false, "kernel", ""),
+            (file, &[("strongswan", true), ("openvpn", true)], "[\"strongswan\", \"sockets\"]", true, "openvpn", ""),
+            (file, &[("strongswan", false), ("sockets", false)], "[]", false, "", ""),
+            ("vici_socket: /a\n", &[("sockets", true)], "[\"strongswan\"]", false, "sockets", "sockets"),
+            ("{}", &[], "[]", true, "strongswan ipsec openvpn sockets kernel wireguard", ""),
+            ("{}", &[("openvpn", false)], "[]", true, "strongswan ipsec sockets kernel wireguard", ""),
+            (
+                "{}",
+                &[("openvpn", true), ("sockets", true)],
+                "[]",
+                true,
+                "strongswan ipsec openvpn sockets kernel wireguard",
+                "sockets",
+            ),
+        ] {
+            let mut config = parse(text);
+            let (does_look, not_found) = config.choose(named);
+            assert_eq!(format!("{:?}", config.sources), watched, "{text} {named:?}");
+            assert_eq!((does_look, not_found.join(" ").as_str()), (looks, lost), "{text} {named:?}");
+            let names: Vec<_> = sources::ALL.iter().map(|source| source.name()).collect();
+            let all: Vec<_> = names.iter().copied().filter(|name| config.collectors.looks_for(name)).collect();
+            assert_eq!(all.join(" "), looked_for, "{text} {named:?}");
+            for name in names {
+                let last = named.iter().rfind(|(known, _)| *known == name);
+                assert_eq!(
+                    config.collectors.is_off(name),
+                    last.is_some_and(|(_, is_on)| !is_on),
+                    "{text} {named:?} {name}"
+                );
+            }
+            let found = Config::parse("ovpnudpstatus: /x\nvici_socket: /y\n", &here()).expect("valid");
+            let merged = config.merge_discovered(&found);
+            let expected = looked_for.split(' ').filter(|name| ["strongswan", "openvpn"].contains(name));
+            assert_eq!(merged.len(), expected.count(), "{text} {named:?}");
+            assert!(merged.iter().all(|name| looked_for.contains(name)), "{text} {named:?}: {merged:?}");
+        }
     }
 
     #[test]
@@ -433,14 +601,35 @@ mod tests {
         };
         for (text, expected) in [
             ("tls_server_config: {cert_file: a}", tls),
-            ("http_server_config: {headers: {A: b}}", "http_server_config.headers: no headers can be added at line 1"),
+            (
+                "http_server_config:\n  headers:\n    Content-Type: b\n",
+                "http_server_config.headers: unknown field `Content-Type` (known: Content-Security-Policy, X-Frame-Options, \
+                 X-Content-Type-Options, X-XSS-Protection, Strict-Transport-Security) at line 3",
+            ),
+            (
+                "http_server_config: {headers: {X-Frame-Options: DENY}}",
+                "http_server_config.headers.X-Frame-Options: \"DENY\" is not deny or sameorigin at line 1",
+            ),
+            (
+                "http_server_config:\n  headers: {X-XSS-Protection: \"1\\r\\nX-A: b\"}",
+                "http_server_config.headers.X-XSS-Protection: a header has no line ends and control characters at line 2",
+            ),
+            (
+                "rate_limit:\n  interval: 1s\n",
+                "rate_limit.burst: 0 would refuse every request; 20 answers up to 20 at once at line 1",
+            ),
+            (
+                "rate_limit: {interval: 1, burst: 1}",
+                "rate_limit.interval: \"1\" is not a time as 250ms, 1s or 1m30s at line 1",
+            ),
+            ("rate_limit: {interval: 1s, burst: -1}", "rate_limit.burst: \"-1\" is not a whole number at line 1"),
             (
                 "basic_auth_users: {ann: secret}",
                 "basic_auth_users.ann: what is written there is no bcrypt hash; --hash-password makes one at line 1",
             ),
             (
                 "basic_auth_user: {}",
-                "unknown field `basic_auth_user` (known: basic_auth_users, tls_server_config, http_server_config) at line 1",
+                "unknown field `basic_auth_user` (known: basic_auth_users, tls_server_config, http_server_config, rate_limit) at line 1",
             ),
             ("", "empty: it names neither users nor certificates at line 1"),
             ("# nothing\n", "empty: it names neither users nor certificates at line 1"),
@@ -453,6 +642,41 @@ mod tests {
             let said = Config::web_file(text).expect_err(text).to_string();
             assert_eq!(said, expected);
         }
+    }
+
+    #[test]
+    fn what_the_examples_of_exporter_toolkit_have_is_read() {
+        let rest = format!(
+            "basic_auth_users:\n  ann: {HASH}\n  bob: {HASH}\nhttp_server_config:\n  http2: true\n  headers:\n    \
+             Content-Security-Policy: \"default-src 'self' *.example.net\"\n    X-Frame-Options: sameorigin\n    \
+             X-Content-Type-Options: nosniff\n    X-XSS-Protection: 1\n    \
+             Strict-Transport-Security: max-age=31536000; includeSubDomains\n\
+             rate_limit:\n  interval: \"1s\"\n  burst: 20\n"
+        );
+        let file = Config::web_file(&rest).expect("valid");
+        let headers: Vec<_> = file.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let expected = [
+            ("Content-Security-Policy", "default-src 'self' *.example.net"),
+            ("X-Frame-Options", "sameorigin"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-XSS-Protection", "1"),
+            ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+        ];
+        assert_eq!((headers.as_slice(), file.users.len()), (expected.as_slice(), 2));
+        assert_eq!(file.rate_limit, Some(crate::auth::RateLimit { interval: Duration::from_secs(1), burst: 20 }));
+        // Without TLS the passwords would be sent in clear text, so that leaving it out is no choice.
+        let whole =
+            Config::web_file(&format!("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n{rest}"));
+        match whole {
+            Ok(whole) => {
+                assert!(cfg!(feature = "tls") && WebFile { tls: None, ..whole.clone() } == file && whole.tls.is_some())
+            }
+            Err(error) => assert!(!cfg!(feature = "tls") && error.to_string().contains("built without TLS"), "{error}"),
+        }
+        let off = Config::web_file(
+            "rate_limit: {interval: 0, burst: 0}\nhttp_server_config: {headers: {X-XSS-Protection: ''}}\n",
+        );
+        assert_eq!(off, Ok(WebFile::default()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::auth::Hosts;
+use crate::auth::{Hosts, RateLimit};
 use crate::bcrypt::Hash;
 use crate::http::{self, ClientAuth, Compress, Networks, TlsFiles};
 use crate::settings::{ConfigError, Located, Section};
@@ -29,10 +29,16 @@ pub struct Web {
     pub hides_sessions: bool,
     /// Whether the file says in words whether they are.
     pub says_sessions: bool,
+    /// Whether the families of the process and the scrapes are left out of `/prom`.
+    pub hides_process: bool,
     /// Plain HTTP where absent.
     pub tls: Option<TlsFiles>,
     /// Whether answers are compressed.
     pub compress: Compress,
+    /// Headers that every answer has, in the place of ours of that name.
+    pub headers: Vec<(&'static str, String)>,
+    /// How many requests are answered; all where absent.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// What Prometheus' web configuration file says.
@@ -42,6 +48,10 @@ pub struct WebFile {
     pub users: Vec<(String, Hash)>,
     /// As in [`Web`].
     pub tls: Option<TlsFiles>,
+    /// As in [`Web`].
+    pub headers: Vec<(&'static str, String)>,
+    /// As in [`Web`].
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Web {
@@ -122,8 +132,11 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
         open,
         hides_sessions: sessions == Some(false),
         says_sessions: sessions.is_some(),
+        hides_process: false,
         tls,
         compress: compress.unwrap_or_default(),
+        headers: Vec::new(),
+        rate_limit: None,
     };
     section.end()?;
     Ok(web)
@@ -139,14 +152,51 @@ pub(super) fn toolkit(mut file: Section) -> Result<WebFile, ConfigError> {
     let users = users(&mut file)?;
     let tls = tls(&mut file)?;
     let mut server = file.section("http_server_config")?;
-    // Not spoken without TLS, so there is nothing to switch.
+    // HTTP/1.1 is spoken in any case.
     server.switch("http2")?;
-    if let Some(line) = server.line_of("headers") {
-        return Err(server.error_at("headers", line, "no headers can be added"));
-    }
+    let headers = headers(&mut server)?;
     server.end()?;
+    let rate_limit = rate_limit(&mut file)?;
     file.end()?;
-    Ok(WebFile { users, tls })
+    Ok(WebFile { users, tls, headers, rate_limit })
+}
+
+/// The headers that may be added, and the values that they may have; any where none is named.
+const HEADERS: [(&str, &[&str]); 5] = [
+    ("Content-Security-Policy", &[]),
+    ("X-Frame-Options", &["deny", "sameorigin"]),
+    ("X-Content-Type-Options", &["nosniff"]),
+    ("X-XSS-Protection", &[]),
+    ("Strict-Transport-Security", &[]),
+];
+
+/// The section `headers`; one with nothing behind it is not set.
+fn headers(server: &mut Section) -> Result<Vec<(&'static str, String)>, ConfigError> {
+    let mut section = server.section("headers")?;
+    let mut headers = Vec::new();
+    for (name, values) in HEADERS {
+        let Some(text) = section.text(name)?.filter(|text| !text.value.is_empty()) else { continue };
+        let value = text.read(|value| match value {
+            value if value.contains(char::is_control) => Err("a header has no line ends and control characters".into()),
+            value if values.is_empty() || values.contains(&value.as_str()) => Ok(value.clone()),
+            value => Err(format!("{value:?} is not {}", values.join(" or "))),
+        })?;
+        headers.push((name, value));
+    }
+    section.end()?;
+    Ok(headers)
+}
+
+/// The section `rate_limit`; an interval of 0 is no limit.
+fn rate_limit(file: &mut Section) -> Result<Option<RateLimit>, ConfigError> {
+    let mut section = file.section("rate_limit")?;
+    let interval = section.go_time("interval")?.unwrap_or_default();
+    let burst = section.number("burst")?.unwrap_or_default();
+    if !interval.is_zero() && burst == 0 {
+        return Err(section.error_of("burst", "0 would refuse every request; 20 answers up to 20 at once"));
+    }
+    section.end()?;
+    Ok(Some(RateLimit { interval, burst }).filter(|limit| !limit.interval.is_zero()))
 }
 
 /// The section `tls_server_config`, which both files have.

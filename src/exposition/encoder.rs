@@ -15,7 +15,7 @@ const CHUNK: usize = ROOM - 4096;
 const MOST_FAMILIES: usize = 128;
 
 /// The most bytes that a name has, with the end of a line before it; a longer one takes longer.
-const USUAL_NAME: usize = 64;
+const USUAL_NAME: usize = 48;
 
 /// A reader that produces the text of expositions.
 pub struct Encoder {
@@ -155,20 +155,37 @@ fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -
     if from == 0 {
         write_header(info, out);
     }
-    let begin = Begin::of(info.name);
-    let mut next = from;
-    for (labels, value) in rows.column(column, from) {
-        if let Some(value) = value {
-            begin.write(out);
-            write_rest(labels, value, out);
-        }
-        next = next.saturating_add(1);
-        if out.len() >= CHUNK {
-            return Some(next);
-        }
+    let written = write_samples(&Begin::of(info.name), rows, column, from, out);
+    if out.len() >= CHUNK {
+        return Some(from.saturating_add(written));
     }
     out.push(b'\n');
     None
+}
+
+/// Writes the samples of a column from row `from` on, until a chunk is full; returns how many rows these are. A function of its
+/// own has registers for its variables.
+#[inline(never)]
+fn write_samples(begin: &Begin<'_>, rows: &Rows, column: usize, from: usize, out: &mut Vec<u8>) -> usize {
+    let mut ready = std::mem::take(out);
+    let (mut cells, mut count) = (rows.cells(column, from), 0usize);
+    while ready.len() < CHUNK
+        && let Some((labels, value)) = cells.next()
+    {
+        count = count.wrapping_add(1);
+        if let Some(number) = value.whole() {
+            begin.write(&mut ready);
+            ready.extend_from_slice(labels);
+            // One digit, as states and versions have, is no number to be formatted.
+            if number < 10 { ready.push(b'0' | number as u8) } else { write_digits(number, &mut ready) }
+        } else if let Some(value) = rows.value(value) {
+            begin.write(&mut ready);
+            ready.extend_from_slice(labels);
+            write_value(value, &mut ready);
+        }
+    }
+    *out = ready;
+    count
 }
 
 /// How each line of a family begins: with the end of the line before it, and the family's name.
@@ -200,13 +217,9 @@ impl<'a> Begin<'a> {
     }
 }
 
-/// Writes what follows a sample's name.
-#[inline]
-fn write_rest(labels: &[u8], value: Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(labels);
+/// Writes a value.
+fn write_value(value: Value, out: &mut Vec<u8>) {
     match value {
-        // One digit, as states and versions have, is no number to be formatted.
-        Value::Whole(number @ 0..10) => out.push(b'0' | number as u8),
         Value::Whole(number) => write_digits(number, out),
         Value::Below(number) => {
             out.push(b'-');
@@ -268,8 +281,8 @@ mod tests {
             (Value::from(u64::MAX), "18446744073709551615"),
         ] {
             let mut out = Vec::new();
-            write_rest(b" ", value, &mut out);
-            assert_eq!(String::from_utf8(out), Ok(format!(" {expected}")));
+            write_value(value, &mut out);
+            assert_eq!(String::from_utf8(out).as_deref(), Ok(expected));
         }
     }
 

@@ -51,33 +51,64 @@ pub(crate) use name;
 pub struct SharedLabels {
     /// `,name="value"` for each.
     text: Vec<u8>,
-    is_verbatim: bool,
+    flags: RowFlags,
 }
+
+/// The room that shared labels usually take, in bytes.
+const USUAL_LABELS: usize = 64;
 
 impl SharedLabels {
     /// Sets the labels, sorted by name.
     pub fn set(&mut self, labels: &[(LabelName, Text<'_>)]) {
+        self.write(&Identities::Plain, false, labels);
+    }
+
+    /// Sets them to values that tell who a client is; those that are empty are left out.
+    pub fn set_identities(&mut self, identities: &Identities, labels: &[(LabelName, Text<'_>)]) {
+        self.write(identities, true, labels);
+    }
+
+    /// Sets one label, whose value is most often the one that it was last set to.
+    pub fn set_usual(&mut self, name: LabelName, text: Text<'_>) {
+        let value = self.text.strip_prefix(name.0.as_bytes()).and_then(|rest| rest.strip_suffix(b"\""));
+        if !self.flags.is_verbatim || value != Some(text.bytes()) {
+            self.set(&[(name, text)]);
+        }
+    }
+
+    fn write(&mut self, identities: &Identities, are_identities: bool, labels: &[(LabelName, Text<'_>)]) {
         self.text.clear();
-        let mut out = LabelValue::new(std::mem::take(&mut self.text), &Identities::Plain);
+        self.text.reserve(USUAL_LABELS);
+        let mut out = LabelValue::new(std::mem::take(&mut self.text), identities);
         for (name, text) in labels {
             out.open(*name);
-            out.text(*text);
+            if are_identities {
+                out.some_identity(*text)
+            } else {
+                out.text(*text)
+            }
             out.close();
         }
-        (self.text, self.is_verbatim) = (out.out, out.flags.is_verbatim);
+        (self.text, self.flags) = (out.out, out.flags);
     }
 }
 
 /// What became known of a row while its labels were written.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RowFlags {
     pub(super) subject: Subject,
     /// Whether every value was written unchanged, so that different values give different texts.
     pub(super) is_verbatim: bool,
 }
 
+impl Default for RowFlags {
+    fn default() -> Self {
+        Self { subject: Subject::None, is_verbatim: true }
+    }
+}
+
 /// What a row is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// Not a client.
     None,
@@ -88,8 +119,7 @@ pub(super) enum Subject {
 
 impl<'w> LabelValue<'w> {
     fn new(out: Vec<u8>, identities: &'w Identities) -> Self {
-        let flags = RowFlags { subject: Subject::None, is_verbatim: true };
-        Self { out, opening: "", begin: 0, identities, flags }
+        Self { out, opening: "", begin: 0, identities, flags: RowFlags::default() }
     }
 
     /// Begins the next label; one without a value is left out.
@@ -123,6 +153,24 @@ impl<'w> LabelValue<'w> {
         }
     }
 
+    /// The same, unless it is empty.
+    pub fn some_identity(&mut self, identity: Text<'_>) {
+        if !identity.is_empty() {
+            self.identity(identity);
+        }
+    }
+
+    /// Writes a client's name and what follows its last `separator`, which is no part of what tells who the client is.
+    pub fn identity_before(&mut self, separator: u8, whole: Text<'_>) {
+        // As one text, if nothing is changed in it (4 % of a scrape).
+        if *self.identities == Identities::Plain {
+            return self.identity(whole);
+        }
+        let identity = whole.cut_last(separator).map_or(whole, |(identity, _)| identity);
+        self.identity(identity);
+        self.text(Text::new(whole.bytes().get(identity.bytes().len()..).unwrap_or_default()));
+    }
+
     /// Writes a peer's addresses, separated by `separator`, unless they must not be shown.
     pub fn addresses<'a>(&mut self, addresses: impl IntoIterator<Item = Text<'a>>, separator: &str) {
         if self.identities.shows_addresses() {
@@ -138,7 +186,11 @@ impl<'w> LabelValue<'w> {
 
     /// Writes labels that were written before, in place of one.
     pub fn shared(&mut self, labels: &SharedLabels) {
-        self.flags.is_verbatim &= labels.is_verbatim;
+        let RowFlags { subject, is_verbatim } = labels.flags;
+        self.flags.is_verbatim &= is_verbatim;
+        if subject != Subject::None && self.flags.subject != Subject::Hidden {
+            self.flags.subject = subject;
+        }
         self.out.extend_from_slice(&labels.text);
     }
 
@@ -191,9 +243,10 @@ pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut 
     row.write_labels(&mut value);
     if let Some(first) = value.out.get_mut(begin) {
         *first = b'{';
-        value.out.push(b'}');
+        value.out.extend_from_slice(b"} ");
+    } else {
+        value.out.push(b' ');
     }
-    value.out.push(b' ');
     *out = value.out;
     value.flags
 }
@@ -272,13 +325,20 @@ fn escape(text: Text<'_>, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(bytes);
         return true;
     }
+    replace(bytes, out);
+    false
+}
+
+/// Writes a text that has what must be escaped or replaced.
+#[cold]
+#[inline(never)]
+fn replace(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         escape_characters(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    false
 }
 
 /// Whether a text is printable ASCII without quotes and backslashes, tested eight bytes at a time: this runs for each label
@@ -291,8 +351,11 @@ fn is_plain(bytes: &[u8]) -> bool {
             == 0
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         odd_bytes(u64::from(u32::from_ne_bytes(*first)) << 32 | u64::from(u32::from_ne_bytes(*last))) == 0
+    } else if let (Some(first), Some(last)) = (bytes.first(), bytes.last()) {
+        let middle = bytes.get(1).unwrap_or(first);
+        odd_bytes(u64::from_ne_bytes([*first, *middle, *last, b' ', b' ', b' ', b' ', b' '])) == 0
     } else {
-        bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+        true
     }
 }
 
@@ -327,14 +390,57 @@ mod tests {
     fn every_byte_is_plain_or_not_wherever_it_stands() {
         for byte in 0..=u8::MAX {
             let expected = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-            for at in 0..20 {
+            for (length, at) in (1..=20).flat_map(|length| (0..length).map(move |at| (length, at))) {
                 for filler in [b' ', b'!', b'~', b'a'] {
-                    let mut text = [filler; 20];
+                    let mut text = vec![filler; length];
                     text[at] = byte;
                     assert_eq!(is_plain(&text), expected, "{text:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn shared_labels_are_the_last_that_were_set() {
+        let long = "x".repeat(LONGEST + 1);
+        let mut usual = SharedLabels::default();
+        for value in ["a", "a", "ab", "", "a\"b", "a\\\"b", "a", "\u{7}", "\u{fffd}", "a", &long, &long, "a"] {
+            let mut expected = SharedLabels::default();
+            expected.set(&[(name!("label"), value.into())]);
+            usual.set_usual(name!("label"), value.into());
+            assert_eq!(Text::new(&usual.text), Text::new(&expected.text), "{value}");
+            assert_eq!(usual.flags.is_verbatim, expected.flags.is_verbatim, "{value}");
+        }
+    }
+
+    #[test]
+    fn identities_among_shared_labels_are_shown_as_the_operator_wants() {
+        let shown = |identities: Identities| {
+            let (mut shared, mut out) = (SharedLabels::default(), LabelValue::new(Vec::new(), &Identities::Plain));
+            shared.set_identities(&identities, &[(name!("a"), "ann".into()), (name!("b"), "".into())]);
+            out.shared(&shared);
+            (String::from_utf8(out.out).expect("UTF-8"), out.flags.subject)
+        };
+        assert_eq!(shown(Identities::Plain), (",a=\"ann\"".into(), Subject::Client));
+        let (hashed, subject) = shown(Identities::Hashed(crate::siphash::Key::new([1; 16])));
+        assert!(hashed.len() == ",a=\"\"".len() + 16 && subject == Subject::Client, "{hashed}");
+        assert_eq!(shown(Identities::Off), (String::new(), Subject::Hidden));
+    }
+
+    #[test]
+    fn what_follows_a_clients_name_is_shown_as_it_is() {
+        let shown = |identities: Identities, whole: &str| {
+            let mut out = LabelValue::new(Vec::new(), &identities);
+            out.open(name!("client"));
+            out.identity_before(b'_', whole.into());
+            out.close();
+            (String::from_utf8(out.out).expect("UTF-8"), out.flags.subject)
+        };
+        let key = crate::siphash::Key::new([1; 16]);
+        assert_eq!(shown(Identities::Plain, "a_b_udp").0, ",client=\"a_b_udp\"");
+        let expected = format!(",client=\"{:016x}_udp\"", key.hash(b"a_b"));
+        assert_eq!(shown(Identities::Hashed(key), "a_b_udp"), (expected, Subject::Client));
+        assert_eq!(shown(Identities::Off, "a_b_udp").1, Subject::Hidden);
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Exposition {
         Self::with_options(Options { most_series, ..self.options })
     }
 
+    /// How clients' names are shown.
+    pub fn identities(&self) -> &Identities {
+        &self.options.identities
+    }
+
     /// Makes room for so many rows in each table of a group whose size peers decide ([`Group::is_peers`]).
     #[must_use]
     pub fn expecting(self, rows: usize) -> Self {
@@ -102,9 +107,10 @@ impl Exposition {
     }
 
     fn add_dyn(&mut self, table: TypeId, is_peers: bool, row: &dyn DynRow, is_distinct: bool) {
-        let is_next = self.tables.get(self.next).is_some_and(|rows| rows.table == table);
-        let at = if is_next { Some(self.next) } else { self.tables.iter().position(|rows| rows.table == table) };
-        let at = at.unwrap_or_else(|| {
+        let is = |at: &usize| self.tables.get(*at).is_some_and(|rows| rows.table == table);
+        // Or it belongs to the same one as the last row.
+        let at = [self.next, self.next.saturating_sub(1)].into_iter().find(is);
+        let at = at.or_else(|| self.tables.iter().position(|rows| rows.table == table)).unwrap_or_else(|| {
             let expected = if is_peers { self.expected } else { 0 };
             if self.tables.len() == self.tables.capacity() {
                 self.tables.reserve(MOST_TABLES);

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::label::{RowFlags, write_labels};
 use super::table::{DynRow, Merge, TableInfo, Value};
-use super::values::Values;
+use super::values::{Packed, Values};
 use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
 
@@ -196,12 +196,23 @@ impl Rows {
 
     /// The samples of one family from row `from` on: the labels, and the value if the row has one.
     pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (&[u8], Option<Value>)> {
+        self.cells(column, from).map(|(labels, value)| (labels, self.values.unpacked(value)))
+    }
+
+    /// The same with the values as they are packed.
+    #[inline]
+    pub(super) fn cells(&self, column: usize, from: usize) -> impl Iterator<Item = (&[u8], Packed)> {
         let mut start = self.start(from);
-        self.values.column(column, from).map(move |(end, value)| {
-            let labels = self.labels.get(start..end).unwrap_or_default();
+        self.values.column(column, from).map_while(move |(end, value)| {
+            let labels = self.labels.get(start..end)?;
             start = end;
-            (labels, value)
+            Some((labels, value))
         })
+    }
+
+    /// A value that was packed.
+    pub(super) fn value(&self, packed: Packed) -> Option<Value> {
+        self.values.unpacked(packed)
     }
 }
 

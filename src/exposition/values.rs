@@ -16,6 +16,10 @@ pub(super) struct Values {
     present: usize,
 }
 
+/// A value, packed.
+#[derive(Clone, Copy)]
+pub(super) struct Packed(u64);
+
 const ABSENT: u64 = u64::MAX;
 
 /// The bit that marks a position in `overflow`; whole numbers that have it go there, too.
@@ -41,7 +45,7 @@ impl Values {
     /// Adds a value to the row that was begun.
     #[inline]
     pub(super) fn push(&mut self, value: Option<Value>) {
-        self.present = self.present.saturating_add(usize::from(value.is_some()));
+        self.present = self.present.wrapping_add(usize::from(value.is_some()));
         self.words.push(packed(value, &mut self.overflow));
     }
 
@@ -56,7 +60,7 @@ impl Values {
     }
 
     pub(super) fn at(&self, row: usize, column: usize) -> Option<Value> {
-        self.words.get(self.index(row, column)).and_then(|word| self.unpacked(*word))
+        self.words.get(self.index(row, column)).and_then(|word| self.unpacked(Packed(*word)))
     }
 
     pub(super) fn set(&mut self, row: usize, column: usize, value: Option<Value>) {
@@ -82,11 +86,12 @@ impl Values {
     }
 
     /// The end of the labels and the value of one column in each row, from row `from` on.
-    pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (usize, Option<Value>)> {
+    #[inline]
+    pub(super) fn column(&self, column: usize, from: usize) -> impl Iterator<Item = (usize, Packed)> {
         let words = self.words.get(from.saturating_mul(self.stride)..).unwrap_or_default();
-        words.chunks_exact(self.stride).filter_map(move |row| {
+        words.chunks_exact(self.stride).map_while(move |row| {
             let (end, values) = row.split_first()?;
-            Some((*end as usize, self.unpacked(*values.get(column)?)))
+            Some((*end as usize, Packed(*values.get(column)?)))
         })
     }
 
@@ -100,12 +105,21 @@ impl Values {
         row.saturating_mul(self.stride).saturating_add(column).saturating_add(1)
     }
 
-    fn unpacked(&self, word: u64) -> Option<Value> {
+    /// A value as it was before it was packed.
+    pub(super) fn unpacked(&self, Packed(word): Packed) -> Option<Value> {
         match word {
             0..OVERFLOW => Some(Value::Whole(word)),
             ABSENT => None,
             _ => self.overflow.get((word & !OVERFLOW) as usize).copied(),
         }
+    }
+}
+
+impl Packed {
+    /// A whole number, unless it is one of the largest.
+    #[inline]
+    pub(super) fn whole(self) -> Option<u64> {
+        (self.0 < OVERFLOW).then_some(self.0)
     }
 }
 
@@ -147,8 +161,11 @@ mod tests {
         let found = |values: &Values| (0..6).map(|index| values.at(index / 3, index % 3)).collect::<Vec<_>>();
         assert_eq!(found(&values), all);
         assert_eq!((values.at(2, 0), values.end(0), values.end(1), values.end(2)), (None, Some(0), Some(1), None));
-        assert_eq!(values.column(2, 0).collect::<Vec<_>>(), [(0, all[2]), (1, all[5])]);
-        assert_eq!(values.column(0, 1).collect::<Vec<_>>(), [(1, all[3])]);
+        let column = |column, from| {
+            values.column(column, from).map(|(end, value)| (end, values.unpacked(value))).collect::<Vec<_>>()
+        };
+        assert_eq!(column(2, 0), [(0, all[2]), (1, all[5])]);
+        assert_eq!(column(0, 1), [(1, all[3])]);
         values.set(0, 0, Some(Value::Whole(u64::MAX)));
         values.set(1, 2, None);
         assert_eq!((values.at(0, 0), values.at(1, 2), values.end(1)), (all[4], None, Some(1)));

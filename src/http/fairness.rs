@@ -15,7 +15,7 @@ const HANDSHAKES_REMEMBERED: usize = 256;
 
 /// The peer that a connection counts against: an IPv4 address, or the /64 of an IPv6 address, since a host can use any
 /// address in its /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Peer(IpAddr);
 
 /// What a connection in the accept loop is open for.
@@ -122,17 +122,16 @@ pub(super) fn next_fair(waiting: impl Iterator<Item = Peer>, under_way: &[Answer
 
 /// How many of the waiting requests may start now.
 pub(super) fn startable(waiting: impl Iterator<Item = Peer>, under_way: &[Answer], threads: usize) -> usize {
-    let before = computing(under_way).count();
-    let mut all = before;
-    let mut own = HashMap::new();
+    let all = computing(under_way).count();
+    let mut started: Vec<Peer> = Vec::new();
     for peer in waiting {
-        let own = own.entry(peer).or_insert_with(|| computing_for(under_way, peer));
-        if can_start(*own, all, threads) {
-            *own = own.saturating_add(1);
-            all = all.saturating_add(1);
+        let own = started.iter().filter(|other| **other == peer).count();
+        let own = own.saturating_add(computing_for(under_way, peer));
+        if can_start(own, all.saturating_add(started.len()), threads) {
+            started.push(peer);
         }
     }
-    all.saturating_sub(before)
+    started.len()
 }
 
 /// Which reply to cancel if a thread is needed: the newest one that only lingers, else the one that has been sent for
@@ -151,12 +150,11 @@ pub(super) fn shed_memory(under_way: &[Answer], stall: Duration) -> Vec<usize> {
 
 /// The first entry of the peer with the most entries; of several such peers, of the first.
 fn heaviest_peer(peers: impl Iterator<Item = Peer>) -> Option<usize> {
-    let mut counts = HashMap::new();
-    for (index, peer) in peers.enumerate() {
-        let (count, _) = counts.entry(peer).or_insert((0_usize, Reverse(index)));
-        *count = count.saturating_add(1);
-    }
-    counts.into_values().max().map(|(_, Reverse(first))| first)
+    let mut entries: Vec<_> = peers.zip(0..).collect();
+    entries.sort_unstable();
+    let groups = entries.chunk_by(|(one, _), (next, _)| one == next);
+    let heaviest = groups.max_by_key(|group| (group.len(), group.first().map(|(_, index)| Reverse(*index))));
+    heaviest?.first().map(|(_, index)| *index)
 }
 
 /// Whether a peer with `own` replies being computed, of `all`, may start another one: as many threads must stay free as it

@@ -225,6 +225,7 @@ mod tests {
             accepts_gzip: true,
             peer: peer.into(),
             is_local: false,
+            is_cross_site: false,
         }
     }
 

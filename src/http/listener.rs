@@ -1,9 +1,9 @@
 //! The listening sockets: opens, replaces and closes them. An address is written `:port` for all addresses of the machine,
-//! `host:port`, `[address]:port` or `interface:port`.
+//! `host:port`, `[address]:port` or `interface:port`; [`PASSED`] stands for sockets that systemd has opened.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::server::{Reconfigure, Reconfigures};
 use super::{AccessControl, FreeMemory, Handler, Limits};
 use crate::collector::Error;
 use crate::lock::lock;
+use crate::sys::libc;
 
 /// As many as net.core.somaxconn allows, usually 4096: nix rejects any larger number than the C library's SOMAXCONN, which is
 /// 128 with musl. If the backlog overflows, peers try again after a second.
@@ -24,6 +25,9 @@ const BACKLOG: Backlog = Backlog::MAXALLOWABLE;
 const SEND_BUFFER: usize = int(128 * 1024);
 /// The receive buffer, in bytes: enough for the head of a request; bodies are discarded.
 const RECEIVE_BUFFER: usize = int(16 * 1024);
+
+/// The name of the listening sockets that systemd passes to this process, in the place of addresses.
+pub const PASSED: &str = "--web.systemd-socket";
 
 /// How long to wait until the accept loop has applied a change.
 const RECONFIGURE_TIME: Duration = Duration::from_secs(5);
@@ -61,9 +65,38 @@ impl Listeners {
     pub fn open(addresses: &[String]) -> Result<Self, Error> {
         let mut listeners = Self { open: Vec::new(), reconfigures: None };
         for name in addresses {
-            listeners.add(name, resolve(name)?)?;
+            match name.as_str() {
+                PASSED => listeners.take_passed()?,
+                _ => listeners.add(name, resolve(name)?)?,
+            }
         }
         Ok(listeners)
+    }
+
+    /// Takes over the sockets that the service manager has passed, which it does by two variables of the environment
+    /// (sd_listen_fds(3)).
+    fn take_passed(&mut self) -> Result<(), Error> {
+        let wrong = |what: String| Error::io(PASSED, &io::Error::other(what));
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+        let is_ours = number("LISTEN_PID") == Some(std::process::id());
+        let count = number("LISTEN_FDS").filter(|_| is_ours).unwrap_or_default();
+        if count == 0 {
+            return Err(wrong("systemd has passed no socket".into()));
+        }
+        for _ in 0..count {
+            let passed = libc::next_passed_listener().ok().map(TcpListener::from);
+            let with_address = passed.and_then(|listener| Some((listener.local_addr().ok()?, listener)));
+            let Some((address, listener)) = with_address else {
+                return Err(wrong("systemd has passed something that is no listening TCP socket".into()));
+            };
+            listener
+                .set_nonblocking(true)
+                .and_then(|()| set_options(&listener))
+                .map_err(|error| Error::io(PASSED, &error))?;
+            let endpoint = Endpoint { address, is_dual_stack: false };
+            self.open.push(Open { name: PASSED.into(), endpoint, listener: Arc::new(listener) });
+        }
+        Ok(())
     }
 
     /// Starts the accept loop, as [`super::serve`] does, with access control. Returns the function that cancels slow replies
@@ -88,12 +121,15 @@ impl Listeners {
     /// stays are not closed, nor are those of a name that can't be resolved now. If an address can't be opened, the others
     /// are opened nevertheless, and the error names the first one that failed.
     pub fn change(&mut self, addresses: &[String], access: AccessControl) -> Result<(), Error> {
-        let resolved: Vec<_> = addresses.iter().map(|name| (name, resolve(name))).collect();
+        // Those that were passed stay.
+        let addresses = addresses.iter().filter(|name| *name != PASSED);
+        let resolved: Vec<_> = addresses.map(|name| (name, resolve(name))).collect();
         let is_wanted = |open: &Open| {
-            resolved.iter().any(|(name, endpoints)| match endpoints {
+            let is_named = resolved.iter().any(|(name, endpoints)| match endpoints {
                 Ok(endpoints) => endpoints.contains(&open.endpoint),
                 Err(_) => **name == open.name,
-            })
+            });
+            is_named || open.name == PASSED
         };
         // Close first: a new socket may need the address of a closed one.
         self.open.retain(is_wanted);
@@ -251,13 +287,18 @@ fn listen(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
     if both_families {
         socket::setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
     }
-    // Connections inherit these.
-    socket::setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
-    socket::setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)?;
-    socket::setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+    set_options(&socket)?;
     socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     socket::listen(&socket, BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Sets what connections inherit.
+fn set_options(socket: &impl AsFd) -> io::Result<()> {
+    socket::setsockopt(socket, sockopt::TcpNoDelay, &true)?;
+    socket::setsockopt(socket, sockopt::SndBuf, &SEND_BUFFER)?;
+    socket::setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+    Ok(())
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -31,7 +31,8 @@ use crate::sys::thread;
 pub use crate::auth::{Credentials, Networks};
 pub use client::{ask, is_ours};
 pub use gzip::{Compress, Compression};
-pub use listener::{Listeners, bind, check};
+pub use listener::{Listeners, PASSED, bind, check};
+pub use server::RELOAD;
 pub use tls::Tls;
 pub use types::{Body, ClientAuth, Method, Pieces, Reply, Request, TlsFiles};
 

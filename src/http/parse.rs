@@ -6,6 +6,7 @@ use std::time::Duration;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::accept::Weights;
+use super::server::RELOAD;
 use super::{Method, Request};
 use crate::auth::basic;
 use crate::encoding::hex_digit;
@@ -68,12 +69,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
     };
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Reject::Malformed) };
     check_framing(parsed.headers)?;
-    let method = match method {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
+    let target = split_target(target);
+    let method = match (method, target) {
+        ("GET", _) => Method::Get,
+        ("HEAD", _) => Method::Head,
+        ("POST", Some((_, RELOAD, _))) => Method::Post,
         _ => return Err(Reject::Method),
     };
-    let (authority, path, query) = split_target(target).ok_or(Reject::Malformed)?;
+    let (authority, path, query) = target.ok_or(Reject::Malformed)?;
     let host =
         authority.or_else(|| find(parsed.headers, "Host").next().and_then(|value| std::str::from_utf8(value).ok()));
     let request = Request {
@@ -86,6 +89,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Reject> {
         accepts_gzip: accepts_gzip(parsed.headers),
         peer: Ipv4Addr::UNSPECIFIED.into(),
         is_local: false,
+        is_cross_site: is_cross_site(parsed.headers, host),
     };
     let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
     let is_alone = length == bytes.len() && !has_body(parsed.headers) && has_plain_line_ends(bytes);
@@ -96,6 +100,18 @@ fn accepts_gzip(headers: &[Header<'_>]) -> bool {
     let mut weights = Weights::default();
     find(headers, "Accept-Encoding").for_each(|list| weights.add(list));
     weights.prefer_gzip()
+}
+
+/// Whether a page of another site than `host` has a browser send it: browsers say so by these headers, which a page can't
+/// change.
+fn is_cross_site(headers: &[Header<'_>], host: Option<&str>) -> bool {
+    let own = host.unwrap_or_default().as_bytes();
+    let is_own = |origin: &[u8]| {
+        let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(own))
+    };
+    find(headers, "Sec-Fetch-Site").any(|site| site != b"same-origin" && site != b"none")
+        || find(headers, "Origin").any(|origin| !is_own(origin))
 }
 
 /// Whether the client wants to send another request on the connection (RFC 9112, section 9.3).
@@ -220,6 +236,7 @@ mod tests {
             accepts_gzip: false,
             peer,
             is_local: false,
+            is_cross_site: false,
         }
     }
 
@@ -346,6 +363,8 @@ mod tests {
             (405, b"POST /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n"),
             (405, b"OPTIONS * HTTP/1.1\r\n\r\n"),
             (405, b"CONNECT a:1 HTTP/1.1\r\n\r\n"),
+            (405, b"POST /-/reload/ HTTP/1.1\r\n\r\n"),
+            (405, b"PUT /-/reload HTTP/1.1\r\n\r\n"),
             (405, b"get / HTTP/1.1\r\n\r\n"),
             (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
             (505, b"GET / HTTP/0.9\r\n\r\n"),
@@ -357,6 +376,28 @@ mod tests {
         assert_eq!(status(many.as_bytes()), Some(431));
         let as_many_as_may_be = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(64));
         assert!(parse(as_many_as_may_be.as_bytes()).is_ok_and(|head| head.is_some()));
+    }
+
+    #[test]
+    fn what_a_page_of_another_site_sends_is_known() {
+        for (headers, expected) in [
+            ("", false),
+            ("Origin: http://gateway:9234\r\n", false),
+            ("Origin: https://Gateway:9234\r\nSec-Fetch-Site: same-origin\r\n", false),
+            ("Sec-Fetch-Site: none\r\n", false),
+            ("Origin: http://gateway\r\n", true),
+            ("Origin: http://gateway:9235\r\n", true),
+            ("Origin: http://evil.example\r\n", true),
+            ("Origin: null\r\n", true),
+            ("Origin:\r\n", true),
+            ("Sec-Fetch-Site: cross-site\r\n", true),
+            ("Sec-Fetch-Site: same-site\r\n", true),
+            ("Sec-Fetch-Site: same-origin\r\nsec-fetch-site: cross-site\r\n", true),
+        ] {
+            let head = format!("POST /-/reload HTTP/1.1\r\nHost: gateway:9234\r\n{headers}\r\n");
+            let request = parse(head.as_bytes()).unwrap().unwrap().request;
+            assert_eq!((request.method, request.is_cross_site), (Method::Post, expected), "{headers}");
+        }
     }
 
     #[test]

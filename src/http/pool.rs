@@ -3,7 +3,6 @@
 //!
 //! A source that hangs delays every reply for seconds, so the threads are shared fairly among peers ([`super::fairness`]).
 
-use std::collections::VecDeque;
 use std::io::Write;
 use std::mem;
 use std::net::{Shutdown, TcpStream};
@@ -65,7 +64,7 @@ pub(super) struct Pool {
 /// The waiting requests, the replies in progress, and the number of threads.
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: Vec<Job>,
     under_way: Vec<UnderWay>,
     threads: usize,
     orders: Orders,
@@ -117,7 +116,7 @@ impl Pool {
     /// Queues a request; returns one that must be refused if too many wait.
     pub(super) fn submit(self: &Arc<Self>, job: Job) -> Option<Job> {
         let mut state = self.state();
-        state.waiting.push_back(job);
+        state.waiting.push(job);
         let new = self.reserve_threads(&mut state);
         let refused = if state.waiting.len() > self.limits.connections { state.refuse_one() } else { None };
         drop(state);
@@ -132,7 +131,7 @@ impl Pool {
         let new = self.reserve_threads(&mut state);
         let queue_time = self.limits.queue_time;
         let (late, waiting): (Vec<Job>, _) = state.waiting.drain(..).partition(|job| job.since.elapsed() >= queue_time);
-        state.waiting = waiting.into();
+        state.waiting = waiting;
         drop(state);
         self.start_threads(new);
         late
@@ -216,7 +215,7 @@ impl Pool {
             }
         }
         let next = fairness::next_fair(state.peers(), &state.answers(), self.limits.answers);
-        let job = next.and_then(|index| state.waiting.remove(index));
+        let job = next.and_then(|index| state.take(index));
         match &job {
             Some(Job { stream, peer, .. }) => {
                 let socket = Arc::clone(&stream.socket);
@@ -247,7 +246,7 @@ impl Pool {
         let version = job.head.version;
         // Who has sent more before this request is answered is not answered again: pipelining is refused.
         let keeps = job.head.keeps && write::may_be_followed(&reply, version) && job.stream.is_silent();
-        let framing = Framing { version, with_body: job.head.request.method == Method::Get, keeps };
+        let framing = Framing { version, with_body: job.head.request.method != Method::Head, keeps };
         self.note(&socket, Progress::Writing(Instant::now()));
         let wire = Wire::new(&socket, self.limits.answer_time);
         let write = |out: &mut dyn Write| write::write(out, reply, framing);
@@ -309,7 +308,12 @@ impl State {
         if self.waiting.len() < before {
             return None;
         }
-        self.waiting.remove(fairness::refuse(&left)?)
+        self.take(fairness::refuse(&left)?)
+    }
+
+    /// Takes one of the waiting requests out.
+    fn take(&mut self, index: usize) -> Option<Job> {
+        (index < self.waiting.len()).then(|| self.waiting.remove(index))
     }
 
     /// The number of threads without a reply.
@@ -364,7 +368,7 @@ impl Progress {
 }
 
 /// The connection states of the waiting peers, in their order; empty if poll fails.
-fn peer_states(waiting: &VecDeque<Job>) -> Vec<PeerState> {
+fn peer_states(waiting: &[Job]) -> Vec<PeerState> {
     let fd = |job| PollFd::new(Job::socket(job).as_fd(), PollFlags::POLLIN);
     let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
     if poll(&mut fds, PollTimeout::ZERO).is_err() {
@@ -408,6 +412,7 @@ mod tests {
             accepts_gzip: false,
             peer: peer.into(),
             is_local: false,
+            is_cross_site: false,
         };
         let head = Head { request, version: Version::Http11, keeps: true };
         let job = Job { stream, peer: Peer::new(peer.into()), head, since: Instant::now(), generation: 0 };
@@ -415,7 +420,7 @@ mod tests {
     }
 
     fn waiting(jobs: &[([u8; 4], &str)]) -> (State, Vec<TcpStream>) {
-        let (jobs, clients): (VecDeque<Job>, Vec<TcpStream>) = jobs.iter().map(|(peer, path)| job(*peer, path)).unzip();
+        let (jobs, clients): (Vec<Job>, Vec<TcpStream>) = jobs.iter().map(|(peer, path)| job(*peer, path)).unzip();
         (State { waiting: jobs, ..State::default() }, clients)
     }
 

@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The paths of the liveness and readiness checks, as in Prometheus itself.
 pub(super) const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
+/// The path by which a reload is asked for, as in Prometheus itself: the only one that takes POST.
+pub const RELOAD: &str = "/-/reload";
 
 /// The interval for checking requests that wait for a thread.
 const TICK: Duration = Duration::from_millis(25);
@@ -350,7 +352,7 @@ impl Server {
             return self.send(stream, peer, reply, head.version, head.request.method);
         }
         head.request.peer = peer.address();
-        head.request.is_local = head.request.accepts_gzip && stream.is_local();
+        head.request.is_local = (head.request.accepts_gzip || head.request.method == Method::Post) && stream.is_local();
         let refused = self.pool.submit(Job { stream, peer, head, since: Instant::now(), generation })?;
         self.closes_kept = true;
         self.reject(refused.stream, refused.peer, Reject::Busy);

@@ -30,19 +30,21 @@ pub enum ClientAuth {
     IfGiven,
 }
 
-/// The request method. The server itself rejects other methods.
+/// The request method. The server itself rejects other methods, and [`Post`](Method::Post) for other paths than [`RELOAD`](super::RELOAD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET.
     Get,
     /// HEAD: the handler replies as for GET, and the server leaves the body out.
     Head,
+    /// POST. Its body is not read.
+    Post,
 }
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// GET or HEAD.
+    /// GET, HEAD or POST.
     pub method: Method,
     /// The path as it was sent, starting with `/`: not decoded, `..` not resolved. Only for comparisons, not for files.
     pub path: String,
@@ -58,8 +60,11 @@ pub struct Request {
     pub accepts_gzip: bool,
     /// The peer: an IPv4 address, or the /64 of an IPv6 address.
     pub peer: IpAddr,
-    /// Whether the peer is this machine itself; false if the client does not accept gzip, since nothing else depends on it.
+    /// Whether the peer is this machine itself; false for GET and HEAD if the client does not accept gzip, since nothing else
+    /// depends on it.
     pub is_local: bool,
+    /// Whether a browser sends it for a page of another site (`Sec-Fetch-Site`, `Origin`).
+    pub is_cross_site: bool,
 }
 
 impl Request {
@@ -69,7 +74,7 @@ impl Request {
     }
 }
 
-/// A reply. Header values are constants of the program or counts, so they contain nothing that a peer chose.
+/// A reply. Header values are constants of the program, counts or the operator's, so they contain nothing that a peer chose.
 pub struct Reply {
     pub(super) status: u16,
     headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -198,6 +203,12 @@ impl Reply {
     pub fn with_count(mut self, name: &'static str, count: usize) -> Self {
         self.headers.push((name, count.to_string().into()));
         self
+    }
+
+    /// Sets a header, in the place of one of that name.
+    pub fn set(&mut self, name: &'static str, value: String) {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.into()));
     }
 
     /// Keeps a value alive until the reply was sent or cancelled.

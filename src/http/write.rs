@@ -221,7 +221,9 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
         _ => "Unknown",
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn every_status_has_its_words() {
-        for status in [200, 400, 401, 403, 404, 405, 408, 421, 431, 503, 505] {
+        for status in [200, 400, 401, 403, 404, 405, 408, 421, 429, 431, 500, 503, 505] {
             assert_ne!(reason(status), reason(0), "{status}");
         }
     }

@@ -18,9 +18,9 @@
 //! have read an older version. A carriage return is white space.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::hash_index::NameIndex;
 use crate::text::Text;
 
 use super::kind::{self, Dialect, End, Start};
@@ -104,7 +104,7 @@ pub struct Complaint {
 pub struct Sections {
     dialect: Dialect,
     conns: Vec<Conn>,
-    numbers: HashMap<Vec<u8>, usize>,
+    numbers: NameIndex,
     current: Current,
     complaints: Vec<Complaint>,
 }
@@ -199,11 +199,11 @@ impl Sections {
 
     /// The number of the conn of that name; the same name again continues the first.
     fn conn(&mut self, name: &[u8]) -> usize {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
+        if let Some(number) = self.numbers.get(&[name]) {
+            return number;
         }
         let number = self.conns.len();
-        self.numbers.insert(name.to_vec(), number);
+        self.numbers.insert(&[name], number);
         self.conns.push(Conn { name: name.to_vec(), keys: Keys::default(), is_ambiguous: false, also: Vec::new() });
         number
     }
@@ -241,11 +241,11 @@ impl Sections {
         for conn in &self.conns {
             let mut found = Vec::new();
             for (written, location) in &conn.also {
-                let whole = self.numbers.get(written.as_slice());
+                let whole = self.numbers.get(&[written]);
                 let is_one = whole.is_some() || !self.dialect.is_libreswan();
                 let names: Vec<Text<'_>> =
                     if is_one { vec![Text::new(written)] } else { Text::new(written).words().collect() };
-                let numbers = names.iter().map(|name| self.numbers.get(name.bytes()).copied());
+                let numbers = names.iter().map(|name| self.numbers.get(&[name.bytes()]));
                 let before = found.len();
                 found.extend(numbers.flatten());
                 if found.len().saturating_sub(before) < names.len() && missing.len() < COMPLAINT_LIMIT {
@@ -261,7 +261,7 @@ impl Sections {
     }
 
     fn default_keys(&self) -> Keys {
-        let default = self.numbers.get(b"%default".as_slice()).and_then(|number| self.conns.get(*number));
+        let default = self.numbers.get(&[b"%default"]).and_then(|number| self.conns.get(number));
         default.map(|conn| conn.keys.clone()).unwrap_or_default()
     }
 

@@ -12,8 +12,7 @@
 //! - pluto of strongSwan 4 prints the same lines without the port, and the bytes of an SA behind its SPIs:
 //!   `esp.c9e1a7b2@PEER (532 bytes, 3s ago) esp.5a1122b3@OURS (1200 bytes, 2s ago)`, first those that were sent.
 
-use std::collections::HashSet;
-
+use crate::hash_index::NumberSet;
 use crate::text::Text;
 
 use super::kind::Dialect;
@@ -73,7 +72,7 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
         return None;
     }
     let mut found = Status { dialect: dialect(status), names_users: traffic.is_some(), ..Status::default() };
-    let mut serials = HashSet::new();
+    let mut serials = NumberSet::default();
     // A row is established, also where the status was printed a moment too early to say so.
     for line in traffic.unwrap_or_default().lines().map(unnumbered).filter(|line| !line.is_empty()) {
         match row(line).filter(|row| serials.insert(row.serial)) {
@@ -91,7 +90,7 @@ pub fn add_pluto<'a>(text: Text<'a>, status: &mut Status<'a>) -> bool {
     if has_pluto {
         status.counts_packets = false;
         let own = text.lines().filter(|line| line.after("000 ").is_some());
-        add_lines(own, &mut HashSet::new(), status);
+        add_lines(own, &mut NumberSet::default(), status);
     }
     has_pluto
 }
@@ -113,7 +112,7 @@ pub fn dialect(status: Text<'_>) -> Dialect {
     }
 }
 
-fn add_lines<'a>(lines: impl Iterator<Item = Text<'a>>, serials: &mut HashSet<u64>, found: &mut Status<'a>) {
+fn add_lines<'a>(lines: impl Iterator<Item = Text<'a>>, serials: &mut NumberSet, found: &mut Status<'a>) {
     for line in lines.map(unnumbered) {
         if line.after("\"").is_some() {
             add_conn(line, found);
@@ -178,7 +177,7 @@ fn host(end: Text<'_>) -> Text<'_> {
 }
 
 /// Adds a state to the SAs; the line below it may have its traffic.
-fn add_state<'a>(line: Text<'a>, serials: &mut HashSet<u64>, found: &mut Status<'a>) {
+fn add_state<'a>(line: Text<'a>, serials: &mut NumberSet, found: &mut Status<'a>) {
     if is_about_a_state(line) {
         match state(line) {
             Some(state) if state.stage != Stage::Open && serials.insert(state.serial) => {
@@ -457,7 +456,7 @@ mod tests {
             ("interface eth0 TCP nowhere", None),
         ] {
             let mut found = Status::default();
-            add_lines([Text::from(line)].into_iter(), &mut HashSet::new(), &mut found);
+            add_lines([Text::from(line)].into_iter(), &mut NumberSet::default(), &mut found);
             assert_eq!(found.addresses, expected.map(Text::from).into_iter().collect::<Vec<_>>(), "{line}");
         }
     }
@@ -472,7 +471,7 @@ mod tests {
             ("#1 \"a\":500 established Child SA;", 1),
         ] {
             let mut found = Status::default();
-            add_lines([Text::from(line)].into_iter(), &mut HashSet::new(), &mut found);
+            add_lines([Text::from(line)].into_iter(), &mut NumberSet::default(), &mut found);
             assert_eq!((found.skipped.count, found.sas.len()), (expected, 0), "{line}");
         }
     }

@@ -10,13 +10,12 @@
 //! - anybody: no `ipsec_tunnel_status`, `ipsec_up` 1, 0 users.
 //! - on demand, always: 2.
 
-use std::collections::{HashMap, HashSet};
-
 use super::conf::Tunnel;
 use super::kind::{self, Assessment, Kind, Start};
 use super::status::{ChildSa, Ends, Status, Traffic};
 use crate::advice::Severity;
 use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, name, table};
+use crate::hash_index::NameIndex;
 use crate::text::Text;
 use crate::watched::Watched;
 
@@ -198,12 +197,11 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     };
     out.add::<Lines>(&status.skipped.count);
     let counts = TunnelCounts::of(tunnels, status);
-    for (number, (tunnel, count)) in tunnels.iter().zip(&counts.tunnels).enumerate() {
+    for (tunnel, count) in tunnels.iter().zip(&counts.tunnels) {
         expose_tunnel(tunnel, count, status, out);
         let pairs = tunnel.conn.pairs();
         if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
-            let up = counts.pairs.get(&number).map_or(0, HashSet::len);
-            out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, up.min(pairs)));
+            out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, count.pairs.len().min(pairs)));
         }
     }
 }
@@ -244,10 +242,6 @@ fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, 
 /// The states and counters of all SAs, by tunnel.
 struct TunnelCounts<'a> {
     tunnels: Vec<TunnelCount<'a>>,
-    /// The index of each user among those of its tunnel.
-    positions: HashMap<(usize, Text<'a>), usize>,
-    /// The networks that a CHILD_SA is installed for, of the tunnels for which several are configured.
-    pairs: HashMap<usize, HashSet<(Text<'a>, Text<'a>)>>,
 }
 
 /// One tunnel, and its users in the order of their first SA.
@@ -255,6 +249,10 @@ struct TunnelCount<'a> {
     assessment: Assessment,
     total: Sum,
     users: Vec<(Text<'a>, Sum)>,
+    /// The position of each user in this list.
+    positions: NameIndex,
+    /// The networks that a CHILD_SA is installed for, where several are configured.
+    pairs: NameIndex,
     /// Whether its policy is in the kernel; absent if the daemon does not say.
     is_routed: Option<bool>,
     /// Whether a shunt of that name is installed.
@@ -274,22 +272,26 @@ struct Sum {
 }
 
 /// Finds the conn that a name of the daemon's belongs to.
-struct Names<'a>(HashMap<&'a [u8], usize>);
+struct Names(NameIndex);
 
-impl<'a> Names<'a> {
-    fn of(tunnels: &'a [Tunnel]) -> Self {
-        Self(tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.name.as_slice(), number)).collect())
+impl Names {
+    fn of(tunnels: &[Tunnel]) -> Self {
+        let mut names = NameIndex::default();
+        for (number, tunnel) in tunnels.iter().enumerate() {
+            names.insert(&[&tunnel.name], number);
+        }
+        Self(names)
     }
 
     /// The daemons add to a name: `NAME/2x1` is what libreswan makes of a conn for its second and the peer's first
     /// network, `NAME#198.51.100.0/24` what it makes of a group for a network, and both may meet. An instance's
     /// `[1]` and a CHILD_SA's `{1}` are cut off already where they are no part of the name.
     fn find(&self, name: Text<'_>) -> Option<usize> {
-        let whole = self.0.get(name.bytes());
-        let conn = || self.0.get(without_networks(name)?.bytes());
-        let group = || self.0.get(without_group(name)?.bytes());
-        let both = || self.0.get(without_networks(without_group(name)?)?.bytes());
-        whole.or_else(conn).or_else(group).or_else(both).copied()
+        let number = |name: Text<'_>| self.0.get(&[name.bytes()]);
+        let conn = || number(without_networks(name)?);
+        let group = || number(without_group(name)?);
+        let both = || number(without_networks(without_group(name)?)?);
+        number(name).or_else(conn).or_else(group).or_else(both)
     }
 }
 
@@ -297,7 +299,7 @@ impl<'a> TunnelCounts<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
         let empty = tunnels.iter().map(|_| TunnelCount::new()).collect();
-        let mut counts = Self { tunnels: empty, positions: HashMap::new(), pairs: HashMap::new() };
+        let mut counts = Self { tunnels: empty };
         let listed = counts.list(&names, status);
         for ((tunnel, count), listed) in tunnels.iter().zip(&mut counts.tunnels).zip(listed) {
             count.assessment = kind::assess(&tunnel.conn, status.dialect, listed, &status.addresses);
@@ -322,11 +324,11 @@ impl<'a> TunnelCounts<'a> {
     }
 
     /// Records the conns, shunts and traps that the daemon lists; returns the ends that it lists for each tunnel.
-    fn list(&mut self, names: &Names<'_>, status: &Status<'a>) -> Vec<Option<Ends<'a>>> {
+    fn list(&mut self, names: &Names, status: &Status<'a>) -> Vec<Option<Ends<'a>>> {
         let mut listed = vec![None; self.tunnels.len()];
         for conn in &status.conns {
             let Some(number) = names.find(conn.name) else { continue };
-            let is_whole = names.0.contains_key(conn.name.bytes());
+            let is_whole = names.0.get(&[conn.name.bytes()]).is_some();
             if let Some(ends) =
                 listed.get_mut(number).filter(|_| !conn.is_instance && (is_whole || without_group(conn.name).is_none()))
             {
@@ -348,14 +350,13 @@ impl<'a> TunnelCounts<'a> {
     }
 
     fn add(&mut self, number: Option<usize>, user: Option<Text<'a>>, state: State, traffic: Option<Traffic>) {
-        let Some((number, count)) = number.and_then(|number| Some((number, self.tunnels.get_mut(number)?))) else {
-            return;
-        };
+        let Some(count) = number.and_then(|number| self.tunnels.get_mut(number)) else { return };
         count.total.add(state, traffic);
         // A peer that has disconnected, or is not connected yet, is no user.
         let Some(user) = user.filter(|_| count.assessment.has_users && state != State::Down) else { return };
-        let index = *self.positions.entry((number, user)).or_insert(count.users.len());
+        let index = count.positions.get(&[user.bytes()]).unwrap_or(count.users.len());
         if index == count.users.len() {
+            count.positions.insert(&[user.bytes()], index);
             count.users.push((user, Sum::default()));
         }
         if let Some((_, sum)) = count.users.get_mut(index) {
@@ -368,17 +369,20 @@ impl<'a> TunnelCounts<'a> {
         let Some(most) = tunnels.get(number).map(|tunnel| tunnel.conn.pairs()).filter(|pairs| *pairs > 1) else {
             return;
         };
-        let known = self.pairs.entry(number).or_default();
+        let Some(TunnelCount { pairs: known, .. }) = self.tunnels.get_mut(number) else { return };
         // A peer may narrow its selectors to any number of networks; only as many are counted as are configured.
         if known.len() >= most {
             return;
         }
         match child.selectors.and_then(|selectors| selectors.cut_at("===")) {
             Some((ours, theirs)) => {
-                let pairs = ours.words().flat_map(|ours| theirs.words().map(move |theirs| (ours, theirs)));
-                known.extend(pairs.take(most.min(PAIR_LIMIT)));
+                let pairs =
+                    ours.words().flat_map(|ours| theirs.words().map(move |theirs| [ours.bytes(), theirs.bytes()]));
+                for pair in pairs.take(most.min(PAIR_LIMIT)) {
+                    known.add(&pair);
+                }
             }
-            None => known.extend([(child.name, Text::default())]),
+            None => _ = known.add(&[child.name.bytes()]),
         }
     }
 }
@@ -393,6 +397,8 @@ impl TunnelCount<'_> {
             assessment,
             total: Sum::default(),
             users: Vec::new(),
+            positions: NameIndex::default(),
+            pairs: NameIndex::default(),
             is_routed: None,
             is_shunted: false,
             is_trapped: false,
@@ -680,7 +686,7 @@ mod tests {
         }
         let output = format!("Security Associations (1 up, 0 connecting):\n{lines}");
         let status = status::parse(output.as_str().into()).expect("a status");
-        assert_eq!(TunnelCounts::of(&tunnels, &status).pairs[&0].len(), 4);
+        assert_eq!(TunnelCounts::of(&tunnels, &status).tunnels[0].pairs.len(), 4);
         assert_eq!(samples(&tunnels, Some(&lines), "ipsec_tunnel_subnet_pairs_up"), ["{tunnel=\"lan\"} 4"]);
     }
 

@@ -18,7 +18,7 @@ use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Rep
 use crate::exposition::TableInfo;
 use crate::lock::lock;
 use crate::settings::{Common, ConfigError, Input};
-use crate::sources::Source;
+use crate::sources::{Needs, Source};
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::file::{self, Stamp};
 use crate::sys::{blocking, command};
@@ -235,6 +235,14 @@ impl Source for Ipsec {
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
+    }
+
+    fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+        settings::usual(root, common)
+    }
+
+    fn needs(settings: &Settings) -> Needs {
+        Needs { paths: settings::paths(settings), runs_programs: true, ..Needs::default() }
     }
 
     fn discover(root: &Path, common: &Common) -> Option<Settings> {

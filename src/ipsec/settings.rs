@@ -6,6 +6,14 @@ use super::Settings;
 use crate::settings::{Common, ConfigError, Input, under};
 use crate::sys::file;
 
+/// The command that OpenWrt's strongSwan has without VICI, the folder of its plugins, and what that has with VICI.
+const COMMAND: &str = "/usr/sbin/ipsec";
+const VICI_PLUGIN: &str = "/usr/lib/ipsec/plugins/*-vici.so";
+
+/// What the command reads and runs: it is a script, which calls other programs.
+const READ_BY_THE_COMMAND: [&str; 9] =
+    ["/bin", "/etc/ipsec.d", "/lib", "/sbin", "/usr/bin", "/usr/lib", "/usr/sbin", "/var/ipsec", "/var/run"];
+
 /// Where ipsec.conf is unless something else is said.
 const IPSEC_CONF: &str = "/etc/ipsec.conf";
 
@@ -30,6 +38,17 @@ pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
     let conf = under(root, IPSEC_CONF);
     let is_there = || file::is_file(&conf) && file::command("ipsec").is_some() && !super::is_without_conns(&conf);
     (asks(common) || is_there()).then(|| settings(None, None, common))
+}
+
+/// ipsec.conf and `ipsec statusall`, where OpenWrt's strongSwan without VICI is installed below a root directory, or in any case.
+pub(super) fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+    let is_there = |root: &Path| under(root, COMMAND).exists() && !file::is_any(&under(root, VICI_PLUGIN));
+    root.is_none_or(is_there).then(|| settings(None, None, common))
+}
+
+/// The files and folders that must be seen.
+pub(super) fn paths(settings: &Settings) -> Vec<PathBuf> {
+    READ_BY_THE_COMMAND.iter().map(PathBuf::from).chain([settings.config.clone()]).collect()
 }
 
 fn asks(common: &Common) -> bool {

@@ -1,6 +1,5 @@
 //! The metrics of OpenVPN, from its status files.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use super::Protocol;
@@ -12,6 +11,7 @@ use crate::advice::Severity;
 use crate::exposition::{
     Exposition, Family, Group, Label, Merge, Table, TableInfo, Value, counter, gauge, label, name, table,
 };
+use crate::hash_index::NameIndex;
 use crate::text::Text;
 use crate::totals::{Entry as ClientEntry, OriginId};
 use crate::watched::{Watched, up_or_down};
@@ -100,12 +100,8 @@ struct Person;
 
 impl Table for Person {
     type Row<'a> = &'a ClientEntry;
-    const LABELS: &'static [Label<Self>] = &[label(name!("client"), |client, out| {
-        let name = Text::from(&*client.name);
-        let identity = name.cut_last(b'_').map_or(name, |(identity, _)| identity);
-        out.identity(identity);
-        out.text(Text::new(name.bytes().get(identity.bytes().len()..).unwrap_or_default()));
-    })];
+    const LABELS: &'static [Label<Self>] =
+        &[label(name!("client"), |client, out| out.identity_before(b'_', Text::from(&*client.name)))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("ovpn_bytes_in_total", "Total number of bytes received", |row| Some(row.total.bytes_in.into())),
         counter("ovpn_bytes_out_total", "Total number of bytes sent", |row| Some(row.total.bytes_out.into())),
@@ -373,7 +369,7 @@ struct Pending<'a> {
     /// The clients whose rows don't say whether they are authenticated.
     nameless: Vec<Client<'a>>,
     /// The real addresses to which routes lead; collected only if there are nameless clients.
-    routed: HashSet<Text<'a>>,
+    routed: NameIndex,
 }
 
 impl<'a> Summary<'a> {
@@ -422,20 +418,22 @@ impl<'a> Summary<'a> {
         let mut version = reading.version(before);
         let (mut skipped, mut routes) = (0u64, 0u64);
         let mut pending = Pending::of(pass.file(reading.path), reading, times);
-        let mut seen = HashSet::new();
+        let mut seen = NameIndex::default();
         for entry in entries {
             match entry {
                 Entry::Version(text) => version = text,
                 Entry::Client(client) => {
-                    let twice = reading.torn && !seen.insert((client.real_address, client.client_id));
+                    let twice = reading.torn && !seen.add(&[client.real_address.bytes(), client.client_id.bytes()]);
                     if !twice {
                         self.client(&client, &mut pending, pass, now);
                     }
                 }
                 Entry::Route(route) => {
                     routes = routes.saturating_add(1);
-                    if !pending.nameless.is_empty() {
-                        pending.routed.extend(route.route().map(|route| route.real_address));
+                    if !pending.nameless.is_empty()
+                        && let Some(route) = route.route()
+                    {
+                        pending.routed.add(&[route.real_address.bytes()]);
                     }
                 }
                 Entry::Global(name, value) if name == "dco_enabled" => row.dco = value.number(),
@@ -445,7 +443,7 @@ impl<'a> Summary<'a> {
             }
         }
         for client in std::mem::take(&mut pending.nameless) {
-            if let Some(identity) = client.identity(pending.routed.contains(&client.real_address)) {
+            if let Some(identity) = client.identity(pending.routed.get(&[client.real_address.bytes()]).is_some()) {
                 self.session(&client, identity, &mut pending, pass, now);
             }
         }
@@ -490,7 +488,7 @@ impl<'a> Summary<'a> {
 impl Pending<'_> {
     fn of(file: OriginId, reading: &Reading<'_>, times: Times) -> Self {
         let (protocol, is_asked) = (reading.protocol, !matches!(reading.asked, Asked::No));
-        Self { file, protocol, times, is_asked, rows: Vec::new(), nameless: Vec::new(), routed: HashSet::new() }
+        Self { file, protocol, times, is_asked, rows: Vec::new(), nameless: Vec::new(), routed: NameIndex::default() }
     }
 }
 

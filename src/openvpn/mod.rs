@@ -4,7 +4,6 @@
 //! same text as [`management`] says, [`status`] parses it, [`staleness`] tells whether the servers are alive and [`totals`]
 //! which sessions are the same as before, `metrics` and `sessions` say what it means, and this file reads.
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -15,12 +14,13 @@ use self::management::Answer;
 use self::metrics::{Asked, Now, Reading};
 use self::query::Management;
 use self::status::{Document, Entry};
-use self::totals::ClientTotals;
+use self::totals::{ClientTotals, Limits, path_bytes};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
-use crate::settings::{Common, ConfigError, Input};
-use crate::sources::Source;
+use crate::hash_index::NameIndex;
+use crate::settings::{Common, ConfigError, Input, UciWord};
+use crate::sources::{Needs, Source};
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::{blocking, clock, file};
 use crate::watched::Watched;
@@ -77,6 +77,8 @@ pub struct Server {
     pub status: Option<PathBuf>,
     /// Its management interface, which is asked first; absent where the file is all there is.
     pub management: Option<Management>,
+    /// The file with its password; absent where it asks for none.
+    pub password_file: Option<PathBuf>,
     /// The protocol, where the configuration says it; else it is `tcp` for a file or socket that has it in its name.
     pub protocol: Option<Protocol>,
     /// How old the file may be, in seconds, before the server counts as down; without it three times
@@ -255,11 +257,11 @@ impl OpenVpn {
     }
 
     /// The age in seconds from which each known file is stale, by its path now.
-    fn limits(&self, totals: &ClientTotals) -> HashMap<PathBuf, i64> {
+    fn limits(&self, totals: &ClientTotals) -> Limits {
         let mut limits = totals.limits();
         for (target, path) in &self.aliases {
-            if let Some(limit) = limits.get(path).copied() {
-                limits.insert(target.clone(), limit);
+            if let Some(limit) = limits.get(&[path_bytes(path)]).copied() {
+                limits.set(&[path_bytes(target)], limit);
             }
         }
         limits
@@ -273,7 +275,11 @@ impl OpenVpn {
             self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
         let is_exact = |server: &Server| !server.is_pattern();
         let exact = all.iter().filter(|(server, _)| is_exact(server)).filter_map(|(_, found)| found.as_ref().ok());
-        let mut taken: HashSet<_> = exact.flatten().filter_map(|found| found.original).collect();
+        let mut taken = NameIndex::default();
+        let mut take = |(device, inode): (u64, u64)| taken.add(&[&device.to_ne_bytes(), &inode.to_ne_bytes()]);
+        for identity in exact.flatten().filter_map(|found| found.original) {
+            take(identity);
+        }
         let mut chosen = Vec::new();
         for by_pattern in [false, true] {
             for (position, (server, found)) in all.iter().enumerate() {
@@ -292,7 +298,7 @@ impl OpenVpn {
                     Err(_) => chosen.push((position, *server, StatusPath::exactly(server.target()))),
                 }
                 for Found { path, current, .. } in found.iter().flatten() {
-                    let is_new = current.is_none_or(|identity| taken.insert(identity));
+                    let is_new = current.is_none_or(&mut take);
                     if is_new || !by_pattern {
                         // A copy that is named itself is not read instead of the original.
                         let path = path.clone();
@@ -314,14 +320,14 @@ struct Found {
 }
 
 /// The files of one entry of the configuration, which may be on a file system that hangs.
-fn find_files(server: &Server, limits: &Arc<HashMap<PathBuf, i64>>, deadline: Deadline) -> Result<Vec<Found>, Error> {
+fn find_files(server: &Server, limits: &Arc<Limits>, deadline: Deadline) -> Result<Vec<Found>, Error> {
     let Some(status) = server.status.clone() else {
         return Ok(vec![Found { path: StatusPath::exactly(server.target()), original: None, current: None }]);
     };
     let (stale_after, limits) = (server.stale_after, Arc::clone(limits));
     blocking::run(&status.display().to_string(), deadline, move || {
         let identity = |path: &Path| file::stamp(path).map(|stamp| stamp.identity());
-        let paths = files::find(&status, stale_after, |path| limits.get(path).copied(), deadline)?;
+        let paths = files::find(&status, stale_after, |path| limits.get(&[path_bytes(path)]).copied(), deadline)?;
         let found = |path: StatusPath| {
             let (original, current) = (identity(&path.original), identity(&path.current));
             Found { path, original, current }
@@ -367,9 +373,18 @@ impl Source for OpenVpn {
     const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
     const TRACES: Traces = Traces { processes: &["openvpn"], socket_paths: &[] };
+    const UCI: &'static [UciWord] = settings::UCI;
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
+    }
+
+    fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+        settings::usual(root, common)
+    }
+
+    fn needs(settings: &Settings) -> Needs {
+        settings::needs(settings)
     }
 
     fn discover(root: &Path, common: &Common) -> Option<Settings> {
@@ -534,7 +549,8 @@ mod tests {
         let updated = status::Timestamp { text: "".into(), seconds: Some(1000) };
         totals.files.times(Path::new("/former"), updated, Some(1000), None, now);
         let limits = collector.limits(&totals);
-        assert_eq!(limits.get(Path::new("/new")), totals.limits().get(Path::new("/former")));
+        assert!(limits.get(&[b"/new"]).is_some());
+        assert_eq!(limits.get(&[b"/new"]), totals.limits().get(&[b"/former"]));
         assert_eq!(limits.len(), 2, "{limits:?}");
     }
 

@@ -1,11 +1,10 @@
 //! A status file's clients as rows of the session list.
 
-use std::collections::{HashMap, HashSet};
-
 use super::Protocol;
 use super::metrics::{Now, Reading};
 use super::staleness::{Times, Zone};
 use super::status::{Client, Document, Entry, Route, Timestamp, date};
+use crate::hash_index::{NameIndex, NameValues};
 use crate::session::Session;
 use crate::text::Text;
 
@@ -24,10 +23,10 @@ pub fn list(
         return;
     }
     let routes = routes(entries.clone());
-    let mut seen = HashSet::new();
+    let mut seen = NameIndex::default();
     for entry in entries {
         if let Entry::Client(client) = entry
-            && (!reading.torn || seen.insert((client.real_address, client.client_id)))
+            && (!reading.torn || seen.add(&[client.real_address.bytes(), client.client_id.bytes()]))
         {
             let established = established(client.since, times.zone, now);
             rows.extend([session(&client, &routes, reading.protocol, established, server)]);
@@ -39,16 +38,15 @@ pub fn list(
 ///
 /// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes
 /// first.
-fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> HashMap<Text<'a>, Option<Text<'a>>> {
-    let mut routes: HashMap<Text<'a>, Option<Text<'a>>> = HashMap::new();
+fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> NameValues<Option<Text<'a>>> {
+    let mut routes = NameValues::<Option<Text<'a>>>::default();
     for entry in entries {
         let Entry::Route(row) = entry else { continue };
         let Some(Route { virtual_address, real_address }) = row.route() else { continue };
-        let known = routes.entry(real_address).or_default();
+        let known = routes.get(&[real_address.bytes()]).copied().flatten();
         let is_its = !virtual_address.contains("/") && virtual_address.before("C").is_none();
-        if is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":")) {
-            *known = Some(virtual_address);
-        }
+        let is_better = is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":"));
+        routes.set(&[real_address.bytes()], if is_better { Some(virtual_address) } else { known });
     }
     routes
 }
@@ -61,13 +59,13 @@ fn established(moment: Timestamp<'_>, zone: Zone, now: Now) -> String {
 
 fn session(
     client: &Client<'_>,
-    routes: &HashMap<Text<'_>, Option<Text<'_>>>,
+    routes: &NameValues<Option<Text<'_>>>,
     protocol: Protocol,
     established: String,
     server: &str,
 ) -> Session {
     let (host, port) = client.peer();
-    let route = routes.get(&client.real_address);
+    let route = routes.get(&[client.real_address.bytes()]);
     let identity = client.identity(route.is_some());
     let own = [client.virtual_address, client.virtual_ipv6].into_iter().find(|address| !address.is_empty());
     let address = own.or_else(|| route.copied().flatten());

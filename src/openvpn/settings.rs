@@ -7,12 +7,23 @@ use super::management::Password;
 use super::query::Management;
 use super::{Protocol, Server, Settings, files};
 use crate::collector::Deadline;
-use crate::settings::{Common, ConfigError, Input, Located, Section, under};
-use crate::sys::settings_file;
+use crate::settings::{Common, ConfigError, Input, Located, Section, UciWord, under};
+use crate::sources::Needs;
 use crate::sys::socket::Address;
+use crate::sys::{file, settings_file};
 
 /// Where OpenVPN's status files are commonly put: by OpenWrt, by Debian's units, by its sample.
 const STATUS_FILES: [&str; 3] = ["/var/run/openvpn*.status", "/run/openvpn*/*status*", "/var/log/openvpn/*status*"];
+
+/// Where OpenWrt's init script and its protocol handler both put the status of each instance.
+const OPENWRT_STATUS: &str = "/var/run/openvpn.*.status";
+
+/// What OpenWrt's package of OpenVPN installs.
+const DAEMON: &str = "/usr/sbin/openvpn";
+
+/// The section of OpenWrt's configuration for a server; one that names no status file has that of OpenWrt's init script.
+pub(super) const UCI: &[UciWord] =
+    &[UciWord { word: "openvpn", key: "openvpn", implied: Some(("status", OPENWRT_STATUS)) }];
 
 /// Where they are looked for while no source is configured.
 pub(super) const LOOKED_FOR: &str = "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*";
@@ -51,6 +62,23 @@ pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
     (!servers.is_empty()).then(|| settings(servers, common))
 }
 
+/// OpenWrt's status files, where its OpenVPN is installed below a root directory, or in any case.
+pub(super) fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+    let server = || Server { status: Some(OPENWRT_STATUS.into()), ..Server::default() };
+    root.is_none_or(|root| under(root, DAEMON).exists()).then(|| settings(vec![server()], common))
+}
+
+/// What reading the servers needs.
+pub(super) fn needs(settings: &Settings) -> Needs {
+    let mut paths = vec![DAEMON.into()];
+    for server in &settings.servers {
+        paths.extend(server.status.as_deref().and_then(file::folder));
+        paths.extend(server.management.as_ref().and_then(|management| management.address.folder()));
+        paths.extend(server.password_file.clone());
+    }
+    Needs::of_root(paths)
+}
+
 /// The settings with the servers that are not known yet; absent where there are none.
 pub(super) fn with_discovered(known: &Settings, found: &Settings) -> Option<Settings> {
     let new: Vec<_> = found.servers.iter().filter(|server| !known.servers.contains(server)).cloned().collect();
@@ -64,7 +92,7 @@ fn settings(servers: Vec<Server>, common: &Common) -> Settings {
 /// One entry of the list.
 fn entry(mut section: Section) -> Result<Server, ConfigError> {
     let status = section.text("status")?;
-    let management = management(&mut section)?;
+    let (management, password_file) = management(&mut section)?;
     if status.is_none() && management.is_none() {
         return Err(section.error("missing field `status` or `management`"));
     }
@@ -80,6 +108,7 @@ fn entry(mut section: Section) -> Result<Server, ConfigError> {
         name: section.text("name")?.map(|name| name.value),
         status: status.map(path).transpose()?,
         management,
+        password_file,
         protocol: section.text("protocol")?.map(|word| word.read(|word| protocol(word))).transpose()?,
         stale_after: stale_after.and_then(|time| i64::try_from(time.as_secs()).ok()),
     };
@@ -95,13 +124,13 @@ fn path(status: Located<String>) -> Result<PathBuf, ConfigError> {
 }
 
 /// The management interface of an entry, with its password as the file says it now.
-fn management(section: &mut Section) -> Result<Option<Management>, ConfigError> {
+fn management(section: &mut Section) -> Result<(Option<Management>, Option<PathBuf>), ConfigError> {
     let written = section.text("management")?;
     let file = section.text("management_password_file")?;
     let Some(written) = written else {
         return match file {
             Some(file) => Err(file.error("it is the password of management, which is missing")),
-            None => Ok(None),
+            None => Ok((None, None)),
         };
     };
     let address = written.read(|text| address(text))?;
@@ -109,7 +138,8 @@ fn management(section: &mut Section) -> Result<Option<Management>, ConfigError> 
         let bytes = settings_file::read(Path::new(path)).map_err(|error| error.to_string())?;
         Password::first_line(&bytes).map_err(|why| format!("{path}: {why}"))
     };
-    Ok(Some(Management { address, password: file.map(|file| file.read(password)).transpose()? }))
+    let path = file.as_ref().map(|file| file.value.clone().into());
+    Ok((Some(Management { address, password: file.map(|file| file.read(password)).transpose()? }), path))
 }
 
 /// Where a management interface is: `/path`, `unix:/path` or `host:port`.

@@ -18,7 +18,7 @@
 //! it.
 
 use super::Protocol;
-use crate::text::Text;
+use crate::text::{Text, count, places};
 
 /// The most fields a row may have; a row with more is skipped.
 const MOST_FIELDS: usize = 64;
@@ -565,23 +565,6 @@ impl<'a, 's> Fields<'a, 's> {
         let (start, end) = (usize::try_from(start).ok()?, usize::try_from(next).ok()?.checked_sub(1)?);
         self.line.bytes().get(start..end).map(Text::new)
     }
-}
-
-/// A bit in each byte: times a word of small bytes, their sum is in the highest byte.
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-
-/// The highest bit of each byte of a word that is `wanted`, the first byte's lowest.
-fn places(wanted: u8, word: [u8; 8]) -> u64 {
-    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let other = u64::from_le_bytes(word) ^ u64::from_ne_bytes([wanted; 8]);
-    !((other & LOW).wrapping_add(LOW) | other | LOW)
-}
-
-/// How many bytes are `wanted`, eight at a time.
-fn count(wanted: u8, bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let found: u64 = words.iter().map(|word| (places(wanted, *word) >> 7).wrapping_mul(ONES) >> 56).sum();
-    rest.iter().filter(|byte| **byte == wanted).count().saturating_add(usize::try_from(found).unwrap_or(usize::MAX))
 }
 
 /// Whether a word can be the keyword of a row, known or unknown, such as `GLOBAL_STATS`.

@@ -24,7 +24,7 @@ use super::Protocol;
 use super::metrics::Now;
 use super::staleness::{Times, UpdateHistory};
 use super::status::{Client, Timestamp};
-use crate::hash_index::HashIndex;
+use crate::hash_index::{HashIndex, NameValues};
 use crate::text::{Text, clip};
 use crate::totals::{Entry, OriginId, Pass, REMEMBERED, Sample, Totals, Traffic};
 
@@ -45,6 +45,14 @@ pub struct KnownFiles {
     by_path: HashMap<PathBuf, File>,
     /// A counter from which the keys of sessions without ids are made.
     next_key: u64,
+}
+
+/// The age in seconds from which a file is stale, by its path.
+pub type Limits = NameValues<i64>;
+
+/// A path as a name.
+pub fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
 }
 
 /// One pass over all files. It ends when it is dropped: files that have not been read for [`REMEMBERED`] seconds are
@@ -150,9 +158,14 @@ impl ClientTotals {
     }
 
     /// The age in seconds from which each known file is stale.
-    pub fn limits(&self) -> HashMap<PathBuf, i64> {
-        let limit = |(path, file): (&PathBuf, &File)| Some((path.clone(), file.updates?.limit()));
-        self.files.by_path.iter().filter_map(limit).collect()
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (path, file) in &self.files.by_path {
+            if let Some(updates) = file.updates {
+                limits.set(&[path_bytes(path)], updates.limit());
+            }
+        }
+        limits
     }
 
     /// All clients, named `IDENTITY_PROTOCOL`, in the order in which they were first recorded.
@@ -721,7 +734,7 @@ mod tests {
             let updated = Timestamp { text: "".into(), seconds: Some(0) };
             totals.files.times(Path::new(FILE), updated, None, None, now);
             drop(totals.pass(away));
-            assert_eq!(totals.limits().contains_key(Path::new(FILE)), is_known, "not read for {away} s");
+            assert_eq!(totals.limits().get(&[FILE.as_bytes()]).is_some(), is_known, "not read for {away} s");
         }
     }
 

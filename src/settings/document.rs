@@ -5,11 +5,11 @@
 //! stands twice, a tag that says nothing about texts, lists and mappings.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::error::ConfigError;
+use crate::hash_index::NameIndex;
 
 /// How deep lists and mappings may be nested, with aliases expanded; a configuration needs four levels.
 const DEEPEST: usize = 16;
@@ -48,6 +48,8 @@ pub(super) enum Value {
     Plain(String),
     /// A text that can't be meant as anything else: in quotes, in a block, or with a tag that says so.
     Quoted(String),
+    /// A value of UCI, which may as well be meant as a list of words.
+    Word(String),
     List(Vec<Node>),
     /// In the order of the file; no key twice.
     Map(Vec<(String, Node)>),
@@ -75,7 +77,7 @@ enum Content {
     List(Vec<Node>),
     Map {
         entries: Vec<(String, Node)>,
-        names: HashSet<String>,
+        names: NameIndex,
         /// The key whose value comes next.
         key: Option<Key>,
         /// What merge keys take over.
@@ -94,7 +96,8 @@ struct Key {
 struct Builder {
     open: Vec<Open>,
     root: Option<Node>,
-    anchors: HashMap<usize, Sized>,
+    /// What has an anchor; the parser counts them from 1.
+    anchors: Vec<Option<Sized>>,
     /// What the tree and the anchors take so far.
     size: usize,
     documents: usize,
@@ -237,12 +240,12 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 expect(tag.as_deref(), &["map"], line)?;
-                let (entries, names, merged) = (Vec::new(), HashSet::new(), Vec::new());
+                let (entries, names, merged) = (Vec::new(), NameIndex::default(), Vec::new());
                 self.begin(line, anchor, Content::Map { entries, names, key: None, merged })?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some(node) = self.anchors.get(anchor).cloned().flatten() else {
                     return Err(ConfigError::at(line, "an alias within what it stands for"));
                 };
                 if self.open.len().saturating_add(node.height) > DEEPEST {
@@ -269,7 +272,7 @@ impl Builder {
             Content::List(nodes) => Value::List(nodes),
             Content::Map { mut entries, mut names, merged, .. } => {
                 for (name, node) in merged.into_iter().flat_map(entries_of) {
-                    if names.insert(name.clone()) {
+                    if names.add(&[name.as_bytes()]) {
                         entries.push((name, node));
                     }
                 }
@@ -288,7 +291,11 @@ impl Builder {
             return Err(ConfigError::at(line, "too large with its aliases filled in"));
         }
         if anchor > 0 {
-            self.anchors.insert(anchor, whole.clone());
+            // One that begins within another has the higher number, and ends before it.
+            self.anchors.resize_with(self.anchors.len().max(anchor.saturating_add(1)), || None);
+            if let Some(known) = self.anchors.get_mut(anchor) {
+                *known = Some(whole.clone());
+            }
         }
         let Sized { node, height, size } = whole;
         let Some(parent) = self.open.last_mut() else {
@@ -311,14 +318,14 @@ impl Builder {
 
 impl Key {
     /// The key that a node is; `names` are those that are there already.
-    fn of(node: Node, names: &mut HashSet<String>) -> Result<Self, ConfigError> {
+    fn of(node: Node, names: &mut NameIndex) -> Result<Self, ConfigError> {
         let line = node.line;
         let (name, is_merge) = match node.value {
             Value::Plain(name) => (name.clone(), name.chars().eq(MERGE)),
-            Value::Quoted(name) => (name, false),
+            Value::Quoted(name) | Value::Word(name) => (name, false),
             Value::List(_) | Value::Map(_) => return Err(ConfigError::at(line, "a key that is no text")),
         };
-        if !names.insert(name.clone()) {
+        if !names.add(&[name.as_bytes()]) {
             return Err(ConfigError::at(line, &format!("duplicate field `{}`", super::error::shown(&name))));
         }
         Ok(Self { name, line, is_merge })

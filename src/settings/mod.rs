@@ -1,15 +1,17 @@
 //! What a configuration file says, for those who read it: sections, and values that know their line.
 //!
-//! `document` reads YAML, `section` hands its values out. Each source reads its own keys from an [`Input`].
+//! `document` reads YAML and `uci` OpenWrt's format, `section` hands its values out. Each source reads its own keys from an [`Input`].
 
 use std::path::{Path, PathBuf};
 
 pub use self::error::ConfigError;
 pub use self::section::{Located, Section};
+pub use self::uci::{Service, UciFile, UciWord, parse as parse_uci};
 
 mod document;
 mod error;
 mod section;
+mod uci;
 
 /// What a source's settings are read from.
 pub struct Input<'a> {

@@ -141,8 +141,18 @@ impl Section {
             .map(|time| time.map(|time| Duration::from_secs(time.into())))
     }
 
-    /// `true` or `false`, or what YAML 1.1 has for these.
+    /// A time as Go writes it (`1s`, `1m30s`, `250ms`), or 0.
+    pub fn go_time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+        let read = |text: &String| go_time(text).ok_or_else(|| format!("{text:?} is not a time as 250ms, 1s or 1m30s"));
+        self.text(key)?.map(|text| text.read(read)).transpose()
+    }
+
+    /// `true` or `false`, or what YAML 1.1 and UCI have for these.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
+        if let Some(is_on) = self.nodes.iter().find(|(name, _)| name == key).and_then(|(_, node)| node.is_on()) {
+            self.take(key);
+            return Ok(Some(is_on));
+        }
         let read = |word: &String| match word.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Ok(true),
             "false" | "no" | "off" => Ok(false),
@@ -215,8 +225,13 @@ impl Section {
     fn list(&mut self, key: &'static str) -> Result<Option<Vec<(String, Node)>>, ConfigError> {
         let Some(node) = self.take(key) else { return Ok(None) };
         let path = self.path_of(key);
-        let Value::List(nodes) = node.value else {
-            return Err(ConfigError::of(&path, node.line, "expected a list"));
+        let nodes = match node.value {
+            Value::List(nodes) => nodes,
+            Value::Word(words) => {
+                let one = |word: &str| Node { line: node.line, value: Value::Word(word.into()) };
+                words.split_whitespace().map(one).collect()
+            }
+            _ => return Err(ConfigError::of(&path, node.line, "expected a list")),
         };
         if let Some(empty) = nodes.iter().find(|node| node.is_nothing()) {
             return Err(ConfigError::of(&path, empty.line, "nothing behind the dash"));
@@ -227,9 +242,22 @@ impl Section {
 
 fn text(node: Node, path: String) -> Result<Located<String>, ConfigError> {
     match node.value {
-        Value::Plain(value) | Value::Quoted(value) => Ok(Located { value, path, line: node.line }),
+        Value::Plain(value) | Value::Quoted(value) | Value::Word(value) => Ok(Located { value, path, line: node.line }),
         Value::List(_) | Value::Map(_) => Err(ConfigError::of(&path, node.line, "expected a text")),
     }
+}
+
+fn go_time(text: &str) -> Option<Duration> {
+    let units = [("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1000)];
+    let mut rest = text.strip_prefix('0').filter(|rest| rest.is_empty()).unwrap_or(text);
+    let mut total = Some(0_u64).filter(|_| !text.is_empty());
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|letter: char| !letter.is_ascii_digit())?);
+        let (unit, factor) = units.into_iter().find(|(unit, _)| behind.starts_with(unit))?;
+        total = number.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(total?);
+        rest = behind.strip_prefix(unit)?;
+    }
+    total.map(Duration::from_millis)
 }
 
 fn seconds(text: &str) -> Option<u32> {
@@ -293,6 +321,32 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(seconds(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_go_has_numbers_with_units() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("1s", Some(1000)),
+            ("250ms", Some(250)),
+            ("1m30s", Some(90_000)),
+            ("1h0m1s5ms", Some(3_601_005)),
+            ("", None),
+            ("1", None),
+            ("s", None),
+            ("1x", None),
+            ("1s2", None),
+            ("-1s", None),
+            ("+1s", None),
+            ("1.5s", None),
+            ("1 s", None),
+            ("18446744073709551615ms", Some(u64::MAX)),
+            ("18446744073709551615ms1ms", None),
+            ("18446744073709551615s", None),
+        ] {
+            assert_eq!(go_time(text), expected.map(Duration::from_millis), "{text:?}");
         }
     }
 

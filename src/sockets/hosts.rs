@@ -2,7 +2,6 @@
 //!
 //! The system's resolver may block for long, so one thread looks up all names, one after the other.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -20,8 +19,11 @@ const RENEW_AFTER: Duration = Duration::from_secs(300);
 /// The system's resolver, which may block for long.
 pub(super) type Resolve = fn(&str) -> Result<Vec<IpAddr>, Error>;
 
-/// What is known of each host name: its addresses, or why there are none.
-pub(super) type Answers = BTreeMap<String, Result<Vec<IpAddr>, Error>>;
+/// What is known of a host name: its addresses, or why there are none.
+type Answer = Result<Vec<IpAddr>, Error>;
+
+/// What is known of all host names, sorted by name.
+pub(super) type Answers = Vec<(String, Answer)>;
 
 /// The host names that rules use.
 pub(super) struct Hosts {
@@ -42,9 +44,13 @@ struct HostsState {
 impl Hosts {
     /// These names, with the addresses of those that are in `before`.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        names.dedup();
         let waiting = |name: &str| Err(Error::new(name, ErrorKind::TimedOut));
-        let known = |name: &str| before.get(name).filter(|answer| answer.is_ok()).cloned();
-        let answers = names.map(|name| (name.to_owned(), known(name).unwrap_or_else(|| waiting(name)))).collect();
+        let known = |name: &str| answer_of(before, name).filter(|answer| answer.is_ok()).cloned();
+        let answers = names.iter().map(|name| ((*name).to_owned(), known(name).unwrap_or_else(|| waiting(name))));
+        let answers = answers.collect();
         let state = HostsState { answers, tried: None, renewed: None, busy: false };
         Self { resolve, state: Mutex::new(state), done: Condvar::new() }
     }
@@ -69,7 +75,7 @@ impl Hosts {
         let look_up = move || {
             for name in pending {
                 let answer = (hosts.resolve)(&name);
-                hosts.state().note(name, answer);
+                hosts.state().note(&name, answer);
             }
             hosts.state().busy = false;
             hosts.done.notify_all();
@@ -108,11 +114,16 @@ impl HostsState {
 
     /// Stores an answer. A name keeps its addresses if it can't be looked up: a failure of the resolver says nothing
     /// about the peer.
-    fn note(&mut self, name: String, answer: Result<Vec<IpAddr>, Error>) {
-        if answer.is_ok() || self.answers.get(&name).is_none_or(Result::is_err) {
-            self.answers.insert(name, answer);
+    fn note(&mut self, name: &str, answer: Answer) {
+        let known = self.answers.iter_mut().find(|(other, _)| other == name);
+        if let Some((_, known)) = known.filter(|(_, known)| answer.is_ok() || known.is_err()) {
+            *known = answer;
         }
     }
+}
+
+fn answer_of<'a>(answers: &'a Answers, name: &str) -> Option<&'a Answer> {
+    answers.iter().find(|(other, _)| other == name).map(|(_, answer)| answer)
 }
 
 #[cfg(test)]
@@ -139,11 +150,11 @@ mod tests {
         assert!(hosts.look_up(start));
         let much_later = start + Duration::from_secs(600);
         assert!(!hosts.look_up(much_later), "one is at work");
-        assert_eq!(hosts.answers()["a.example"], Err(Error::new("a.example", ErrorKind::TimedOut)));
+        assert_eq!(hosts.answers()[0].1, Err(Error::new("a.example", ErrorKind::TimedOut)));
         drop(shut);
         hosts.wait(Duration::from_secs(60));
-        assert_eq!(hosts.answers()["a.example"], Ok(vec![IpAddr::from([192, 0, 2, 1])]));
-        assert_eq!(hosts.answers()["b.example"], Err(no_such("b.example")));
+        assert_eq!(hosts.answers()[0].1, Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+        assert_eq!(hosts.answers()[1].1, Err(no_such("b.example")));
         assert_eq!(CALLS.load(Ordering::SeqCst), 2);
         assert!(!hosts.look_up(start + Duration::from_secs(59)), "too early");
         assert!(hosts.look_up(start + Duration::from_secs(60)));
@@ -158,22 +169,20 @@ mod tests {
             (0, "new.example") | (2, _) => Err(Error::new(name, ErrorKind::NotFound)),
             (round, _) => Ok(vec![IpAddr::from([192, 0, 2, round as u8])]),
         };
-        let mut before = Answers::new();
         let old = Ok(vec![IpAddr::from([192, 0, 2, 99])]);
-        before.insert("old.example".into(), old.clone());
-        before.insert("gone.example".into(), old.clone());
+        let before = vec![("gone.example".into(), old.clone()), ("old.example".into(), old.clone())];
         let hosts = Arc::new(Hosts::new(["old.example", "new.example"].into_iter(), &before, resolve));
         let start = Instant::now();
         let look = |seconds: u64| {
             let looks = hosts.look_up(start + Duration::from_secs(seconds));
             hosts.wait(Duration::from_secs(60));
-            let last = |name: &str| match hosts.answers().get(name) {
+            let last = |name: &str| match answer_of(&hosts.answers(), name) {
                 Some(Ok(addresses)) => addresses.first().map(|address| address.to_string()),
                 _ => None,
             };
             (looks, last("old.example"), last("new.example"))
         };
-        assert_eq!(hosts.answers().get("old.example"), Some(&old), "until it is looked up");
+        assert_eq!(answer_of(&hosts.answers(), "old.example"), Some(&old), "until it is looked up");
         assert_eq!(look(0), (true, Some("192.0.2.0".into()), None));
         ROUND.store(1, Ordering::SeqCst);
         assert_eq!(look(60), (true, Some("192.0.2.0".into()), Some("192.0.2.1".into())));

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
-use crate::settings::{ConfigError, Input};
-use crate::sources::Source;
+use crate::settings::{ConfigError, Input, UciWord};
+use crate::sources::{Needs, Source};
 use crate::sys::environment::Environment;
 use crate::sys::{file, netlink, socket};
 use crate::watched::Watched;
@@ -136,6 +136,15 @@ impl Source for Sockets {
     const NAME: &'static str = "sockets";
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
     const WATCHED: &'static [Watched] = metrics::WATCHED;
+    const UCI: &'static [UciWord] = settings::UCI;
+
+    /// The kernel's tables anybody may read, but the open files of others only who may look into their processes.
+    fn needs(settings: &Settings) -> Needs {
+        let paths = ["/etc/hosts", "/etc/resolv.conf", "/tmp/resolv.conf"].map(PathBuf::from).into();
+        let sees_processes = settings.rules.iter().any(Rule::asks_for_process);
+        let capabilities: &[_] = if sees_processes { &["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"] } else { &[] };
+        Needs { paths, capabilities, sees_processes, ..Needs::default() }
+    }
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
@@ -168,7 +177,7 @@ impl Collector for Sockets {
         if rules.iter().any(Rule::asks_for_process) {
             targets.push(owner::target(&self.settings.proc));
         }
-        targets.extend(self.hosts.answers().into_keys());
+        targets.extend(self.hosts.answers().into_iter().map(|(name, _)| name));
         targets
     }
 

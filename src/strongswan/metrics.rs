@@ -1,7 +1,7 @@
 //! What charon's answers mean to Prometheus.
 
 use super::configured::{Configured, ScrapeTime};
-use super::sa::{ChildSa, IkeSa};
+use super::sa::{ChildSa, IkeSa, Proposal};
 use super::stats::{Event, PRIORITIES, Pool, Stats};
 use super::totals::SaTotals;
 use crate::advice::Severity;
@@ -132,6 +132,32 @@ struct IkeRow<'a> {
     children: u64,
     /// Its name and number, as its own rows have them.
     labels: &'a SharedLabels,
+    proposal: &'a ProposalLabels,
+}
+
+/// The algorithms of an SA as labels: those of most SAs are the same.
+#[derive(Default)]
+struct ProposalLabels {
+    encryption: SharedLabels,
+    integrity: SharedLabels,
+    dh_group: SharedLabels,
+}
+
+impl ProposalLabels {
+    fn set(&mut self, proposal: &Proposal<'_>) {
+        self.encryption.set_usual(name!("algorithm"), proposal.encryption);
+        self.integrity.set_usual(name!("algorithm"), proposal.integrity);
+        if let Some(group) = proposal.dh_group {
+            self.dh_group.set_usual(name!("dh_group"), group);
+        }
+    }
+}
+
+/// Writes the key exchange of an SA, where it has one.
+fn dh_group(proposal: &Proposal<'_>, labels: &ProposalLabels, out: &mut LabelValue<'_>) {
+    if proposal.dh_group.is_some() {
+        out.shared(&labels.dh_group);
+    }
 }
 
 struct Ike;
@@ -182,8 +208,8 @@ struct IkeEncryption;
 impl Table for IkeEncryption {
     type Row<'a> = IkeRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("algorithm"), |row, out| out.text(row.ike.proposal.encryption)),
-        label(name!("dh_group"), |row, out| out.maybe(row.ike.proposal.dh_group)),
+        shared(name!("algorithm"), &[], |row, out| out.shared(&row.proposal.encryption)),
+        shared(name!("dh_group"), &[], |row, out| dh_group(&row.ike.proposal, row.proposal, out)),
         shared(name!("name"), &["uniqueid"], |row, out| out.shared(row.labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
@@ -200,8 +226,8 @@ struct IkeIntegrity;
 impl Table for IkeIntegrity {
     type Row<'a> = IkeRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("algorithm"), |row, out| out.text(row.ike.proposal.integrity)),
-        label(name!("dh_group"), |row, out| out.maybe(row.ike.proposal.dh_group)),
+        shared(name!("algorithm"), &[], |row, out| out.shared(&row.proposal.integrity)),
+        shared(name!("dh_group"), &[], |row, out| dh_group(&row.ike.proposal, row.proposal, out)),
         shared(name!("name"), &["uniqueid"], |row, out| out.shared(row.labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
@@ -220,6 +246,7 @@ struct ChildRow<'a> {
     child_labels: &'a SharedLabels,
     /// The IKE_SA's number and name, as the rows of its CHILD_SAs have them.
     ike_labels: &'a SharedLabels,
+    proposal: &'a ProposalLabels,
 }
 
 /// The families that carry the traffic selectors.
@@ -293,9 +320,9 @@ struct ChildEncryption;
 impl Table for ChildEncryption {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("algorithm"), |row, out| out.text(row.child.proposal.encryption)),
+        shared(name!("algorithm"), &[], |row, out| out.shared(&row.proposal.encryption)),
         shared(name!("child_id"), &["child_name"], |row, out| out.shared(row.child_labels)),
-        label(name!("dh_group"), |row, out| out.maybe(row.child.proposal.dh_group)),
+        shared(name!("dh_group"), &[], |row, out| dh_group(&row.child.proposal, row.proposal, out)),
         shared(name!("ike_id"), &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
@@ -312,9 +339,9 @@ struct ChildIntegrity;
 impl Table for ChildIntegrity {
     type Row<'a> = ChildRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("algorithm"), |row, out| out.text(row.child.proposal.integrity)),
+        shared(name!("algorithm"), &[], |row, out| out.shared(&row.proposal.integrity)),
         shared(name!("child_id"), &["child_name"], |row, out| out.shared(row.child_labels)),
-        label(name!("dh_group"), |row, out| out.maybe(row.child.proposal.dh_group)),
+        shared(name!("dh_group"), &[], |row, out| dh_group(&row.child.proposal, row.proposal, out)),
         shared(name!("ike_id"), &["ike_name"], |row, out| out.shared(row.ike_labels)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
@@ -657,12 +684,16 @@ struct Labels {
     ike: SharedLabels,
     ike_of_child: SharedLabels,
     child: SharedLabels,
+    ike_proposal: ProposalLabels,
+    child_proposal: ProposalLabels,
 }
 
 impl Listing {
     /// A list that nothing was seen of, with samples on the options of `out`, and probably so many SAs.
     pub fn like(out: &Exposition, expected: usize) -> Self {
-        Self { out: out.like().expecting(expected), ..Self::default() }
+        let mut children = NumberSet::default();
+        children.reserve(expected);
+        Self { out: out.like().expecting(expected), children, ..Self::default() }
     }
 
     /// Counts one IKE_SA, records the traffic of its CHILD_SAs, and exposes them. One that an unauthenticated peer began is
@@ -675,7 +706,8 @@ impl Listing {
         if ike.is_up() {
             self.count(connection);
         }
-        let Labels { ike: ike_labels, ike_of_child, child: child_labels } = &mut self.labels;
+        let Labels { ike: ike_labels, ike_of_child, child: child_labels, ike_proposal, child_proposal } =
+            &mut self.labels;
         ike_labels.set(&[(name!("name"), ike.name), (name!("uniqueid"), ike.unique_id)]);
         ike_of_child.set(&[(name!("ike_id"), ike.unique_id), (name!("ike_name"), ike.name)]);
         let mut children: u64 = 0;
@@ -685,13 +717,16 @@ impl Listing {
             totals.record(ike, child, time.unix);
             let is_new = child.unique_id.number().is_some_and(|number| self.children.insert(number));
             child_labels.set(&[(name!("child_id"), child.unique_id), (name!("child_name"), child.name)]);
-            expose_child(&ChildRow { child, child_labels, ike_labels: ike_of_child }, is_new, &mut self.out);
+            child_proposal.set(&child.proposal);
+            let row = ChildRow { child, child_labels, ike_labels: ike_of_child, proposal: child_proposal };
+            expose_child(&row, is_new, &mut self.out);
         });
         if children == 0 {
             totals.register_client(ike);
         }
         let is_new = totals.ikes.record(ike);
-        expose_ike(&IkeRow { ike, children, labels: ike_labels }, is_new, &mut self.out);
+        ike_proposal.set(&ike.proposal);
+        expose_ike(&IkeRow { ike, children, labels: ike_labels, proposal: ike_proposal }, is_new, &mut self.out);
     }
 
     fn count(&mut self, connection: Option<usize>) {

@@ -24,7 +24,7 @@ use crate::exposition::{Exposition, Group, TableInfo};
 use crate::lock::lock;
 use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
-use crate::sources::Source;
+use crate::sources::{Needs, Source};
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::socket::{self, Address, Channel};
@@ -305,6 +305,14 @@ impl Source for StrongSwan {
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
+    }
+
+    fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+        settings::usual(root, common)
+    }
+
+    fn needs(settings: &Settings) -> Needs {
+        Needs::of_root(settings::paths(settings))
     }
 
     fn discover(root: &Path, common: &Common) -> Option<Settings> {

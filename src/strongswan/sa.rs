@@ -182,7 +182,7 @@ impl<'a> IkeSa<'a> {
     fn fill(&mut self, elements: &mut Elements<'a>) -> Option<()> {
         let Element::Section(name) = elements.next()? else { return None };
         self.name = name;
-        while let Some(element) = elements.next() {
+        while let Some(element) = self.take_pairs(elements) {
             match element {
                 Element::Section(name) => {
                     if name == "child-sas" && self.children.is_none() {
@@ -194,29 +194,37 @@ impl<'a> IkeSa<'a> {
                     elements.leave();
                 }
                 Element::SectionEnd => break,
-                Element::Pair(key, value) => self.take(key, value),
                 _ => {}
             }
         }
         Some(())
     }
 
+    /// Takes the pairs that come next; gives the element behind them.
+    fn take_pairs(&mut self, elements: &mut Elements<'a>) -> Option<Element<'a>> {
+        while let Some((key, value)) = elements.next_pair() {
+            self.take(key, value);
+        }
+        elements.other()
+    }
+
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
-        match key.bytes() {
-            b"uniqueid" => self.unique_id = value,
-            b"version" => self.version = value.number(),
-            b"state" => self.state = value,
-            b"remote-host" => self.remote_host = value,
-            b"remote-port" => self.remote_port = value,
-            b"remote-id" => self.remote_id = value,
-            b"remote-eap-id" => self.remote_eap_id = value,
-            b"remote-xauth-id" => self.remote_xauth_id = value,
-            b"initiator" => self.initiator = value == "yes",
-            b"nat-remote" => self.nat_remote = value == "yes",
-            b"nat-fake" => self.nat_fake = value == "yes",
-            b"established" => self.established = value.number(),
-            b"rekey-time" => self.rekey_time = value.signed(),
-            b"reauth-time" => self.reauth_time = value.signed(),
+        // As patterns they would be compared byte by byte (4 % of a scrape).
+        match key {
+            _ if key == "uniqueid" => self.unique_id = value,
+            _ if key == "version" => self.version = value.number(),
+            _ if key == "state" => self.state = value,
+            _ if key == "remote-host" => self.remote_host = value,
+            _ if key == "remote-port" => self.remote_port = value,
+            _ if key == "remote-id" => self.remote_id = value,
+            _ if key == "remote-eap-id" => self.remote_eap_id = value,
+            _ if key == "remote-xauth-id" => self.remote_xauth_id = value,
+            _ if key == "initiator" => self.initiator = value == "yes",
+            _ if key == "nat-remote" => self.nat_remote = value == "yes",
+            _ if key == "nat-fake" => self.nat_fake = value == "yes",
+            _ if key == "established" => self.established = value.number(),
+            _ if key == "rekey-time" => self.rekey_time = value.signed(),
+            _ if key == "reauth-time" => self.reauth_time = value.signed(),
             _ => self.proposal.take(key, value),
         }
     }
@@ -287,11 +295,10 @@ impl<'a> ChildSa<'a> {
 
     /// Reads up to the end of its section.
     fn fill(&mut self, elements: &mut Elements<'a>) {
-        while let Some(element) = elements.next() {
+        while let Some(element) = self.take_pairs(elements) {
             match element {
                 Element::Section(_) => elements.leave(),
                 Element::SectionEnd => break,
-                Element::Pair(key, value) => self.take(key, value),
                 Element::List(name) if name == "local-ts" => self.local_ts = elements.items(),
                 Element::List(name) if name == "remote-ts" => self.remote_ts = elements.items(),
                 _ => {}
@@ -299,22 +306,30 @@ impl<'a> ChildSa<'a> {
         }
     }
 
+    /// Takes the pairs that come next; gives the element behind them.
+    fn take_pairs(&mut self, elements: &mut Elements<'a>) -> Option<Element<'a>> {
+        while let Some((key, value)) = elements.next_pair() {
+            self.take(key, value);
+        }
+        elements.other()
+    }
+
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
-        match key.bytes() {
-            b"name" => self.name = value,
-            b"uniqueid" => self.unique_id = value,
-            b"state" => self.state = value,
-            b"spi-in" => self.spi_in = value,
-            b"encap" => self.encap = value == "yes",
-            b"bytes-in" => self.bytes_in = value.number(),
-            b"bytes-out" => self.bytes_out = value.number(),
-            b"packets-in" => self.packets_in = value.number(),
-            b"packets-out" => self.packets_out = value.number(),
-            b"use-in" => self.use_in = value.number(),
-            b"use-out" => self.use_out = value.number(),
-            b"rekey-time" => self.rekey_time = value.signed(),
-            b"life-time" => self.life_time = value.signed(),
-            b"install-time" => self.install_time = value.number(),
+        match key {
+            _ if key == "name" => self.name = value,
+            _ if key == "uniqueid" => self.unique_id = value,
+            _ if key == "state" => self.state = value,
+            _ if key == "spi-in" => self.spi_in = value,
+            _ if key == "encap" => self.encap = value == "yes",
+            _ if key == "bytes-in" => self.bytes_in = value.number(),
+            _ if key == "bytes-out" => self.bytes_out = value.number(),
+            _ if key == "packets-in" => self.packets_in = value.number(),
+            _ if key == "packets-out" => self.packets_out = value.number(),
+            _ if key == "use-in" => self.use_in = value.number(),
+            _ if key == "use-out" => self.use_out = value.number(),
+            _ if key == "rekey-time" => self.rekey_time = value.signed(),
+            _ if key == "life-time" => self.life_time = value.signed(),
+            _ if key == "install-time" => self.install_time = value.number(),
             _ => self.proposal.take(key, value),
         }
     }
@@ -327,12 +342,12 @@ impl<'a> ChildSa<'a> {
 
 impl<'a> Proposal<'a> {
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
-        match key.bytes() {
-            b"encr-alg" => self.encryption = value,
-            b"encr-keysize" => self.encryption_keysize = value.number(),
-            b"integ-alg" => self.integrity = value,
-            b"integ-keysize" => self.integrity_keysize = value.number(),
-            b"dh-group" => self.dh_group = Some(value),
+        match key {
+            _ if key == "encr-alg" => self.encryption = value,
+            _ if key == "encr-keysize" => self.encryption_keysize = value.number(),
+            _ if key == "integ-alg" => self.integrity = value,
+            _ if key == "integ-keysize" => self.integrity_keysize = value.number(),
+            _ if key == "dh-group" => self.dh_group = Some(value),
             _ => {}
         }
     }

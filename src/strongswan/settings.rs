@@ -1,6 +1,6 @@
 //! strongSwan's settings: `vici_socket`, and of `metrics` what is asked of charon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Settings;
@@ -11,6 +11,9 @@ use crate::sys::socket::Address;
 
 /// Where charon's socket is unless something else is said.
 pub(super) const VICI: &str = "/var/run/charon.vici";
+
+/// What OpenWrt's package strongswan-mod-vici installs.
+const VICI_PLUGIN: &str = "/usr/lib/*/plugins/libstrongswan-vici.so";
 
 /// How long charon's certificates are remembered: they change seldom, and there may be many.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -31,6 +34,17 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigErro
 pub(super) fn discover(root: &Path, common: &Common) -> Option<Settings> {
     let socket = under(root, VICI);
     file::is_socket(&socket).then(|| settings(Address::Unix(socket), common))
+}
+
+/// charon's usual socket, where OpenWrt's strongSwan with VICI is installed below a root directory, or in any case.
+pub(super) fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+    let is_wanted = root.is_none_or(|root| file::is_any(&under(root, VICI_PLUGIN)));
+    is_wanted.then(|| settings(Address::Unix(VICI.into()), common))
+}
+
+/// What must be seen: the folders of charon's socket and of its plugins.
+pub(super) fn paths(settings: &Settings) -> Vec<PathBuf> {
+    settings.socket.folder().into_iter().chain(file::folder(Path::new(VICI_PLUGIN))).collect()
 }
 
 fn settings(socket: Address, common: &Common) -> Settings {

@@ -176,6 +176,16 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// The next element if it is a pair, as most are: read in line, they take a fifth fewer instructions.
+    #[inline]
+    pub fn next_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
+        let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return None };
+        let (key, rest) = name(rest)?;
+        let (value, rest) = value(rest)?;
+        self.rest = rest;
+        Some((key, value))
+    }
+
     /// The next pair, passing over lists and sections; absent at the end of the section that surrounds it, which is passed.
     pub fn pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
         loop {
@@ -192,29 +202,41 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
-    /// Most elements are pairs: read in line, they take a fifth fewer instructions.
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
-        let ([3, rest @ ..], false) = (self.rest, self.in_list) else { return self.other() };
-        let (key, rest) = name(rest)?;
-        let (value, rest) = value(rest)?;
-        self.rest = rest;
-        Some(Element::Pair(key, value))
+        match self.next_pair() {
+            Some((key, value)) => Some(Element::Pair(key, value)),
+            None => self.other(),
+        }
     }
 }
 
 impl<'a> Elements<'a> {
-    /// The next element, whatever it is.
-    fn other(&mut self) -> Option<Element<'a>> {
-        let (element, rest) = element(self.rest)?;
-        match (element, self.in_list) {
-            (Element::Section(_), false) => self.depth = self.depth.saturating_add(1),
-            (Element::SectionEnd, false) => self.depth = self.depth.checked_sub(1)?,
-            (Element::List(_), false) => self.in_list = true,
-            (Element::ListEnd, true) => self.in_list = false,
-            (Element::Pair(..), false) | (Element::Item(_), true) => {}
+    /// The next element, if it is not a pair.
+    pub(super) fn other(&mut self) -> Option<Element<'a>> {
+        let (kind, rest) = self.rest.split_first()?;
+        let (element, rest) = match (kind, self.in_list) {
+            (1, false) => {
+                let (name, rest) = name(rest)?;
+                self.depth = self.depth.saturating_add(1);
+                (Element::Section(name), rest)
+            }
+            (2, false) => {
+                self.depth = self.depth.checked_sub(1)?;
+                (Element::SectionEnd, rest)
+            }
+            (4, false) => {
+                let (name, rest) = name(rest)?;
+                self.in_list = true;
+                (Element::List(name), rest)
+            }
+            (5, true) => value(rest).map(|(item, rest)| (Element::Item(item), rest))?,
+            (6, true) => {
+                self.in_list = false;
+                (Element::ListEnd, rest)
+            }
             _ => return None,
-        }
+        };
         self.rest = rest;
         Some(element)
     }

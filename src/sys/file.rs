@@ -236,6 +236,17 @@ pub fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
+/// Whether a pattern matches any file.
+pub fn is_any(pattern: &Path) -> bool {
+    glob(pattern, Deadline::within(Duration::from_secs(1))).is_ok_and(|found| !found.is_empty())
+}
+
+/// The folder in which a path or the files of a pattern stand; absent where that is the root.
+pub fn folder(path: &Path) -> Option<PathBuf> {
+    let is_whole = |folder: &&Path| !is_pattern(&folder.to_string_lossy());
+    path.ancestors().skip(1).find(is_whole).filter(|folder| folder.file_name().is_some()).map(Path::to_owned)
+}
+
 /// How many entries a folder has; absent where it can't be read.
 pub fn count(folder: &Path) -> Option<u64> {
     u64::try_from(fs::read_dir(folder).ok()?.count()).ok()

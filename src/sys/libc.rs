@@ -1,10 +1,19 @@
-//! The three calls of the C library that have no safe wrapper among the dependencies; the only `unsafe` code.
-#![expect(unsafe_code, reason = "localtime_r, mallopt and sigaction are wrapped here, and nowhere else")]
+//! The calls of the C library that have no safe wrapper among the dependencies, and descriptors that are known by their number;
+//! the only `unsafe` code.
+#![expect(
+    unsafe_code,
+    reason = "localtime_r, mallopt, sigaction, waitpid and passed descriptors are wrapped here, and nowhere else"
+)]
 
 use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
-use nix::unistd::write;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::{Pid, write};
 
 /// The local calendar's fields of a moment given in seconds since 1970; absent where the C library can't say.
 pub(super) fn localtime(seconds: i64) -> Option<libc::tm> {
@@ -19,6 +28,25 @@ pub(super) fn localtime(seconds: i64) -> Option<libc::tm> {
         }
         Some(calendar.assume_init())
     }
+}
+
+/// The number of the first descriptor that a service manager passes (sd_listen_fds(3)), and of the next one to take over.
+static NEXT_PASSED: AtomicI32 = AtomicI32::new(3);
+
+/// Takes over the next descriptor that a service manager has passed to this process; programs that this process starts don't
+/// get it. The error is its number, if it is not open or no listening socket.
+pub fn next_passed_listener() -> Result<OwnedFd, RawFd> {
+    let number = NEXT_PASSED.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: it takes two numbers and a flag. Where the descriptor is not open it fails and changes nothing.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err(number);
+    }
+    // SAFETY: it is open, as was just seen, and the borrow ends in this line.
+    if getsockopt(&unsafe { BorrowedFd::borrow_raw(number) }, sockopt::AcceptConn) != Ok(true) {
+        return Err(number);
+    }
+    // SAFETY: a listening socket that nothing here has opened was passed by the service manager, and each number is taken once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Has memory that was freed given back to the system; to be called before any thread is started.
@@ -36,6 +64,18 @@ pub fn return_freed_memory() {
 /// A buffer of this size is mapped on its own, and unmapped when it is freed.
 #[cfg(target_env = "gnu")]
 const LARGE: i32 = 128 * 1024;
+
+/// How a child of this process ended; absent while it runs. The system says it once. (nix has no words for a child that a
+/// real-time signal ended.)
+pub(super) fn try_wait(child: Pid) -> io::Result<Option<ExitStatus>> {
+    let mut status = 0;
+    // SAFETY: the pointer is valid for the call, which keeps none.
+    match unsafe { libc::waitpid(child.as_raw(), &raw mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(Some(ExitStatus::from_raw(status))),
+    }
+}
 
 /// From here on a fault that would end the process without a word is said on the standard error.
 pub fn report_faults() {

@@ -8,8 +8,9 @@ use std::path::{Component, Path};
 
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::{Uid, geteuid};
 
+use super::environment;
 use crate::collector::{Error, ErrorKind};
 
 /// The longest such file, in bytes.
@@ -94,7 +95,7 @@ fn distrust(found: &nix::Result<FileStat>) -> Option<String> {
     let Ok(found) = found else { return Some("can't be looked at".into()) };
     let owner = Uid::from_raw(found.st_uid);
     if !owner.is_root() && owner != geteuid() {
-        let name = User::from_uid(owner).ok().flatten().map_or_else(|| format!("user {owner}"), |user| user.name);
+        let name = environment::user_name(found.st_uid).unwrap_or_else(|| format!("user {owner}"));
         return Some(format!("belongs to {name}"));
     }
     (found.st_mode & WRITABLE_BY_OTHERS != 0).then(|| "can be written by others".into())

@@ -17,6 +17,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::blocking;
 use super::erased::ErasedBuffer;
+use super::file;
 use crate::collector::{Deadline, Error, ErrorKind};
 
 /// The most addresses of one host name that are kept.
@@ -32,6 +33,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// The folder of a socket in the file system, through which one that is made anew is seen.
+    pub fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Unix(path) => file::folder(path),
+            Self::Tcp(_) => None,
+        }
+    }
+
     /// Reads `unix:///path`, `/path` or `tcp://host:port`; anything else is not an address.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(host) = text.strip_prefix("tcp://") {

@@ -11,7 +11,7 @@ pub(super) fn explain(target: &str, error: &Error, environment: &Environment) ->
     let (message, remedy): (&'static str, Phrase) = match &error.kind {
         ErrorKind::Denied if is_socket => return Some(denied(target, environment, "")),
         ErrorKind::Denied => (
-            "permission denied: it takes CAP_NET_ADMIN",
+            "permission denied: CAP_NET_ADMIN is needed",
             "run it as root, or give it CAP_NET_ADMIN (systemd: wireguard.conf among the examples)".into(),
         ),
         ErrorKind::Refused { why, .. } if why == NO_MODULE => (
@@ -22,7 +22,7 @@ pub(super) fn explain(target: &str, error: &Error, environment: &Environment) ->
             ("there is no such WireGuard interface", format!("wg-quick up {target} (OpenWrt: ifup {target})").into())
         }
         ErrorKind::NotListening => {
-            ("its process is gone and left its socket behind", format!("start it again, or rm {target}").into())
+            ("its process ended and left the socket behind", format!("start it again, or rm {target}").into())
         }
         _ => return None,
     };
@@ -51,6 +51,6 @@ mod tests {
         let is_denied = Error::new(socket, ErrorKind::Denied);
         assert_eq!(explain(socket, &is_denied, &environment), Some(denied(socket, &environment, "")));
         let advice = explain(socket, &Error::new(socket, ErrorKind::NotListening), &environment).expect("advice");
-        assert!(advice.message.contains("left its socket behind") && advice.fix.ends_with(socket), "{advice:?}");
+        assert!(advice.message.contains("left the socket behind") && advice.fix.ends_with(socket), "{advice:?}");
     }
 }

@@ -1,6 +1,5 @@
 //! What WireGuard's interfaces and peers mean to Prometheus.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::device::{Device, Peer};
@@ -9,9 +8,10 @@ use super::settings::Configured;
 use super::totals::{PeerPass, Recorded};
 use crate::advice::Severity;
 use crate::exposition::{
-    Exposition, Family, Group, Label, LabelValue, Merge, Table, TableInfo, Value, counter, gauge, label, name, table,
+    Exposition, Family, Group, Label, LabelValue, Merge, SharedLabels, Table, TableInfo, Value, counter, gauge, label,
+    name, shared, table,
 };
-use crate::text::push_number;
+use crate::text::Text;
 use crate::watched::Watched;
 
 /// `REJECT_AFTER_TIME` of the protocol, in seconds: the keys of an older handshake are used no more.
@@ -74,7 +74,8 @@ impl Table for InterfaceInfo {
 
 /// A peer, with its texts as they are written.
 struct PeerRow<'a> {
-    interface: &'a str,
+    interface: &'a SharedLabels,
+    public_key: &'a SharedLabels,
     peer: &'a Peer,
     texts: &'a Texts,
     name: Option<&'a str>,
@@ -85,17 +86,10 @@ struct PeerRow<'a> {
 /// The texts of a peer; the next one's are written in the same memory.
 #[derive(Default)]
 pub(super) struct Texts {
-    pub(super) public_key: String,
+    pub(super) public_key: Vec<u8>,
     /// Its networks, with commas between them.
-    pub(super) allowed_ips: String,
-    endpoint: String,
-}
-
-/// What tells who a peer is, unless it is empty.
-fn identity(text: &str, out: &mut LabelValue<'_>) {
-    if !text.is_empty() {
-        out.identity(text.into());
-    }
+    pub(super) allowed_ips: Vec<u8>,
+    endpoint: Vec<u8>,
 }
 
 fn number(value: Option<impl Into<u64>>, out: &mut LabelValue<'_>) {
@@ -110,10 +104,10 @@ struct Traffic;
 impl Table for Traffic {
     type Row<'a> = PeerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("allowed_ips"), |row, out| identity(&row.texts.allowed_ips, out)),
-        label(name!("friendly_name"), |row, out| identity(row.name.unwrap_or_default(), out)),
-        label(name!("interface"), |row, out| out.text(row.interface.into())),
-        label(name!("public_key"), |row, out| identity(&row.texts.public_key, out)),
+        label(name!("allowed_ips"), |row, out| out.some_identity(Text::new(&row.texts.allowed_ips))),
+        label(name!("friendly_name"), |row, out| out.some_identity(row.name.unwrap_or_default().into())),
+        shared(name!("interface"), &[], |row, out| out.shared(row.interface)),
+        shared(name!("public_key"), &[], |row, out| out.shared(row.public_key)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("wireguard_latest_handshake_seconds", "Unix time of the peer's last handshake.", Merge::Highest, |row| {
@@ -132,11 +126,11 @@ struct PeerInfo;
 impl Table for PeerInfo {
     type Row<'a> = PeerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("description"), |row, out| identity(row.name.unwrap_or_default(), out)),
-        label(name!("endpoint"), |row, out| identity(&row.texts.endpoint, out)),
-        label(name!("interface"), |row, out| out.text(row.interface.into())),
+        label(name!("description"), |row, out| out.some_identity(row.name.unwrap_or_default().into())),
+        label(name!("endpoint"), |row, out| out.some_identity(Text::new(&row.texts.endpoint))),
+        shared(name!("interface"), &[], |row, out| out.shared(row.interface)),
         label(name!("persistent_keepalive_interval"), |row, out| number(row.peer.keepalive, out)),
-        label(name!("public_key"), |row, out| identity(&row.texts.public_key, out)),
+        shared(name!("public_key"), &[], |row, out| out.shared(row.public_key)),
     ];
     const FAMILIES: &'static [Family<Self>] =
         &[gauge("wireguard_peer_info", "The peer's settings, and where it is.", Merge::First, |_| Some(1u64.into()))];
@@ -148,9 +142,9 @@ struct PeerUp;
 impl Table for PeerUp {
     type Row<'a> = PeerRow<'a>;
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("friendly_name"), |row, out| identity(row.name.unwrap_or_default(), out)),
-        label(name!("interface"), |row, out| out.text(row.interface.into())),
-        label(name!("public_key"), |row, out| identity(&row.texts.public_key, out)),
+        label(name!("friendly_name"), |row, out| out.some_identity(row.name.unwrap_or_default().into())),
+        shared(name!("interface"), &[], |row, out| out.shared(row.interface)),
+        shared(name!("public_key"), &[], |row, out| out.shared(row.public_key)),
     ];
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "wireguard_peer_up",
@@ -206,13 +200,17 @@ pub fn expose(reading: Reading<'_>, pass: &mut PeerPass<'_>, now: i64, out: &mut
     let connected = device.peers.iter().filter(|peer| is_connected(peer, now)).count();
     out.add::<Interface>(&(interface, device.peers.len(), connected));
     out.add::<InterfaceInfo>(&(interface, device));
-    let mut texts = Texts::default();
+    let (mut texts, mut name_label, mut key_label) =
+        (Texts::default(), SharedLabels::default(), SharedLabels::default());
     let incarnation = pass.incarnation(interface, id);
+    name_label.set(&[(name!("interface"), interface.into())]);
     for peer in &device.peers {
         texts.write(device, peer);
+        key_label.set_identities(out.identities(), &[(name!("public_key"), Text::new(&texts.public_key))]);
         let total = pass.record(incarnation, peer);
         let name = configured.name(peer.public_key).or_else(|| names.get(peer.public_key));
-        let row = PeerRow { interface, peer, texts: &texts, name, total, is_up: is_up(peer, now) };
+        let (interface, public_key, texts, is_up) = (&name_label, &key_label, &texts, is_up(peer, now));
+        let row = PeerRow { interface, public_key, peer, texts, name, total, is_up };
         out.add_row::<Traffic>(&row, total.is_first);
         out.add_row::<PeerInfo>(&row, total.is_first);
         if peer.keepalive.is_some() || configured.is_expected(peer.public_key) {
@@ -228,48 +226,46 @@ impl Texts {
             text.clear();
         }
         peer.public_key.write(public_key);
-        for (number, network) in device.allowed_ips(peer).iter().enumerate() {
-            if number > 0 {
-                allowed_ips.push(',');
+        for network in device.allowed_ips(peer) {
+            if !allowed_ips.is_empty() {
+                allowed_ips.push(b',');
             }
             write_address(network.address, allowed_ips);
-            allowed_ips.push('/');
+            allowed_ips.push(b'/');
             push_byte(network.prefix, allowed_ips);
         }
         match peer.endpoint {
             Some(SocketAddr::V4(address)) => {
                 write_address((*address.ip()).into(), endpoint);
-                endpoint.push(':');
-                push_number(address.port().into(), endpoint);
+                endpoint.push(b':');
+                endpoint.extend_from_slice(itoa::Buffer::new().format(address.port()).as_bytes());
             }
-            // Writing to a text can't fail.
-            Some(address) => drop(write!(endpoint, "{address}")),
+            Some(address) => endpoint.extend_from_slice(address.to_string().as_bytes()),
             None => {}
         }
     }
 }
 
 /// Writes an address. `write!` would take a sixth of what a peer takes in all.
-pub(super) fn write_address(address: IpAddr, out: &mut String) {
+pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
             for (number, octet) in address.octets().into_iter().enumerate() {
                 if number > 0 {
-                    out.push('.');
+                    out.push(b'.');
                 }
                 push_byte(octet, out);
             }
         }
-        // Writing to a text can't fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
 }
 
-/// Writes a number of at most three digits, in a third of the instructions that [`push_number`] takes.
-fn push_byte(number: u8, out: &mut String) {
+/// Writes a number of at most three digits, in a third of the instructions that `itoa` takes.
+fn push_byte(number: u8, out: &mut Vec<u8>) {
     for (least, divisor) in [(100, 100), (10, 10), (0, 1)] {
         if number >= least {
-            out.push(char::from(b'0'.wrapping_add(number / divisor % 10)));
+            out.push(b'0'.wrapping_add(number / divisor % 10));
         }
     }
 }

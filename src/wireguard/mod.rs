@@ -17,8 +17,8 @@ use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
 use crate::netlink::{ByteOrder, Content, Data, Malformed, Message, messages};
-use crate::settings::{Common, ConfigError, Input};
-use crate::sources::Source;
+use crate::settings::{Common, ConfigError, Input, UciWord, under};
+use crate::sources::{Needs, Source};
 use crate::sys::environment::Environment;
 use crate::sys::file::{self, Stamp};
 use crate::sys::netlink::{Protocol, ask};
@@ -168,9 +168,20 @@ impl Source for WireGuard {
     const TABLES: &'static [&'static dyn TableInfo] = metrics::TABLES;
     const WATCHED: &'static [Watched] = metrics::WATCHED;
     const LOOKED_FOR: Option<&'static str> = Some(settings::LOOKED_FOR);
+    const UCI: &'static [UciWord] = settings::UCI;
 
     fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
         settings::read(input)
+    }
+
+    /// OpenWrt loads the module where its package is installed.
+    fn usual(root: Option<&Path>, common: &Common) -> Option<Settings> {
+        let is_there = |root: &Path| under(root, settings::MODULE).exists();
+        root.is_none_or(is_there).then(|| Settings::usual("/".as_ref(), common))
+    }
+
+    fn needs(settings: &Settings) -> Needs {
+        settings.needs()
     }
 
     /// The kernel's own interfaces are not below any folder: they are looked for on this machine only.

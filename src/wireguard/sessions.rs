@@ -4,7 +4,7 @@ use super::device::Device;
 use super::key::Key;
 use super::metrics::{Texts, is_connected, write_address};
 use crate::session::Session;
-use crate::text::push_number;
+use crate::text::{Text, push_number};
 
 /// Whose interface is listed, and when.
 pub struct Listing<'a> {
@@ -24,13 +24,14 @@ pub fn list<'n>(
     date: impl Fn(i64) -> Option<String>,
     rows: &mut impl Extend<Session>,
 ) {
+    let text = |text: &[u8]| Text::new(text).to_string();
     let mut texts = Texts::default();
     for peer in &device.peers {
         let Some(handshake) = peer.handshake else { continue };
         texts.write(device, peer);
-        let (mut remotehost, mut remoteport) = (String::new(), String::new());
+        let (mut host, mut remoteport) = (Vec::new(), String::new());
         if let Some(endpoint) = peer.endpoint {
-            write_address(endpoint.ip(), &mut remotehost);
+            write_address(endpoint.ip(), &mut host);
             push_number(endpoint.port().into(), &mut remoteport);
         }
         rows.extend(Some(Session {
@@ -40,10 +41,10 @@ pub fn list<'n>(
             p1uniqueid: None,
             p2uniqueid: None,
             state: if is_connected(peer, listing.now) { "ESTABLISHED" } else { "IDLE" }.into(),
-            remotehost,
+            remotehost: text(&host),
             remoteport,
-            remoteid: name(peer.public_key).unwrap_or(&texts.public_key).to_owned(),
-            remotets: texts.allowed_ips.replace(',', ";"),
+            remoteid: name(peer.public_key).map_or_else(|| text(&texts.public_key), str::to_owned),
+            remotets: text(&texts.allowed_ips).replace(',', ";"),
             localts: None,
             established: date(handshake).unwrap_or_default(),
             bytesin: peer.received.to_string(),

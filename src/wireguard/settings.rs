@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::key::Key;
 use super::names::Names;
-use crate::settings::{Common, ConfigError, Input, Section, under};
+use crate::settings::{Common, ConfigError, Input, Section, UciWord, under};
+use crate::sources::Needs;
 use crate::sys::file;
 
 /// Where sockets of WireGuard in user space are: <https://www.wireguard.com/xplatform/>.
@@ -12,6 +13,15 @@ const SOCKETS: &str = "/var/run/wireguard";
 
 /// The files that name peers: wg-quick's, and OpenWrt's.
 const NAME_FILES: [&str; 2] = ["/etc/wireguard/*.conf", "/etc/config/network"];
+
+/// The words of OpenWrt's configuration: a section for each peer, and a list in the main section.
+pub const UCI: &[UciWord] = &[
+    UciWord { word: "peer", key: "wireguard.peers", implied: None },
+    UciWord { word: "wireguard_interfaces", key: "wireguard.interfaces", implied: None },
+];
+
+/// What the kernel's module is seen by.
+pub const MODULE: &str = "/sys/module/wireguard";
 
 /// Where interfaces are looked for while no source is configured.
 pub const LOOKED_FOR: &str = "the kernel's interfaces, /var/run/wireguard/*.sock";
@@ -115,6 +125,15 @@ impl Settings {
             gateway: common.gateway.clone(),
             most_clients: common.most_clients,
         }
+    }
+
+    /// What reading it needs: the kernel answers only who may change the network.
+    pub fn needs(&self) -> Needs {
+        let paths = self.name_files.iter().map(Path::new);
+        let paths = paths
+            .filter_map(|path| if file::is_pattern(path.to_str()?) { file::folder(path) } else { Some(path.into()) });
+        let paths = paths.chain(file::folder(&self.socket_folder)).chain([MODULE.into()]).collect();
+        Needs { paths, capabilities: &["CAP_DAC_OVERRIDE", "CAP_NET_ADMIN"], ..Needs::default() }
     }
 
     /// Whether an interface of that name is watched.

@@ -43,19 +43,17 @@ impl Answer {
                 None => return Err("errno before the end"),
             });
         }
+        let (key, value) = line.cut_near(b'=').ok_or("key=value")?;
         let device = &mut self.device;
-        if let Some(key) = line.after("public_key=") {
-            device.add(Peer::new(Key::from_hex(key.bytes()).ok_or("a key of 64 hex digits")?));
-        } else if let Some(text) = line.after("allowed_ip=") {
-            device.allow(network(text).ok_or("a network")?);
-        } else if let Some(port) = line.after("listen_port=") {
-            device.listen_port = short(port)?;
-        } else if let Some(mark) = line.after("fwmark=") {
-            device.fwmark = not_0(number(mark, u32::MAX.into())?);
-        } else if let Some(code) = line.after("errno=") {
-            self.error = Some(code.signed().ok_or("a number")?);
-        } else {
-            read_peer(line, device.peers.last_mut())?;
+        match key {
+            _ if key == "public_key" => {
+                device.add(Peer::new(Key::from_hex(value.bytes()).ok_or("a key of 64 hex digits")?));
+            }
+            _ if key == "allowed_ip" => device.allow(network(value).ok_or("a network")?),
+            _ if key == "listen_port" => device.listen_port = short(value)?,
+            _ if key == "fwmark" => device.fwmark = not_0(number(value, u32::MAX.into())?),
+            _ if key == "errno" => self.error = Some(value.signed().ok_or("a number")?),
+            _ => device.peers.last_mut().map_or(Ok(()), |peer| read_peer(key, value, peer))?,
         }
         Ok(Progress::More)
     }
@@ -63,27 +61,17 @@ impl Answer {
 
 /// Reads what is said of a peer. Keys, what later versions add, and protocol_version are passed over, and so is what stands
 /// before any peer.
-fn read_peer(line: Text<'_>, peer: Option<&mut Peer>) -> Result<(), &'static str> {
-    let Some(peer) = peer else { return pass_over(line) };
-    if let Some(text) = line.after("endpoint=") {
-        peer.endpoint = endpoint(text);
-    } else if let Some(seconds) = line.after("last_handshake_time_sec=") {
+fn read_peer(key: Text<'_>, value: Text<'_>, peer: &mut Peer) -> Result<(), &'static str> {
+    match key {
+        _ if key == "endpoint" => peer.endpoint = endpoint(value),
         // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
-        peer.handshake = not_0(number(seconds, i64::MAX.unsigned_abs())?);
-    } else if let Some(bytes) = line.after("rx_bytes=") {
-        peer.received = number(bytes, u64::MAX)?;
-    } else if let Some(bytes) = line.after("tx_bytes=") {
-        peer.sent = number(bytes, u64::MAX)?;
-    } else if let Some(seconds) = line.after("persistent_keepalive_interval=") {
-        peer.keepalive = short(seconds)?;
-    } else {
-        return pass_over(line);
+        _ if key == "last_handshake_time_sec" => peer.handshake = not_0(number(value, i64::MAX.unsigned_abs())?),
+        _ if key == "rx_bytes" => peer.received = number(value, u64::MAX)?,
+        _ if key == "tx_bytes" => peer.sent = number(value, u64::MAX)?,
+        _ if key == "persistent_keepalive_interval" => peer.keepalive = short(value)?,
+        _ => {}
     }
     Ok(())
-}
-
-fn pass_over(line: Text<'_>) -> Result<(), &'static str> {
-    line.cut(b'=').map(drop).ok_or("key=value")
 }
 
 fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
@@ -104,12 +92,12 @@ fn not_0<T: TryFrom<u64>>(number: u64) -> Option<T> {
 fn endpoint(value: Text<'_>) -> Option<SocketAddr> {
     let (host, port) = value.cut_last(b':')?;
     let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
-    let host = host.cut(b'%').map_or(host, |(host, _)| host);
-    Some(SocketAddr::new(host.address()?, short(port).ok()??))
+    let address = host.address().or_else(|| host.cut(b'%')?.0.address())?;
+    Some(SocketAddr::new(address, short(port).ok()??))
 }
 
 fn network(value: Text<'_>) -> Option<AllowedIp> {
-    let (host, prefix) = value.cut(b'/')?;
+    let (host, prefix) = value.cut_near(b'/')?;
     let address = host.address()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let prefix = u8::try_from(number(prefix, longest).ok()?).ok()?;

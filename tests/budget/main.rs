@@ -353,6 +353,7 @@ fn a_compressor_holds_no_more_than_it_reserves() {
         accepts_gzip: true,
         peer: [192, 0, 2, 1].into(),
         is_local: false,
+        is_cross_site: false,
     };
     let (count, packed) = counted(|| {
         let compression = Compression::new(MemoryBudget::new(COMPRESSOR));

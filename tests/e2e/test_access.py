@@ -80,6 +80,32 @@ class Users(Access):
     def test_a_user_in_the_configuration(self):
         self.judge(self.exporter(f"web:\n  basic_auth_users:\n    ann: {self.hash}\n"))
 
+    def test_headers_and_a_rate_limit_of_the_web_file(self):
+        web = self.lab.write(
+            "web.yaml",
+            "http_server_config:\n  headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff, "
+            "Content-Security-Policy: \"default-src 'none'\"}\n"
+            f"basic_auth_users:\n  ann: {self.hash}\nrate_limit: {{interval: 1h, burst: 6}}\n",
+        )
+        exporter = self.exporter(flags=[f"--web.config.file={web}"])
+        known = basic("ann", PASSWORD)
+        for path, headers, expected in (
+            ("/", known, 200), ("/metrics", known, 200), ("/static", known, 200), ("/nowhere", known, 404), ("/", None, 401),
+            ("/", known, 200), ("/", known, 429), ("/metrics", None, 429),
+        ):
+            status, headers, body = exporter.get(path, headers)
+            self.assertEqual(status, expected, path)
+            for name, value in (
+                ("X-Frame-Options", "deny"), ("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'"),
+            ):
+                self.assertEqual(headers.get_all(name), [value], path)
+        self.assertEqual((headers["Retry-After"], body), ("3600", b"more requests than rate_limit allows, try again\n"))
+        self.assertEqual(exporter.get("/-/healthy")[0], 200)
+        pathlib.Path(web).write_text(f"basic_auth_users:\n  ann: {self.hash}\n")
+        exporter.process.send_signal(signal.SIGHUP)
+        wait_for("the limit to be gone", lambda: exporter.get("/", known)[0] == 200)
+        self.assertIsNone(exporter.get("/", known)[1]["X-Frame-Options"])
+
     def test_a_user_in_prometheus_own_web_file(self):
         web = self.lab.write("web.yaml", f"basic_auth_users:\n  ann: {self.hash}\n")
         self.judge(self.exporter(flags=(f"--web.config.file={web}",)))
@@ -256,6 +282,43 @@ class Networks(Access):
         wait_for("the new list", lambda: fetch(client, "192.0.2.1", 9234, "/metrics")[0] == 403)
         self.assertEqual(fetch(gateway, "127.0.0.1", 9234, "/metrics")[0], 200)
         self.assertIn("absent0:9234: neither an interface of this machine nor a known host name", self.lab.log("exporter/log"))
+
+    def test_a_reload_is_asked_for_on_the_gateway_itself_or_with_a_password(self):
+        gateway, client = self.two_hosts()
+        config, _ = self.start(gateway, "  open: true\n")
+
+        def ask(host, headers=None, address="192.0.2.1", method="POST"):
+            return fetch(host, address, 9234, "/-/reload", headers, method)
+
+        status, headers, _ = ask(gateway, method="GET")
+        self.assertEqual((status, headers["Allow"]), (405, "POST"))
+        for address in ("127.0.0.1", "192.0.2.1", "::1", "2001:db8::1"):
+            self.assertEqual(ask(gateway, address=address)[0], 200, address)
+            self.assertEqual(ask(gateway, {"Origin": "http://evil.example.com"}, address)[0], 403, address)
+        self.assertEqual(ask(gateway, {"Sec-Fetch-Site": "cross-site"})[0], 403)
+        self.assertEqual(ask(gateway, {"Host": "evil.example.com:9234"})[0], 403)
+        status, _, body = ask(client)
+        self.assertEqual((status, b"web.basic_auth_users" in body), (403, True), body)
+
+        pathlib.Path(config).write_text("vici_sockt: /x\n")
+        status, headers, body = ask(gateway)
+        expected = f"{config}: unknown field `vici_sockt`"
+        self.assertEqual((status, headers["Content-Type"]), (500, "text/plain; charset=utf-8"))
+        self.assertTrue(body.decode().startswith(expected), body)
+        self.assertTrue(body.decode().endswith(" at line 1; what was watched before is still watched\n"), body)
+        self.assertIn(f"[ERROR] {body.decode()}", self.lab.log("exporter/log"), "as SIGHUP says it")
+        self.assertEqual(fetch(client, "192.0.2.1", 9234, "/metrics")[0], 200, "the old one is in force")
+
+        pathlib.Path(config).write_text(
+            f"ovpnudpstatus: {self.status}\nweb:\n  basic_auth_users: {{ann: {hashed(PASSWORD)}}}\n"
+        )
+        self.assertEqual(ask(gateway)[0], 200)
+        self.assertEqual(ask(gateway)[0], 401, "once the answer is there, the new one is in force")
+        known = basic("ann", PASSWORD)
+        self.assertEqual(ask(client, known)[0], 200)
+        self.assertEqual(ask(client, basic("ann", "wrong"))[0], 401)
+        self.assertEqual(ask(client, {**known, "Origin": "http://192.0.2.1:9234"})[0], 200)
+        self.assertEqual(ask(client, {**known, "Origin": "http://192.0.2.1"})[0], 403)
 
     def refuses(self, host, address):
         try:

@@ -215,7 +215,7 @@ class HalfAConfiguration(Files):
             self.assertEqual(self.status(exporter), 401, text)
 
     def test_an_open_address_is_said_at_start(self):
-        line = "everybody who reaches this machine may ask; --web.listen-address"
+        line = "anyone who can reach this machine can connect; --web.listen-address"
         said = {}
         for name, address, text in (
             ("public", "0.0.0.0", ""),

@@ -1,6 +1,9 @@
 """The binary itself: what it finds on a machine, its signals, its flags, its endpoints."""
 
 import contextlib
+import datetime
+import fcntl
+import json
 import os
 import re
 import shutil
@@ -8,6 +11,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from exporter import Exporter, binary, connect, fetch, free_port, read_exposition, series
@@ -163,6 +167,43 @@ class Discovery(Laboratory):
             wait_for("the log", lambda: f"watching openvpn: {status} ({origin})" in machine.log())
 
 
+    def test_a_source_is_switched_off_and_on_by_its_flag(self):
+        machine = Machine(self.lab, "switched")
+        Replay(self.lab, "two-children", machine.place("run/charon.vici"))
+        status = machine.put("work/status", written_now(STATUS.read_text()))
+        machine.put("run/openvpn.office.status", written_now(STATUS.read_text()))
+        machine.put("work/exporter.yaml", f"ovpnudpstatus: {status}\nsockets: [{{name: a, port: 1}}]\n")
+        machine.start("--no-collector.sockets", "--collector.strongswan", "--collector.ipsec", "--no-collector.kernel")
+        openvpn, charon = {("openvpn", status): 1}, {("strongswan", "/var/run/charon.vici"): 1}
+        self.assertEqual(machine.targets(), {**openvpn, **charon}, "what is configured is not looked for")
+        page = machine.get("/status?format=text")[2].decode()
+        self.assertIn("\nnone   ipsec  ", page)
+        self.assertNotIn("wireguard", page)
+        machine.put("etc/ipsec.conf", (IPSEC / "ipsec.conf").read_text())
+        machine.put("bin/ipsec", f"#!/bin/sh\nexec /bin/cat '{IPSEC}/statusall'\n", 0o755)
+        ipsec = {("ipsec", "/etc/ipsec.conf"): 1, ("ipsec", "ipsec statusall"): 1}
+        self.assertEqual(machine.targets(), {**openvpn, **charon, **ipsec}, "it is looked for again")
+        machine.process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: machine.log().count("watching strongswan") == 2)
+        self.assertEqual(machine.targets(), {**openvpn, **charon, **ipsec}, "at a reload, too")
+
+        machine = Machine(self.lab, "found-but-one")
+        Replay(self.lab, "two-children", machine.place("run/charon.vici"))
+        machine.put("run/openvpn.office.status", STATUS.read_text())
+        machine.start("--no-collector.openvpn", "--collector.sockets")
+        self.assertEqual(machine.targets(), {**charon, **KERNEL})
+        self.assertIn(
+            "[WARN] --collector.sockets: it is not looked for on this machine, and the configuration does not say what of it to watch\n",
+            machine.log(),
+        )
+
+    def test_the_process_is_left_out(self):
+        exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n", flags=["--web.disable-exporter-metrics"])
+        whole = exporter.metrics("/prom")
+        self.assertEqual(list(whole), list(exporter.metrics()))
+        self.assertIn("gateway_exporter_build_info", whole)
+
+
 class Signals(Laboratory):
     def hanging(self, name):
         """An exporter in the middle of a scrape that a silent charon holds up, and that charon's end of the wire."""
@@ -225,6 +266,8 @@ class Signals(Laboratory):
             exporter.process.send_signal(signal.SIGHUP)
             self.assertEqual(exporter.get("/metrics")[0], 200)
         self.assertNotIn("what was watched before", exporter.log(), "it does not wait")
+        status, _, body = exporter.get("/-/reload", method="POST")
+        self.assertEqual((status, b"is still being read; the log says how that ends\n" in body), (500, True), body)
         exporter.process.send_signal(signal.SIGTERM)
         self.assertEqual(exporter.process.wait(PROMPT), 0)
 
@@ -264,6 +307,115 @@ class Signals(Laboratory):
         exporter.process.send_signal(signal.SIGHUP)
         wait_for("only the second file", lambda: targets() == {second: 1})
         self.assertEqual(exporter.stop(), 0)
+
+
+class PassedSockets(Laboratory):
+    """Sockets that systemd has opened: --web.systemd-socket."""
+
+    def start(self, *sockets, variables="LISTEN_PID=$$", count=None, flags=()):
+        """The daemon with these sockets as its descriptors from 3 on; the shell knows the number of the process."""
+        config = self.lab.write("config.yaml", f"ovpnudpstatus: {STATUS}\nweb: {{listen: ['127.0.0.1:1']}}\n")
+        # First out of the way, so that none of them is overwritten.
+        spare = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, 100) for one in sockets]
+
+        def place():
+            for number, descriptor in enumerate(spare, 3):
+                os.dup2(descriptor, number)
+
+        count = len(sockets) if count is None else count
+        line = f'{variables} LISTEN_FDS={count} exec "$@"'
+        command = ("sh", "-c", line, "sh", binary(), "--web.systemd-socket", "-c", config, *flags)
+        log = self.lab.path("log")
+        with open(log, "w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, preexec_fn=place, pass_fds=range(3, 3 + len(sockets))
+            )
+        for descriptor in spare:
+            os.close(descriptor)
+        self.addCleanup(stop, process)
+        return process
+
+    def said(self):
+        return self.lab.log("log")
+
+    def test_they_are_listened_on_and_nothing_else(self):
+        first, second = socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)
+        ports = [one.getsockname()[1] for one in (first, second)]
+        process = self.start(first, second)
+        for one in (first, second):
+            self.addCleanup(one.close)
+        asked = list(zip(("127.0.0.1", "::1"), ports))
+        for address, port in asked:
+            self.assertEqual(fetch(None, address, port, "/metrics")[0], 200)
+        listening = [name for name in self.inodes(process, "/proc/net/tcp", "/proc/net/tcp6")]
+        self.assertEqual(len(listening), 2, "the address of the configuration is not listened on")
+        self.assertIn(f"listening on --web.systemd-socket (127.0.0.1:{ports[0]}, [::1]:{ports[1]})\n", self.said())
+        for descriptor in (3, 4):
+            with open(f"/proc/{process.pid}/fdinfo/{descriptor}", encoding="utf-8") as info:
+                flags = int(next(line for line in info if line.startswith("flags:")).split()[1], 8)
+            self.assertTrue(flags & os.O_CLOEXEC, "a command that it starts does not get it")
+        process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: self.said().count("watching openvpn") == 2)
+        for address, port in asked:
+            self.assertEqual(fetch(None, address, port, "/-/reload", method="POST")[0], 200)
+            self.assertEqual(fetch(None, address, port, "/metrics")[0], 200, "they stay over a reload")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PROMPT), 0)
+
+    def inodes(self, process, *tables):
+        """The listening sockets of the process, by their inodes."""
+        folder = f"/proc/{process.pid}/fd"
+        own = {os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+        for table in tables:
+            with open(table, encoding="utf-8") as lines:
+                for fields in map(str.split, list(lines)[1:]):
+                    if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
+                        yield fields[9]
+
+    def test_what_is_missing_is_said(self):
+        none = (
+            "--web.systemd-socket: systemd has passed no socket; start gateway-exporter.socket with ListenStream=9234, "
+            "which starts the service\n"
+        )
+        other = none.replace("passed no socket", "passed something that is no listening TCP socket")
+        listener, datagram = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        path = socket.socket(socket.AF_UNIX)
+        path.bind(self.lab.path("socket"))
+        path.listen()
+        connected = socket.create_connection(listener.getsockname())
+        for one in (listener, datagram, path, connected):
+            self.addCleanup(one.close)
+        for sockets, options, complaint in (
+            ((), {}, none),
+            ((listener,), {"count": 0}, none),
+            ((listener,), {"count": "x"}, none),
+            ((listener,), {"variables": "LISTEN_PID=1"}, none),
+            ((listener,), {"variables": ""}, none),
+            ((listener,), {"count": 2}, other),
+            ((listener,), {"count": 4294967295}, other),
+            ((listener, datagram), {}, other),
+            ((path,), {}, other),
+            ((connected,), {}, other),
+        ):
+            process = self.start(*sockets, **options)
+            self.assertEqual(process.wait(20), 1, self.said())
+            self.assertTrue(self.said().endswith(f"[ERROR] {complaint}"), self.said())
+
+    def test_systemd_passes_them(self):
+        tool = shutil.which("systemd-socket-activate")
+        if not tool:
+            self.assertNotIn("CI", os.environ, "systemd-socket-activate is not installed")
+            self.skipTest("systemd-socket-activate is not installed")
+        config = self.lab.write("config.yaml", f"ovpnudpstatus: {STATUS}\n")
+        port = free_port()
+        command = (tool, f"--listen=127.0.0.1:{port}", "--", binary(), "--web.systemd-socket", "-c", config)
+        process = self.lab.start(command, log="log")
+        wait_for("systemd to listen", lambda: f"Listening on 127.0.0.1:{port}" in self.said())
+        self.assertNotIn("watching", self.said(), "the first connection starts it")
+        self.assertEqual(fetch(None, "127.0.0.1", port, "/metrics")[0], 200)
+        self.assertIn(f"listening on --web.systemd-socket (127.0.0.1:{port})", self.said())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PROMPT), 0)
 
 
 class Log(Laboratory):
@@ -340,6 +492,33 @@ class Log(Laboratory):
         self.assertTrue(exporter.log().endswith("SIGTERM: ending\n"), exporter.log())
 
 
+    def test_lines_are_written_as_programs_read_them(self):
+        missing = self.lab.path("no-such-status")
+        config = f"ovpnudpstatus: {missing}\n"
+        exporter = Exporter(self.lab, config, name="json", flags=["--log.format=json"])
+        exporter.metrics()
+        self.assertEqual(exporter.stop(), 0)
+        lines = [json.loads(line) for line in exporter.log().splitlines()]
+        self.assertEqual({tuple(line) for line in lines}, {("time", "level", "msg")})
+        self.assertEqual({line["level"] for line in lines}, {"info", "warn"})
+        self.assertIn(missing, next(line["msg"] for line in lines if line["level"] == "warn"))
+        for line in lines:
+            written = datetime.datetime.strptime(line["time"], "%Y-%m-%dT%H:%M:%S%z")
+            self.assertLess(abs(time.time() - written.timestamp()), 3600)
+
+        exporter = Exporter(self.lab, config, name="logfmt", flags=["--log.format=logfmt", "--log.level=warn"])
+        exporter.metrics()
+        self.assertEqual(exporter.stop(), 0)
+        lines = exporter.log().splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertRegex(line, r'^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ level=warn msg="[^"]*"$')
+
+        done = subprocess.run([binary(), "--log.level=all"], capture_output=True, text=True, timeout=20)
+        complaint = 'gateway-exporter: --log.level: "all" is none of debug, info, warn, error\n'
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", complaint))
+
+
 class CommandLine(Laboratory):
     def config(self, text):
         return self.lab.write("config.yaml", text)
@@ -381,11 +560,13 @@ class CommandLine(Laboratory):
         self.assertIn(f"{address}: address already in use: by something else; ss -ltnp says what", said)
 
     def test_help_and_version_are_on_stdout(self):
-        for flag in ("--help", "-h", "-help"):
+        for flag in ("--help", "-h", "-help", "--help-all", "-help-all"):
             status, said, complaint = run_to_end(flag)
             self.assertEqual((status, complaint), (0, ""))
-            for known in ("--web.listen-address", "--web.telemetry-path", "--config.file", "--config-path", "--enable.sudo", "--dry-run"):
+            for known in ("--web.listen-address", "--config.file", "--dry-run", "--help-all"):
                 self.assertIn(known, said)
+            for known in ("--web.telemetry-path", "--config-path", "--enable.sudo", "--status"):
+                self.assertEqual(known in said, flag.endswith("all"), f"{flag} {known}")
         for flag in ("--version", "-version"):
             status, said, complaint = run_to_end(flag)
             self.assertEqual((status, complaint), (0, ""))

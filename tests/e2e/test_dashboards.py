@@ -1,6 +1,8 @@
 """Every query of the dashboards, every record and the alerts, run by a real Prometheus over real daemons."""
 
 import json
+import shutil
+import subprocess
 import time
 import unittest
 
@@ -19,7 +21,7 @@ EXPECTED = {
     "ExporterDown",
 }
 # True of a healthy gateway, and of this scenario: nothing is left out.
-EMPTY = {"Series left out"}
+EMPTY = {"Series left out", "WireGuard's peers down"}
 
 
 def queries(name):
@@ -95,6 +97,39 @@ class Dashboards(unittest.TestCase):
 
     def rules(self):
         return [rule for group in self.prometheus.rules() for rule in group["rules"]]
+
+
+class Schema(unittest.TestCase):
+    """The dashboards as Grafana's published types have them; npm brings the types and the compiler that checks."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not shutil.which("npm"):
+            raise unittest.SkipTest("npm is missing: tests/setup.sh build test installs it")
+        cls.folder = ROOT / "target" / "grafana"
+        cls.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "boards.mjs"):
+            shutil.copy(ROOT / "tests" / "grafana" / name, cls.folder / name)
+        install = ("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+        subprocess.run(install, cwd=cls.folder, check=True, capture_output=True, timeout=300)
+
+    def faults(self, name, text):
+        """What the compiler says of a dashboard."""
+        (self.folder / f"{name}.json").write_text(text)
+        write = ("node", "boards.mjs", f"{name}.ts", f"{name}.json")
+        subprocess.run(write, cwd=self.folder, check=True, timeout=60)
+        check = ("node_modules/.bin/tsc", "--noEmit", "--strict", "--moduleResolution", "bundler", "--module", "esnext",
+                 "--target", "esnext", "--skipLibCheck", f"{name}.ts")
+        return subprocess.run(check, cwd=self.folder, check=False, capture_output=True, text=True, timeout=120).stdout
+
+    def test_the_dashboards_are_of_grafanas_types(self):
+        for board in BOARDS:
+            text = (FOLDER / board).read_text()
+            self.assertEqual(self.faults(board.removesuffix(".json"), text), "", board)
+            for right, wrong in (('"colorMode": "value"', '"colorMode": "valeu"'), ('"showHeader"', '"showHeaders"'),
+                                 ('"gridPos"', '"gridPosition"'), ('"mode": "multi"', '"mode": 5')):
+                self.assertIn(right, text)
+                self.assertIn("error TS", self.faults("wrong", text.replace(right, wrong, 1)), wrong)
 
 
 if __name__ == "__main__":

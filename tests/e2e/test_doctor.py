@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import unittest.mock
 
 from charon import DAEMON, PLUGINS, Charon, runs, strongswan_conf
 from exporter import ROOT, Exporter, binary, fetch, free_port, read_exposition, series
-from host import Lab, wait_for
+from host import Lab, stop, wait_for
 from names import own_complaints
 from openvpn import Site
 from replay import FIXTURES, Replay
@@ -276,18 +277,18 @@ class Door(Laboratory):
             host.address(address)
         status = f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\n"
         for listen, extra, thing, verdict, words in (
-            ("127.0.0.1:9234", "", "127.0.0.1:9234", "ok", "only this machine may ask"),
-            ("192.168.7.1:9234", "", "192.168.7.1:9234", "ok", "everybody in its own network may ask"),
-            ("203.0.113.1:9234", "", "203.0.113.1:9234", "check", "everybody who reaches this machine may ask"),
-            (":9234", "", "[::]:9234", "check", "everybody who reaches this machine may ask"),
-            (":9234", "web: {allow: [192.0.2.0/24]}\n", "[::]:9234", "ok", "only who is allowed may ask"),
+            ("127.0.0.1:9234", "", "127.0.0.1:9234", "ok", "only this machine can connect"),
+            ("192.168.7.1:9234", "", "192.168.7.1:9234", "ok", "anyone in its own network can connect"),
+            ("203.0.113.1:9234", "", "203.0.113.1:9234", "check", "anyone who can reach this machine can connect"),
+            (":9234", "", "[::]:9234", "check", "anyone who can reach this machine can connect"),
+            (":9234", "web: {allow: [192.0.2.0/24]}\n", "[::]:9234", "ok", "only allowed networks or users can connect"),
         ):
             found = self.doctor(status + extra, f"--web.listen-address={listen}", host=host)
             self.assertEqual((found.status, found.said(thing)), (0, (verdict, words)), found.text)
         found = self.doctor(status, "--web.listen-address=198.51.100.1:9234", host=host)
         self.assertEqual((found.status, found.said("198.51.100.1:9234")[0]), (1, "down"))
         found = self.doctor(status, "--web.listen-address=127.0.0.1:80", host=host, user=NOBODY)
-        self.assertEqual(found.said("127.0.0.1:80"), ("down", "permission denied: a port below 1024 needs a right"))
+        self.assertEqual(found.said("127.0.0.1:80"), ("down", "permission denied: a port below 1024 needs a capability"))
 
     def test_a_taken_port_is_somebody_elses_or_ours(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -298,7 +299,7 @@ class Door(Laboratory):
         running = Exporter(self.lab, f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\nweb: {{allow: ['::1']}}\n")
         address = f"127.0.0.1:{running.port}"
         found = self.doctor(f"openvpn: [{{status: {STATUS}, stale_after: 4000000000}}]\n", f"--web.listen-address={address}")
-        self.assertEqual((found.status, found.said(address)), (0, ("ok", "address already in use: by a gateway-exporter")))
+        self.assertEqual((found.status, found.said(address)), (0, ("ok", "address already in use: by another gateway-exporter")))
         self.assertEqual(running.get("/metrics")[0], 403)
 
     def test_the_landing_page_has_the_same_words(self):
@@ -367,6 +368,79 @@ class Status(Laboratory):
             shown[name] = done.stdout
         self.assertIn("\x1b[31mdown\x1b[0m   sockets", shown["colored"])
         self.assertNotIn("\x1b", shown["plain"])
+
+    def watch(self, *flags, config=None, **options):
+        path = self.lab.write("config.yaml", config or self.CONFIG)
+        command = (self.binary, "status", "--watch=1", "-c", path, "--web.listen-address=127.0.0.1:0", *flags)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **{"stdout": subprocess.PIPE, "text": True, **options})
+        self.addCleanup(stop, process)
+        return process
+
+    def test_it_is_said_again_until_a_signal_and_ends_with_the_last_state(self):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            rule = f"sockets:\n  - {{name: late, port: {listener.getsockname()[1]}, protocol: tcp, status: listen}}\n"
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                with self.subTest(number.name):
+                    process = self.watch(config=rule)
+                    head = process.stdout.readline()
+                    self.assertRegex(head, r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, every 1 s\n$")
+                    is_up = number != signal.SIGTERM
+                    state = "ok     sockets     connection late: up\n" if is_up else "down   sockets     connection late: "
+                    wait_for("the state", lambda: process.stdout.readline().startswith(state))
+                    if number == signal.SIGTERM:
+                        listener.listen()
+                        wait_for("it to be up", lambda: process.stdout.readline() == "ok     sockets     connection late: up\n")
+                        wait_for("the summary", lambda: process.stdout.readline().startswith("All is "))
+                    process.send_signal(number)
+                    self.assertEqual(process.wait(5), 0)
+
+    def test_it_ends_when_nobody_reads_any_more(self):
+        process = self.watch("--json")
+        for _ in range(2):
+            self.assertEqual(json.loads(process.stdout.readline())["state"], "down")
+        process.stdout.close()
+        self.assertEqual(process.wait(5), 1)
+        process = self.watch()
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.wait(5), 1)
+
+    def test_a_source_that_hangs_does_not_hold_up_the_end(self):
+        silent = socket.socket(socket.AF_UNIX)
+        self.addCleanup(silent.close)
+        silent.bind(self.lab.path("vici"))
+        silent.listen()
+        process = self.watch(config=f"vici_socket: {self.lab.path('vici')}\n")
+        silent.accept()
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(2), 1, "nothing is known to be well yet")
+
+    def test_a_terminal_is_cleared_before_each(self):
+        leader, terminal = os.openpty()
+        process = self.watch(stdout=terminal, text=False)
+        os.close(terminal)
+        shown = b""
+        while shown.count(b"\x1b[H\x1b[2J") < 3:
+            shown += os.read(leader, 4096)
+        first = shown.split(b"\x1b[H\x1b[2J")[1].decode()
+        self.assertRegex(first, r"(?s)^2\d{3}-.*, every 1 s\r\n\r\n\x1b\[31mdown\x1b\[0m   sockets .*\r\n\r\n1 of \d down\.\r\n")
+        os.close(leader)
+        self.assertEqual(process.wait(5), 1, "the terminal is gone")
+
+    def test_quiet_says_it_by_the_exit_status_alone(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        up = self.CONFIG.replace("port: 9", f"port: {listener.getsockname()[1]}")
+        for config, expected in ((self.CONFIG, 1), (up, 0)):
+            done = self.run_once(config, "--status", "--quiet")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (expected, "", ""))
+        done = self.run_once("socket: []\n", "--status", "--quiet")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("unknown field `socket`", done.stderr)
+        running = Exporter(self.lab, self.CONFIG)
+        done = self.run_once("{}\n", "--status", "--quiet", f"--web.listen-address=127.0.0.1:{running.port}")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", ""), "the daemon is asked")
 
 
 class Once(Laboratory):

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use gateway_exporter::app::catalogue;
+use gateway_exporter::app::{Catalogue, catalogue};
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
 
@@ -41,7 +41,7 @@ fn known() -> BTreeMap<String, Names> {
     let mut known: BTreeMap<String, Names> = OWN.map(|name| (name.to_owned(), Names::from(scraped.clone()))).into();
     let alert = ["alertname", "alertstate", "severity", "connection"].map(str::to_owned);
     known.insert("ALERTS".into(), scraped.iter().cloned().chain(alert).collect());
-    for row in catalogue().lines().filter(|line| line.starts_with("| `")) {
+    for row in catalogue(Catalogue::Markdown).lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let labels = cells[3].split(", ").filter(|label| !label.is_empty()).map(str::to_owned);
         known.entry(cells[1].replace('`', "")).or_default().extend(labels.chain(scraped.clone()));
@@ -201,7 +201,7 @@ fn the_dashboards_ask_for_what_there_is() {
             assert!(legend.iter().all(|label| labels.contains(*label)), "{board}: {target}");
         }
         let variables = json["templating"]["list"].as_array().unwrap();
-        for query in variables.iter().filter_map(|variable| variable["definition"].as_str()) {
+        for query in variables.iter().filter_map(|variable| variable["query"]["query"].as_str()) {
             check(query.trim_start_matches("label_values(").rsplit_once(',').unwrap().0, &known);
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use gateway_exporter::app::catalogue;
+use gateway_exporter::app::{Catalogue, catalogue};
 use gateway_exporter::cli::{self, Command};
 use gateway_exporter::collector::{Error, ErrorKind};
 use gateway_exporter::config::{Config, Overrides};
@@ -68,7 +68,8 @@ fn the_readmes_example_configuration_is_valid_and_uses_every_source() {
 
 #[test]
 fn the_readme_has_the_help() {
-    assert!(file("README.md").contains(&format!("```\n{}```\n", cli::help())), "{}", cli::help());
+    let help = cli::help(false);
+    assert!(file("README.md").contains(&format!("```\n{help}```\n")), "{help}");
 }
 
 #[test]
@@ -120,16 +121,33 @@ fn every_documented_flag_is_in_the_help_and_works() {
     assert!(flags.len() > 10, "{flags:?}");
     for flag in flags {
         let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+        let name = &name.replace("collector.NAME", "collector.sockets");
         let known = name.trim_start_matches('-');
-        assert!(cli::FLAGS.iter().any(|flag| flag.is(known)), "{flag} is not in the help");
+        let is_known = known.contains("collector.") || cli::FLAGS.iter().any(|flag| flag.is(known));
+        assert!(is_known, "{flag} is not in the help");
         let mut arguments = vec![OsString::from(name)];
         if !value.is_empty() || name == "-c" || name == "--config-file" {
-            arguments.push(if value == "ADDRESS" { ":1" } else { "/x" }.into());
+            let example = match value {
+                "ADDRESS" => ":1",
+                "LEVEL" => "warn",
+                "SECONDS" => "7",
+                "FORMAT" => "json",
+                word if word.chars().all(|letter| letter.is_ascii_lowercase()) => word,
+                _ => "/x",
+            };
+            arguments = vec![format!("{name}={example}").into()];
+        }
+        if ["--json", "--watch", "--quiet"].contains(&name.as_str()) {
+            arguments.push("--status".into());
         }
         if name == "--output" {
             arguments.push("--once".into());
         }
-        let ends = ["--hash-password", "--version", "--list-metrics", "--help", "-h"].contains(&name);
+        if name == "--format" {
+            arguments.push("--list-metrics".into());
+        }
+        let ends = ["--format", "--hash-password", "--version", "--list-metrics", "--help", "-h", "--help-all"]
+            .contains(&name.as_str());
         assert_eq!(matches!(cli::parse(arguments), Ok(Command::Run(_))), !ends, "{flag}");
     }
 }
@@ -141,10 +159,32 @@ fn the_catalogue_in_the_docs_is_the_binarys() {
     let to = readme.find("<!-- end of the catalogue -->").expect("its end");
     if std::env::var_os("BLESS").is_some_and(|bless| bless == "1") {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-        fs::write(path, format!("{}{}{}", &readme[..from], catalogue(), &readme[to..])).unwrap();
+        fs::write(path, format!("{}{}{}", &readme[..from], catalogue(Catalogue::Markdown), &readme[to..])).unwrap();
         return;
     }
-    assert_eq!(&readme[from..to], catalogue());
+    assert_eq!(&readme[from..to], catalogue(Catalogue::Markdown));
+}
+
+#[test]
+fn the_catalogue_says_the_same_in_every_format() {
+    let markdown = catalogue(Catalogue::Markdown);
+    let rows = markdown.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<Vec<&str>> =
+        rows.map(|row| row.split('|').skip(1).map(|cell| cell.trim().trim_matches('`')).collect()).collect();
+    let json: serde_json::Value = serde_json::from_str(&catalogue(Catalogue::Json)).unwrap();
+    let table = catalogue(Catalogue::Table);
+    assert_eq!((json.as_array().unwrap().len(), table.lines().count()), (rows.len(), rows.len() + 1));
+    for ((row, object), line) in rows.iter().zip(json.as_array().unwrap()).zip(table.lines().skip(1)) {
+        let [name, kind, labels, help, group, ""] = row[..] else { panic!("{row:?}") };
+        let listed: Vec<&str> =
+            object["labels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
+        assert_eq!((&object["name"], &object["type"], &object["help"]), (&name.into(), &kind.into(), &help.into()));
+        assert_eq!((listed.join(", ").as_str(), object["group"].as_str().unwrap_or_default()), (labels, group));
+        let (source, labels) = (object["source"].as_str().unwrap(), labels.replace(", ", ","));
+        let shown: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        let cells = [source, name, kind, group, &labels, help].into_iter().filter(|cell| !cell.is_empty());
+        assert_eq!(shown, cells.collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod architecture;
 #[path = "../replay/charon.rs"]
 mod charon;
+mod completions;
 mod contrib;
 mod dependencies;
 mod differences;
@@ -22,4 +23,5 @@ mod scripted_charon;
 mod sockets;
 mod status;
 mod strongswan;
+mod uci;
 mod wireguard;

@@ -1,7 +1,11 @@
 //! The samples in the originals' documents come out of us too, to the letter.
 
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
 
 use gateway_exporter::collector::{Collector, Deadline, Report};
 use gateway_exporter::exposition::Exposition;
@@ -205,4 +209,132 @@ fn the_ipsec_exporters_values() {
     let mut out = Exposition::default();
     gateway_exporter::ipsec::metrics::expose(&tunnels, None, &mut out);
     assert_lines(&text(out), &["ipsec_tunnel_status{tunnel=\"branch-a\"} 3"]);
+}
+
+/// The daemon in place of an original, until it goes out of scope.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The status and the body of a path.
+fn ask(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).ok()?;
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// What a program listens on now.
+fn is_taken(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// Starts it by the words of a command in docs/migrating.md, of which the paths below / are put below `root`, and asks every path of
+/// the original's README on the original's port: each must answer, and the metrics must have this line.
+fn takes_the_place(command: &str, port: u16, files: &[(&str, String)], paths: &[&str], line: &str) {
+    let page = fs::read_to_string("docs/migrating.md").unwrap();
+    assert!(page.contains(&format!("| `{command}` |")), "{command} is not in docs/migrating.md");
+    assert!(!is_taken(port), "another program listens on port {port} of this machine: this test needs it");
+    let root = env::temp_dir().join(format!("gateway-exporter-original-{port}-{}", process::id()));
+    let below = |path: &str| root.join(path.trim_start_matches('/'));
+    for (path, content) in files {
+        fs::create_dir_all(below(path).parent().unwrap()).unwrap();
+        fs::write(below(path), content).unwrap();
+    }
+    let words = command.split(' ').skip(1).map(|word| match word.split_once("=/") {
+        Some((flag, path)) => format!("{flag}={}", below(path).display()),
+        None => word.replace("=:", "=127.0.0.1:"),
+    });
+    let mut words: Vec<_> = words.collect();
+    if words.iter().all(|word| !word.starts_with("--web.listen-address")) {
+        words.push("--web.listen-address=127.0.0.1:9234".into());
+    }
+    let sudo = below("/bin");
+    let daemon = Command::new(env!("CARGO_BIN_EXE_gateway-exporter"))
+        .args(words)
+        .current_dir(&root)
+        .env("PATH", format!("{}:{}", sudo.display(), env::var("PATH").unwrap()))
+        .stderr(Stdio::null())
+        .spawn();
+    let daemon = Started(daemon.unwrap());
+    let end = Instant::now() + Duration::from_secs(120);
+    while !is_taken(port) {
+        assert!(Instant::now() < end, "{command} does not listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    for path in paths {
+        let (status, body) = ask(port, path).unwrap();
+        assert_eq!(status, 200, "{command}: {path}: {body}");
+        if *path == "/metrics" {
+            assert!(body.lines().any(|found| found == line), "{command}: {line}\nis not in\n{body}");
+        }
+    }
+    drop(daemon);
+    fs::remove_dir_all(root).unwrap();
+}
+
+fn executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// One after the other: two of the originals have the same port.
+#[test]
+fn each_original_is_replaced_by_the_command_that_is_documented() {
+    const ALL: [&str; 6] = ["/", "/metrics", "/prom", "/sessions", "/sessions_local", "/static"];
+    takes_the_place(
+        "gateway-exporter --config.file=/etc/strongswan-exporter/exporter.yaml",
+        9234,
+        &[("/etc/strongswan-exporter/exporter.yaml", "vici_socket: \"/var/run/no.such.charon\"\n".into())],
+        &ALL,
+        "probe_success{version=\"\"} 0",
+    );
+    let status = original("openvpn/tcp");
+    takes_the_place(
+        "gateway-exporter --config.file=/etc/openvpn-exporter/exporter.yaml",
+        9234,
+        &[("/etc/openvpn-exporter/exporter.yaml", format!("ovpntcpstatus: \"{}\"\n", status.display()))],
+        &ALL,
+        "ovpn_bytes_in_total{client=\"user1_tcp\"} 1234567",
+    );
+    takes_the_place(
+        "gateway-exporter --web.listen-address=:9814",
+        9814,
+        &[("/exporter.yaml", "vici_socket: /var/run/no.such.charon\n".into())],
+        &["/metrics"],
+        "probe_success{version=\"\"} 0",
+    );
+    let folder = env::temp_dir().join(format!("gateway-exporter-original-9536-{}/bin", process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let case = case("ipsec", "site-to-site");
+    for (name, script) in [
+        ("sudo", "#!/bin/sh\nexec \"$@\"\n".to_owned()),
+        ("ipsec", format!("#!/bin/sh\n[ \"$1\" = statusall ] && cat '{}'\n", case.path("statusall").display())),
+    ] {
+        fs::write(folder.join(name), script).unwrap();
+        executable(&folder.join(name));
+    }
+    takes_the_place(
+        "gateway-exporter --config-path=/etc/ipsec.conf --enable.sudo --web.listen-address=:9536",
+        9536,
+        &[("/etc/ipsec.conf", case.text("ipsec.conf"))],
+        &["/metrics"],
+        "ipsec_tunnel_status{tunnel=\"branch-a\"} 0",
+    );
+    takes_the_place(
+        "gateway-exporter --config-file=config/user_config.yml --web.listen-address=:9293",
+        9293,
+        &[("/config/user_config.yml", "sockets:\n  - name: itself\n    port: 9293\n    status: listen\n".into())],
+        &["/metrics"],
+        "connection_status_up{dsthost=\"*\",dstport=\"*\",name=\"itself\",process=\"*\",protocol=\"tcp\",srchost=\"*\",\
+         srcport=\"9293\",status=\"listen\"} 1",
+    );
 }

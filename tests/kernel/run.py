@@ -152,7 +152,7 @@ def boot(image, initrd):
 def check(said):
     """Compares what the daemon said with what wg said, and looks for keys."""
     for name, words in (("no-module", "the kernel has no WireGuard"), ("no-interface", "there is no such WireGuard interface"),
-                        ("no-capability", "permission denied: it takes CAP_NET_ADMIN")):
+                        ("no-capability", "permission denied: CAP_NET_ADMIN is needed")):
         assert words in said[name].decode(), said[name].decode()
     public = wireguard.public_key(key("sleeping"))
     before = None

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use gateway_exporter::cli::{FLAGS, Flag};
+use gateway_exporter::cli::{self, COMMANDS, FLAGS, Flag};
+use gateway_exporter::exposition;
 use gateway_exporter::self_metrics;
 use gateway_exporter::sources;
 
@@ -20,6 +21,43 @@ A source that can't be read affects only itself and has
 Where no source is configured it watches what it finds on this machine:
 ";
 
+const CONFIGURATION: &str = "\
+.SH CONFIGURATION
+YAML.
+Every key is optional; an error names the key and its line.
+.B gateway\\-exporter check\\-config
+checks a file and says what would be watched.
+.TP
+.BR vici_socket
+strongSwan: the path of charon's socket, or tcp://host:port.
+.TP
+.BR ipsec_config ,\\  ipsec_command
+The ipsec.conf whose tunnels are watched, and the command that prints their state.
+.TP
+.BR openvpn ,\\  ovpntcpstatus ,\\  ovpn_tcp_status ,\\  ovpnudpstatus ,\\  ovpn_udp_status
+OpenVPN's servers: status files, patterns of them, or management interfaces.
+.TP
+.BR wireguard
+The interfaces that are watched, and what is known of single peers.
+.TP
+.BR sockets
+Rules for sockets that should exist.
+.TP
+.BR web
+Where to listen and who may ask: addresses, networks, host names, users, TLS.
+.TP
+.BR server_name
+The gateway's name; by default that of the machine.
+.TP
+.BR metrics ,\\  max_series
+Which metrics are left out, and how many series one source may have.
+.TP
+.BR identities ,\\  identities_key_file
+Whether names of clients are shown, hashed or left out.
+.PP
+docs/configuration.md explains each key.
+";
+
 const REST: &str = "\
 .SH FILES
 .TP
@@ -29,13 +67,17 @@ The configuration: the first of these files that exists, unless
 names one.
 In the current folder a file is read only if it and its folders belong to root
 or to this user, nobody else may write them, and no symbolic link is on the way.
-The keys are in docs/configuration.md.
+.TP
+.I /etc/default/gateway\\-exporter
+Flags for the service, in the variable GATEWAY_EXPORTER_FLAGS (Debian's package).
 .SH SIGNALS
 .TP
 .B SIGHUP
 Read the configuration again.
 One that is wrong, or that removes a password, allowed networks or TLS without
 saying that this is meant, is refused, and the old one stays in force.
+.B POST /\\-/reload
+does the same and says whether it was taken.
 .TP
 .BR SIGTERM ,\\  SIGINT
 End within a second.
@@ -45,9 +87,11 @@ End within a second.
 All is well.
 .TP
 .B 1
-Something is down: a source, with
-.BR \\-\\-doctor ,
-.B \\-\\-once
+Something is down: a source or what is watched through it, with
+.BR status ,
+a source, with
+.BR doctor ,
+.B once
 and
 .BR \\-\\-dry\\-run ;
 an address that can't be listened on; a file that can't be written.
@@ -93,22 +137,47 @@ pub(crate) fn print() -> String {
     let mut page = format!(
         ".TH GATEWAY\\-EXPORTER 8 \"\" \"gateway\\-exporter {}\" \"System Administration\"\n.nh\n.ad l\n\
          .SH NAME\ngateway\\-exporter \\- tells Prometheus how a VPN gateway is doing\n\
-         .SH SYNOPSIS\n.B gateway\\-exporter\n.RI [ flags ]\n{ABOUT}",
+         .SH SYNOPSIS\n.B gateway\\-exporter\n.RI [ command ]\n.RI [ flags ]\n{ABOUT}",
         self_metrics::VERSION
     );
     for (source, places) in sources::looked_for() {
         let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(source), escaped(places));
     }
+    page.push_str(".SH COMMANDS\nA command stands before all flags. Without one, gateway\\-exporter serves.\n");
+    for (command, flag) in COMMANDS {
+        let help = FLAGS.iter().find(|known| known.name == flag).map(|flag| flag.help).unwrap_or_default();
+        let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(command), sentence(help));
+    }
     page.push_str(".SH OPTIONS\nOne dash or two, and a value behind \"=\" or a space.\n");
     for flag in &FLAGS {
         option(flag, &mut page);
     }
+    page.push_str(CONFIGURATION);
+    page.push_str(".SH METRICS\n");
+    let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
+    for (source, tables) in sources.chain([("the exporter itself", self_metrics::TABLES)]) {
+        let _ = writeln!(page, ".SS {}", escaped(source));
+        let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
+        families.sort_by_key(|family| family.name);
+        for family in families {
+            let labels = match family.labels.join(", ") {
+                labels if labels.is_empty() => String::new(),
+                labels => format!(" {{{}}}", escaped(&labels)),
+            };
+            let kind = family.kind.word();
+            let _ = write!(page, ".TP\n\\fB{}\\fR{labels} ({kind})\n", escaped(family.name));
+            let _ = writeln!(page, "{}", escaped(family.help));
+        }
+    }
     page + REST
 }
 
-fn option(Flag { name, other, value, help }: &Flag, page: &mut String) {
+fn option(Flag { name, other, value, help, .. }: &Flag, page: &mut String) {
     let letter = other.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
-    let value = if value.is_empty() { String::new() } else { format!("=\\fI{value}\\fR") };
+    let value = match value.strip_suffix(']') {
+        Some(value) => format!("{}\\fR]", cli::shown_value(value).replace('=', "=\\fI")),
+        None => cli::shown_value(value).replace('=', "=\\fI") + "\\fR",
+    };
     let _ = write!(page, ".TP\n{letter}\\fB\\-\\-{}\\fR{value}\n{}\n", escaped(name), sentence(help));
 }
 

@@ -21,7 +21,7 @@ done
 ok 'two builds in two folders give the same bytes'
 
 name="$(basename "$there"/dist/*-musl.tar.gz .tar.gz)"
-for file in gateway-exporter gateway-exporter.yaml LICENSE README.md docs/configuration.md systemd/gateway-exporter.service systemd/gateway-exporter.sysusers systemd/wireguard.conf; do
+for file in gateway-exporter gateway-exporter.yaml LICENSE README.md docs/configuration.md systemd/gateway-exporter.service systemd/gateway-exporter.sysusers systemd/wireguard.conf systemd/gateway-exporter.socket completions/_gateway-exporter; do
     [ ! -e "$file" ] && [ "$file" = README.md ] || tar -tzf "dist/$name.tar.gz" "$name/$file" >/dev/null || fail "no $file"
 done
 (cd dist && sha256sum --quiet -c SHA256SUMS) || fail 'SHA256SUMS'

@@ -43,8 +43,13 @@ in_root dpkg --install /tmp/package.deb >/dev/null
 same 'files and modes' '755 root usr/bin/gateway-exporter
 640 root etc/gateway-exporter.yaml
 644 root etc/default/gateway-exporter
-644 root usr/lib/systemd/system/gateway-exporter.service' "$(modes usr/bin/gateway-exporter etc/gateway-exporter.yaml \
-    etc/default/gateway-exporter usr/lib/systemd/system/gateway-exporter.service)"
+644 root usr/lib/systemd/system/gateway-exporter.service
+644 root usr/share/bash-completion/completions/gateway-exporter
+644 root usr/share/zsh/vendor-completions/_gateway-exporter
+644 root usr/share/fish/vendor_completions.d/gateway-exporter.fish' "$(modes usr/bin/gateway-exporter etc/gateway-exporter.yaml \
+    etc/default/gateway-exporter usr/lib/systemd/system/gateway-exporter.service \
+    usr/share/bash-completion/completions/gateway-exporter usr/share/zsh/vendor-completions/_gateway-exporter \
+    usr/share/fish/vendor_completions.d/gateway-exporter.fish)"
 same 'the group of the configuration' gateway-exporter "$(in_root stat -c %G /etc/gateway-exporter.yaml)"
 # shellcheck disable=SC2016 # a variable of dpkg
 same 'conffiles' '/etc/default/gateway-exporter

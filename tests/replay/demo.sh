@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Serves demo data on :9234 until it is interrupted: a capture of a real charon, this machine's real sockets, and an ipsec and two
 # OpenVPN servers that move. Of every two minutes the tunnel branch-b is down for the second, and the server demo-tcp is
-# dead for the last half minute.
+# dead for the last half minute. charon lacks a plugin, and one of its certificates ends in twelve days.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,7 +13,11 @@ scratch=$(mktemp -d)
 trap 'kill "${charon:-}" "${exporter:-}" "${life:-}" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
 trap 'exit 0' INT TERM
 
-target/release/examples/replay "$scratch/charon.vici" fixtures/strongswan/same-identity-twice &
+cp -r fixtures/strongswan/inside "$scratch/charon"
+rm "$scratch"/charon/get-counters*
+ends=$(date -u -d '12 days' +%y%m%d%H%M%SZ)
+LC_ALL=C sed -i "s/271120174239Z/$ends/" "$scratch/charon/list-certs.vici"
+target/release/examples/replay "$scratch/charon.vici" "$scratch/charon" &
 charon=$!
 until [ -S "$scratch/charon.vici" ]; do sleep 0.05; done
 
@@ -43,6 +47,11 @@ put() {
     mv "$1.new" "$1"
 }
 
+# since SECONDS: the time so many seconds before the demo began, as OpenVPN writes it.
+since() {
+    printf '%s\t%s' "$(date -d "@$((now - second - $1))" '+%F %T')" $((now - second - $1))
+}
+
 # moment SECOND: what ipsec and the OpenVPN servers say then.
 moment() {
     local second=$1 now up=2
@@ -58,10 +67,10 @@ moment() {
         [ "$server" = udp ] || [ $((second % 120)) -lt 90 ] || continue
         {
             printf 'TITLE\tOpenVPN 2.6.14 x86_64-pc-linux-gnu\nTIME\t%s\t%s\n' "$(date -d "@$now" '+%F %T')" "$now"
-            printf 'HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent\tConnected Since (time_t)\n'
+            printf 'HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent\tConnected Since\tConnected Since (time_t)\n'
             printf 'CLIENT_LIST\t%s\t%s\t%s\t%s\t%s\t%s\n' \
-                "anna-$server" 203.0.113.7:41194 10.8.0.2 $((second * 41000)) $((second * 350000)) $((now - second)) \
-                "ben-$server" 203.0.113.8:50222 10.8.0.3 $((second * 7000)) $((second * 9000)) $((now - second))
+                "anna-$server" 203.0.113.7:41194 10.8.0.2 $((second * 41000)) $((second * 350000)) "$(since 273840)" \
+                "ben-$server" 203.0.113.8:50222 10.8.0.3 $((second * 7000)) $((second * 9000)) "$(since 5400)"
             printf 'END\n'
         } | put "$scratch/$server.status"
     done

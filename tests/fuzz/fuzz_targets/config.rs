@@ -1,4 +1,4 @@
-//! The configuration and Prometheus' web file: YAML to what is meant, or an error of one line that is in the file.
+//! The configuration, as YAML and as UCI, and Prometheus' web file: text to what is meant, or an error of one line that is in the file.
 #![no_main]
 
 use gateway_exporter::config::{Config, ConfigError, Overrides};
@@ -15,5 +15,6 @@ fn judge<T>(text: &str, read: Result<T, ConfigError>) {
 
 fuzz_target!(|text: &str| {
     judge(text, Config::parse(text, &Overrides::default()));
+    judge(text, Config::parse_uci(text, &Overrides::default()));
     judge(text, Config::web_file(text));
 });

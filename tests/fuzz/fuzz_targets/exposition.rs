@@ -3,19 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use gateway_exporter::exposition::{Exposition, Family, Label, Merge, Table, Value, counter, gauge, label};
+use gateway_exporter::exposition::{Exposition, Family, Label, LabelName, Merge, Table, Value, counter, gauge, label};
 use gateway_exporter::text::{Text, is_disruptive};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../judge.rs"]
 mod judge;
 
+const A: LabelName = LabelName::of(",a=\"");
+const B: LabelName = LabelName::of(",b=\"");
+
 struct Any;
 
 impl Table for Any {
     type Row<'a> = (Text<'a>, Text<'a>, u64);
     const LABELS: &'static [Label<Self>] =
-        &[label("a", |row, out| out.text(row.0)), label("b", |row, out| out.text(row.1))];
+        &[label(A, |row, out| out.text(row.0)), label(B, |row, out| out.text(row.1))];
     const FAMILIES: &'static [Family<Self>] = &[
         counter("any_total", "Any.", |row| Some(Value::Whole(row.2))),
         gauge("any_value", "Any.", Merge::First, |row| Some(Value::Billionths(row.2.cast_signed()))),

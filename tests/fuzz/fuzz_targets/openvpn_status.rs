@@ -41,8 +41,11 @@ fuzz_target!(|file: &[u8]| {
         let mut write = session::json_writer(|| rows.next());
         while write(&mut out) {}
     } else {
-        let frame = Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true };
+        let frame = Frame { gateway: "gateway", version: "0", telemetry_path: "/metrics", has_sessions: true, filter: "" };
         let (mut page, _) = pages::around_sessions(frame, rows.len(), &[], 0);
-        rows.iter().for_each(|row| pages::write_session(row, &mut page));
+        let filter = pages::Filter::default();
+        for row in &rows {
+            pages::write_session(row, "openvpn", Some(1), &filter, &mut page);
+        }
     }
 });
