@@ -48,10 +48,7 @@ for architecture in "$@"; do
 	builddate = $SOURCE_DATE_EPOCH
 	INFO
     script add_group_and_user default_postinst >"$control/.post-install"
-    # An upgrade runs nothing of the old package, and procd does not see that the binary is another one.
-    # shellcheck disable=SC2016 # for the script
-    script 'export PKG_UPGRADE=1' '[ -n "$root" ] || /etc/init.d/gateway-exporter stop' \
-        add_group_and_user default_postinst >"$control/.post-upgrade"
+    script 'export PKG_UPGRADE=1' add_group_and_user default_postinst >"$control/.post-upgrade"
     script default_prerm >"$control/.pre-deinstall"
     package="$DIST/gateway-exporter-$(version)-r${PKG_RELEASE}_$architecture.apk"
     python3 contrib/apk.py "$stage" "$package" ${APK_KEY:+"$APK_KEY"}

@@ -92,7 +92,7 @@ STARTED = [
     ("a key that is made here", MAIN + "\toption identities hashed\n\toption identities_key_file /etc/exporter.key\n" + RULE, {},
      [LISTEN], ["/etc/exporter.key"], ["CAP_DAC_OVERRIDE"]),
     ("a configuration file", MAIN + "\toption config_file /etc/own.yaml\n", {"/etc/own.yaml": "vici_socket: /run/vici\n"}, [LISTEN],
-     ["/etc/own.yaml"], ["CAP_DAC_OVERRIDE"]),
+     ["/etc/own.yaml", "/usr/lib"], ["CAP_DAC_OVERRIDE"]),
     ("a list as a list, an option with words, and one of several lines",
      MAIN + "\toption web_allow '192.0.2.0/24 ::1'\n\tlist metrics_without sas\n\tlist metrics_without pools\n"
      "\toption ipsec_command 'ipsec statusall'\n\toption server_name 'first\nvici_socket: /injected'\n", {"/etc/ipsec.conf": ""},

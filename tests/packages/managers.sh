@@ -2,13 +2,13 @@
 # Installs, upgrades and removes the packages for OpenWrt with the real apk and opkg, in roots with OpenWrt's own shell functions,
 # and under the real procd looks whether an upgrade restarts the daemon.
 #
-# OPENWRT_TOOLS names the folder with those tools (root.sh, live.sh, tools/); it is ../shared/openwrt where that is not set.
+# OPENWRT_PARTS names the folder with those tools (root.sh, live.sh, tools/); it is ../shared/openwrt where that is not set.
 set -eu
 . tests/packages/check.sh
 
-TOOLS="${OPENWRT_TOOLS:-../shared/openwrt}"
+TOOLS="${OPENWRT_PARTS:-../shared/openwrt}"
 [ -x "$TOOLS/root.sh" ] || {
-    echo "SKIPPED: the real apk, opkg and procd are not in $TOOLS; OPENWRT_TOOLS names another folder" >&2
+    echo "SKIPPED: the real apk, opkg and procd are not in $TOOLS; OPENWRT_PARTS names another folder" >&2
     [ -z "${CI-}" ]
     exit
 }
@@ -28,10 +28,16 @@ made() {
 
 openssl genrsa -out "$WORK/ours.rsa" 2048 2>/dev/null
 made signed.apk APK_KEY="$WORK/ours.rsa" contrib/apk.sh
-made second.apk PKG_RELEASE=2 contrib/apk.sh
-made second.ipk PKG_RELEASE=2 contrib/ipk.sh
 made first.apk contrib/apk.sh
 made first.ipk contrib/ipk.sh
+# Another binary that does the same.
+target=x86_64-unknown-linux-musl
+mkdir -p "$WORK/bin/$target"
+cp "${GATEWAY_EXPORTER_BINARIES:-target/cross/bin}/$target/gateway-exporter" "$WORK/bin/$target/"
+echo >>"$WORK/bin/$target/gateway-exporter"
+for kind in apk ipk; do
+    made "second.$kind" PKG_RELEASE=2 GATEWAY_EXPORTER_BINARIES="$WORK/bin" "contrib/$kind.sh"
+done
 # One byte in the middle of the binary is another one.
 python3 - "$PACKED" <<'PYTHON'
 import pathlib, sys

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs the packages into empty roots, starts what they installed, and removes them: tests/packages/run.sh [PART...]
-# with the parts scripts, trust, openwrt, managers, debian, systemd, container and archives; none is all. Needs root, for the roots and a network of its own.
+# with the parts scripts, trust, init, managers, debian, systemd, container and archives; none is all. Needs root, for the
+# roots and a network of its own.
 set -eu
 cd "$(dirname "$0")/../.."
 
-PARTS='scripts trust openwrt managers debian systemd container archives'
+PARTS='scripts trust init managers debian systemd container archives'
 PACKAGES='busybox-static shellcheck debootstrap iproute2 procps systemd systemd-container lintian dpkg-dev python3 openssl zopfli podman runc'
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -46,9 +47,12 @@ trap 'rm -rf "$WORK"' EXIT
 [ $# -gt 0 ] || eval "set -- $PARTS"
 for part in "$@"; do
     echo "# $part"
+    begun="$(date +%s)"
     case "$part" in
-        openwrt | managers | debian | systemd | container)
+        init) python3 tests/packages/init.py "${GATEWAY_EXPORTER_BINARIES:-target/cross/bin}/x86_64-unknown-linux-musl/gateway-exporter" ;;
+        managers | debian | systemd | container)
             unshare --mount --net --pid --fork --kill-child --mount-proc "tests/packages/$part.sh" ;;
         *) "tests/packages/$part.sh" ;;
     esac
+    echo "# $part: $(($(date +%s) - begun)) s"
 done

@@ -4,7 +4,7 @@ set -eu
 . tests/packages/check.sh
 
 shellcheck -x contrib/*.sh contrib/container/*.sh contrib/debian/p* contrib/openrc/gateway-exporter openwrt/files/gateway-exporter.init \
-    openwrt/test.sh tests/packages/*.sh tests/packages/openwrt/opkg tests/cross/*.sh
+    openwrt/test.sh tests/packages/*.sh tests/cross/*.sh tests/steps.sh
 ok 'shellcheck has nothing to say'
 
 # shellcheck disable=SC2013 # names without blanks
