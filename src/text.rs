@@ -4,7 +4,7 @@
 //! bytes, and only [`Display`](fmt::Display) replaces what isn't UTF-8.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 
 use memchr::{memchr, memchr2, memmem};
@@ -258,6 +258,19 @@ pub fn clipped(name: &[u8]) -> Option<(usize, String)> {
     let is_inside = |at: &usize| name.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
     let kept = (0..=LONGEST.saturating_sub(MARK)).rev().find(|at| !is_inside(at)).unwrap_or(0);
     Some((kept, format!("…{:016x}", Key::new([0; 16]).hash(name))))
+}
+
+/// Writes a value by its `Display`.
+pub fn push_display(value: impl fmt::Display, out: &mut Vec<u8>) {
+    struct Bytes<'a>(&'a mut Vec<u8>);
+    impl fmt::Write for Bytes<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    // Writing to memory can't fail; a failing Display only ends early.
+    let _ = write!(Bytes(out), "{value}");
 }
 
 /// Writes a decimal number behind a text, in a quarter of the instructions that `write!` takes.

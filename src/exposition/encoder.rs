@@ -177,10 +177,16 @@ fn write_samples(begin: &Begin<'_>, rows: &Rows, column: usize, from: usize, out
             begin.write(&mut ready);
             ready.extend_from_slice(labels);
             // One digit, as states and versions have, is no number to be formatted.
-            if number < 10 { ready.push(b'0' | number as u8) } else { write_digits(number, &mut ready) }
+            if number < 10 {
+                ready.extend_from_slice(&[b' ', b'0' | number as u8]);
+            } else {
+                ready.push(b' ');
+                write_digits(number, &mut ready);
+            }
         } else if let Some(value) = rows.value(value) {
             begin.write(&mut ready);
             ready.extend_from_slice(labels);
+            ready.push(b' ');
             write_value(value, &mut ready);
         }
     }

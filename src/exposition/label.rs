@@ -235,7 +235,7 @@ impl fmt::Write for LabelValue<'_> {
     }
 }
 
-/// Writes what stands between a sample's name and its value: `{a="x",b="y"} `, or the space alone if no label has a value.
+/// Writes `{a="x",b="y"}`, or nothing if no label has a value.
 pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut Vec<u8>) -> RowFlags {
     let begin = out.len();
     // On the stack: in the heap its length would be read and written for each piece of each label.
@@ -243,9 +243,7 @@ pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut 
     row.write_labels(&mut value);
     if let Some(first) = value.out.get_mut(begin) {
         *first = b'{';
-        value.out.extend_from_slice(b"} ");
-    } else {
-        value.out.push(b' ');
+        value.out.push(b'}');
     }
     *out = value.out;
     value.flags

@@ -153,7 +153,7 @@ impl Exposition {
             let Some(column) = (0..rows.families).find(is_it) else { continue };
             for (labels, value) in rows.column(column, 0) {
                 if let Some(value) = value {
-                    each(Labels(labels.strip_suffix(b" ").unwrap_or(labels)), value.whole());
+                    each(Labels(labels), value.whole());
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::exposition::{
     Exposition, Family, Group, Label, LabelValue, Merge, SharedLabels, Table, TableInfo, Value, counter, gauge, label,
     name, shared, table,
 };
-use crate::text::Text;
+use crate::text::{Text, push_display};
 use crate::watched::Watched;
 
 /// `REJECT_AFTER_TIME` of the protocol, in seconds: the keys of an older handshake are used no more.
@@ -240,7 +240,7 @@ impl Texts {
                 endpoint.push(b':');
                 endpoint.extend_from_slice(itoa::Buffer::new().format(address.port()).as_bytes());
             }
-            Some(address) => endpoint.extend_from_slice(address.to_string().as_bytes()),
+            Some(address) => push_display(address, endpoint),
             None => {}
         }
     }
@@ -257,7 +257,7 @@ pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
                 push_byte(octet, out);
             }
         }
-        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
+        IpAddr::V6(address) => push_display(address, out),
     }
 }
 
