@@ -62,13 +62,19 @@ impl NameIndex {
     }
 
     fn hash(&self, name: &[&[u8]]) -> u64 {
-        let mut hasher = self.key.build_hasher();
-        for part in name {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        hasher.finish()
+        hash_parts(&self.key, name)
     }
+}
+
+/// The hash of a name of several parts: other parts that are the same text together have another one.
+#[inline]
+pub fn hash_parts(key: &impl BuildHasher, parts: &[&[u8]]) -> u64 {
+    let mut hasher = key.build_hasher();
+    for part in parts {
+        hasher.write_usize(part.len());
+        hasher.write(part);
+    }
+    hasher.finish()
 }
 
 /// Values by such names.

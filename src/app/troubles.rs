@@ -1,12 +1,10 @@
 //! What is watched through the sources and not well, and since when.
 
-use std::hash::{BuildHasher as _, Hasher as _};
-
 use super::scrape::Outcome;
 use crate::advice::Severity;
 use crate::collector::Notice;
 use crate::diagnosis::Since;
-use crate::hash_index::{HashIndex, NumberState};
+use crate::hash_index::{HashIndex, NumberState, hash_parts};
 use crate::sources;
 use crate::watched::{self, Thing};
 
@@ -127,11 +125,6 @@ impl Troubles {
     /// Peers choose names among the labels. Whoever found two with one hash, without knowing the key, would have two troubles that
     /// began at once, and nothing more: that is not worth a SipHash (5 % of a scrape of WireGuard's peers).
     fn hash(&self, source: &str, family: &str, labels: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        for part in [source.as_bytes(), family.as_bytes(), labels] {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        hasher.finish()
+        hash_parts(&self.hasher, &[source.as_bytes(), family.as_bytes(), labels])
     }
 }

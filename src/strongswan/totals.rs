@@ -1,12 +1,11 @@
 //! The totals of clients and tunnels over all their SAs, past and present.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher as _, Hasher as _};
 
 use super::configured::{Configured, Volume};
 use super::ike_sas::{IkeSas, Missing, Unlisted};
 use super::sa::{ChildSa, Identity, IkeSa};
-use crate::hash_index::{NameValues, NumberState};
+use crate::hash_index::{NameValues, NumberState, hash_parts};
 use crate::text::{Text, clip};
 use crate::totals::{OriginId, Sample, Totals, Traffic};
 
@@ -120,12 +119,7 @@ impl SaTotals {
 
     /// The key of a CHILD_SA: charon chooses its number and the SPI of its inbound SA, so that no SipHash is needed (3 % of a scrape).
     fn key(&self, child: &ChildSa<'_>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        for part in [child.unique_id.bytes(), child.spi_in.bytes()] {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        hasher.finish()
+        hash_parts(&self.hasher, &[child.unique_id.bytes(), child.spi_in.bytes()])
     }
 
     /// Ends the pass; `unlisted` IKE_SAs were left out of the list. The sessions of those that still exist are kept, however
