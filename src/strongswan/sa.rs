@@ -182,7 +182,7 @@ impl<'a> IkeSa<'a> {
     fn fill(&mut self, elements: &mut Elements<'a>) -> Option<()> {
         let Element::Section(name) = elements.next()? else { return None };
         self.name = name;
-        while let Some(element) = self.take_pairs(elements) {
+        while let Some(element) = elements.after_pairs(|key, value| self.take(key, value)) {
             match element {
                 Element::Section(name) => {
                     if name == "child-sas" && self.children.is_none() {
@@ -198,14 +198,6 @@ impl<'a> IkeSa<'a> {
             }
         }
         Some(())
-    }
-
-    /// Takes the pairs that come next; gives the element behind them.
-    fn take_pairs(&mut self, elements: &mut Elements<'a>) -> Option<Element<'a>> {
-        while let Some((key, value)) = elements.next_pair() {
-            self.take(key, value);
-        }
-        elements.other()
     }
 
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {
@@ -295,7 +287,7 @@ impl<'a> ChildSa<'a> {
 
     /// Reads up to the end of its section.
     fn fill(&mut self, elements: &mut Elements<'a>) {
-        while let Some(element) = self.take_pairs(elements) {
+        while let Some(element) = elements.after_pairs(|key, value| self.take(key, value)) {
             match element {
                 Element::Section(_) => elements.leave(),
                 Element::SectionEnd => break,
@@ -304,14 +296,6 @@ impl<'a> ChildSa<'a> {
                 _ => {}
             }
         }
-    }
-
-    /// Takes the pairs that come next; gives the element behind them.
-    fn take_pairs(&mut self, elements: &mut Elements<'a>) -> Option<Element<'a>> {
-        while let Some((key, value)) = elements.next_pair() {
-            self.take(key, value);
-        }
-        elements.other()
     }
 
     fn take(&mut self, key: Text<'a>, value: Text<'a>) {

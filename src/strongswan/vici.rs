@@ -212,8 +212,17 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
+    /// Hands the pairs that come next to `take`; gives the element behind them.
+    #[inline]
+    pub fn after_pairs(&mut self, mut take: impl FnMut(Text<'a>, Text<'a>)) -> Option<Element<'a>> {
+        while let Some((key, value)) = self.next_pair() {
+            take(key, value);
+        }
+        self.other()
+    }
+
     /// The next element, if it is not a pair.
-    pub(super) fn other(&mut self) -> Option<Element<'a>> {
+    fn other(&mut self) -> Option<Element<'a>> {
         let (kind, rest) = self.rest.split_first()?;
         let (element, rest) = match (kind, self.in_list) {
             (1, false) => {
