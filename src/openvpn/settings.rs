@@ -23,7 +23,7 @@ const DAEMON: &str = "/usr/sbin/openvpn";
 
 /// The section of OpenWrt's configuration for a server; one that names no status file has that of OpenWrt's init script.
 pub(super) const UCI: &[UciWord] =
-    &[UciWord { word: "openvpn", key: "openvpn", implied: Some(("status", OPENWRT_STATUS)) }];
+    &[UciWord { word: "openvpn", is_section: true, key: "openvpn", implied: Some(("status", OPENWRT_STATUS)) }];
 
 /// Where they are looked for while no source is configured.
 pub(super) const LOOKED_FOR: &str = "/var/run/openvpn*.status, /run/openvpn*/*status*, /var/log/openvpn/*status*";

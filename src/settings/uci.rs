@@ -26,6 +26,8 @@ const MOST: usize = 5_000;
 pub struct UciWord {
     /// The type of a section, or the name of an option of the main section.
     pub word: &'static str,
+    /// Whether it is the type of a section.
+    pub is_section: bool,
     /// The key of the configuration, as `wireguard.peers`; that of a section's type is a list.
     pub key: &'static str,
     /// A key that a section has without being written, and its value, in which `*` stands for the section's name.
@@ -106,7 +108,7 @@ fn key_of(option: &str, words: &[&UciWord]) -> String {
     if option == LISTEN.0 {
         return LISTEN.1.into();
     }
-    if let Some(word) = words.iter().find(|word| word.word == option) {
+    if let Some(word) = words.iter().find(|word| !word.is_section && word.word == option) {
         return word.key.into();
     }
     let inner = PREFIXES.iter().find_map(|section| Some((section, option.strip_prefix(section)?.strip_prefix('_')?)));
@@ -116,8 +118,8 @@ fn key_of(option: &str, words: &[&UciWord]) -> String {
 /// Adds a section as an entry of its list.
 fn list_entry(section: Written, words: &[&UciWord], keys: &mut Vec<(String, Node)>) -> Result<(), ConfigError> {
     let Written { kind, name, line, mut options } = section;
-    let Some(word) = words.iter().find(|word| word.word == kind) else {
-        let known: Vec<_> = words.iter().filter(|word| !word.word.contains('_')).map(|word| word.word).collect();
+    let Some(word) = words.iter().find(|word| word.is_section && word.word == kind) else {
+        let known: Vec<_> = words.iter().filter(|word| word.is_section).map(|word| word.word).collect();
         let message = format!("unknown section type `{}` (known: {MAIN}, {})", shown(&kind), known.join(", "));
         return Err(ConfigError::at(line, &message));
     };
@@ -456,9 +458,9 @@ mod tests {
     }
 
     const WORDS: [&UciWord; 3] = [
-        &UciWord { word: "peer", key: "vpn.peers", implied: None },
-        &UciWord { word: "vpn_interfaces", key: "vpn.interfaces", implied: None },
-        &UciWord { word: "rule", key: "rules", implied: Some(("file", "/run/*.status")) },
+        &UciWord { word: "peer", is_section: true, key: "vpn.peers", implied: None },
+        &UciWord { word: "vpn_interfaces", is_section: false, key: "vpn.interfaces", implied: None },
+        &UciWord { word: "rule", is_section: true, key: "rules", implied: Some(("file", "/run/*.status")) },
     ];
 
     fn read(text: &str) -> Result<UciFile, String> {

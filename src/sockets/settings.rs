@@ -5,7 +5,8 @@ use super::rule::{Rule, Spec};
 use crate::settings::{ConfigError, Input, Section, UciWord};
 
 /// The section of OpenWrt's configuration for a rule; one without a name has the section's.
-pub(super) const UCI: &[UciWord] = &[UciWord { word: "socket", key: "sockets", implied: Some(("name", "*")) }];
+pub(super) const UCI: &[UciWord] =
+    &[UciWord { word: "socket", is_section: true, key: "sockets", implied: Some(("name", "*")) }];
 
 /// What is written; absent where no rule is.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {

@@ -16,8 +16,8 @@ const NAME_FILES: [&str; 2] = ["/etc/wireguard/*.conf", "/etc/config/network"];
 
 /// The words of OpenWrt's configuration: a section for each peer, and a list in the main section.
 pub const UCI: &[UciWord] = &[
-    UciWord { word: "peer", key: "wireguard.peers", implied: None },
-    UciWord { word: "wireguard_interfaces", key: "wireguard.interfaces", implied: None },
+    UciWord { word: "peer", is_section: true, key: "wireguard.peers", implied: None },
+    UciWord { word: "wireguard_interfaces", is_section: false, key: "wireguard.interfaces", implied: None },
 ];
 
 /// What the kernel's module is seen by.
