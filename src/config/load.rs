@@ -129,7 +129,8 @@ fn load_uci(path: &Path, flags: &Flags, overrides: &Overrides) -> Result<Loaded,
         return Err("--config.uci and --config.file: only one of them can count".into());
     }
     let bytes = read(path)?;
-    let uci = Config::parse_uci(written(path, &bytes)?, overrides).map_err(|error| in_file(path, &error))?;
+    let uci = Config::parse_uci(written(path, &bytes, "config gateway-exporter")?, overrides)
+        .map_err(|error| in_file(path, &error))?;
     let (service, listen) = (uci.service.clone(), uci.config.web.listen.clone());
     let (mut config, origin) = match service.config_file.clone() {
         Some(own) => (main_file(&own, &read(&own)?, overrides)?, own),
@@ -145,7 +146,7 @@ fn load_uci(path: &Path, flags: &Flags, overrides: &Overrides) -> Result<Loaded,
     if config.web.listen.is_empty() && service.interface == "*" {
         config.web.listen.push(format!(":{}", service.port));
     }
-    if config.web.listen.is_empty() && flags.listen.is_empty() && flags.task == Task::Serve {
+    if config.web.listen.is_empty() && flags.listen.is_empty() && !flags.systemd_socket && flags.task == Task::Serve {
         return Err(format!(
             "{}: only OpenWrt knows the address of the interface {}: its init script gives it by --web.listen-address",
             path.display(),
@@ -187,7 +188,7 @@ fn nothing_written(overrides: &Overrides) -> Result<Config, String> {
 }
 
 fn main_file(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, String> {
-    let mut config = Config::parse(written(path, bytes)?, overrides).map_err(|error| in_file(path, &error))?;
+    let mut config = Config::parse(written(path, bytes, "{}")?, overrides).map_err(|error| in_file(path, &error))?;
     config.web.tls.iter_mut().for_each(|files| anchor(files, path));
     Ok(config)
 }
@@ -228,13 +229,13 @@ fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
     std::str::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8 text", path.display()))
 }
 
-/// The text of a configuration in which something is written.
-fn written<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
+/// The text of a configuration in which something is written; `nothing` is what is written where nothing is configured.
+fn written<'b>(path: &Path, bytes: &'b [u8], nothing: &str) -> Result<&'b str, String> {
     let text = text(path, bytes)?;
     if text.trim().is_empty() {
         let name = path.display();
         return Err(format!(
-            "{name}: the file is empty, perhaps truncated; write {{}} into it if nothing is to be configured"
+            "{name}: the file is empty, perhaps truncated; write {nothing} into it if nothing is to be configured"
         ));
     }
     Ok(text)

@@ -232,9 +232,11 @@ impl Config {
         self.sources.is_empty()
     }
 
-    /// What a process needs for it, a line for each, sorted: `source NAME`, `path PATH` for what is seen, `file PATH`
-    /// for what is read at its start, `key PATH` for the file with the key
-    /// for clients' names, which is made where it is missing, `capability NAME`, `programs` where it runs any, and `processes` where it must see those of others. `files` are others that are read.
+    /// What a process needs for it, a line for each, sorted. `files` are others that are read.
+    ///
+    /// `source NAME`, `path PATH` for what is seen, `file PATH` for what is read at its start, `key PATH` for the file with the
+    /// key for clients' names, which is made where it is missing, `capability NAME`, `programs` where it runs any, and
+    /// `processes` where it must see those of others.
     pub fn needs<'a>(&'a self, files: impl Iterator<Item = &'a Path>) -> String {
         let authority = |tls: &'a TlsFiles| tls.client_ca.iter().map(|(path, _)| path);
         let tls = self.web.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(authority(tls)));
