@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::mem;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::slice;
@@ -22,12 +21,11 @@ use gateway_exporter::http::{self, AccessControl, Limits, Listeners, Tls};
 use gateway_exporter::lock::lock;
 use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::thread::{self, LARGE_STACK};
-use gateway_exporter::sys::{clock, command, file, libc};
+use gateway_exporter::sys::{clock, command, file, libc, stderr};
 use gateway_exporter::text::printable;
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 /// The exit status where a source is down.
@@ -328,7 +326,7 @@ fn status(
         }
         let is_read = is_quiet || io::stdout().write_all(text.as_bytes()).is_ok();
         match watch {
-            Some(seconds) if is_read && !is_closed(seconds)? => {}
+            Some(seconds) if is_read && !is_closed_within(seconds)? => {}
             _ => return Ok(ExitCode::from(status)),
         }
     }
@@ -367,6 +365,12 @@ impl Sources<'_> {
     }
 }
 
+/// Waits for the next time; whether nobody reads the standard output any more.
+fn is_closed_within(seconds: u16) -> Result<bool, String> {
+    let closed = stderr::is_output_closed(Duration::from_secs(seconds.into()));
+    closed.map_err(|error| format!("standard output: {error}"))
+}
+
 /// The exit status by what was said last; before that nothing is known to be well.
 static LAST_STATUS: AtomicU8 = AtomicU8::new(EXIT_DOWN);
 
@@ -378,15 +382,6 @@ fn end_at_a_signal(signals: SigSet) -> Result<(), String> {
         process::exit(LAST_STATUS.load(Ordering::Relaxed).into());
     };
     thread::run(Box::new(wait)).map_err(|error| format!("no thread to wait for signals: {error}"))
-}
-
-/// Waits so many seconds, or until nobody reads the standard output any more; whether that is so.
-fn is_closed(seconds: u16) -> Result<bool, String> {
-    let output = io::stdout();
-    let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
-    let time = Duration::from_secs(seconds.into());
-    let closed = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)).map_err(io::Error::from);
-    closed.map(|count| count > 0).map_err(|error| format!("standard output: {error}"))
 }
 
 /// What the doctor says of the addresses.

@@ -1,7 +1,8 @@
-//! The standard error, written to without a lock of ours.
+//! The standard error, written to without a lock of ours; and whether the standard output is read.
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,4 +38,12 @@ pub fn is_ready() -> bool {
     let stderr = io::stderr();
     let mut waiting = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     poll(&mut waiting, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Waits so long, or until nobody reads the standard output any more; returns whether that is so.
+pub fn is_output_closed(time: Duration) -> io::Result<bool> {
+    let output = io::stdout();
+    let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    let closed = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+    Ok(closed? > 0)
 }
