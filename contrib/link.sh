@@ -12,6 +12,11 @@ status=0
 ZIG_VERBOSE_LINK=1 "$ZIG_PYTHON" "$@" 2>"$said" || status=$?
 grep -v '^ld\.lld ' "$said" >&2 || true
 arguments="$(sed -n '/ --gc-sections /s/^ld\.lld //p' "$said")"
+case " $* " in
+    *--gc-sections*)
+        [ "$status" -ne 0 ] || [ -n "$arguments" ] || { echo "link.sh: zig does not say how it links: $(cat "$said")" >&2; exit 1; }
+        ;;
+esac
 # shellcheck disable=SC2086 # a list of words
 [ "$status" -ne 0 ] || [ -z "$arguments" ] || "$ZIG_PYTHON" -m ziglang ld.lld $arguments --icf=all
 exit "$status"
