@@ -27,6 +27,8 @@ NETWORK = {"interface": [
     {"interface": "wan", "up": False, "ipv4-address": [], "ipv6-address": []},
 ]}
 
+NOTHING = "nothing to watch: no daemon is installed, or all are switched off"
+USERS = "basic_auth_users: {ann: $2y$04$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i}\n"
 RULE = "config socket 'dns'\n\toption port 53\n\toption status listen\n"
 MAIN = "config gateway-exporter 'main'\n"
 
@@ -57,7 +59,7 @@ REFUSED = [
 # A name, a file, and what is logged: procd is told that nothing is to run.
 NOT_STARTED = [
     ("switched off, whatever the section's name", "config gateway-exporter\n\toption enabled 0\n" + RULE, ""),
-    ("nothing to watch", MAIN, "nothing to watch: no daemon is installed, or all are switched off"),
+    ("nothing to watch", MAIN, NOTHING),
     ("an interface without an address", MAIN + "\toption listen_interface wan\n" + RULE,
      "waiting: the interface wan has no address yet"),
     ("no such interface", MAIN + "\toption listen_interface lann\n" + RULE,
@@ -87,7 +89,7 @@ STARTED = [
     ("a path that no mount can have: no jail, and root",
      MAIN + "config openvpn\n\toption name x\n\toption status '/mnt/a b/*.status'\n", {}, [LISTEN], None, None),
     ("users of root's", MAIN + "\toption web_config_file /etc/users.yaml\n" + RULE,
-     {"/etc/users.yaml": "basic_auth_users: {ann: $2y$04$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i}\n"}, [LISTEN],
+     {"/etc/users.yaml": USERS}, [LISTEN],
      ["/etc/users.yaml"], ["CAP_DAC_OVERRIDE"]),
     ("a key that is made here", MAIN + "\toption identities hashed\n\toption identities_key_file /etc/exporter.key\n" + RULE, {},
      [LISTEN], ["/etc/exporter.key"], ["CAP_DAC_OVERRIDE"]),
@@ -254,10 +256,10 @@ def check(root):
     # As shipped, and with what stands behind a # but the file that would count instead.
     shipped = (HERE / "openwrt/files/gateway-exporter.config").read_text()
     told, said, status = root.start(shipped, {})
-    same("as shipped", "instances, log, status", ({}, NOT_STARTED[1][2], 0), (told["instances"], said, status))
+    same("as shipped", "instances, log, status", ({}, NOTHING, 0), (told["instances"], said, status))
     lines = [line if "config_file '/etc/gateway-exporter.yaml'" in line else line.replace("#", "", 1)
              if line.startswith(("#config", "#\t", "\t#option", "\t#list")) else line for line in shipped.splitlines()]
-    needed = {"/etc/openvpn/office.pw": "secret\n", "/etc/gateway-exporter.users.yaml": STARTED[11][2]["/etc/users.yaml"]}
+    needed = {"/etc/openvpn/office.pw": "secret\n", "/etc/gateway-exporter.users.yaml": USERS}
     told, said, status = root.start("\n".join(lines) + "\n", needed)
     same("the shipped examples", "log and status", ("", 0), (said, status))
     same("the shipped examples", "command", ["/usr/bin/gateway-exporter", f"--config.uci={COPY}"],
