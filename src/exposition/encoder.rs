@@ -169,7 +169,8 @@ fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -
 fn write_samples(begin: &Begin<'_>, rows: &Rows, column: usize, from: usize, out: &mut Vec<u8>) -> usize {
     let mut ready = std::mem::take(out);
     let (mut cells, mut count) = (rows.cells(column, from), 0usize);
-    while ready.len() < CHUNK
+    // One at least, also where the header filled the chunk: it is written where no row is yet.
+    while (count == 0 || ready.len() < CHUNK)
         && let Some((labels, value)) = cells.next()
     {
         count = count.wrapping_add(1);
@@ -268,7 +269,24 @@ fn write_header(info: &FamilyInfo, out: &mut Vec<u8>) {
 mod tests {
     use std::time::Duration;
 
+    use super::super::{Family, Label, Merge, Table, gauge, label, name};
     use super::*;
+
+    struct Wide;
+
+    impl Table for Wide {
+        type Row<'a> = &'a str;
+        const LABELS: &'static [Label<Self>] = &[label(name!("a"), |row, out| out.text((*row).into()))];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("wide", "Wide.", Merge::First, |_| Some(1u64.into()))];
+    }
+
+    struct Narrow;
+
+    impl Table for Narrow {
+        type Row<'a> = ();
+        const LABELS: &'static [Label<Self>] = &[];
+        const FAMILIES: &'static [Family<Self>] = &[gauge("xnarrow", "Narrow.", Merge::First, |()| Some(1u64.into()))];
+    }
 
     #[test]
     fn values_print_as_prometheus_reads_them() {
@@ -289,6 +307,25 @@ mod tests {
             let mut out = Vec::new();
             write_value(value, &mut out);
             assert_eq!(String::from_utf8(out).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_family_is_whole_wherever_a_chunk_ends() {
+        for last in 400..800 {
+            let mut exposition = Exposition::default();
+            let mut expected = String::from("# HELP wide Wide.\n# TYPE wide gauge\n");
+            for (number, width) in (0..60).map(|number| (number, 1000)).chain([(60, last)]) {
+                let text = format!("{number:0>width$}");
+                exposition.add::<Wide>(&text.as_str());
+                expected += &format!("wide{{a=\"{text}\"}} 1\n");
+            }
+            assert!((CHUNK - 300..CHUNK + 300).contains(&expected.len()), "around the end of the first chunk");
+            exposition.add::<Narrow>(&());
+            expected += "# HELP xnarrow Narrow.\n# TYPE xnarrow gauge\nxnarrow 1\n";
+            let mut text = String::new();
+            exposition.encode().read_to_string(&mut text).expect("UTF-8");
+            assert_eq!(text, expected, "{last}");
         }
     }
 
