@@ -645,7 +645,7 @@ class Endpoints(unittest.TestCase):
             self.assertEqual(answer.index(b"\r\n\r\n") + 4, len(answer), path)
 
     def test_other_paths_are_not_found(self):
-        for path in ("/metrics/", "/prom/x", "/favicon.ico", "/../metrics", "//metrics", "/Metrics", "/%6detrics"):
+        for path in ("/metrics/", "/prom/x", "/favicon.png", "/../metrics", "//metrics", "/Metrics", "/%6detrics"):
             self.assertEqual(self.exporter.get(path)[0], 404, path)
 
     def test_other_methods_are_refused_with_those_that_are_allowed(self):

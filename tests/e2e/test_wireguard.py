@@ -94,7 +94,7 @@ class WireguardTest(unittest.TestCase):
         done = subprocess.run((binary, f"--config.file={config}", "--web.listen-address=127.0.0.1:0", "--doctor"),
                               capture_output=True, text=True, check=False)
         self.assertRegex(done.stdout, rf"(?m)^ok +wireguard +{SOCKETS}/{tunnel.names[0]}.sock: answers$")
-        self.assertRegex(done.stdout, rf"(?m)^down +wireguard +{SOCKETS}/{tunnel.names[1]}.sock: .*left its socket behind$")
+        self.assertRegex(done.stdout, rf"(?m)^down +wireguard +{SOCKETS}/{tunnel.names[1]}.sock: .*left the socket behind$")
         self.assertRegex(done.stdout, r"(?m)^down +wireguard +gwx-none: (not found, and the kernel has no WireGuard"
                                       r"|there is no such WireGuard interface)$")
         (SOCKETS / f"{tunnel.names[1]}.sock").unlink()
