@@ -86,12 +86,13 @@
     const words = filterBox.value.toLowerCase().split(' ');
     const lists = new Set();
     const [bytes, rates] = [[0, 0], [0, 0]];
-    let count = 0;
+    let [count, hasRates] = [0, false];
     for (const item of items) {
       item.node.hidden = !words.every((word) => item.text.includes(word));
       if (item.node.hidden) continue;
       lists.add(item.node.parentNode);
       count += 1;
+      hasRates = hasRates || Boolean(item.rates);
       for (const way of [0, 1]) {
         bytes[way] += item.bytes[way] || 0;
         rates[way] += item.rates ? item.rates[way] : 0;
@@ -103,7 +104,7 @@
     if (!total) return;
     total.cells[0].textContent = `${count === items.length ? '' : `${count} of `}${items.length} session${items.length === 1 ? '' : 's'}`;
     for (const way of [0, 1]) total.cells[way + 1].textContent = sizeText(bytes[way]);
-    total.cells[4].replaceChildren(rateLines(rates));
+    total.cells[4].replaceChildren(hasRates ? rateLines(rates) : '');
   }
 
   // Keeps filter and order in the address.

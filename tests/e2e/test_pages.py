@@ -213,6 +213,7 @@ class Pages(unittest.TestCase):
         place = self.head("Rate")
         cell = "return Array.from(document.querySelectorAll('tbody tr')).map(r => r.cells[arguments[0]].innerText.split('\\n').join(', '))"
         self.assertEqual(self.browser.execute(cell, place), [""] * 4, "one look gives no rate")
+        self.assertEqual(self.browser.text("tfoot td:last-child"), "", "nor does their sum")
         # After ten seconds by the page's clock; ben's counter began anew.
         self.lab.write("rates.status", status([("ann", 39_000_000), ("ben", 2), ("twin", 100), ("twin", 200)]))
         self.look_twice()
