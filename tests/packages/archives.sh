@@ -34,7 +34,10 @@ make -s -f contrib/release.mk install DESTDIR="$WORK/root" PREFIX=/opt/gateway >
 same 'installed' './etc/gateway-exporter.yaml
 ./opt/gateway/bin/gateway-exporter
 ./opt/gateway/lib/systemd/system/gateway-exporter.service
-./opt/gateway/lib/sysusers.d/gateway-exporter.conf' "$(cd "$WORK/root" && find . -type f | sort)"
+./opt/gateway/lib/sysusers.d/gateway-exporter.conf
+./opt/gateway/share/bash-completion/completions/gateway-exporter
+./opt/gateway/share/fish/vendor_completions.d/gateway-exporter.fish
+./opt/gateway/share/zsh/site-functions/_gateway-exporter' "$(cd "$WORK/root" && find . -type f | sort)"
 grep -q '^ExecStart=/opt/gateway/bin/gateway-exporter ' "$WORK/root/opt/gateway/lib/systemd/system/gateway-exporter.service" ||
     fail 'the unit starts another binary'
 echo '# mine' >"$WORK/root/etc/gateway-exporter.yaml"
