@@ -12,6 +12,7 @@ use crate::collector::{Error, ErrorKind, Notice};
 use crate::sources;
 use crate::sys::environment::Environment;
 use crate::text::printable;
+use crate::watched::Counts;
 
 /// The source name of findings about the exporter's own listening addresses, as the section of the configuration.
 pub const LISTENER: &str = "web";
@@ -201,11 +202,15 @@ fn line(text: &str) -> String {
 }
 
 /// All findings as text, those that are not well with since when, followed by the summary.
-pub fn print(findings: &[Finding], in_words: InWords) -> String {
+pub fn print(findings: &[Finding], counts: &Counts, in_words: InWords) -> String {
     let mut text = String::new();
     for finding in findings {
         let since = finding.since.filter(|_| finding.severity > Severity::Absent).map(in_words);
         let _ = finding.write(&since.unwrap_or_default(), &mut text);
+    }
+    text.push_str(if counts.0.is_empty() { "" } else { "\n" });
+    for count in &counts.0 {
+        let _ = writeln!(text, "{count}");
     }
     let _ = writeln!(text, "\n{}.", summary(findings).1);
     text
@@ -461,7 +466,7 @@ mod tests {
         let found = super::notice("openvpn", &notice);
         let since = Some(Since { moment: 12, is_at_least: true });
         let findings = [Finding { since, ..found.clone() }, found];
-        let text = print(&findings, |since| format!("at least {}", since.moment));
+        let text = print(&findings, &Counts::default(), |since| format!("at least {}", since.moment));
         assert!(text.starts_with("check  openvpn     x: odd, since at least 12\n       to do: look at it\n"), "{text}");
         assert!(text.contains("\ncheck  openvpn     x: odd\n"), "{text}");
     }
@@ -528,7 +533,7 @@ mod tests {
             ..Finding::default()
         };
         assert_eq!(
-            print(&[finding], |_| String::new()),
+            print(&[finding], &Counts::default(), |_| String::new()),
             "down   openvpn     /a ok b: odd\u{fffd}[2J\n       to do: mend it\n\n1 of 1 down.\n"
         );
     }

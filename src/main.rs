@@ -23,6 +23,7 @@ use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::thread::{self, LARGE_STACK};
 use gateway_exporter::sys::{clock, command, file, libc, stderr};
 use gateway_exporter::text::printable;
+use gateway_exporter::watched::Counts;
 use gateway_exporter::{logging, self_metrics};
 use log::LevelFilter;
 use nix::errno::Errno;
@@ -290,7 +291,7 @@ fn examine(flags: &Flags, mut loaded: Loaded) -> Result<ExitCode, Failure> {
     print(&format!("gateway-exporter {}, as {}, {origin}\n", self_metrics::VERSION, Environment::current().user));
     refused.iter().for_each(|why| _ = print(&format!("{why}\n")));
     print("\n");
-    print(&diagnosis::print(&findings, in_words));
+    print(&diagnosis::print(&findings, &Counts::default(), in_words));
     Ok(match diagnosis::summary(&findings).0 {
         Severity::Error => ExitCode::from(EXIT_DOWN),
         _ => ExitCode::SUCCESS,

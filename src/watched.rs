@@ -4,7 +4,10 @@
 //! and the subcommand `status` show what comes of it.
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+
+use serde::Serialize;
 
 use crate::advice::{Phrase, Severity};
 use crate::exposition::{Condition, Exposition, Labels};
@@ -31,6 +34,8 @@ pub struct Watched {
     pub fix: &'static str,
     /// The families with its bytes received and sent, over all samples with the same names.
     pub traffic: Option<[&'static str; 2]>,
+    /// Whether something else is said to be down where it is: then it is counted, and not said again.
+    pub is_told_elsewhere: bool,
 }
 
 impl Watched {
@@ -45,6 +50,7 @@ impl Watched {
         judge: up_or_down,
         fix: "",
         traffic: None,
+        is_told_elsewhere: false,
     };
 }
 
@@ -61,6 +67,58 @@ impl Measured<'_> {
     /// The value in the second family, if it has one.
     pub fn beside(&self) -> Option<i64> {
         (self.beside)()
+    }
+}
+
+/// What a thing is that comes up by itself once it is needed, and is well.
+pub const WAITING: &str = "waits for traffic";
+
+/// How many things of one kind are how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Count {
+    kind: &'static str,
+    ok: u32,
+    waiting: u32,
+    check: u32,
+    down: u32,
+}
+
+/// A count for each kind that is watched, in the order in which they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts(pub Vec<Count>);
+
+impl Counts {
+    /// Counts a thing.
+    pub fn add(&mut self, thing: &Thing<'_>) {
+        let kind = thing.watched.kind;
+        let index = self.0.iter().position(|count| count.kind == kind).unwrap_or_else(|| {
+            self.0.push(Count { kind, ok: 0, waiting: 0, check: 0, down: 0 });
+            self.0.len().saturating_sub(1)
+        });
+        let Some(count) = self.0.get_mut(index) else { return };
+        let number = match thing.severity {
+            Severity::Ok | Severity::Absent if thing.message == WAITING => &mut count.waiting,
+            Severity::Ok | Severity::Absent => &mut count.ok,
+            Severity::Warning => &mut count.check,
+            Severity::Error => &mut count.down,
+        };
+        *number = number.saturating_add(1);
+    }
+}
+
+/// `tunnels: 3 ok, 1 waiting, 1 down`
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, ok, waiting, check, down } = self;
+        write!(f, "{kind}s")?;
+        let mut before = ": ";
+        for (number, word) in [(ok, "ok"), (waiting, "waiting"), (check, "to check"), (down, "down")] {
+            if *number > 0 {
+                write!(f, "{before}{number} {word}")?;
+                before = ", ";
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,6 +154,11 @@ impl Thing<'_> {
     /// Whether there is nothing to do about it.
     pub fn is_well(&self) -> bool {
         self.severity < Severity::Warning
+    }
+
+    /// Whether it is said elsewhere that it is not well.
+    pub fn is_told_elsewhere(&self) -> bool {
+        self.watched.is_told_elsewhere && !self.is_well()
     }
 
     /// What to do about it; empty if it is well.
@@ -235,7 +298,7 @@ mod tests {
         unless: Some(("kind", ("user", ""))),
         beside: Some("trap"),
         judge: |tunnel| match tunnel.value {
-            0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits".into())),
+            0 if tunnel.beside() == Some(1) => Some((Severity::Ok, WAITING.into())),
             2 => None,
             _ => up_or_down(tunnel),
         },
@@ -257,16 +320,18 @@ mod tests {
         ] {
             out.add::<Tunnel>(&row);
         }
-        let mut found = Vec::new();
+        let (mut found, mut counts) = (Vec::new(), Counts::default());
         judge_all(WATCHED, &out, 0, &mut |thing| {
+            counts.add(&thing);
             found.push((thing.subject(), thing.severity, thing.message.to_string(), thing.fix().into_owned()));
         });
         let expected = [
             ("tunnel a", Severity::Ok, "up", ""),
-            ("tunnel b", Severity::Ok, "waits", ""),
+            ("tunnel b", Severity::Ok, WAITING, ""),
             ("tunnel c \"d\"", Severity::Error, "down", "start c \"d\""),
         ];
         let expected = expected.map(|(a, b, c, d)| (a.to_owned(), b, c.to_owned(), d.to_owned()));
         assert_eq!(found, expected);
+        assert_eq!(counts.0[0].to_string(), "tunnels: 1 ok, 1 waiting, 1 down");
     }
 }

@@ -12,6 +12,7 @@ use crate::advice::Severity;
 use crate::diagnosis::{self, Finding, Since};
 use crate::memory_budget::Reservation;
 use crate::sys::clock;
+use crate::watched::Counts;
 use crate::{json, self_metrics};
 
 /// The overview as JSON; docs/status.schema.json describes it.
@@ -21,6 +22,7 @@ struct Report<'a> {
     version: &'a str,
     state: &'static str,
     summary: &'a str,
+    counts: &'a Counts,
     findings: Vec<Entry<'a>>,
 }
 
@@ -52,27 +54,32 @@ impl App {
     /// The overview without a request: as JSON or as text, and how bad the worst of it is; nothing where it does not fit
     /// into the memory for answers.
     pub fn look(&self, is_json: bool) -> Option<(Vec<u8>, Severity)> {
-        let (findings, _reservation) = self.overview(&self.registry.current(), default_times())?;
-        let text = || diagnosis::print(&findings, in_words).into_bytes();
-        let answer = if is_json { json(&self.gateway(), &findings) } else { text() };
+        let (findings, counts, _reservation) = self.overview(&self.registry.current(), default_times())?;
+        let text = || diagnosis::print(&findings, &counts, in_words).into_bytes();
+        let answer = if is_json { json(&self.gateway(), &findings, &counts) } else { text() };
         Some((answer, diagnosis::summary(&findings).0))
     }
 
     /// Reads the sources, and says how they are and what is watched through them: what is worst stands first, and within a
     /// source, too. With the memory for that and for an answer; nothing where there is none.
-    pub(super) fn overview(&self, sources: &[Arc<Source>], times: Times) -> Option<(Vec<Finding>, Reservation)> {
+    pub(super) fn overview(
+        &self,
+        sources: &[Arc<Source>],
+        times: Times,
+    ) -> Option<(Vec<Finding>, Counts, Reservation)> {
         let outcomes = gather(sources, Query::Metrics, times);
         if outcomes.iter().any(|outcome| !outcome.fits) {
             return None;
         }
         let mut findings = self.shared.status.findings(&self.registry.absent(), times.wait);
+        let mut counts = Counts::default();
         for outcome in &outcomes {
-            findings.extend(self.shared.status.watched(outcome));
+            findings.extend(self.shared.status.watched(outcome, &mut counts));
             findings.extend(dropped(outcome.name, outcome.exposition.dropped()));
         }
         let reservation = self.shared.memory.reserve();
         let size = findings.iter().map(size).fold(0, usize::saturating_add);
-        reservation.grow(size).then(|| (worst_first(findings), reservation))
+        reservation.grow(size).then(|| (worst_first(findings), counts, reservation))
     }
 }
 
@@ -128,10 +135,11 @@ pub fn in_words(since: Since) -> String {
 }
 
 /// The findings of a gateway as JSON.
-pub(super) fn json(gateway: &str, findings: &[Finding]) -> Vec<u8> {
+pub(super) fn json(gateway: &str, findings: &[Finding], counts: &Counts) -> Vec<u8> {
     let (severity, summary) = diagnosis::summary(findings);
     let (state, version) = (severity.word(), self_metrics::VERSION);
-    let report = Report { gateway, version, state, summary: &summary, findings: findings.iter().map(entry).collect() };
+    let findings = findings.iter().map(entry).collect();
+    let report = Report { gateway, version, state, summary: &summary, counts, findings };
     let mut out = Vec::new();
     json::write(&report, &mut out);
     out

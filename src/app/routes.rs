@@ -209,19 +209,19 @@ impl App {
     }
 
     fn landing(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
-        let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
-        let page = pages::landing(self.frame(&self.gateway(), request), &findings, in_words);
+        let Some((findings, counts, reservation)) = self.overview(sources, times) else { return full() };
+        let page = pages::landing(self.frame(&self.gateway(), request), &findings, &counts, in_words);
         html(Reply::ok(pages::CONTENT_TYPE, page.into_bytes())).keeping(reservation)
     }
 
     /// The overview as JSON, or as text where the query says so.
     fn status(&self, request: &Request, sources: &[Arc<Source>], times: Times) -> Reply {
-        let Some((findings, reservation)) = self.overview(sources, times) else { return full() };
+        let Some((findings, counts, reservation)) = self.overview(sources, times) else { return full() };
         let (severity, _) = diagnosis::summary(&findings);
         let reply = if request.values(FORMAT).any(|format| format == TEXT) {
-            Reply::text(200, diagnosis::print(&findings, in_words))
+            Reply::text(200, diagnosis::print(&findings, &counts, in_words))
         } else {
-            Reply::ok(json::CONTENT_TYPE, overview::json(&self.gateway(), &findings))
+            Reply::ok(json::CONTENT_TYPE, overview::json(&self.gateway(), &findings, &counts))
         };
         private(reply.with(STATE, severity.word())).keeping(reservation)
     }

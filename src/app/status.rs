@@ -17,6 +17,7 @@ use crate::sources;
 use crate::sys::blocking;
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
+use crate::watched::Counts;
 
 /// The shortest time between two log lines about one target.
 const QUIET: Duration = Duration::from_secs(60);
@@ -84,12 +85,13 @@ impl Status {
         lock(&self.0).listeners = findings;
     }
 
-    /// The findings about what is watched through a source.
-    pub(super) fn watched(&self, outcome: &Outcome) -> Vec<Finding> {
+    /// The findings about what is watched through a source, which is counted.
+    pub(super) fn watched(&self, outcome: &Outcome, counts: &mut Counts) -> Vec<Finding> {
         let (mut findings, known) = (Vec::new(), lock(&self.0));
         judge(outcome, clock::now(), &mut |thing| {
+            counts.add(&thing);
             // A notice about it says more: a rule that can never match has no socket, either.
-            if !known.has_notice(outcome.name, &thing.name()) {
+            if !thing.is_told_elsewhere() && !known.has_notice(outcome.name, &thing.name()) {
                 findings.push(Finding {
                     severity: thing.severity,
                     source: outcome.name,

@@ -17,7 +17,7 @@ use crate::advice::Severity;
 use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, name, table};
 use crate::hash_index::NameIndex;
 use crate::text::Text;
-use crate::watched::Watched;
+use crate::watched::{WAITING, Watched};
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,7 +162,7 @@ pub const WATCHED: &[Watched] = &[
         beside: Some("ipsec_tunnel_trap_installed"),
         judge: |tunnel| match tunnel.value {
             0 => Some((Severity::Ok, "up".into())),
-            1 | 2 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
+            1 | 2 if tunnel.beside() == Some(1) => Some((Severity::Ok, WAITING.into())),
             1 => Some((Severity::Error, "its IKE_SA is up, but no CHILD_SA".into())),
             2 => Some((Severity::Error, "down".into())),
             // Unknown, and ignored.
@@ -170,6 +170,7 @@ pub const WATCHED: &[Watched] = &[
         },
         fix: "ipsec up NAME says what the peer answers",
         traffic: Some(["ipsec_in_bytes", "ipsec_out_bytes"]),
+        ..Watched::PLAIN
     },
     Watched {
         family: "ipsec_tunnel_subnet_pairs_up",

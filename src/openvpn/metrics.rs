@@ -125,6 +125,7 @@ struct ServerRow<'a> {
     up: bool,
     updated: Option<i64>,
     started: Option<i64>,
+    sessions: Option<u64>,
     skipped: Option<u64>,
     routes: Option<u64>,
     queue: Option<u64>,
@@ -150,6 +151,12 @@ impl Table for Server {
             |row| row.queue.map(Value::from),
         ),
         gauge("ovpn_routes", "Number of rows of the routing table.", Merge::Sum, |row| row.routes.map(Value::from)),
+        gauge(
+            "ovpn_server_sessions",
+            "Number of sessions of the server's clients; absent where its status is stale or can't be read.",
+            Merge::Sum,
+            |row| row.sessions.map(Value::from),
+        ),
         gauge(
             "ovpn_server_started_timestamp_seconds",
             "Unix time at which the server completed its start, in seconds, where its management interface says it.",
@@ -229,14 +236,32 @@ fn statistic(statistics: Statistics<'_>, wanted: &str) -> Option<Value> {
     statistics.counters().find(|(name, _)| *name == wanted).map(|(_, bytes)| bytes.into())
 }
 
-/// What is watched of it. Why a server is down is said about its file or its management interface.
-pub const WATCHED: &[Watched] = &[Watched {
-    family: "ovpn_server_up",
-    kind: "server",
-    labels: &["server"],
-    judge: |server| up_or_down(server).filter(|(severity, _)| *severity == Severity::Ok),
-    ..Watched::PLAIN
-}];
+/// What is watched of it.
+pub const WATCHED: &[Watched] = &[
+    Watched {
+        family: "ovpn_server_up",
+        kind: "server",
+        labels: &["server"],
+        beside: Some("ovpn_server_sessions"),
+        judge: |server| match server.beside() {
+            Some(sessions) if server.value > 0 => {
+                let plural = if sessions == 1 { "" } else { "s" };
+                Some((Severity::Ok, format!("up, {sessions} session{plural}").into()))
+            }
+            _ => up_or_down(server),
+        },
+        // It is said about its file or its management interface why it is down.
+        is_told_elsewhere: true,
+        ..Watched::PLAIN
+    },
+    Watched {
+        family: "ovpn_link_up",
+        kind: "client",
+        labels: &["server"],
+        fix: "the log of OpenVPN's client NAME says what its server answers",
+        ..Watched::PLAIN
+    },
+];
 
 /// What this source exposes.
 pub const TABLES: &[&dyn TableInfo] = &[
@@ -414,6 +439,7 @@ impl<'a> Summary<'a> {
     ) -> ServerRow<'a> {
         let started = reading.state().filter(|state| state.is_connected()).map(|state| state.since);
         let mut row = ServerRow { updated: times.updated, started, ..ServerRow::default() };
+        let others = self.sessions;
         self.has_servers = true;
         let mut version = reading.version(before);
         let (mut skipped, mut routes) = (0u64, 0u64);
@@ -452,7 +478,8 @@ impl<'a> Summary<'a> {
         }
         let is_older = matches!(reading.asked, Asked::Unanswered);
         pass.record_unidentified(reading.path, pending.rows, is_older);
-        ServerRow { skipped: Some(skipped), routes: Some(routes), ..row }
+        let sessions = times.late.is_none().then(|| self.sessions.saturating_sub(others));
+        ServerRow { sessions, skipped: Some(skipped), routes: Some(routes), ..row }
     }
 
     fn client(&mut self, client: &Client<'a>, pending: &mut Pending<'a>, pass: &mut ClientPass<'_>, now: Now) {

@@ -8,6 +8,7 @@ use std::fmt::{self, Write as _};
 use crate::diagnosis::{self, Finding, InWords, Severity};
 use crate::session::Session;
 use crate::text::{Text, is_disruptive};
+use crate::watched::Counts;
 
 /// The Content-Type of both pages.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
@@ -95,7 +96,7 @@ struct Head<'a> {
 }
 
 /// The landing page: what is watched, how each subject is, what to do about it and since when it is so.
-pub fn landing(frame: Frame<'_>, findings: &[Finding], in_words: InWords) -> String {
+pub fn landing(frame: Frame<'_>, findings: &[Finding], counts: &Counts, in_words: InWords) -> String {
     let mut out = String::new();
     let (severity, message) = diagnosis::summary(findings);
     open(
@@ -103,6 +104,11 @@ pub fn landing(frame: Frame<'_>, findings: &[Finding], in_words: InWords) -> Str
         &Head { about: "overview", width: "narrow", path: "/", order: ORDER, summary: (class(severity), &message) },
         &mut out,
     );
+    out.push_str("<p class=\"counts\">");
+    for count in &counts.0 {
+        let _ = write!(out, "<span>{count}</span> ");
+    }
+    out.push_str("</p>");
     let filter = Filter::new(frame.filter);
     for group in findings.chunk_by(|a, b| a.source == b.source) {
         write_group(group, &filter, in_words, &mut out);
@@ -507,7 +513,10 @@ mod tests {
             ..Finding::default()
         };
         let frame = Frame { gateway: evil, version: evil, telemetry_path: evil, has_sessions: true, filter: "" };
-        for page in [sessions(frame, &[session], &[evil.into()], 0), landing(frame, &[finding], |_| String::new())] {
+        for page in [
+            sessions(frame, &[session], &[evil.into()], 0),
+            landing(frame, &[finding], &Counts::default(), |_| String::new()),
+        ] {
             assert!(!page.contains("<script>alert"), "{page}");
             assert!(!page.contains(['\u{202e}', '\u{0}']), "{page}");
             assert!(
@@ -525,7 +534,12 @@ mod tests {
             Finding { severity, source: "openvpn", subject, message, fix, since, bytes: Some([1, 2]) }
         };
         let fine = finding(Severity::Ok, "/a", "answers", "");
-        let page = landing(FRAME, &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")], noon);
+        let page = landing(
+            FRAME,
+            &[fine.clone(), finding(Severity::Error, "/b", "not found", "start it")],
+            &Counts::default(),
+            noon,
+        );
         assert_eq!(page.matches("<h2>openvpn</h2>").count(), 1, "{page}");
         assert!(page.contains("<span class=\"chip down\" role=\"status\">1 of 2 down</span>"), "{page}");
         assert!(
@@ -533,10 +547,10 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("since noon<"), "{page}");
-        let page = landing(FRAME, &[fine, finding(Severity::Warning, "/b", "odd", "")], noon);
+        let page = landing(FRAME, &[fine, finding(Severity::Warning, "/b", "odd", "")], &Counts::default(), noon);
         assert!(page.contains("<span class=\"chip wait\" role=\"status\">All is up, 1 to check</span>"), "{page}");
         assert!(page.contains("<code>/a</code></div>") && page.contains("<code>/b</code><span class=\"check\">odd<"));
-        assert!(landing(FRAME, &[], noon).contains("Nothing is watched"));
+        assert!(landing(FRAME, &[], &Counts::default(), noon).contains("Nothing is watched"));
     }
 
     #[test]
@@ -614,7 +628,7 @@ mod tests {
 
         let finding = |source, subject: &str| Finding { source, subject: subject.into(), ..Finding::default() };
         let findings = [finding("ipsec", "tunnel a"), finding("ipsec", "tunnel b"), finding("sockets", "rule b")];
-        let page = landing(Frame { filter: "ipsec b", ..FRAME }, &findings, noon);
+        let page = landing(Frame { filter: "ipsec b", ..FRAME }, &findings, &Counts::default(), noon);
         assert!(page.contains("tunnel b<") && !page.contains("tunnel a<") && !page.contains("sockets<"), "{page}");
     }
 
@@ -630,7 +644,9 @@ mod tests {
 
     #[test]
     fn the_page_one_is_on_is_marked() {
-        assert!(landing(FRAME, &[], noon).contains("<a href=\"/\" aria-current=\"page\">Overview</a>"));
+        assert!(
+            landing(FRAME, &[], &Counts::default(), noon).contains("<a href=\"/\" aria-current=\"page\">Overview</a>")
+        );
         assert!(sessions(FRAME, &[], &[], 0).contains("<a href=\"/static\" aria-current=\"page\">Sessions</a>"));
     }
 

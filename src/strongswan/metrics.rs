@@ -12,7 +12,7 @@ use crate::exposition::{
 use crate::hash_index::NumberSet;
 use crate::text::Text;
 use crate::totals::Traffic;
-use crate::watched::{Watched, up_or_down};
+use crate::watched::{WAITING, Watched, up_or_down};
 
 struct Probe;
 
@@ -521,7 +521,7 @@ pub const WATCHED: &[Watched] = &[
         labels: &["connection", "child"],
         beside: Some("strongswan_tunnel_trap_installed"),
         judge: |tunnel| match tunnel.value {
-            0 if tunnel.beside() == Some(1) => Some((Severity::Ok, "waits for traffic".into())),
+            0 if tunnel.beside() == Some(1) => Some((Severity::Ok, WAITING.into())),
             _ => up_or_down(tunnel),
         },
         fix: "swanctl --initiate --child NAME says what the peer answers",

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gateway_exporter::advice::Severity;
 use gateway_exporter::app::App;
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::exposition;
 use gateway_exporter::sources;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CONF: &str = "conn home\n left=192.0.2.1\n right=192.0.2.2\n auto=start\nconn spare\n left=192.0.2.1\n right=192.0.2.3\n auto=start\n";
 const HEAD: &str = "Status of IKE charon daemon (strongSwan 5.9.8, Linux 6.1.0, x86_64):\n";
@@ -117,6 +117,7 @@ fn a_tunnel_that_goes_down_is_down_since_then() {
     assert_eq!(spare["since_at_least"], true, "it was down when it was looked at first");
     assert_eq!(spare["fix"], "ipsec up spare says what the peer answers");
     assert_eq!((&home["bytes_in"], &home["bytes_out"]), (&4096.into(), &512.into()));
+    assert_eq!(before["counts"], json!([{"kind": "tunnel", "ok": 1, "waiting": 0, "check": 0, "down": 1}]));
     assert_eq!(before["findings"][0], *spare, "what is down stands first");
 
     gateway.prints(DOWN);
@@ -137,6 +138,27 @@ fn a_tunnel_that_goes_down_is_down_since_then() {
     assert_eq!(finding(&status(&app), "tunnel home").unwrap()["state"], "ok");
     gateway.prints(DOWN);
     assert!(finding(&status(&app), "tunnel home").unwrap()["since"].as_i64() > home["since"].as_i64());
+}
+
+#[test]
+fn a_server_that_is_down_is_counted_and_its_file_says_why() {
+    let folder = Gateway::new("servers");
+    let path = folder.0.join("office.status");
+    let row = "CLIENT_LIST,ann,192.0.2.7:1194,10.8.0.2,,1,2,2026-11-29 07:00:00,1795935600,,0,0,none\n";
+    let header = "HEADER,CLIENT_LIST,Common Name,Real Address,Virtual Address,Virtual IPv6 Address,Bytes Received,Bytes Sent,\
+                  Connected Since,Connected Since (time_t),Username,Client ID,Peer ID,Data Channel Cipher\n";
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    fs::write(&path, format!("TITLE,OpenVPN 2.6.14 x\nTIME,x,{now}\n{header}{row}END\n")).unwrap();
+    let gone = folder.0.join("gone.status");
+    let (path, gone) = (path.display(), gone.display());
+    let app = app(&format!("openvpn:\n  - {{name: office, status: {path}}}\n  - {{name: lab, status: {gone}}}\n"));
+    let status = status(&app);
+    assert_eq!(status["counts"], json!([{"kind": "server", "ok": 1, "waiting": 0, "check": 0, "down": 1}]));
+    assert_eq!(finding(&status, "server office").unwrap()["message"], "up, 1 session");
+    assert_eq!(finding(&status, "server lab"), None, "{status}");
+    assert_eq!(finding(&status, &gone.to_string()).unwrap()["state"], "down");
+    let text = String::from_utf8(app.look(false).unwrap().0).unwrap();
+    assert!(text.contains("\n\nservers: 1 ok, 1 down\n\n1 of "), "{text}");
 }
 
 #[test]

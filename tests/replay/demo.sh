@@ -9,7 +9,7 @@ listen=${LISTEN:-:9234}
 address=$listen
 case $address in :*) address=localhost$address ;; esac
 
-scratch=$(mktemp -d)
+scratch=$(mktemp -d -t gateway-demo.XXX)
 trap 'kill "${charon:-}" "${exporter:-}" "${life:-}" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
 trap 'exit 0' INT TERM
 
