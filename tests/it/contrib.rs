@@ -160,6 +160,13 @@ fn the_rules_ask_for_what_there_is() {
 }
 
 #[test]
+fn the_readmes_alert_asks_for_what_there_is() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let alert = readme.lines().find(|line| line.starts_with("    - {alert: ")).unwrap();
+    check(text(&serde_yaml::from_str::<Yaml>(alert).unwrap()[0], "expr"), &known());
+}
+
+#[test]
 fn every_alert_has_a_test_that_fires_and_one_that_does_not() {
     let tests: Yaml = serde_yaml::from_str(&file("prometheus/alerts.test.yaml")).unwrap();
     let mut found = BTreeMap::<String, [bool; 2]>::new();

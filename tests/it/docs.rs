@@ -17,6 +17,7 @@ use gateway_exporter::sockets::Sockets;
 use gateway_exporter::strongswan::StrongSwan;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::sys::environment::{AccessProblem, Environment};
+use gateway_exporter::watched::Counts;
 
 fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
@@ -67,6 +68,17 @@ fn the_readmes_example_configuration_is_valid_and_uses_every_source() {
 }
 
 #[test]
+fn the_readmes_samples_are_those_of_fixtures() {
+    let readme = file("README.md");
+    let samples = readme.split("```\n").nth(1).unwrap();
+    let expected = ["strongswan/two-children", "openvpn/tcp-server", "wireguard/two-interfaces"];
+    let expected = expected.map(|fixture| file(&format!("fixtures/{fixture}/expected.prom"))).concat();
+    for sample in samples.lines() {
+        assert!(expected.lines().any(|line| line == sample), "{sample}");
+    }
+}
+
+#[test]
 fn the_readme_has_the_help() {
     let help = cli::help(false);
     assert!(file("README.md").contains(&format!("```\n{help}```\n")), "{help}");
@@ -109,7 +121,7 @@ fn the_doctor_says_what_the_docs_show() {
         diagnosis::target("strongswan", "/var/run/charon.vici", None, &environment),
         diagnosis::open_listener("[::]:9234".parse().unwrap(), false),
     ];
-    let text = diagnosis::print(&findings, |_| String::new());
+    let text = diagnosis::print(&findings, &Counts::default(), |_| String::new());
     assert!(section("troubleshooting", "Doctor").contains(&format!("```\n{text}```\n")), "{text}");
 }
 
