@@ -443,6 +443,18 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_text_of_an_originals_key_is_not_written() {
+        let config = parse("ovpntcpstatus: \"\"\novpn_tcp_status: ~\novpnudpstatus: /a\novpn_udp_status: ''\n");
+        let servers = &config.sources.get::<OpenVpn>().expect("OpenVPN").servers;
+        assert_eq!(servers.iter().map(|server| server.status.as_deref()).collect::<Vec<_>>(), [Some(Path::new("/a"))]);
+        let config = parse("vici_socket: ''\novpntcpstatus: ''\novpnudpstatus:\n");
+        assert!(config.sources.get::<OpenVpn>().is_none() && config.sources.get::<StrongSwan>().is_none());
+        let rules = parse("sockets: [{name: a, host: '', srcHost: 192.0.2.1, port: 22, srcPort: ''}]\n");
+        let rule = format!("{:?}", rules.sources.get::<Sockets>().expect("rules"));
+        assert!(rule.contains("srchost: \"192.0.2.1\"") && rule.contains("srcport: \"22\""), "{rule}");
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let text = complaint("vici_socket: /run/vici\nvici_sockets: /run/vici\n");
         assert!(text.starts_with("unknown field `vici_sockets`") && text.contains("line 2"), "{text}");
@@ -461,7 +473,6 @@ mod tests {
                 "openvpn:\n  - {status: /a, protocol: sctp}",
                 "openvpn[0].protocol: \"sctp\" is neither \"tcp\" nor \"udp\"",
             ),
-            ("ovpntcpstatus: \"\"", "ovpntcpstatus: a status file without a path"),
             ("openvpn: [{status: \"\"}]", "openvpn[0].status: a status file without a path"),
             ("ipsec_command: []", "ipsec_command: no command"),
             ("metrics: {client: cn}", "metrics.client: \"cn\" is neither \"remote-id\" nor \"user\""),

@@ -109,17 +109,18 @@ impl Section {
         self.take(key).map(|node| text(node, path)).transpose()
     }
 
-    /// A text that has two names, of which only one may be written.
+    /// A text that has two names, of which only one may be written. An empty text is none, as in the originals.
     pub fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
         let [key, alias] = names;
-        let mut written = self.nodes.iter().filter(|(name, _)| name == key || name == alias);
+        let is_empty = |node: &Node| node.is_nothing() || matches!(&node.value, Value::Quoted(text) if text.is_empty());
+        let is_written = |(name, node): &&(String, Node)| (name == key || name == alias) && !is_empty(node);
+        let mut written = self.nodes.iter().filter(is_written);
         if let (Some(_), Some((_, node))) = (written.next(), written.next()) {
             let message = format!("duplicate field `{key}`: it is the same as `{alias}`");
             return Err(ConfigError::of(&self.path, node.line, &message));
         }
-        let found = self.text(key)?;
-        let other = self.text(alias)?;
-        Ok(found.or(other))
+        let found = [self.text(key)?, self.text(alias)?];
+        Ok(found.into_iter().flatten().find(|text| !text.value.is_empty()))
     }
 
     /// A whole number.

@@ -15,7 +15,6 @@ const NO_PEER: RuleError = RuleError {
     why: "a socket that listens has no far end, and the rule names one",
     fix: "leave dstHost and dstPort out, or write status: established",
 };
-const NO_PORT: RuleError = RuleError { why: "no socket has port 0", fix: "write its port, or leave port out" };
 const NOT_IPV4: RuleError = RuleError {
     why: "tcp and udp are for IPv4, and the host has no such address",
     fix: "write protocol: tcp6 or udp6",
@@ -71,7 +70,7 @@ pub struct Rule {
     pub(super) process: Option<Regex>,
 }
 
-/// A rule's fields as they were written, `*` where nothing was.
+/// A rule's fields as they were written, ports as numbers, `*` where nothing was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
     pub(super) dsthost: String,
@@ -149,13 +148,15 @@ impl Rule {
     pub fn new(spec: &Spec) -> Result<Self, String> {
         let name = spec.name.as_deref().filter(|name| !name.trim().is_empty()).ok_or("name: missing")?;
         let (transport, family) = protocol(spec.protocol.as_deref())?;
+        let local = side(["srcHost", "srcPort"], &spec.srchost, &spec.srcport)?;
+        let remote = side(["dstHost", "dstPort"], &spec.dsthost, &spec.dstport)?;
         Ok(Self {
-            labels: labels(name, spec),
+            labels: labels(name, spec, [&local, &remote].map(|side| side.port)),
             transport,
             family,
             status: asked(spec.status.as_deref()).map(status).transpose()?,
-            local: side(["srcHost", "srcPort"], &spec.srchost, &spec.srcport)?,
-            remote: side(["dstHost", "dstPort"], &spec.dsthost, &spec.dstport)?,
+            local,
+            remote,
             process: asked(spec.process.as_deref()).map(pattern).transpose()?,
         })
     }
@@ -179,9 +180,6 @@ impl Rule {
         let sides = [&self.local, &self.remote];
         if self.status == Some(Status::Listen) && self.remote.names_a_peer() {
             return Some(NO_PEER);
-        }
-        if self.local.port == Some(0) {
-            return Some(NO_PORT);
         }
         if sides.into_iter().any(|side| side.is_of_other(self.family, names)) {
             return Some(if self.family == Family::V4 { NOT_IPV4 } else { NOT_IPV6 });
@@ -225,14 +223,14 @@ impl Rule {
 }
 
 impl Side {
-    /// Whether a socket without a peer can't match; its far end is port 0 of no address.
+    /// Whether a socket without a peer can't match; its far end has no address.
     fn names_a_peer(&self) -> bool {
         let host = match &self.host {
             Host::Any => false,
             Host::Address(address) => !address.is_unspecified(),
             Host::Name(_) => true,
         };
-        host || self.port.is_some_and(|port| port != 0)
+        host || self.port.is_some()
     }
 
     /// Whether the host is known to have no address of a family.
@@ -276,16 +274,17 @@ fn asked(field: Option<&str>) -> Option<&str> {
     })
 }
 
-fn labels(name: &str, spec: &Spec) -> Labels {
+fn labels(name: &str, spec: &Spec, ports: [Option<u16>; 2]) -> Labels {
+    let [srcport, dstport] = ports.map(|port| port.map_or_else(|| ANY.to_owned(), |port| port.to_string()));
     let written = |field: &Option<String>| asked(field.as_deref()).unwrap_or(ANY).to_owned();
     Labels {
         dsthost: written(&spec.dsthost),
-        dstport: written(&spec.dstport),
+        dstport,
         name: name.to_owned(),
         process: written(&spec.process),
         protocol: spec.protocol.clone().filter(|text| !text.trim().is_empty()).unwrap_or_else(|| "tcp".into()),
         srchost: written(&spec.srchost),
-        srcport: written(&spec.srcport),
+        srcport,
         status: written(&spec.status),
     }
 }
@@ -319,7 +318,8 @@ fn side(fields: [&str; 2], host: &Option<String>, port: &Option<String>) -> Resu
         None => None,
         Some(port) => Some(port_of(port).ok_or_else(|| format!("{port_field}: {port:?} is not a port"))?),
     };
-    Ok(Side { host, port })
+    // As in the original, 0 is no port.
+    Ok(Side { host, port: port.filter(|port| *port > 0) })
 }
 
 fn port_of(text: &str) -> Option<u16> {
@@ -374,7 +374,6 @@ pub(super) mod tests {
             ("status=listen dst=192.0.2.1", Some(NO_PEER)),
             ("status=listen dst=both.example", Some(NO_PEER)),
             ("status=established dst=192.0.2.1 dport=5432", None),
-            ("sport=0", Some(NO_PORT)),
             ("src=2001:db8::1", Some(NOT_IPV4)),
             ("dst=:: protocol=udp", Some(NOT_IPV4)),
             ("src=::ffff:192.0.2.1", None),
@@ -445,13 +444,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn labels_are_what_was_written() {
+    fn labels_are_what_was_written_and_ports_are_numbers() {
         let any = |text: &str| text.to_owned();
         let labels =
             rule("src=ANY sport=* dst=2001:0DB8::1 dport=022 status=Listen process=ssh.* protocol=TCP6").labels;
         let expected = Labels {
             dsthost: any("2001:0DB8::1"),
-            dstport: any("022"),
+            dstport: any("22"),
             name: any("r"),
             process: any("ssh.*"),
             protocol: any("TCP6"),
@@ -460,6 +459,8 @@ pub(super) mod tests {
             status: any("Listen"),
         };
         assert_eq!(labels, expected);
+        let labels = rule("sport=0 dport=00").labels;
+        assert_eq!([labels.srcport, labels.dstport], ["*", "*"], "0 asks for no port");
         let labels = rule("src= process=any").labels;
         assert_eq!([&labels.srchost, &labels.process, &labels.protocol, &labels.status], ["*", "*", "tcp", "*"]);
     }
