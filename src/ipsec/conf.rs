@@ -448,6 +448,10 @@ fn is_yes(value: Text<'_>) -> bool {
 
 /// Parses the next statement behind `cursor`; absent at the end of the file.
 pub fn parse<'a>(file: Text<'a>, cursor: &mut Cursor, dialect: Dialect) -> Option<Statement<'a>> {
+    // Editors on Windows begin a file with a byte order mark.
+    if cursor.offset == 0 && file.after("\u{feff}").is_some() {
+        cursor.offset = "\u{feff}".len();
+    }
     loop {
         let rest = file.bytes().get(cursor.offset..).filter(|rest| !rest.is_empty())?;
         let line = Line::cut(rest, dialect);
@@ -749,6 +753,7 @@ mod tests {
         let text = "conn a\n  left=1\nconn \"head office\"\nconn\tdots.x{1}[2]\r\n\nconn   b   # beside\nconn \"q\\\"uo#te\" \n";
         assert_eq!(tunnels(text), ["a!", "head office!", "dots.x{1}[2]!", "b!", "q\"uo#te!"]);
         assert_eq!(read_bytes(b"conn \xff", StrongSwan).0[0].name, b"\xff");
+        assert_eq!(tunnels("\u{feff}conn a\n auto=add\n"), ["a"], "a byte order mark is no part of the first word");
     }
 
     #[test]
