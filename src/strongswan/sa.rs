@@ -349,20 +349,15 @@ impl<'a> Connection<'a> {
     /// Whether nothing says how many tunnels should be up, since this side waits for peers: as charon has it, it can
     /// only begin where one of the `remote_addrs` is an address or a name, and neither a network nor a range.
     ///
-    /// Where `%any` stands beside an address, too, others may come. Without the list, which charon always sends, nobody
-    /// is taken to be waited for.
+    /// Where wildcards stand beside a name, as `rightallowany=yes` makes them, the peer is that one, from whatever
+    /// address it comes. Without the list, which charon always sends, nobody is taken to be waited for.
     pub fn is_for_anyone(&self) -> bool {
         let mut list = self.message.elements().skip_while(|element| *element != Element::List("remote_addrs".into()));
         if list.next().is_none() {
             return false;
         }
-        let addresses = list.map_while(|element| if let Element::Item(item) = element { Some(item) } else { None });
-        let (mut has_host, mut has_any) = (false, false);
-        for address in addresses {
-            has_any |= is_any(address);
-            has_host |= !is_network(address);
-        }
-        has_any || !has_host
+        let mut addresses = list.map_while(|element| if let Element::Item(item) = element { Some(item) } else { None });
+        addresses.all(|address| is_any(address) || is_network(address))
     }
 
     /// Its configured children.
@@ -424,9 +419,7 @@ fn is_shunt(mode: Text<'_>) -> bool {
 
 /// Whether an address of `remote_addrs` is every address.
 fn is_any(address: Text<'_>) -> bool {
-    address.after("%any").is_some()
-        || address.before("/0").is_some()
-        || address.trim().address().is_some_and(|address| address.is_unspecified())
+    address.after("%any").is_some() || address.trim().address().is_some_and(|address| address.is_unspecified())
 }
 
 /// Whether it is a network, also of one address, or a range: charon takes such for peers that come, and never begins.
@@ -569,8 +562,10 @@ mod tests {
             ("=%any6", true),
             ("=0.0.0.0", true),
             ("=::", true),
-            ("=192.0.2.2 =%any", true),
-            ("=192.0.2.2 =0.0.0.0/0", true),
+            ("=%any =192.0.2.0/24", true),
+            ("=0.0.0.0/0 =::/0", true),
+            ("=192.0.2.2 =%any", false),
+            ("=branch.example.org =0.0.0.0/0 =::/0", false),
             ("=192.0.2.0/24", true),
             ("=192.0.2.7/32", true),
             ("=2001:db8::/32 =192.0.2.0/24", true),
