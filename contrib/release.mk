@@ -37,6 +37,7 @@ release: ## all that is published, in dist, with SHA256SUMS: archives, lists of 
 	contrib/deb.sh x86_64 aarch64 armv7 i686 riscv64
 
 deb: ## Debian package for this machine, in dist (TARGET=aarch64 for another one, static)
+	@tests/setup.sh build package
 	contrib/deb.sh $(TARGET)
 
 container: ## image gateway-exporter with the static binary, by podman (TARGET=aarch64 for another machine)

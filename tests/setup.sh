@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: `setup.sh build` to build, `setup.sh build test` to test.
+# Installs the Debian packages that are missing: `setup.sh build` to build, `setup.sh build test` to test, `setup.sh build package`
+# to make a Debian package.
 set -euo pipefail
 
 build=(gcc libc6-dev)
+package=(dpkg-dev)
 test=(g++ python3 iproute2 socat openssl openvpn prometheus prometheus-node-exporter mandoc groff-base chromium chromium-driver
     strongswan strongswan-starter strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins
     libstrongswan-standard-plugins libstrongswan-extra-plugins
@@ -12,9 +14,9 @@ command -v npm >/dev/null || test+=(npm)
 
 missing=()
 for set in "$@"; do
-    declare -n packages=$set
-    for package in "${packages[@]}"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    declare -n names=$set
+    for name in "${names[@]}"; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
     done
 done
 
