@@ -364,7 +364,7 @@ def bench(folder):
     table.times("100000 OpenVPN clients, file in blocks of 64 KiB", ours.scrape, blocks, clock, cpu)
 
     ours = wireguard(folder, 10_000)
-    table.times(f"10000 WireGuard peers ({mib(ours.out)} out)", ours.scrape, *ours.limits, Goal(1.8, 6), Goal(4, 12))
+    table.times(f"10000 WireGuard peers ({mib(ours.out)} out)", ours.scrape, *ours.limits, Goal(1.8, 6), Goal(4, 14))
     if os.geteuid() == 0 and shutil.which("wireguard-go") and shutil.which("wg"):
         ours = real_wireguard(folder, 10_000)
         table.times("10000 peers of wireguard-go", ours.scrape, *ours.limits, Goal(2.5), Goal(4, 15))

@@ -73,7 +73,7 @@ impl Replay {
 
     /// The same with each list sent from one buffer, not packet by packet, so that it costs as little as it can.
     #[allow(dead_code, reason = "only the bench wants a charon that is faster than a real one")]
-    pub(crate) fn from_one_buffer(self) -> Self {
+    pub(crate) fn in_one_buffer(self) -> Self {
         Self { sas: vec![self.sas.concat()], connections: vec![self.connections.concat()], ..self }
     }
 

@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
         _ => return Err(io::Error::other("usage: replay [--one-buffer] SOCKET FOLDER")),
     };
     let replay = charon::Replay::read(Path::new(folder))?.with_events();
-    let replay = Arc::new(if one_buffer { replay.from_one_buffer() } else { replay });
+    let replay = Arc::new(if one_buffer { replay.in_one_buffer() } else { replay });
     let _ = fs::remove_file(socket);
     for client in UnixListener::bind(socket)?.incoming() {
         let (client, replay) = (client?, Arc::clone(&replay));
