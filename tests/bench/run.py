@@ -218,6 +218,7 @@ def measure(exporter, *sources, expected=""):
     _, out = exporter.scrape()
     with contextlib.ExitStack() as stack:
         limits = [stack.enter_context(copier(out, *source)) for source in sources]
+        assert all(limit.scrape()[1] == out for limit in limits), f"a limit does not answer {out} bytes"
         scrape, *limits = in_turns_scraped(exporter, *limits)
     return Measured(out, scrape, limits, peak)
 
