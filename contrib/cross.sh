@@ -63,11 +63,12 @@ mips_code() {
     done
 }
 
+# Without -fno-builtin a loop that copies bytes becomes a call of memcpy, also in memcpy.
 replace() {
     object="$build/replaced/$1.o"
     mkdir -p "$build/replaced"
     # shellcheck disable=SC2046 # a list of words
-    "$tools/cargo-zigbuild" zig cc -- -target $(target_field "$1" 3) -Os -ffunction-sections -c -o "$object" contrib/replaced.c
+    "$tools/cargo-zigbuild" zig cc -- -target $(target_field "$1" 3) -Os -fno-builtin -fomit-frame-pointer -ffunction-sections -c -o "$object" contrib/replaced.c
 }
 
 # lld keeps a table for debuggers in MIPS binaries, a sixth of the file, that no strip knows to remove.
