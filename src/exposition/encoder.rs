@@ -168,11 +168,8 @@ fn write_block(tables: &Tables, block: &Block, from: usize, out: &mut Vec<u8>) -
 #[inline(never)]
 fn write_samples(begin: &Begin<'_>, rows: &Rows, column: usize, from: usize, out: &mut Vec<u8>) -> usize {
     let mut ready = std::mem::take(out);
-    let (mut cells, mut count) = (rows.cells(column, from), 0usize);
-    // One at least, also where the header filled the chunk: it is written where no row is yet.
-    while (count == 0 || ready.len() < CHUNK)
-        && let Some((labels, value)) = cells.next()
-    {
+    let mut count = 0usize;
+    for (labels, value) in rows.cells(column, from) {
         count = count.wrapping_add(1);
         if let Some(number) = value.whole() {
             begin.write(&mut ready);
@@ -189,6 +186,10 @@ fn write_samples(begin: &Begin<'_>, rows: &Rows, column: usize, from: usize, out
             ready.extend_from_slice(labels);
             ready.push(b' ');
             write_value(value, &mut ready);
+        }
+        // After one at least, also where the header filled the chunk: it is written where no row is yet.
+        if ready.len() >= CHUNK {
+            break;
         }
     }
     *out = ready;

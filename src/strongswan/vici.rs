@@ -160,9 +160,15 @@ impl<'a> Elements<'a> {
         while self.depth > around && self.next().is_some() {}
     }
 
-    /// The items of the list that has just begun.
-    pub fn items(&self) -> Items<'a> {
-        Items(self.rest)
+    /// The items of the list that has just begun, passing over them.
+    pub fn items(&mut self) -> Items<'a> {
+        let items = Items(self.rest);
+        while let [5, rest @ ..] = self.rest
+            && let Some((_, rest)) = value(rest)
+        {
+            self.rest = rest;
+        }
+        items
     }
 
     /// The next section, passing over pairs and lists; absent at the end of the section that surrounds it, which is passed.
@@ -255,7 +261,8 @@ impl<'a> Iterator for Items<'a> {
     type Item = Text<'a>;
 
     fn next(&mut self) -> Option<Text<'a>> {
-        let (Element::Item(item), rest) = element(self.0)? else { return None };
+        let [5, rest @ ..] = self.0 else { return None };
+        let (item, rest) = value(rest)?;
         self.0 = rest;
         Some(item)
     }
