@@ -150,6 +150,12 @@ pub(super) fn no_match(subject: String) -> Notice {
     Notice { severity: Severity::Error, subject, advice, is_logged: true }
 }
 
+/// That another entry names the same file.
+pub(super) fn named_twice(subject: String) -> Notice {
+    let advice = Advice::new("several entries name this file; the last one counts", "remove the others");
+    Notice { severity: Severity::Warning, subject, advice, is_logged: true }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

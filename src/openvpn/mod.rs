@@ -268,17 +268,21 @@ impl OpenVpn {
     }
 
     /// The files to read, in the order of the configuration; none that is named exactly comes again by a pattern, and
-    /// none twice by patterns.
+    /// none twice by patterns. Of several entries that name one file the last counts, unless they say that it is of
+    /// several protocols, as the two keys of the original can.
     fn find(&self, totals: &ClientTotals, deadline: Deadline, report: &mut Report) -> Vec<(&Server, StatusPath)> {
         let limits = Arc::new(self.limits(totals));
         let all: Vec<_> =
             self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
         let is_exact = |server: &Server| !server.is_pattern();
-        let exact = all.iter().filter(|(server, _)| is_exact(server)).filter_map(|(_, found)| found.as_ref().ok());
-        let mut taken = NameIndex::default();
-        let mut take = |(device, inode): (u64, u64)| taken.add(&[&device.to_ne_bytes(), &inode.to_ne_bytes()]);
-        for identity in exact.flatten().filter_map(|found| found.original) {
-            take(identity);
+        let key = |(device, inode): (u64, u64)| [device.to_ne_bytes(), inode.to_ne_bytes()].concat();
+        let (mut taken, mut named) = (NameIndex::default(), NameIndex::default());
+        let mut take = |identity| taken.add(&[&key(identity)]);
+        for (position, (_, found)) in all.iter().enumerate().filter(|(_, (server, _))| is_exact(server)) {
+            for identity in found.iter().flatten().filter_map(|found| found.original) {
+                take(identity);
+                named.insert(&[&key(identity)], position);
+            }
         }
         let mut chosen = Vec::new();
         for by_pattern in [false, true] {
@@ -297,7 +301,15 @@ impl OpenVpn {
                     // That it can't be read is said when it is read.
                     Err(_) => chosen.push((position, *server, StatusPath::exactly(server.target()))),
                 }
-                for Found { path, current, .. } in found.iter().flatten() {
+                for Found { path, original, current } in found.iter().flatten() {
+                    let last = original.filter(|_| !by_pattern).and_then(|original| named.get(&[&key(original)]));
+                    let last = last.filter(|last| *last != position).and_then(|last| all.get(last));
+                    let is_other =
+                        |last: &Server| last.protocol.or(server.protocol) != server.protocol.or(last.protocol);
+                    if last.is_some_and(|(last, _)| !is_other(last)) {
+                        report.notices.push(advice::named_twice(server.target().display().to_string()));
+                        continue;
+                    }
                     let is_new = current.is_none_or(&mut take);
                     if is_new || !by_pattern {
                         // A copy that is named itself is not read instead of the original.

@@ -305,6 +305,34 @@ fn a_file_that_is_named_and_matched_is_one_server() {
 }
 
 #[test]
+fn a_file_that_two_entries_name_is_one_server() {
+    let folder = Folder::new("entries");
+    folder.write("office.status", 1000, 5);
+    std::os::unix::fs::symlink("office.status", folder.0.join("link")).unwrap();
+    let entry = |file: &str, name, protocol| server(folder.0.join(file), name, protocol);
+    let collector =
+        openvpn(vec![entry("office.status", None, Some(Protocol::Udp)), entry("link", Some("office"), None)]);
+    let (text, found, notices) = scrape(&collector);
+    assert_eq!(found, [("link".to_owned(), true)]);
+    has(
+        &text,
+        &[
+            "ovpn_sessions_total 1",
+            "ovpn_client_sessions{client=\"hazel_udp\"} 1",
+            "ovpn_server_up{server=\"office\"} 1",
+        ],
+    );
+    let said: Vec<_> = notices.iter().map(|notice| (&*notice.subject, &*notice.advice.message)).collect();
+    let first = folder.0.join("office.status").display().to_string();
+    assert_eq!(said, [(&*first, "several entries name this file; the last one counts")]);
+    // The two keys of the original may name one file.
+    let both = |protocol| entry("office.status", None, Some(protocol));
+    let (text, _, notices) = scrape(&openvpn(vec![both(Protocol::Tcp), both(Protocol::Udp)]));
+    assert!(notices.is_empty());
+    has(&text, &["ovpn_bytes_in_total{client=\"hazel_tcp\"} 1000", "ovpn_bytes_in_total{client=\"hazel_udp\"} 1000"]);
+}
+
+#[test]
 fn a_copy_that_is_named_is_read_once() {
     let folder = Folder::new("named");
     folder.write("a.status", 900, 5000);
