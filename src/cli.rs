@@ -414,7 +414,7 @@ fn path(text: &std::ffi::OsStr) -> Result<PathBuf, std::convert::Infallible> {
 }
 
 /// An argument as pico-args knows it: Go's `-flag` becomes `--flag`, `=` becomes a space, a switch's
-/// `=true` goes, and a switch that says `=false` goes altogether.
+/// `=true` goes, and a switch that says `=false` goes altogether, in all of Go's spellings (`strconv.ParseBool`).
 fn normal(argument: OsString) -> Vec<OsString> {
     let Some(text) = argument.to_str().filter(|text| text.starts_with('-')) else { return vec![argument] };
     let (name, value) = match text.trim_start_matches('-').split_once('=') {
@@ -425,8 +425,8 @@ fn normal(argument: OsString) -> Vec<OsString> {
     let Some(known) = FLAGS.iter().find(|flag| flag.is(name)) else { return vec![argument] };
     match (known.value.is_empty(), value) {
         (false, None) if known.value.starts_with('[') => vec![flag, PAUSE.into()],
-        (true, Some("false")) => vec![],
-        (true, Some("true")) | (_, None) => vec![flag],
+        (true, Some("false" | "False" | "FALSE" | "f" | "F" | "0")) => vec![],
+        (true, Some("true" | "True" | "TRUE" | "t" | "T" | "1")) | (_, None) => vec![flag],
         (false, Some(value)) => vec![flag, value.into()],
         (true, Some(_)) => vec![argument],
     }
@@ -479,8 +479,12 @@ mod tests {
         }
         let short = run("-n -d").expect("short flags");
         assert!(short.task == Task::DryRun && short.debug && !short.sudo);
-        assert!(run("--enable.sudo=true").expect("Go's spelling").sudo);
-        assert!(!run("--enable.sudo=false").expect("Go's spelling").sudo);
+        for (value, is_on) in
+            [("true", true), ("1", true), ("T", true), ("false", false), ("0", false), ("False", false)]
+        {
+            assert_eq!(run(&format!("--enable.sudo={value}")).expect("Go's spelling").sudo, is_on, "{value}");
+        }
+        assert!(run("--enable.sudo=yes").is_err(), "Go refuses it, too");
     }
 
     #[test]
