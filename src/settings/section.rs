@@ -119,8 +119,9 @@ impl Section {
             let message = format!("duplicate field `{key}`: it is the same as `{alias}`");
             return Err(ConfigError::of(&self.path, node.line, &message));
         }
-        let found = [self.text(key)?, self.text(alias)?];
-        Ok(found.into_iter().flatten().find(|text| !text.value.is_empty()))
+        let found = self.text(key)?.filter(|text| !text.value.is_empty());
+        let other = self.text(alias)?.filter(|text| !text.value.is_empty());
+        Ok(found.or(other))
     }
 
     /// A whole number.
