@@ -208,11 +208,11 @@ pub fn print(findings: &[Finding], counts: &Counts, in_words: InWords) -> String
         let since = finding.since.filter(|_| finding.severity > Severity::Absent).map(in_words);
         let _ = finding.write(&since.unwrap_or_default(), &mut text);
     }
-    text.push_str(if counts.0.is_empty() { "" } else { "\n" });
+    text.push('\n');
     for count in &counts.0 {
         let _ = writeln!(text, "{count}");
     }
-    let _ = writeln!(text, "\n{}.", summary(findings).1);
+    let _ = writeln!(text, "{}.", summary(findings).1);
     text
 }
 

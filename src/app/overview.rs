@@ -92,15 +92,12 @@ fn size(finding: &Finding) -> usize {
 
 /// The findings of one source after the other, the source with the worst one first; of each source the worst ones first.
 fn worst_first(mut findings: Vec<Finding>) -> Vec<Finding> {
+    const LEVELS: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Absent];
     // What is not on this machine is no worse than what is well.
-    const LEVELS: [fn(Severity) -> bool; 3] = [
-        |severity| severity == Severity::Error,
-        |severity| severity == Severity::Warning,
-        |severity| severity < Severity::Warning,
-    ];
+    let level = |finding: &Finding| finding.severity.max(Severity::Absent);
     let mut order: Vec<&str> = Vec::new();
-    for is_level in LEVELS {
-        for finding in findings.iter().filter(|finding| is_level(finding.severity)) {
+    for wanted in LEVELS {
+        for finding in findings.iter().filter(|finding| level(finding) == wanted) {
             if !order.contains(&finding.source) {
                 order.push(finding.source);
             }
@@ -108,9 +105,9 @@ fn worst_first(mut findings: Vec<Finding>) -> Vec<Finding> {
     }
     let mut sorted = Vec::with_capacity(findings.len());
     for source in order {
-        for is_level in LEVELS {
+        for wanted in LEVELS {
             let group = findings.iter_mut().filter(|finding| finding.source == source);
-            sorted.extend(group.filter(|finding| is_level(finding.severity)).map(std::mem::take));
+            sorted.extend(group.filter(|finding| level(finding) == wanted).map(std::mem::take));
         }
     }
     sorted

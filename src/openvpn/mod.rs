@@ -274,20 +274,20 @@ impl OpenVpn {
         let limits = Arc::new(self.limits(totals));
         let all: Vec<_> =
             self.settings.servers.iter().map(|server| (server, find_files(server, &limits, deadline))).collect();
-        let is_exact = |server: &Server| !server.is_pattern();
+        // The last entry that names a file exactly, or the first whose pattern matches it.
+        let mut named = NameIndex::default();
         let key = |(device, inode): (u64, u64)| [device.to_ne_bytes(), inode.to_ne_bytes()].concat();
-        let (mut taken, mut named) = (NameIndex::default(), NameIndex::default());
-        let mut take = |identity| taken.add(&[&key(identity)]);
-        for (position, (_, found)) in all.iter().enumerate().filter(|(_, (server, _))| is_exact(server)) {
-            for identity in found.iter().flatten().filter_map(|found| found.original) {
-                take(identity);
-                named.insert(&[&key(identity)], position);
+        for (position, (server, found)) in all.iter().enumerate() {
+            for found in found.iter().flatten().filter(|_| !server.is_pattern()) {
+                if let Some(original) = found.original {
+                    named.insert(&[&key(original)], position);
+                }
             }
         }
-        let mut chosen = Vec::new();
+        let mut chosen: Vec<Vec<StatusPath>> = all.iter().map(|_| Vec::new()).collect();
         for by_pattern in [false, true] {
-            for (position, (server, found)) in all.iter().enumerate() {
-                if is_exact(server) == by_pattern {
+            for (position, ((server, found), chosen)) in all.iter().zip(&mut chosen).enumerate() {
+                if server.is_pattern() != by_pattern {
                     continue;
                 }
                 match found {
@@ -299,28 +299,35 @@ impl OpenVpn {
                         report.target(server.target().display().to_string(), Err::<(), _>(error.clone()));
                     }
                     // That it can't be read is said when it is read.
-                    Err(_) => chosen.push((position, *server, StatusPath::exactly(server.target()))),
+                    Err(_) => chosen.push(StatusPath::exactly(server.target())),
                 }
                 for Found { path, original, current } in found.iter().flatten() {
                     let last = original.filter(|_| !by_pattern).and_then(|original| named.get(&[&key(original)]));
                     let last = last.filter(|last| *last != position).and_then(|last| all.get(last));
-                    let is_other =
-                        |last: &Server| last.protocol.or(server.protocol) != server.protocol.or(last.protocol);
-                    if last.is_some_and(|(last, _)| !is_other(last)) {
+                    let is_same =
+                        |last: &Server| last.protocol.or(server.protocol) == server.protocol.or(last.protocol);
+                    if last.is_some_and(|(last, _)| is_same(last)) {
                         report.notices.push(advice::named_twice(server.target().display().to_string()));
                         continue;
                     }
-                    let is_new = current.is_none_or(&mut take);
+                    let current = current.map(key);
+                    let is_new = current.as_ref().is_none_or(|current| named.get(&[current]).is_none());
+                    if let Some(current) = current.filter(|_| is_new) {
+                        named.insert(&[&current], position);
+                    }
                     if is_new || !by_pattern {
                         // A copy that is named itself is not read instead of the original.
                         let path = path.clone();
-                        chosen.push((position, *server, if is_new { path } else { path.unmoved() }));
+                        chosen.push(if is_new { path } else { path.unmoved() });
                     }
                 }
             }
         }
-        chosen.sort_by_key(|(position, ..)| *position);
-        chosen.into_iter().map(|(_, server, path)| (server, path)).collect()
+        let mut files = Vec::new();
+        for ((server, _), paths) in all.iter().zip(chosen) {
+            paths.into_iter().for_each(|path| files.push((*server, path)));
+        }
+        files
     }
 }
 

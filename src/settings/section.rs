@@ -112,15 +112,13 @@ impl Section {
     /// A text that has two names, of which only one may be written. An empty text is none, as in the originals.
     pub fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
         let [key, alias] = names;
-        let is_empty = |node: &Node| node.is_nothing() || matches!(&node.value, Value::Quoted(text) if text.is_empty());
-        let is_written = |(name, node): &&(String, Node)| (name == key || name == alias) && !is_empty(node);
-        let mut written = self.nodes.iter().filter(is_written);
-        if let (Some(_), Some((_, node))) = (written.next(), written.next()) {
+        let [found, other] =
+            [self.text(key)?, self.text(alias)?].map(|text| text.filter(|text| !text.value.is_empty()));
+        if let (Some(one), Some(other)) = (&found, &other) {
+            let line = one.line.max(other.line);
             let message = format!("duplicate field `{key}`: it is the same as `{alias}`");
-            return Err(ConfigError::of(&self.path, node.line, &message));
+            return Err(ConfigError::of(&self.path, line, &message));
         }
-        let found = self.text(key)?.filter(|text| !text.value.is_empty());
-        let other = self.text(alias)?.filter(|text| !text.value.is_empty());
         Ok(found.or(other))
     }
 

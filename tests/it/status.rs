@@ -158,7 +158,7 @@ fn a_server_that_is_down_is_counted_and_its_file_says_why() {
     assert_eq!(finding(&status, "server lab"), None, "{status}");
     assert_eq!(finding(&status, &gone.to_string()).unwrap()["state"], "down");
     let text = String::from_utf8(app.look(false).unwrap().0).unwrap();
-    assert!(text.contains("\n\nservers: 1 ok, 1 down\n\n1 of "), "{text}");
+    assert!(text.contains("\n\nservers: 1 ok, 1 down\n1 of "), "{text}");
 }
 
 #[test]
