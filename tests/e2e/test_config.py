@@ -224,8 +224,8 @@ class HalfAConfiguration(Files):
             ("private", "127.0.0.1", ""),
         ):
             exporter = Exporter(self.lab, f"ovpnudpstatus: {STATUS}\n{text}", name=name, address=address)
-            said[name] = line in exporter.log()
             exporter.stop()
+            said[name] = line in exporter.log()
         self.assertEqual(said, {"public": True, "meant": False, "guarded": False, "private": False})
 
 

@@ -424,7 +424,7 @@ class Status(Laboratory):
         while shown.count(b"\x1b[H\x1b[2J") < 3:
             shown += os.read(leader, 4096)
         first = shown.split(b"\x1b[H\x1b[2J")[1].decode()
-        self.assertRegex(first, r"(?s)^2\d{3}-.*, every 1 s\r\n\r\n\x1b\[31mdown\x1b\[0m   sockets .*\r\n\r\n1 of \d down\.\r\n")
+        self.assertRegex(first, r"(?s)^2\d{3}-.*, every 1 s\r\n\r\n\x1b\[31mdown\x1b\[0m   sockets .*\r\n\r\nconnections: 1 down\r\n1 of \d down\.\r\n")
         os.close(leader)
         self.assertEqual(process.wait(5), 1, "the terminal is gone")
 

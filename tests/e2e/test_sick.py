@@ -492,7 +492,7 @@ class Hanging(unittest.TestCase):
             exporter.process.send_signal(signal.SIGHUP)
             return exporter.log().count("nothing to watch was found") + exporter.log().count("[INFO] watching ") > 1
 
-        wait_for("a whole look", has_looked)
+        wait_for("a whole look", has_looked, seconds=60)
         self.assertEqual(exporter.get("/metrics")[0], 200)
 
     def test_once_says_what_there_is(self):
