@@ -14,7 +14,7 @@ import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-AT_ONCE = 3
+AT_ONCE = 4
 ALONE = ["test_siege"]
 # What takes longest begins first, so that it is not left over at the end.
 FIRST = ["test_totals", "test_management", "test_strongswan", "test_openvpn"]
