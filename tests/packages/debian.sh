@@ -4,7 +4,6 @@
 set -eu
 . tests/packages/check.sh
 
-PACKAGE="$(ls dist/gateway-exporter_*_amd64.deb)"
 KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm-systemd.tar"
 REPLAY="${CARGO_TARGET_DIR:-target}/debug/examples/replay"
 ROOT="$WORK/debian"

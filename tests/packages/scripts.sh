@@ -38,7 +38,7 @@ lint() {
 }
 
 DIST="$WORK/static" contrib/deb.sh x86_64 >"$WORK/log" 2>&1 || fail "$(tail -n 20 "$WORK/log")"
-same 'the Debian package' '' "$(lint dist/gateway-exporter_*_amd64.deb)"
+same 'the Debian package' '' "$(lint "$PACKAGE")"
 same 'the static Debian package' 'O: gateway-exporter: statically-linked-binary [usr/bin/gateway-exporter]' \
     "$(lint "$WORK"/static/gateway-exporter_*_amd64.deb)"
 ok 'lintian has nothing to say but that a binary for every release is static'

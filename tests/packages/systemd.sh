@@ -4,7 +4,6 @@
 set -eu
 . tests/packages/check.sh
 
-PACKAGE="dist/gateway-exporter_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)_amd64.deb"
 KEPT="${XDG_CACHE_HOME:-$HOME/.cache}/gateway-exporter/bookworm-systemd.tar"
 REPLAY="${CARGO_TARGET_DIR:-target}/debug/examples/replay"
 ROOT="$WORK/booted" LOG="$WORK/booted.log"
