@@ -24,7 +24,7 @@ check: ## format, lints, and the licences of all crates
 
 unit: ## unit and integration tests
 	cargo test --locked
-	python3 -m unittest discover -q -s tests/bench
+	python3 tests/bench/test_table.py
 
 e2e: ## the binary between real daemons (as root); E2E=test_openvpn runs one file
 	cargo build --locked --bin gateway-exporter --features tls

@@ -80,7 +80,7 @@ int bcmp(const void *left, const void *right, size_t count) {
     return load(last) != load(other_last);
 }
 
-// The others' by zig have vectors.
+// On the others zig's memcpy and memmove use vectors, and are better.
 #if defined(__mips__) || defined(__arm__)
 
 static inline void copy_word(byte *to, const byte *from) {

@@ -74,7 +74,7 @@ impl Measured<'_> {
 pub const WAITING: &str = "waits for traffic";
 
 /// How many things of one kind are how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Count {
     kind: &'static str,
     ok: u32,
@@ -84,7 +84,7 @@ pub struct Count {
 }
 
 /// A count for each kind that is watched, in the order in which they were found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Counts(pub Vec<Count>);
 
 impl Counts {

@@ -18,13 +18,13 @@ fi
 cargo build --quiet --locked --bin gateway-exporter --example replay
 contrib/cross.sh "$@"
 
-# contrib/replaced.c, of which some machines have only a part.
+# The copies and comparisons of contrib/replaced.c, which these two have not.
 tools="$(contrib/toolchain.sh)"
 check="$(mktemp)"
 trap 'rm -f "$check"' EXIT
 for target in "$@"; do
+    case "$(target_field "$target" 1)" in armv5te-* | riscv64gc-*) continue ;; esac
     object="target/cross/replaced/$(target_field "$target" 1).o"
-    grep -q bcmp "$object" || continue
     # shellcheck disable=SC2046 # a list of words
     "$tools/python3" -m ziglang cc -target $(target_field "$target" 3) -fno-builtin -fno-sanitize=all -Wall -Wextra -static \
         -o "$check" tests/cross/replaced.c "$object"

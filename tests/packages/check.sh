@@ -1,9 +1,10 @@
 # shellcheck shell=sh
 # What the parts share: checks that say what was wanted, and that fail at once.
 
+VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 # The Debian package of this version; others may lie beside it.
 # shellcheck disable=SC2034 # the parts use it
-PACKAGE="dist/gateway-exporter_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)_amd64.deb"
+PACKAGE="dist/gateway-exporter_${VERSION}_amd64.deb"
 
 fail() {
     echo "FAILED: $1" >&2

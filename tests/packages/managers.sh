@@ -12,7 +12,6 @@ TOOLS="${OPENWRT_PARTS:-../shared/openwrt}"
     [ -z "${CI-}" ]
     exit
 }
-VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 UCI=/etc/config/gateway-exporter
 PACKED="$WORK/packed"
 mkdir -p "$PACKED"

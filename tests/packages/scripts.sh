@@ -43,18 +43,17 @@ same 'the static Debian package' 'O: gateway-exporter: statically-linked-binary 
     "$(lint "$WORK"/static/gateway-exporter_*_amd64.deb)"
 ok 'lintian has nothing to say but that a binary for every release is static'
 
-version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 mkdir -p "$WORK/bin"
 cp "$binary" "$WORK/bin/"
-PATH="$WORK/bin:$PATH" openwrt/test.sh gateway-exporter "$version" >/dev/null 2>&1 || fail "OpenWrt's test of the package"
+PATH="$WORK/bin:$PATH" openwrt/test.sh gateway-exporter "$VERSION" >/dev/null 2>&1 || fail "OpenWrt's test of the package"
 if PATH="$WORK/bin:$PATH" openwrt/test.sh gateway-exporter 99.99 >/dev/null 2>&1; then
     fail "OpenWrt's test is content with another version"
 fi
-same "the version of OpenWrt's package" "$version" "$(sed -n 's/^PKG_VERSION:=//p' openwrt/Makefile)"
+same "the version of OpenWrt's package" "$VERSION" "$(sed -n 's/^PKG_VERSION:=//p' openwrt/Makefile)"
 ok "OpenWrt's test of the package"
 
 # The feed's folder, with what is known only when a release is published.
-archive="$WORK/gateway-exporter-$version.tar.gz"
+archive="$WORK/gateway-exporter-$VERSION.tar.gz"
 echo sources >"$archive"
 ! contrib/feed.sh "$archive" 2>/dev/null || fail "OpenWrt's feed: without address and maintainer"
 SOURCE_URL=https://example.org/releases HOMEPAGE=https://example.org MAINTAINER='A Name <name@example.org>' \
