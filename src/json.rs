@@ -7,13 +7,11 @@ pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// A text in quotes.
 pub fn text(text: &str) -> String {
-    let mut out = Vec::new();
-    write(&text, &mut out);
-    String::from_utf8(out).unwrap_or_default()
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Writes a value behind `out`.
 pub fn write(value: &impl Serialize, out: &mut Vec<u8>) {
-    // What is written here always serializes, and a vector takes everything.
-    let _ = serde_json::to_writer(out, value);
+    // What is written here always serializes.
+    out.extend(serde_json::to_vec(value).unwrap_or_default());
 }
