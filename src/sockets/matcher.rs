@@ -5,9 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::procnet::{Endian, Endpoint, Row, States, Table, rows};
+use super::procnet::{self, Endpoint, Lines, Row, States, Table};
 use super::rule::{Ends, Family, Labels, Names, Rule};
-use super::state_counts::StateCounts;
+use crate::netlink::ByteOrder;
 
 /// The most sockets whose owners may be pending, a few megabytes; rules with more are unknown.
 const PENDING_OWNER_LIMIT: usize = 256 * 1024;
@@ -40,17 +40,6 @@ struct PendingOwner {
     inode: u64,
     rule: usize,
     resolved: bool,
-}
-
-/// How many lines of a table were sockets, and how many were not understood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lines {
-    /// Sockets, whether a rule saw them or not.
-    pub understood: usize,
-    /// Neither a socket nor the header.
-    pub skipped: usize,
-    /// The sockets by state.
-    pub state_counts: StateCounts,
 }
 
 /// The sockets that match a rule if the right process holds them, while processes are read.
@@ -162,13 +151,9 @@ impl<'r> Matcher<'r> {
         self.readers(table).any(|count| count.rule.requires(table))
     }
 
-    /// Counts the sockets of a block of whole lines.
-    pub fn count(&mut self, table: Table, block: &[u8], endian: Endian) -> Lines {
-        let mut rows = rows(block, endian, self.states(table));
-        for row in rows.by_ref() {
-            self.count_row(table, &row);
-        }
-        Lines { understood: rows.understood(), skipped: rows.skipped(), state_counts: *rows.state_counts() }
+    /// Counts the sockets of a block of whole lines, and adds to `lines` what the block has.
+    pub fn count(&mut self, table: Table, block: &[u8], order: ByteOrder, lines: &mut Lines) {
+        procnet::read(block, order, self.states(table), lines, &mut |row| self.count_row(table, row));
     }
 
     /// Counts one socket.
@@ -192,14 +177,11 @@ impl<'r> Matcher<'r> {
         self.indexes.get(table as usize).map(|index| index.states).unwrap_or_default()
     }
 
-    /// Notes that a table does not exist: what requires it is not known.
-    pub fn mark_absent(&mut self, table: Table) {
-        self.mark_unknown(|rule| rule.requires(table));
-    }
-
-    /// Notes that a table could not be read, or not to its end: what reads it is not known.
-    pub fn mark_unread(&mut self, table: Table) {
-        self.mark_unknown(|rule| rule.reads(table));
+    /// Marks the rules as unknown that a table matters for which could not be read, or not to its end.
+    pub fn mark_unknown(&mut self, matters: impl Fn(&Rule) -> bool) {
+        for count in self.counts.iter_mut().filter(|count| matters(count.rule)) {
+            count.complete = false;
+        }
     }
 
     /// The sockets whose owners must be found, if there are any.
@@ -222,12 +204,6 @@ impl<'r> Matcher<'r> {
     fn readers(&self, table: Table) -> impl Iterator<Item = &RuleCount<'r>> {
         self.counts.iter().filter(move |count| count.ends.is_some() && count.rule.reads(table))
     }
-
-    fn mark_unknown(&mut self, which: impl Fn(&Rule) -> bool) {
-        for count in self.counts.iter_mut().filter(|count| which(count.rule)) {
-            count.complete = false;
-        }
-    }
 }
 
 impl RuleCount<'_> {
@@ -241,7 +217,7 @@ impl RuleCount<'_> {
             Family::V6 => as_ipv6(row),
         };
         let (Some(ends), Some((local, remote))) = (self.ends, addresses) else { return false };
-        ends.match_both(local, remote)
+        ends.local.matches(local) && ends.remote.matches(remote)
     }
 
     /// The rule's fields.
@@ -356,7 +332,7 @@ mod tests {
         let rules: Vec<Rule> = rules.iter().map(|text| rule(text)).collect();
         let names = Names::new();
         let mut matcher = Matcher::new(&rules, &names);
-        let _ = matcher.count(table, lines.as_bytes(), Endian::Little);
+        matcher.count(table, lines.as_bytes(), ByteOrder::Little, &mut Lines::default());
         matcher.counts().map(RuleCount::count).collect()
     }
 
@@ -441,7 +417,7 @@ mod tests {
         let rules = [rule("src=gw.example"), rule("src=other.example"), rule("")];
         let names = Names::from([("gw.example".into(), vec!["::1".parse().unwrap(), IpAddr::from([192, 0, 2, 10])])]);
         let mut matcher = Matcher::new(&rules, &names);
-        let _ = matcher.count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        matcher.count(Table::Tcp, lines.as_bytes(), ByteOrder::Little, &mut Lines::default());
         let found: Vec<_> = matcher.counts().map(|count| (count.up(), count.count())).collect();
         assert_eq!(found, [(Some(true), Some(1)), (None, None), (Some(true), Some(2))]);
     }
@@ -452,16 +428,15 @@ mod tests {
         let names = Names::new();
         let found = |spoil: fn(&mut Matcher<'_>)| {
             let mut matcher = Matcher::new(&rules, &names);
-            let _ =
-                matcher.count(Table::Tcp, line("0100007F:0016", "00000000:0000", "0A", 1).as_bytes(), Endian::Little);
+            matcher.count(Table::Tcp, line("0100007F:0016", "00000000:0000", "0A", 1).as_bytes(), ByteOrder::Little, &mut Lines::default());
             spoil(&mut matcher);
             matcher.counts().map(|count| (count.up(), count.count())).collect::<Vec<_>>()
         };
         let (one, zero, unknown) = ((Some(true), Some(1)), (Some(false), Some(0)), (None, None));
         assert_eq!(found(|_| {}), [one, zero, zero, zero]);
-        assert_eq!(found(|matcher| matcher.mark_absent(Table::Tcp6)), [one, zero, unknown, zero]);
-        assert_eq!(found(|matcher| matcher.mark_unread(Table::Tcp6)), [(Some(true), None), unknown, unknown, zero]);
-        assert_eq!(found(|matcher| matcher.mark_absent(Table::Tcp)), [(Some(true), None), unknown, zero, zero]);
+        assert_eq!(found(|matcher| matcher.mark_unknown(|rule| rule.requires(Table::Tcp6))), [one, zero, unknown, zero]);
+        assert_eq!(found(|matcher| matcher.mark_unknown(|rule| rule.reads(Table::Tcp6))), [(Some(true), None), unknown, unknown, zero]);
+        assert_eq!(found(|matcher| matcher.mark_unknown(|rule| rule.requires(Table::Tcp))), [(Some(true), None), unknown, zero, zero]);
     }
 
     #[test]
@@ -490,7 +465,7 @@ mod tests {
             + &line("0100007F:0016", "0100007F:0017", "01", 8)
             + &line("0100007F:0016", "0100007F:0017", "01", 8)
             + &line("0100007F:0016", "0100007F:0017", "06", 0);
-        let _ = matcher.count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        matcher.count(Table::Tcp, lines.as_bytes(), ByteOrder::Little, &mut Lines::default());
         let mut pending_owners = matcher.pending_owners().expect("pending_owners");
         assert_eq!(pending_owners.rules_of_process(&["openssh".into(), "sshd".into()]), [0]);
         assert_eq!(pending_owners.rules_of_process(&["sshd".into(), "nginx".into()]), [0, 2]);
@@ -513,7 +488,7 @@ mod tests {
         let mut matcher = Matcher::new(&rules, &names);
         let block = line("0100007F:0016", "00000000:0000", "0A", 7).repeat(1024);
         for _ in 0..=PENDING_OWNER_LIMIT / 1024 {
-            let _ = matcher.count(Table::Tcp, block.as_bytes(), Endian::Little);
+            matcher.count(Table::Tcp, block.as_bytes(), ByteOrder::Little, &mut Lines::default());
         }
         assert!(matcher.pending_owners().is_some_and(|pending_owners| pending_owners.overflowed()));
         let found: Vec<_> = matcher.counts().map(|count| (count.up(), count.count())).collect();
@@ -527,11 +502,11 @@ mod tests {
         let mut matcher = Matcher::new(&rules, &names);
         let block = line("0100007F:0016", "00000000:0000", "0A", 7).repeat(1024);
         for _ in 0..256 {
-            let _ = matcher.count(Table::Tcp, block.as_bytes(), Endian::Little);
+            matcher.count(Table::Tcp, block.as_bytes(), ByteOrder::Little, &mut Lines::default());
         }
         assert!(!matcher.overflowed && matcher.counts[0].complete);
         let one = line("0100007F:0016", "00000000:0000", "0A", 7);
-        let _ = matcher.count(Table::Tcp, one.as_bytes(), Endian::Little);
+        matcher.count(Table::Tcp, one.as_bytes(), ByteOrder::Little, &mut Lines::default());
         assert!(matcher.overflowed && !matcher.counts[0].complete);
     }
 
@@ -547,7 +522,8 @@ mod tests {
         let lines = line("0100007F:0016", "0100007F:01BB", "01", 1) + &line("0100007F:0016", "00000000:0000", "0A", 2);
         let rules = [rule("status=listen")];
         let names = Names::new();
-        let counted = Matcher::new(&rules, &names).count(Table::Tcp, lines.as_bytes(), Endian::Little);
+        let mut counted = Lines::default();
+        Matcher::new(&rules, &names).count(Table::Tcp, lines.as_bytes(), ByteOrder::Little, &mut counted);
         let states: Vec<_> =
             counted.state_counts.counts(Table::Tcp, States::ALL).filter(|(_, count)| *count > 0).collect();
         assert_eq!((counted.understood, states), (2, vec![("established", 1), ("listen", 1)]));

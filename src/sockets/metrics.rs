@@ -103,7 +103,8 @@ impl Table for Sockets {
 mod tests {
     use super::*;
     use crate::sockets::matcher::Matcher;
-    use crate::sockets::procnet::{Endian, Table};
+    use crate::netlink::ByteOrder;
+    use crate::sockets::procnet::{Lines, Table};
     use crate::sockets::rule::{Names, Rule, Spec};
     use std::io::Read;
 
@@ -116,9 +117,9 @@ mod tests {
     fn exposed(rules: &[Rule], lost: bool) -> String {
         let names = Names::new();
         let mut matcher = Matcher::new(rules, &names);
-        matcher.count(Table::Tcp, LISTENER.as_bytes(), Endian::Little);
+        matcher.count(Table::Tcp, LISTENER.as_bytes(), ByteOrder::Little, &mut Lines::default());
         if lost {
-            matcher.mark_unread(Table::Tcp6);
+            matcher.mark_unknown(|rule| rule.reads(Table::Tcp6));
         }
         let mut exposition = Exposition::default();
         matcher.counts().for_each(|count| expose(count, &mut exposition));

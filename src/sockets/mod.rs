@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
+use crate::netlink::ByteOrder;
 use crate::settings::{ConfigError, Input, UciWord};
 use crate::sources::{Needs, Source};
 use crate::sys::environment::Environment;
@@ -30,8 +31,8 @@ use crate::watched::Watched;
 
 use diag::Message;
 use hosts::{Answers, Hosts};
-use matcher::{Lines, Matcher};
-use procnet::{Endian, Table};
+use matcher::Matcher;
+use procnet::{Lines, Table};
 use rule::{Names, Rule};
 use state_counts::StateCounts;
 
@@ -72,7 +73,7 @@ impl Sockets {
     }
 
     fn path(&self, table: Table) -> PathBuf {
-        self.settings.proc.join(table.path())
+        self.settings.proc.join("net").join(table.protocol())
     }
 
     /// Matches a table's sockets; returns their number in each state, at least in those that rules name.
@@ -92,20 +93,14 @@ impl Sockets {
     fn read_table(&self, table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
         let path = self.path(table);
         let mut lines = Lines::default();
-        file::read_lines(&path, TABLE_LIMIT, deadline, |block| {
-            let more = matcher.count(table, block, Endian::default());
-            lines.understood = lines.understood.saturating_add(more.understood);
-            lines.skipped = lines.skipped.saturating_add(more.skipped);
-            lines.state_counts.absorb(&more.state_counts);
-        })?;
+        let count = |block: &[u8]| matcher.count(table, block, ByteOrder::NATIVE, &mut lines);
+        file::read_lines(&path, TABLE_LIMIT, deadline, count)?;
         if lines.skipped > 0 {
             log::debug!("{}: {} lines skipped", path.display(), lines.skipped);
         }
         if lines.skipped > 0 && lines.understood == 0 {
-            return Err(Error::new(
-                path.display().to_string(),
-                ErrorKind::Malformed { expected: "sockets", offset: 0 },
-            ));
+            let subject = path.display().to_string();
+            return Err(Error::new(subject, ErrorKind::Malformed { expected: "sockets", offset: 0 }));
         }
         Ok(lines.state_counts)
     }
@@ -123,8 +118,10 @@ impl Sockets {
                 }
                 // A machine without IPv6 has no tables for it.
                 Err(error) if matches!(error.kind, ErrorKind::NotFound) && !matcher.requires(table) => continue,
-                Err(error) if matches!(error.kind, ErrorKind::NotFound) => matcher.mark_absent(table),
-                Err(_) => matcher.mark_unread(table),
+                Err(error) if matches!(error.kind, ErrorKind::NotFound) => {
+                    matcher.mark_unknown(|rule| rule.requires(table))
+                }
+                Err(_) => matcher.mark_unknown(|rule| rule.reads(table)),
             }
             report.target(self.path(table).display().to_string(), result);
         }

@@ -91,7 +91,8 @@ fn add_unknown(rules: impl IntoIterator<Item = usize>, unknown_rules: &mut Vec<u
 mod tests {
     use super::*;
     use crate::sockets::matcher::{Matcher, RuleCount};
-    use crate::sockets::procnet::{Endian, Table};
+    use crate::netlink::ByteOrder;
+    use crate::sockets::procnet::{Lines, Table};
     use crate::sockets::rule::{Names, Rule, Spec};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -141,7 +142,7 @@ mod tests {
         let mut matcher = Matcher::new(&rules, &names);
         for inode in 101..=103 {
             let line = format!("0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 {inode} 1\n");
-            let _ = matcher.count(Table::Tcp, line.as_bytes(), Endian::Little);
+            matcher.count(Table::Tcp, line.as_bytes(), ByteOrder::Little, &mut Lines::default());
         }
         let result = resolve(proc, Deadline::within(time), matcher.pending_owners().expect("pending_owners"));
         (result, matcher.counts().map(|count: &RuleCount<'_>| (count.up(), count.count())).collect())

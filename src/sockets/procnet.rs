@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::encoding::hex_digit;
+use crate::netlink::ByteOrder;
 use crate::text::Text;
 
 use super::state_counts::StateCounts;
@@ -20,28 +22,6 @@ pub const LISTEN: u8 = 0x0a;
 
 /// How many columns stand between the state and the inode.
 const COLUMNS_BEFORE_INODE: usize = 5;
-
-/// No hexadecimal digit.
-const NO_DIGIT: u8 = 0xff;
-
-/// The value of every byte as a hexadecimal digit.
-const DIGITS: [u8; 256] = digits();
-
-/// The byte order of the machine that wrote a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endian {
-    /// x86, ARM, most others.
-    Little,
-    /// The larger MIPS and PowerPC routers.
-    Big,
-}
-
-impl Default for Endian {
-    /// This machine's.
-    fn default() -> Self {
-        if cfg!(target_endian = "big") { Self::Big } else { Self::Little }
-    }
-}
 
 /// One of the kernel's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +40,7 @@ impl Table {
     /// All tables, in the order in which they are read.
     pub const ALL: [Self; 4] = [Self::Tcp, Self::Tcp6, Self::Udp, Self::Udp6];
 
-    /// Where the table stands under `/proc`.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Tcp => "net/tcp",
-            Self::Tcp6 => "net/tcp6",
-            Self::Udp => "net/udp",
-            Self::Udp6 => "net/udp6",
-        }
-    }
-
-    /// What the table's protocol is called, as in a rule.
+    /// The name of the table's file in `/proc/net`, which is that of its protocol in a rule.
     pub const fn protocol(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -143,71 +113,30 @@ pub struct Row {
     pub v6_only: bool,
 }
 
-/// The sockets of a block of whole lines, those in other states than the wanted ones left out.
-pub struct Rows<'a> {
-    rest: Text<'a>,
-    endian: Endian,
-    wanted: States,
-    understood: usize,
-    skipped: usize,
-    state_counts: StateCounts,
+/// How many lines of a table were sockets, and how many were not understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Sockets, whether their state is wanted or not.
+    pub understood: usize,
+    /// Neither a socket nor the header.
+    pub skipped: usize,
+    /// The sockets by state.
+    pub state_counts: StateCounts,
 }
 
-impl Rows<'_> {
-    /// How many lines so far were sockets, those left out for their state included.
-    pub const fn understood(&self) -> usize {
-        self.understood
-    }
-
-    /// The sockets so far, those left out for their state included.
-    pub const fn state_counts(&self) -> &StateCounts {
-        &self.state_counts
-    }
-
-    /// How many lines so far were neither a socket nor the header.
-    pub const fn skipped(&self) -> usize {
-        self.skipped
-    }
-}
-
-impl<'a> Rows<'a> {
-    fn next_line(&mut self) -> Option<Text<'a>> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let (line, after) = self.rest.cut(b'\n').unwrap_or((self.rest, Text::default()));
-        self.rest = after;
-        Some(line)
-    }
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        let (endian, wanted) = (self.endian, self.wanted);
-        loop {
-            let line = self.next_line()?;
-            if is_header(line) {
-                continue;
+/// Calls `each` with every socket in one of the `wanted` states of a block of whole lines, and adds to `lines` what the
+/// block has.
+pub fn read(block: &[u8], order: ByteOrder, wanted: States, lines: &mut Lines, each: &mut dyn FnMut(&Row)) {
+    for line in Text::new(block).lines().filter(|line| !is_header(*line)) {
+        match parse_line(line, order, wanted) {
+            Some((state, row)) => {
+                lines.understood = lines.understood.saturating_add(1);
+                lines.state_counts.add(state);
+                row.iter().for_each(&mut *each);
             }
-            match parse_line(line, endian, wanted) {
-                Some((state, row)) => {
-                    self.understood = self.understood.saturating_add(1);
-                    self.state_counts.add(state);
-                    if row.is_some() {
-                        return row;
-                    }
-                }
-                None => self.skipped = self.skipped.saturating_add(1),
-            }
+            None => lines.skipped = lines.skipped.saturating_add(1),
         }
     }
-}
-
-/// The sockets in the wanted states of a block of whole lines.
-pub fn rows(block: &[u8], endian: Endian, wanted: States) -> Rows<'_> {
-    Rows { rest: Text::new(block), endian, wanted, understood: 0, skipped: 0, state_counts: StateCounts::default() }
 }
 
 fn is_header(line: Text<'_>) -> bool {
@@ -216,7 +145,7 @@ fn is_header(line: Text<'_>) -> bool {
 }
 
 /// A line's state, and its socket unless the state is not wanted, which spares decoding the rest.
-fn parse_line(line: Text<'_>, endian: Endian, wanted: States) -> Option<(u8, Option<Row>)> {
+fn parse_line(line: Text<'_>, order: ByteOrder, wanted: States) -> Option<(u8, Option<Row>)> {
     let (slot, rest) = line.trim().cut_word()?;
     slot.before(":")?;
     let (local, rest) = rest.cut_word()?;
@@ -226,24 +155,24 @@ fn parse_line(line: Text<'_>, endian: Endian, wanted: States) -> Option<(u8, Opt
     if !wanted.contains(state) {
         return Some((state, None));
     }
-    let (local, remote) = (endpoint(local, endian)?, endpoint(remote, endian)?);
+    let (local, remote) = (endpoint(local, order)?, endpoint(remote, order)?);
     let inode = rest.words().nth(COLUMNS_BEFORE_INODE)?.number()?;
     Some((state, Some(Row { local, remote, state, inode, v6_only: false })))
 }
 
-fn endpoint(text: Text<'_>, endian: Endian) -> Option<Endpoint> {
+fn endpoint(text: Text<'_>, order: ByteOrder) -> Option<Endpoint> {
     let (address, port) = text.cut(b':')?;
     let port = u16::try_from(hex(port.bytes(), 4)?).ok()?;
-    Some(Endpoint { address: address_of(address.bytes(), endian)?, port })
+    Some(Endpoint { address: address_of(address.bytes(), order)?, port })
 }
 
-fn address_of(digits: &[u8], endian: Endian) -> Option<IpAddr> {
+fn address_of(digits: &[u8], order: ByteOrder) -> Option<IpAddr> {
     match digits.as_chunks::<8>() {
-        ([word], []) => Some(Ipv4Addr::from(word_of(word, endian)?).into()),
+        ([word], []) => Some(Ipv4Addr::from(word_of(word, order)?).into()),
         ([a, b, c, d], []) => {
             let mut bytes = [0; 16];
             for (four, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip([a, b, c, d]) {
-                *four = word_of(word, endian)?;
+                *four = word_of(word, order)?;
             }
             Some(Ipv6Addr::from(bytes).into())
         }
@@ -252,38 +181,15 @@ fn address_of(digits: &[u8], endian: Endian) -> Option<IpAddr> {
 }
 
 /// The four bytes in memory, which are in network order, of a word printed as a number.
-fn word_of(digits: &[u8; 8], endian: Endian) -> Option<[u8; 4]> {
+fn word_of(digits: &[u8; 8], order: ByteOrder) -> Option<[u8; 4]> {
     let word = hex(digits, 8)?;
-    Some(match endian {
-        Endian::Little => word.to_le_bytes(),
-        Endian::Big => word.to_be_bytes(),
-    })
+    Some(if order == ByteOrder::Big { word.to_be_bytes() } else { word.to_le_bytes() })
 }
 
 /// A hexadecimal number of exactly `width` digits, at most eight.
 fn hex(digits: &[u8], width: usize) -> Option<u32> {
-    if digits.len() != width {
-        return None;
-    }
-    let mut seen = 0;
-    let number = digits.iter().fold(0u32, |number, byte| {
-        let digit = DIGITS.get(usize::from(*byte)).copied().unwrap_or(NO_DIGIT);
-        seen |= digit;
-        (number << 4) | u32::from(digit & 0x0f)
-    });
-    (seen < 16).then_some(number)
-}
-
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
-const fn digits() -> [u8; 256] {
-    let mut table = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
-        table[b"0123456789abcdef"[value] as usize] = value as u8;
-        value += 1;
-    }
-    table
+    let add = |number: u32, digit: &u8| Some((number << 4) | u32::from(hex_digit(*digit)?));
+    digits.iter().try_fold(0, add).filter(|_| digits.len() == width)
 }
 
 #[cfg(test)]
@@ -299,17 +205,23 @@ mod tests {
         )
     }
 
-    fn only(text: &str, endian: Endian) -> Row {
-        let found: Vec<Row> = rows(text.as_bytes(), endian, States::ALL).collect();
-        assert_eq!(found.len(), 1, "{text}");
-        found[0]
+    fn found(text: &str, order: ByteOrder, wanted: States) -> (Vec<Row>, Lines) {
+        let (mut rows, mut lines) = (Vec::new(), Lines::default());
+        read(text.as_bytes(), order, wanted, &mut lines, &mut |row| rows.push(*row));
+        (rows, lines)
+    }
+
+    fn only(text: &str, order: ByteOrder) -> Row {
+        let (rows, _) = found(text, order, States::ALL);
+        assert_eq!(rows.len(), 1, "{text}");
+        rows[0]
     }
 
     #[test]
     fn a_line_is_a_socket() {
         let text = HEADER.to_owned() + &line("0100007F:1F90", "076433C6:CB21", "01", "28551");
         assert_eq!(
-            only(&text, Endian::Little),
+            only(&text, ByteOrder::Little),
             Row {
                 local: Endpoint { address: "127.0.0.1".parse().unwrap(), port: 8080 },
                 remote: Endpoint { address: "198.51.100.7".parse().unwrap(), port: 52001 },
@@ -324,10 +236,10 @@ mod tests {
     fn the_byte_order_is_the_machines() {
         let little = line("B80D0120000000000000000010000000:01BB", "0000000000000000FFFF0000076433C6:0000", "0A", "1");
         let big = line("20010DB8000000000000000000000010:01bb", "00000000000000000000ffffC6336407:0000", "0a", "1");
-        let row = only(&little, Endian::Little);
+        let row = only(&little, ByteOrder::Little);
         assert_eq!(row.local.address, "2001:db8::10".parse::<IpAddr>().unwrap());
         assert_eq!(row.remote.address, "::ffff:198.51.100.7".parse::<IpAddr>().unwrap());
-        assert_eq!(row, only(&big, Endian::Big));
+        assert_eq!(row, only(&big, ByteOrder::Big));
         assert_eq!(row.local.port, 443);
     }
 
@@ -349,9 +261,8 @@ mod tests {
             "\u{fffd}\n".into(),
         ];
         let text = HEADER.to_owned() + &bad.concat() + &good + "\n";
-        let mut found = rows(text.as_bytes(), Endian::Little, States::ALL);
-        assert_eq!(found.by_ref().count(), 1);
-        assert_eq!((found.understood(), found.skipped()), (1, bad.len()));
+        let (rows, lines) = found(&text, ByteOrder::Little, States::ALL);
+        assert_eq!((rows.len(), lines.understood, lines.skipped), (1, 1, bad.len()));
     }
 
     #[test]
@@ -364,10 +275,9 @@ mod tests {
         let states = ["01", "0A", "06", "07", "1F", "20", "FF"];
         let text: String = states.iter().map(|state| line("00000000:0001", "00000000:0000", state, "1")).collect();
         let seen = |wanted| {
-            let mut found = rows(text.as_bytes(), Endian::Little, wanted);
-            let states: Vec<u8> = found.by_ref().map(|row| row.state).collect();
-            assert_eq!((found.understood(), found.skipped()), (7, 0));
-            states
+            let (rows, lines) = found(&text, ByteOrder::Little, wanted);
+            assert_eq!((lines.understood, lines.skipped), (7, 0));
+            rows.iter().map(|row| row.state).collect::<Vec<u8>>()
         };
         assert_eq!(seen(States::one(LISTEN)), [0x0a]);
         assert_eq!(seen(States::one(ESTABLISHED).and(States::one(UNCONNECTED))), [0x01, 0x07]);
@@ -378,7 +288,7 @@ mod tests {
     #[test]
     fn the_last_line_needs_no_end() {
         let text = line("0100007F:1F90", "00000000:0000", "0A", "7");
-        assert_eq!(only(text.trim_end(), Endian::Little).inode, 7);
-        assert!(rows(b"", Endian::Little, States::ALL).next().is_none());
+        assert_eq!(only(text.trim_end(), ByteOrder::Little).inode, 7);
+        assert!(found("", ByteOrder::Little, States::ALL).0.is_empty());
     }
 }

@@ -203,7 +203,7 @@ impl Rule {
     }
 
     /// Whether a table must exist for the rule: on a machine without IPv6 the others don't.
-    pub(super) fn requires(&self, table: Table) -> bool {
+    pub fn requires(&self, table: Table) -> bool {
         let ipv6 = matches!(table, Table::Tcp6 | Table::Udp6);
         self.reads(table) && ipv6 == (self.family == Family::V6)
     }
@@ -253,14 +253,8 @@ impl Side {
     }
 }
 
-impl Ends<'_> {
-    pub(super) fn match_both(&self, local: Endpoint, remote: Endpoint) -> bool {
-        self.local.matches(local) && self.remote.matches(remote)
-    }
-}
-
 impl End<'_> {
-    fn matches(&self, end: Endpoint) -> bool {
+    pub(super) fn matches(&self, end: Endpoint) -> bool {
         self.port.is_none_or(|port| port == end.port)
             && self.addresses.is_none_or(|addresses| addresses.contains(&end.address))
     }

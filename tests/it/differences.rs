@@ -8,9 +8,10 @@ use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::openvpn::Protocol;
 use gateway_exporter::openvpn::metrics::{Asked, Reading};
+use gateway_exporter::netlink::ByteOrder;
 use gateway_exporter::sockets::matcher::Matcher;
 use gateway_exporter::sockets::metrics as socket_metrics;
-use gateway_exporter::sockets::procnet::{Endian, Table};
+use gateway_exporter::sockets::procnet::{Lines, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::strongswan::configured::{Configured, ScrapeTime};
 use gateway_exporter::strongswan::metrics::Listing;
@@ -86,8 +87,10 @@ fn socket(spec: Spec, table: Table, row: &str) -> String {
     let row = format!(
         "  sl  local_address rem_address   st\n   0: {row} 00000000:00000000 00:00000000 00000000     0        0 1 1\n"
     );
-    matcher.count(table, row.as_bytes(), Endian::Little);
-    Table::ALL.into_iter().filter(|other| *other != table).for_each(|other| matcher.mark_absent(other));
+    matcher.count(table, row.as_bytes(), ByteOrder::Little, &mut Lines::default());
+    for other in Table::ALL.into_iter().filter(|other| *other != table) {
+        matcher.mark_unknown(|rule| rule.requires(other));
+    }
     let mut out = Exposition::default();
     matcher.counts().for_each(|finding| socket_metrics::expose(finding, &mut out));
     samples(out)

@@ -9,9 +9,10 @@ use std::time::Duration;
 use gateway_exporter::collector::{Collector, Deadline, ErrorKind, Report};
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::exposition::Exposition;
+use gateway_exporter::netlink::ByteOrder;
 use gateway_exporter::sockets::diag;
 use gateway_exporter::sockets::matcher::Matcher;
-use gateway_exporter::sockets::procnet::{Endian, LISTEN, States, Table};
+use gateway_exporter::sockets::procnet::{LISTEN, Lines, States, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
 use gateway_exporter::sys::netlink;
@@ -27,33 +28,34 @@ fn rules_of(case: &Case) -> Vec<Rule> {
 }
 
 fn table_in(case: &Case, table: Table) -> Option<Vec<u8>> {
-    fs::read(case.path(table.path().trim_start_matches("net/"))).ok()
+    fs::read(case.path(table.protocol())).ok()
 }
 
-fn endian_of(case: &Case) -> Endian {
-    if case.name == "big-endian" { Endian::Big } else { Endian::Little }
+fn order_of(case: &Case) -> ByteOrder {
+    if case.name == "big-endian" { ByteOrder::Big } else { ByteOrder::Little }
 }
 
 /// What comes of one capture.
 pub(crate) fn exposed_case(case: &Case) -> Exposition {
-    exposed(&rules_of(case), endian_of(case), |table| table_in(case, table))
+    exposed(&rules_of(case), order_of(case), |table| table_in(case, table))
 }
 
 /// What rules see in tables, without a file being read.
-fn exposed(rules: &[Rule], endian: Endian, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> Exposition {
+fn exposed(rules: &[Rule], order: ByteOrder, table_of: impl Fn(Table) -> Option<Vec<u8>>) -> Exposition {
     let names = Names::new();
     let mut matcher = Matcher::new(rules, &names);
     let mut exposition = Exposition::default();
     for table in Table::ALL {
         match table_of(table) {
             Some(bytes) => {
-                let lines = matcher.count(table, &bytes, endian);
+                let mut lines = Lines::default();
+                matcher.count(table, &bytes, order, &mut lines);
                 assert_eq!(lines.skipped, 0, "{table:?}");
                 if matcher.reads(table) {
                     metrics::expose_state_counts(table, &lines.state_counts, matcher.states(table), &mut exposition);
                 }
             }
-            None => matcher.mark_absent(table),
+            None => matcher.mark_unknown(|rule| rule.requires(table)),
         }
     }
     matcher.counts().for_each(|finding| metrics::expose(finding, &mut exposition));
@@ -70,7 +72,7 @@ fn collected(proc: &Path, rules: Vec<Rule>) -> (String, Report) {
 fn captures_become_the_expected_samples() {
     for case in cases("sockets") {
         case.expect_samples(exposed_case(&case));
-        if endian_of(&case) == Endian::default() {
+        if order_of(&case) == ByteOrder::NATIVE {
             let proc = std::env::temp_dir().join(format!("gwx-it-sockets-{}", std::process::id()));
             fs::create_dir_all(&proc).expect("a scratch folder");
             symlink(case.path("."), proc.join("net")).expect("a link");
@@ -87,7 +89,11 @@ fn spoilt_tables_never_see_more_sockets() {
     for case in cases("sockets") {
         let rules = rules_of(&case);
         let names = Names::new();
-        let lines_of = |table, bytes: &[u8]| Matcher::new(&rules, &names).count(table, bytes, Endian::Little);
+        let lines_of = |table, bytes: &[u8]| {
+            let mut lines = Lines::default();
+            Matcher::new(&rules, &names).count(table, bytes, ByteOrder::Little, &mut lines);
+            lines
+        };
         for table in Table::ALL {
             let Some(mut bytes) = table_in(&case, table) else { continue };
             let whole = lines_of(table, &bytes);
@@ -377,10 +383,10 @@ fn a_naive_matcher_counts_the_same() {
             let lines = tables.iter().flat_map(|(name, text)| text.lines().skip(1).map(move |line| (*name, line)));
             let expected = lines.filter(|(name, line)| naive_match(&spec, name, line)).count() as u64;
             let table_of = |table: Table| {
-                let found = tables.iter().find(|(name, _)| table.path() == format!("net/{name}"));
+                let found = tables.iter().find(|(name, _)| table.protocol() == *name);
                 found.map(|(_, text)| text.clone().into_bytes())
             };
-            let found = exposed(&[Rule::new(&spec).expect("a rule")], Endian::Little, table_of);
+            let found = exposed(&[Rule::new(&spec).expect("a rule")], ByteOrder::Little, table_of);
             assert_eq!(
                 values(&samples(found), "r"),
                 (Some(expected.min(1)), Some(expected)),

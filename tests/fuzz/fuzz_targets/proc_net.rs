@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::kernel::{metrics as kernel_metrics, xfrm};
+use gateway_exporter::netlink::ByteOrder;
 use gateway_exporter::sockets::matcher::Matcher;
-use gateway_exporter::sockets::procnet::{Endian, Table};
+use gateway_exporter::sockets::procnet::{Lines, Table};
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::sockets::{diag, metrics};
 use gateway_exporter::text::Text;
@@ -34,11 +35,12 @@ fuzz_target!(|table: &[u8]| {
     }
     // Which table it is and in which byte order is read from its length: each is tried on its own, and soon.
     let Some(kind) = Table::ALL.get(table.len() / 2 % Table::ALL.len()).copied() else { return };
-    let endian = if table.len() % 2 == 0 { Endian::Little } else { Endian::Big };
+    let order = if table.len() % 2 == 0 { ByteOrder::Little } else { ByteOrder::Big };
     let names = Names::new();
     let mut matcher = Matcher::new(&RULES, &names);
     let lines = table.split(|byte| *byte == b'\n').count();
-    let counted = matcher.count(kind, table, endian);
+    let mut counted = Lines::default();
+    matcher.count(kind, table, order, &mut counted);
     assert!(counted.understood.saturating_add(counted.skipped) <= lines, "more rows than lines");
     let mut out = Exposition::default();
     matcher.counts().for_each(|finding| metrics::expose(finding, &mut out));
