@@ -372,9 +372,9 @@ fn collectors(arguments: &mut Vec<OsString>) -> Result<Vec<(&'static str, bool)>
         let wanted = dashed.strip_prefix("no-").unwrap_or(dashed);
         let Some(source) = wanted.strip_prefix("collector.") else { return true };
         match (sources::named(source), &mut result) {
-            (Some(source), Ok(found)) => found.push((source.name(), wanted == dashed)),
+            (Some(source), Ok(found)) => found.push((source.name, wanted == dashed)),
             (None, Ok(_)) => {
-                let all: Vec<&str> = sources::ALL.iter().map(|source| source.name()).collect();
+                let all: Vec<&str> = sources::ALL.iter().map(|source| source.name).collect();
                 result = Err(format!("{name}: {source:?} is none of {}", all.join(", ")));
             }
             (_, Err(_)) => {}

@@ -106,13 +106,13 @@ pub fn notice(source: &'static str, notice: &Notice) -> Finding {
 
 /// The finding about a source that was not discovered on this machine; `tried` says where it was looked for.
 pub fn absent(source: &'static str, tried: &str, environment: &Environment) -> Finding {
-    let advice = sources::named(source).and_then(|source| source.explain_absence(environment));
+    let advice = sources::named(source).and_then(|source| (source.explain_absence)(environment));
     Finding::of(source, Severity::Absent, tried, advice.unwrap_or_else(|| Advice::new("not on this machine", "")))
 }
 
 /// Why a target could not be read, and what to do.
 fn explain(source: &str, target: &str, error: &Error, environment: &Environment) -> Advice {
-    let explained = sources::named(source).and_then(|source| source.explain(target, error, environment));
+    let explained = sources::named(source).and_then(|source| (source.explain)(target, error, environment));
     explained.unwrap_or_else(|| match &error.kind {
         ErrorKind::Denied => advice::denied(target, environment, ""),
         _ => Advice::of(error, "", ""),

@@ -53,33 +53,28 @@ impl Table for Target {
 struct Collector;
 
 impl Table for Collector {
-    type Row<'a> = (&'a str, Duration);
+    type Row<'a> = (&'a str, Duration, usize);
     const LABELS: &'static [Label<Self>] = &[label(name!("collector"), |row, out| out.text(row.0.into()))];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "gateway_exporter_collector_duration_seconds",
-        "Time that the collector took for this scrape, in seconds.",
-        Merge::First,
-        |row| Some(row.1.into()),
-    )];
-}
-
-struct Dropped;
-
-impl Table for Dropped {
-    type Row<'a> = (&'a str, usize);
-    const LABELS: &'static [Label<Self>] = &[label(name!("collector"), |row, out| out.text(row.0.into()))];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "gateway_exporter_series_dropped",
-        "Number of series left out of this scrape because of max_series.",
-        Merge::First,
-        |row| Some(row.1.into()),
-    )];
+    const FAMILIES: &'static [Family<Self>] = &[
+        gauge(
+            "gateway_exporter_collector_duration_seconds",
+            "Time that the collector took for this scrape, in seconds.",
+            Merge::First,
+            |row| Some(row.1.into()),
+        ),
+        gauge(
+            "gateway_exporter_series_dropped",
+            "Number of series left out of this scrape because of max_series.",
+            Merge::First,
+            |row| Some(row.2.into()),
+        ),
+    ];
 }
 
 struct Log;
 
 impl Table for Log {
-    type Row<'a> = u64;
+    type Row<'a> = usize;
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[counter(
         "gateway_exporter_log_lines_dropped_total",
@@ -99,47 +94,41 @@ impl Table for Requests {
         })];
 }
 
-struct InFlight;
-
-impl Table for InFlight {
-    type Row<'a> = u64;
-    const LABELS: &'static [Label<Self>] = &[];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "promhttp_metric_handler_requests_in_flight",
-        "Current number of scrapes being served.",
-        Merge::First,
-        |count| Some((*count).into()),
-    )];
-}
-
 struct Process;
 
 impl Table for Process {
-    type Row<'a> = Usage;
+    /// What the process uses, and how many scrapes are being served.
+    type Row<'a> = (Usage, u64);
     const LABELS: &'static [Label<Self>] = &[];
     const FAMILIES: &'static [Family<Self>] = &[
-        counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", |usage| {
-            usage.cpu_time.map(Value::from)
+        counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", |row| {
+            row.0.cpu_time.map(Value::from)
         }),
-        gauge("process_max_fds", "Maximum number of open file descriptors.", Merge::First, |usage| {
-            usage.max_fds.map(Value::from)
+        gauge("process_max_fds", "Maximum number of open file descriptors.", Merge::First, |row| {
+            row.0.max_fds.map(Value::from)
         }),
-        gauge("process_open_fds", "Number of open file descriptors.", Merge::First, |usage| {
-            usage.open_fds.map(Value::from)
+        gauge("process_open_fds", "Number of open file descriptors.", Merge::First, |row| {
+            row.0.open_fds.map(Value::from)
         }),
-        gauge("process_resident_memory_bytes", "Resident memory size in bytes.", Merge::First, |usage| {
-            usage.resident_bytes.map(Value::from)
+        gauge("process_resident_memory_bytes", "Resident memory size in bytes.", Merge::First, |row| {
+            row.0.resident_bytes.map(Value::from)
         }),
         gauge(
             "process_start_time_seconds",
             "Start time of the process since unix epoch in seconds.",
             Merge::First,
-            |usage| usage.started.map(Value::from),
+            |row| row.0.started.map(Value::from),
         ),
-        gauge("process_threads", "Number of threads.", Merge::First, |usage| usage.threads.map(Value::from)),
-        gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", Merge::First, |usage| {
-            usage.virtual_bytes.map(Value::from)
+        gauge("process_threads", "Number of threads.", Merge::First, |row| row.0.threads.map(Value::from)),
+        gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", Merge::First, |row| {
+            row.0.virtual_bytes.map(Value::from)
         }),
+        gauge(
+            "promhttp_metric_handler_requests_in_flight",
+            "Current number of scrapes being served.",
+            Merge::First,
+            |row| Some(row.1.into()),
+        ),
     ];
 }
 
@@ -148,16 +137,15 @@ pub const TABLES: &[&dyn TableInfo] = &[
     table::<Build>(),
     table::<Target>(),
     table::<Collector>(),
-    table::<Dropped>(),
     table::<Log>(),
     table::<Requests>(),
-    table::<InFlight>(),
     table::<Process>(),
 ];
 
-/// Exposes what was built.
-pub fn expose_build(out: &mut Exposition) {
+/// Exposes what was built, and how many lines of the log were dropped.
+pub fn expose_build(dropped_lines: usize, out: &mut Exposition) {
     out.add::<Build>(&());
+    out.add::<Log>(&dropped_lines);
 }
 
 /// Exposes whether one target could be read.
@@ -165,30 +153,13 @@ pub fn expose_target(collector: &str, target: &str, up: bool, out: &mut Expositi
     out.add::<Target>(&(collector, target, up));
 }
 
-/// Exposes how long one collector took.
-pub fn expose_duration(collector: &str, taken: Duration, out: &mut Exposition) {
-    out.add::<Collector>(&(collector, taken));
+/// Exposes how long one collector took, and how many of its series were left out.
+pub fn expose_collector(collector: &str, taken: Duration, dropped: usize, out: &mut Exposition) {
+    out.add::<Collector>(&(collector, taken, dropped));
 }
 
-/// Exposes how many series of one collector were left out.
-pub fn expose_dropped(collector: &str, dropped: usize, out: &mut Exposition) {
-    out.add::<Dropped>(&(collector, dropped));
-}
-
-/// Exposes how many lines of the log were dropped.
-pub fn expose_log(dropped: usize, out: &mut Exposition) {
-    out.add::<Log>(&(dropped as u64));
-}
-
-/// Exposes the scrapes answered so far, by status, and those under way.
-pub fn expose_requests(codes: impl IntoIterator<Item = (u16, u64)>, in_flight: u64, out: &mut Exposition) {
-    for row in codes {
-        out.add::<Requests>(&row);
-    }
-    out.add::<InFlight>(&in_flight);
-}
-
-/// Exposes what this process uses.
-pub fn expose_usage(usage: &Usage, out: &mut Exposition) {
-    out.add::<Process>(usage);
+/// Exposes the scrapes answered so far, by status, those under way, and what this process uses.
+pub fn expose_process(usage: Usage, codes: &[(u16, u64)], in_flight: u64, out: &mut Exposition) {
+    codes.iter().for_each(|row| out.add::<Requests>(row));
+    out.add::<Process>(&(usage, in_flight));
 }

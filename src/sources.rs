@@ -5,7 +5,6 @@
 //! by name.
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use crate::sys::environment::{Environment, Traces};
 use crate::watched::Watched;
 
 /// All sources, in the order in which they are exposed.
-pub static ALL: [&dyn AnySource; 6] = [
+pub static ALL: [&AnySource; 6] = [
     source::<crate::strongswan::StrongSwan>(),
     source::<crate::ipsec::Ipsec>(),
     source::<crate::openvpn::OpenVpn>(),
@@ -80,7 +79,7 @@ pub trait Source: Collector + Sized {
     fn build(settings: Arc<Self::Settings>, before: Option<&Self>) -> Self;
 
     /// Makes a collector that needs no settings, if the `watched` sources need it.
-    fn accompany(_watched: &[&'static dyn AnySource]) -> Option<Self> {
+    fn accompany(_watched: &[&'static AnySource]) -> Option<Self> {
         None
     }
 
@@ -114,40 +113,28 @@ pub struct Needs {
     pub sees_processes: bool,
 }
 
-/// A source without its settings' type, so that all sources fit into one list.
-pub trait AnySource: Sync {
-    /// [`Source::NAME`]
-    fn name(&self) -> &'static str;
-    /// [`Source::TABLES`]
-    fn tables(&self) -> &'static [&'static dyn TableInfo];
-    /// [`Source::WATCHED`]
-    fn watched(&self) -> &'static [Watched];
-    /// [`Source::LOOKED_FOR`]
-    fn looked_for(&self) -> Option<&'static str>;
-    /// [`Source::TRACES`]
-    fn traces(&self) -> Traces;
-    /// [`Source::USES_KERNEL_IPSEC`]
-    fn uses_kernel_ipsec(&self) -> bool;
-    /// [`Source::UCI`]
-    fn uci(&self) -> &'static [UciWord];
-    /// [`Source::usual`]
-    fn usual(&self, root: Option<&Path>, common: &Common) -> Option<Arc<dyn AnySettings>>;
-    /// [`Source::read`]
-    fn read(&self, input: &mut Input<'_>) -> Result<Option<Arc<dyn AnySettings>>, ConfigError>;
-    /// [`Source::discover`]
-    fn discover(&self, root: &Path, common: &Common) -> Option<Arc<dyn AnySettings>>;
-    /// [`Source::accompany`]
-    fn accompany(&self, watched: &[&'static dyn AnySource]) -> Option<Arc<dyn Collector>>;
-    /// [`Source::explain`]
-    fn explain(&self, target: &str, error: &Error, environment: &Environment) -> Option<Advice>;
-    /// [`Source::explain_absence`]
-    fn explain_absence(&self, environment: &Environment) -> Option<Advice>;
+/// A source without its settings' type, so that all sources fit into one list: the constants and functions of [`Source`].
+#[expect(missing_docs, reason = "each is the item of that name of the trait")]
+pub struct AnySource {
+    pub name: &'static str,
+    pub tables: &'static [&'static dyn TableInfo],
+    pub watched: &'static [Watched],
+    pub looked_for: Option<&'static str>,
+    pub traces: Traces,
+    pub uses_kernel_ipsec: bool,
+    pub uci: &'static [UciWord],
+    pub usual: fn(Option<&Path>, &Common) -> Option<Arc<dyn AnySettings>>,
+    pub read: fn(&mut Input<'_>) -> Result<Option<Arc<dyn AnySettings>>, ConfigError>,
+    pub discover: fn(&Path, &Common) -> Option<Arc<dyn AnySettings>>,
+    pub accompany: fn(&[&'static AnySource]) -> Option<Arc<dyn Collector>>,
+    pub explain: fn(&str, &Error, &Environment) -> Option<Advice>,
+    pub explain_absence: fn(&Environment) -> Option<Advice>,
 }
 
 /// The settings of a source, without their type.
 pub trait AnySettings: Any + Send + Sync {
     /// Their source.
-    fn source(&self) -> &'static dyn AnySource;
+    fn source(&self) -> &'static AnySource;
     /// These, which were found, where none are known, else [`Source::with_discovered`].
     fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<Arc<dyn AnySettings>>;
     /// The collector for these settings: the one before if its settings are equal, else a new one.
@@ -159,13 +146,13 @@ pub trait AnySettings: Any + Send + Sync {
 }
 
 /// Finds a source by its name.
-pub fn named(name: &str) -> Option<&'static dyn AnySource> {
-    ALL.into_iter().find(|source| source.name() == name)
+pub fn named(name: &str) -> Option<&'static AnySource> {
+    ALL.into_iter().find(|source| source.name == name)
 }
 
 /// The sources that are looked for if no source is configured, sorted by name, and where they are looked for.
 pub fn looked_for() -> Vec<(&'static str, &'static str)> {
-    let mut all: Vec<_> = ALL.iter().filter_map(|source| Some((source.name(), source.looked_for()?))).collect();
+    let mut all: Vec<_> = ALL.iter().filter_map(|source| Some((source.name, source.looked_for?))).collect();
     all.sort_unstable();
     all
 }
@@ -185,12 +172,26 @@ pub fn settings_of<S: Source>(settings: &dyn AnySettings) -> Option<&S::Settings
     settings.downcast_ref::<SettingsOf<S>>().map(|settings| &*settings.0)
 }
 
-struct Entry<S>(PhantomData<fn() -> S>);
-
 struct SettingsOf<S: Source>(Arc<S::Settings>);
 
-const fn source<S: Source>() -> &'static dyn AnySource {
-    const { &Entry::<S>(PhantomData) }
+const fn source<S: Source>() -> &'static AnySource {
+    const {
+        &AnySource {
+            name: S::NAME,
+            tables: S::TABLES,
+            watched: S::WATCHED,
+            looked_for: S::LOOKED_FOR,
+            traces: S::TRACES,
+            uses_kernel_ipsec: S::USES_KERNEL_IPSEC,
+            uci: S::UCI,
+            usual: |root, common| S::usual(root, common).map(erased::<S>),
+            read: |input| Ok(S::read(input)?.map(erased::<S>)),
+            discover: |root, common| S::discover(root, common).map(erased::<S>),
+            accompany: |watched| S::accompany(watched).map(|collector| Arc::new(collector) as Arc<dyn Collector>),
+            explain: S::explain,
+            explain_absence: S::explain_absence,
+        }
+    }
 }
 
 impl Needs {
@@ -200,62 +201,8 @@ impl Needs {
     }
 }
 
-impl<S: Source> AnySource for Entry<S> {
-    fn name(&self) -> &'static str {
-        S::NAME
-    }
-
-    fn tables(&self) -> &'static [&'static dyn TableInfo] {
-        S::TABLES
-    }
-
-    fn watched(&self) -> &'static [Watched] {
-        S::WATCHED
-    }
-
-    fn looked_for(&self) -> Option<&'static str> {
-        S::LOOKED_FOR
-    }
-
-    fn traces(&self) -> Traces {
-        S::TRACES
-    }
-
-    fn uses_kernel_ipsec(&self) -> bool {
-        S::USES_KERNEL_IPSEC
-    }
-
-    fn uci(&self) -> &'static [UciWord] {
-        S::UCI
-    }
-
-    fn usual(&self, root: Option<&Path>, common: &Common) -> Option<Arc<dyn AnySettings>> {
-        S::usual(root, common).map(erased::<S>)
-    }
-
-    fn read(&self, input: &mut Input<'_>) -> Result<Option<Arc<dyn AnySettings>>, ConfigError> {
-        Ok(S::read(input)?.map(erased::<S>))
-    }
-
-    fn discover(&self, root: &Path, common: &Common) -> Option<Arc<dyn AnySettings>> {
-        S::discover(root, common).map(erased::<S>)
-    }
-
-    fn accompany(&self, watched: &[&'static dyn AnySource]) -> Option<Arc<dyn Collector>> {
-        S::accompany(watched).map(|collector| Arc::new(collector) as Arc<dyn Collector>)
-    }
-
-    fn explain(&self, target: &str, error: &Error, environment: &Environment) -> Option<Advice> {
-        S::explain(target, error, environment)
-    }
-
-    fn explain_absence(&self, environment: &Environment) -> Option<Advice> {
-        S::explain_absence(environment)
-    }
-}
-
 impl<S: Source> AnySettings for SettingsOf<S> {
-    fn source(&self) -> &'static dyn AnySource {
+    fn source(&self) -> &'static AnySource {
         source::<S>()
     }
 

@@ -94,7 +94,7 @@ impl App {
     pub fn config_findings(&self) -> Vec<Finding> {
         let watch = lock(&self.registry.watch);
         let review = |settings: &dyn AnySettings| {
-            let name = settings.source().name();
+            let name = settings.source().name;
             settings.review().into_iter().map(move |notice| diagnosis::notice(name, &notice))
         };
         watch.config.sources.iter().flat_map(review).collect()
@@ -135,7 +135,7 @@ pub enum Catalogue {
 /// The catalogue of all families.
 pub fn catalogue(format: Catalogue) -> String {
     let mut all = Vec::new();
-    let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
+    let sources = sources::ALL.iter().map(|source| (source.name, source.tables));
     for (source, tables) in sources.chain([("the exporter", self_metrics::TABLES)]) {
         let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
         families.sort_by_key(|family| family.name);

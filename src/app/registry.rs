@@ -133,13 +133,13 @@ fn sources(collectors: Vec<Arc<dyn Collector>>, before: &[Arc<Source>], shared: 
 fn collectors(config: &Config, before: Option<(&Config, &Sources)>) -> Vec<Arc<dyn Collector>> {
     let before = |name: &str| {
         let (config, sources) = before?;
-        let settings = config.sources.iter().find(|settings| settings.source().name() == name)?;
+        let settings = config.sources.iter().find(|settings| settings.source().name == name)?;
         let source = sources.iter().find(|source| source.collector.name() == name)?;
         Some((settings, &source.collector))
     };
     let watched: Vec<_> = config.sources.iter().map(|settings| settings.source()).collect();
-    let configured = config.sources.iter().map(|settings| settings.build(before(settings.source().name())));
-    let allowed = sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name()));
-    let companions = allowed.filter_map(|source| source.accompany(&watched));
+    let configured = config.sources.iter().map(|settings| settings.build(before(settings.source().name)));
+    let allowed = sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name));
+    let companions = allowed.filter_map(|source| (source.accompany)(&watched));
     configured.chain(companions).collect()
 }

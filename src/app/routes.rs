@@ -75,10 +75,6 @@ impl Scrapes {
             None => self.codes.insert(self.codes.partition_point(|(code, _)| *code < status), (status, 1)),
         }
     }
-
-    fn expose(&self, out: &mut Exposition) {
-        self_metrics::expose_requests(self.codes.iter().copied(), self.in_flight, out);
-    }
 }
 
 impl App {
@@ -191,18 +187,18 @@ impl App {
             return full();
         }
         let mut all = Exposition::default();
-        self_metrics::expose_build(&mut all);
-        self_metrics::expose_log(logging::dropped(), &mut all);
+        self_metrics::expose_build(logging::dropped(), &mut all);
         for outcome in &outcomes {
             for (target, result) in &outcome.targets {
                 self_metrics::expose_target(outcome.name, target, result.is_ok(), &mut all);
             }
-            self_metrics::expose_duration(outcome.name, outcome.taken, &mut all);
-            self_metrics::expose_dropped(outcome.name, outcome.exposition.dropped(), &mut all);
+            let dropped = outcome.exposition.dropped();
+            self_metrics::expose_collector(outcome.name, outcome.taken, dropped, &mut all);
         }
         if with_own && !lock(&self.registry.watch).config.web.hides_process {
-            self_metrics::expose_usage(&usage::read(), &mut all);
-            lock(&self.scrapes).expose(&mut all);
+            let usage = usage::read();
+            let scrapes = lock(&self.scrapes);
+            self_metrics::expose_process(usage, &scrapes.codes, scrapes.in_flight, &mut all);
         }
         let parts = iter::once(Arc::new(all)).chain(outcomes.iter().map(|outcome| Arc::clone(&outcome.exposition)));
         Reply::stream(exposition::CONTENT_TYPE, ScrapeText(exposition::encode(parts.collect()))).keeping(outcomes)

@@ -161,7 +161,7 @@ fn inspect_environments(targets: Vec<(&'static str, String, Error)>, deadline: D
     }
     let look = move || {
         let environment = |(source, target, error): &(&'static str, String, Error)| {
-            let traces = sources::named(source).map_or(Traces::NONE, |source| source.traces());
+            let traces = sources::named(source).map_or(Traces::NONE, |source| source.traces);
             Environment::inspect(traces, target, error)
         };
         Ok(targets.iter().map(environment).collect())

@@ -33,7 +33,7 @@ struct Trouble {
 
 /// Judges what is watched through a source.
 pub(super) fn judge(outcome: &Outcome, now: i64, each: &mut dyn FnMut(Thing<'_>)) {
-    let watched = sources::named(outcome.name).map_or(&[][..], |source| source.watched());
+    let watched = sources::named(outcome.name).map_or(&[][..], |source| source.watched);
     watched::judge_all(watched, &outcome.exposition, now, each);
 }
 

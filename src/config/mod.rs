@@ -88,21 +88,21 @@ impl Configured {
     }
 
     /// Those of a source.
-    pub fn of(&self, source: &dyn AnySource) -> Option<&dyn AnySettings> {
-        self.iter().find(|settings| settings.source().name() == source.name())
+    pub fn of(&self, source: &AnySource) -> Option<&dyn AnySettings> {
+        self.iter().find(|settings| settings.source().name == source.name)
     }
 
     /// Puts settings in the place of those of the same source.
     pub fn set(&mut self, settings: Arc<dyn AnySettings>) {
-        let name = settings.source().name();
-        self.0.retain(|known| known.source().name() != name);
+        let name = settings.source().name;
+        self.0.retain(|known| known.source().name != name);
         self.0.push(settings);
-        self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name() == settings.source().name()));
+        self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name == settings.source().name));
     }
 
     /// Takes out the settings of a source.
-    fn remove(&mut self, source: &dyn AnySource) {
-        self.0.retain(|settings| settings.source().name() != source.name());
+    fn remove(&mut self, source: &AnySource) {
+        self.0.retain(|settings| settings.source().name != source.name);
     }
 
     /// Whether nothing is watched.
@@ -129,7 +129,7 @@ impl Collectors {
 
 impl fmt::Debug for Configured {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_list().entries(self.iter().map(|settings| settings.source().name())).finish()
+        out.debug_list().entries(self.iter().map(|settings| settings.source().name)).finish()
     }
 }
 
@@ -143,9 +143,9 @@ impl Config {
 
     /// What OpenWrt's configuration means.
     pub fn parse_uci(text: &str, overrides: &Overrides) -> Result<Uci, ConfigError> {
-        let words: Vec<_> = sources::ALL.iter().flat_map(|source| source.uci()).collect();
+        let words: Vec<_> = sources::ALL.iter().flat_map(|source| source.uci).collect();
         let UciFile { file, switches, service } =
-            settings::parse_uci(text, &words, &sources::ALL.map(AnySource::name))?;
+            settings::parse_uci(text, &words, &sources::ALL.map(|source| source.name))?;
         let (config, common) = Self::read(file, overrides)?;
         Ok(Uci { config, service, switches, common })
     }
@@ -161,7 +161,7 @@ impl Config {
         let mut input = Input { file: &mut file, metrics: &mut metrics, common: &common };
         let mut configured = Configured::default();
         for source in sources::ALL {
-            configured.0.extend(source.read(&mut input)?);
+            configured.0.extend((source.read)(&mut input)?);
         }
         metrics.end()?;
         let most_series = Some(file.number("max_series")?.unwrap_or(MOST_SERIES)).filter(|most| *most > 0);
@@ -178,7 +178,7 @@ impl Config {
     pub fn discover(root: &Path, overrides: &Overrides) -> Self {
         let gateway = overrides.hostname.clone();
         let common = Common { gateway, most_clients: MOST_CLIENTS, overrides: overrides.clone() };
-        let found = sources::ALL.iter().filter_map(|source| source.discover(root, &common)).collect();
+        let found = sources::ALL.iter().filter_map(|source| (source.discover)(root, &common)).collect();
         Self { gateway: common.gateway, sources: Configured(found), ..Self::default() }
     }
 
@@ -200,8 +200,8 @@ impl Config {
     /// `named` that can't be found that way.
     pub fn choose(&mut self, named: &[(&'static str, bool)]) -> (bool, Vec<&'static str>) {
         let is_configured = !self.is_empty();
-        let choice = |source: &dyn AnySource| named.iter().rev().find(|(name, _)| *name == source.name()).copied();
-        let is_off = |source: &dyn AnySource| choice(source).is_some_and(|(_, is_on)| !is_on);
+        let choice = |source: &AnySource| named.iter().rev().find(|(name, _)| *name == source.name).copied();
+        let is_off = |source: &AnySource| choice(source).is_some_and(|(_, is_on)| !is_on);
         self.sources.0.retain(|settings| !is_off(settings.source()));
         // What is configured is watched as it is configured.
         let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(*source).is_none()).collect();
@@ -210,18 +210,18 @@ impl Config {
         let watched: Vec<_> = self.sources.iter().map(AnySettings::source).collect();
         let (found, lost): (Vec<_>, Vec<_>) = others
             .into_iter()
-            .filter(|source| choice(*source).is_some_and(|(_, is_on)| is_on) && source.accompany(&watched).is_none())
-            .partition(|source| source.looked_for().is_some());
-        (!is_configured || !found.is_empty(), lost.iter().map(|source| source.name()).collect())
+            .filter(|source| choice(*source).is_some_and(|(_, is_on)| is_on) && (source.accompany)(&watched).is_none())
+            .partition(|source| source.looked_for.is_some());
+        (!is_configured || !found.is_empty(), lost.iter().map(|source| source.name).collect())
     }
 
     /// Adds what of `found` is not here yet, and names its sources.
     pub fn merge_discovered(&mut self, found: &Self) -> Vec<&'static str> {
         let mut new = Vec::new();
-        for settings in found.sources.iter().filter(|settings| self.collectors.looks_for(settings.source().name())) {
+        for settings in found.sources.iter().filter(|settings| self.collectors.looks_for(settings.source().name)) {
             if let Some(merged) = settings.added_to(self.sources.of(settings.source())) {
                 self.sources.set(merged);
-                new.push(settings.source().name());
+                new.push(settings.source().name);
             }
         }
         new
@@ -247,7 +247,7 @@ impl Config {
         lines.extend(self.key_file.iter().map(|path| format!("key {}\n", path.display())));
         for settings in self.sources.iter() {
             let Needs { paths, capabilities, runs_programs, sees_processes } = settings.needs();
-            lines.push(format!("source {}\n", settings.source().name()));
+            lines.push(format!("source {}\n", settings.source().name));
             lines.extend(paths.iter().map(|path| format!("path {}\n", path.display())));
             lines.extend(capabilities.iter().map(|name| format!("capability {name}\n")));
             lines.extend(runs_programs.then(|| "programs\n".into()));
@@ -270,14 +270,14 @@ impl Uci {
     pub fn on_machine(self, root: &Path) -> Config {
         let Self { mut config, switches, common, .. } = self;
         for source in sources::ALL {
-            let switch = switches.iter().find(|(name, _)| name == source.name()).map(|(_, is_on)| *is_on);
-            let usual = |root| source.usual(root, &common);
+            let switch = switches.iter().find(|(name, _)| name == source.name).map(|(_, is_on)| *is_on);
+            let usual = |root| (source.usual)(root, &common);
             match (switch, config.sources.of(source)) {
                 (Some(false), _) => config.sources.remove(source),
                 (_, Some(_)) => {}
                 (Some(true), None) => usual(None).into_iter().for_each(|settings| config.sources.set(settings)),
                 (None, None) => {
-                    let found = usual(Some(root)).or_else(|| source.discover(root, &common));
+                    let found = usual(Some(root)).or_else(|| (source.discover)(root, &common));
                     found.into_iter().for_each(|settings| config.sources.set(settings));
                 }
             }
@@ -389,7 +389,7 @@ mod tests {
             let (does_look, not_found) = config.choose(named);
             assert_eq!(format!("{:?}", config.sources), watched, "{text} {named:?}");
             assert_eq!((does_look, not_found.join(" ").as_str()), (looks, lost), "{text} {named:?}");
-            let names: Vec<_> = sources::ALL.iter().map(|source| source.name()).collect();
+            let names: Vec<_> = sources::ALL.iter().map(|source| source.name).collect();
             let all: Vec<_> = names.iter().copied().filter(|name| config.collectors.looks_for(name)).collect();
             assert_eq!(all.join(" "), looked_for, "{text} {named:?}");
             for name in names {

@@ -61,7 +61,8 @@ struct Open {
 type Waker = (UnixStream, Arc<Mutex<Option<Reconfigure>>>);
 
 impl Listeners {
-    /// Listens on all these addresses (see [`bind`]); an address that occurs twice is opened once.
+    /// Listens on all these addresses; one that occurs twice is opened once. `:9234` means all addresses of the machine, in
+    /// one socket for IPv4 and IPv6 if the kernel has IPv6.
     pub fn open(addresses: &[String]) -> Result<Self, Error> {
         let mut listeners = Self { open: Vec::new(), reconfigures: None };
         for name in addresses {
@@ -99,8 +100,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// Starts the accept loop, as [`super::serve`] does, with access control. Returns the function that cancels slow replies
-    /// to free memory.
+    /// Serves on a new thread, as long as the process lives. Returns the function that cancels slow replies to free memory.
     pub fn serve(
         &mut self,
         access: AccessControl,
@@ -112,7 +112,7 @@ impl Listeners {
         wake.set_read_timeout(Some(RECONFIGURE_TIME))?;
         let next = Arc::default();
         let reconfigures = Reconfigures { waker, next: Arc::clone(&next) };
-        let free_memory = super::start(self.reconfigure(access), Some(reconfigures), limits, handler)?;
+        let free_memory = super::start(self.reconfigure(access), reconfigures, limits, handler)?;
         self.reconfigures = Some((wake, next));
         Ok(free_memory)
     }
@@ -191,13 +191,6 @@ impl Listeners {
             _ => Ok(()),
         }
     }
-}
-
-/// Listens on one address, or all addresses of a host name or interface. `:9234` means all addresses of the machine, in one
-/// socket for IPv4 and IPv6 if the kernel has IPv6.
-pub fn bind(address: &str) -> Result<Vec<TcpListener>, Error> {
-    let listeners = Listeners::open(&[address.to_owned()])?;
-    Ok(listeners.open.into_iter().filter_map(|open| Arc::into_inner(open.listener)).collect())
 }
 
 /// Where to connect to for a listen address; where every address is listened on, IPv6 may be off.
@@ -309,6 +302,11 @@ fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bind(address: &str) -> Result<Vec<Arc<TcpListener>>, Error> {
+        let listeners = Listeners::open(&[address.to_owned()])?;
+        Ok(listeners.open.into_iter().map(|open| open.listener).collect())
+    }
     use std::net::TcpStream;
 
     #[test]

@@ -21,7 +21,6 @@ mod types;
 mod write;
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +30,7 @@ use crate::sys::thread;
 pub use crate::auth::{Credentials, Networks};
 pub use client::{ask, is_ours};
 pub use gzip::{Compress, Compression};
-pub use listener::{Listeners, PASSED, bind, check};
+pub use listener::{Listeners, PASSED, check};
 pub use server::RELOAD;
 pub use tls::Tls;
 pub use types::{Body, ClientAuth, Method, Pieces, Reply, Request, TlsFiles};
@@ -97,20 +96,11 @@ impl Default for Limits {
     }
 }
 
-/// Serves all `listeners` on a new thread, as long as the process lives. If that thread or an answering one panics, the
+/// Starts the accept loop on a thread of its own, as long as the process lives. If that thread or an answering one panics, the
 /// process aborts: it must not go on without answering.
-pub fn serve(listeners: Vec<TcpListener>, limits: Limits, handler: Arc<Handler>) -> io::Result<()> {
-    let first = server::Reconfigure {
-        listeners: listeners.into_iter().map(Arc::new).collect(),
-        access: AccessControl::default(),
-    };
-    start(first, None, limits, handler).map(drop)
-}
-
-/// Starts the accept loop, which applies further `reconfigures`.
 fn start(
     first: server::Reconfigure,
-    reconfigures: Option<server::Reconfigures>,
+    reconfigures: server::Reconfigures,
     limits: Limits,
     handler: Arc<Handler>,
 ) -> io::Result<Box<FreeMemory>> {
@@ -121,7 +111,7 @@ fn start(
     }
     let pool = pool::Pool::new(limits, handler, waker);
     let slow = Arc::clone(&pool);
-    let server = server::Server::new(first, reconfigures, limits, pool, answered)?;
+    let server = server::Server::new(first, reconfigures, limits, pool, answered);
     let run = move || {
         let _abort = AbortOnPanic;
         server.run();

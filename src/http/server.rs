@@ -52,6 +52,7 @@ pub(super) struct Reconfigures {
 pub(super) struct Server {
     listeners: Vec<Arc<TcpListener>>,
     access: AccessControl,
+    /// Absent once the sender of changes is gone.
     reconfigures: Option<Reconfigures>,
     /// Sorted by age, the oldest first.
     connections: Vec<Connection>,
@@ -145,19 +146,15 @@ impl Connection {
 impl Server {
     pub(super) fn new(
         first: Reconfigure,
-        reconfigures: Option<Reconfigures>,
+        reconfigures: Reconfigures,
         limits: Limits,
         pool: Arc<Pool>,
         waker: UnixStream,
-    ) -> io::Result<Self> {
-        let Reconfigure { listeners, access } = first;
-        for listener in &listeners {
-            listener.set_nonblocking(true)?;
-        }
-        Ok(Self {
-            listeners,
-            access,
-            reconfigures,
+    ) -> Self {
+        Self {
+            listeners: first.listeners,
+            access: first.access,
+            reconfigures: Some(reconfigures),
             connections: Vec::new(),
             handshakes: Handshakes::default(),
             pool,
@@ -167,7 +164,7 @@ impl Server {
             closes_kept: false,
             paused: None,
             failure: LogOnce::default(),
-        })
+        }
     }
 
     /// Returns only when waiting for connections fails for good.

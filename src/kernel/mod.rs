@@ -50,8 +50,8 @@ impl Source for Kernel {
         Self { path: settings.to_path_buf() }
     }
 
-    fn accompany(watched: &[&'static dyn AnySource]) -> Option<Self> {
-        let is_used = watched.iter().any(|source| source.uses_kernel_ipsec());
+    fn accompany(watched: &[&'static AnySource]) -> Option<Self> {
+        let is_used = watched.iter().any(|source| source.uses_kernel_ipsec);
         if is_used { Self::find(PROC.into()) } else { None }
     }
 }

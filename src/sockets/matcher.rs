@@ -428,15 +428,29 @@ mod tests {
         let names = Names::new();
         let found = |spoil: fn(&mut Matcher<'_>)| {
             let mut matcher = Matcher::new(&rules, &names);
-            matcher.count(Table::Tcp, line("0100007F:0016", "00000000:0000", "0A", 1).as_bytes(), ByteOrder::Little, &mut Lines::default());
+            matcher.count(
+                Table::Tcp,
+                line("0100007F:0016", "00000000:0000", "0A", 1).as_bytes(),
+                ByteOrder::Little,
+                &mut Lines::default(),
+            );
             spoil(&mut matcher);
             matcher.counts().map(|count| (count.up(), count.count())).collect::<Vec<_>>()
         };
         let (one, zero, unknown) = ((Some(true), Some(1)), (Some(false), Some(0)), (None, None));
         assert_eq!(found(|_| {}), [one, zero, zero, zero]);
-        assert_eq!(found(|matcher| matcher.mark_unknown(|rule| rule.requires(Table::Tcp6))), [one, zero, unknown, zero]);
-        assert_eq!(found(|matcher| matcher.mark_unknown(|rule| rule.reads(Table::Tcp6))), [(Some(true), None), unknown, unknown, zero]);
-        assert_eq!(found(|matcher| matcher.mark_unknown(|rule| rule.requires(Table::Tcp))), [(Some(true), None), unknown, zero, zero]);
+        assert_eq!(
+            found(|matcher| matcher.mark_unknown(|rule| rule.requires(Table::Tcp6))),
+            [one, zero, unknown, zero]
+        );
+        assert_eq!(
+            found(|matcher| matcher.mark_unknown(|rule| rule.reads(Table::Tcp6))),
+            [(Some(true), None), unknown, unknown, zero]
+        );
+        assert_eq!(
+            found(|matcher| matcher.mark_unknown(|rule| rule.requires(Table::Tcp))),
+            [(Some(true), None), unknown, zero, zero]
+        );
     }
 
     #[test]

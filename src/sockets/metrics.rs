@@ -102,8 +102,8 @@ impl Table for Sockets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockets::matcher::Matcher;
     use crate::netlink::ByteOrder;
+    use crate::sockets::matcher::Matcher;
     use crate::sockets::procnet::{Lines, Table};
     use crate::sockets::rule::{Names, Rule, Spec};
     use std::io::Read;

@@ -90,8 +90,8 @@ fn add_unknown(rules: impl IntoIterator<Item = usize>, unknown_rules: &mut Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockets::matcher::{Matcher, RuleCount};
     use crate::netlink::ByteOrder;
+    use crate::sockets::matcher::{Matcher, RuleCount};
     use crate::sockets::procnet::{Lines, Table};
     use crate::sockets::rule::{Names, Rule, Spec};
     use std::fs;

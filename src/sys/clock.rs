@@ -10,35 +10,24 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// A moment in the local calendar; prints as `YYYY-MM-DD hh:mm:ss`.
+/// A moment in the local calendar: year, month, day, hour, minute, second. Prints as `YYYY-MM-DD hh:mm:ss`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Local {
-    year: i64,
-    month: i64,
-    day: i64,
-    hour: i64,
-    minute: i64,
-    second: i64,
-}
+pub struct Local([i64; 6]);
 
 /// The local calendar's date and time of a moment given in seconds since 1970; absent where
 /// the C library can't say (on 32-bit targets after 2038).
 pub fn local(seconds: i64) -> Option<Local> {
     let calendar = super::libc::localtime(seconds)?;
-    Some(Local {
-        year: i64::from(calendar.tm_year).checked_add(1900)?,
-        month: i64::from(calendar.tm_mon).checked_add(1)?,
-        day: calendar.tm_mday.into(),
-        hour: calendar.tm_hour.into(),
-        minute: calendar.tm_min.into(),
-        second: calendar.tm_sec.into(),
-    })
+    let (year, month) = (i64::from(calendar.tm_year).checked_add(1900)?, i64::from(calendar.tm_mon).checked_add(1)?);
+    let [day, hour, minute, second] =
+        [calendar.tm_mday, calendar.tm_hour, calendar.tm_min, calendar.tm_sec].map(i64::from);
+    Some(Local([year, month, day, hour, minute, second]))
 }
 
 /// The moment, in seconds since 1970, of a local date and time of the past (year, month, day, hour, minute,
 /// second); absent where there is none, as in the hour that summer time skips.
 pub fn unix(parts: [i64; 6]) -> Option<i64> {
-    let offset = |moment: i64| local(moment)?.as_if_utc()?.checked_sub(moment);
+    let offset = |moment: i64| utc(local(moment)?.0)?.checked_sub(moment);
     reading(utc(parts)?, now(), offset)
 }
 
@@ -56,17 +45,9 @@ fn reading(wanted: i64, now: i64, offset: impl Fn(i64) -> Option<i64>) -> Option
     after.filter(is_past).or(before).or(after)
 }
 
-impl Local {
-    /// Seconds since 1970 if the calendar were UTC's; absent for what is no date.
-    fn as_if_utc(self) -> Option<i64> {
-        let Self { year, month, day, hour, minute, second } = self;
-        utc([year, month, day, hour, minute, second])
-    }
-}
-
 impl fmt::Display for Local {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { year, month, day, hour, minute, second } = self;
+        let [year, month, day, hour, minute, second] = self.0;
         write!(out, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
     }
 }
@@ -85,13 +66,10 @@ mod tests {
     #[test]
     fn a_local_date_is_the_moment_it_came_from() {
         for moment in [0, 951_782_400, 1_582_934_400, 1_795_180_825, 2_000_000_000] {
-            let Local { year, month, day, hour, minute, second } = local(moment).expect("a date");
-            assert_eq!(unix([year, month, day, hour, minute, second]), Some(moment));
+            assert_eq!(unix(local(moment).expect("a date").0), Some(moment));
         }
         assert_eq!(unix([2026, 13, 1, 0, 0, 0]), None);
         assert_eq!(unix([i64::MAX; 6]), None);
-        let date = Local { year: 2026, month: 11, day: 20, hour: 13, minute: 20, second: 25 };
-        assert_eq!(date.as_if_utc(), Some(1_795_180_825));
     }
 
     #[test]

@@ -5,7 +5,7 @@
     reason = "localtime_r, mallopt, sigaction, waitpid and passed descriptors are wrapped here, and nowhere else"
 )]
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::socket::{getsockopt, sockopt};
-use nix::unistd::{Pid, write};
+use nix::unistd::{self, Pid};
 
 /// The local calendar's fields of a moment given in seconds since 1970; absent where the C library can't say.
 pub(super) fn localtime(seconds: i64) -> Option<libc::tm> {
@@ -94,54 +94,28 @@ extern "C" fn report_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *
     for (fault, words) in FAULTS.iter().filter(|(fault, _)| *fault as libc::c_int == signal) {
         // There is nobody else to tell, and one that takes nothing is not waited for.
         if super::stderr::is_ready() {
-            let mut line = Line::default();
-            line.add(words.as_bytes());
             // SAFETY: the kernel hands a valid pointer to a handler with SA_SIGINFO. The number is an address where a fault
             // was and not another process that sent the signal, which si_code tells.
-            if let Some(address) = unsafe { info.as_ref().filter(|info| info.si_code > 0).map(|info| info.si_addr()) } {
-                line.add(b" at ");
-                line.add_hex(address as usize);
-            }
-            line.add(b"; please report it\n");
-            let _ = write(io::stderr(), line.bytes());
+            let address = unsafe { info.as_ref().filter(|info| info.si_code > 0).map(|info| info.si_addr()) };
+            let mut line = [0; 128];
+            let length = describe(words, address.map(|address| address as usize), &mut line);
+            let _ = unistd::write(io::stderr(), line.get(..length).unwrap_or_default());
         }
         let _ = raise(*fault);
     }
 }
 
-/// A line that is put together without memory of the heap.
-struct Line {
-    bytes: [u8; 128],
-    length: usize,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { bytes: [0; 128], length: 0 }
+/// Writes what is said of a fault, as far as there is space, without memory of the heap; returns the length.
+fn describe(words: &str, address: Option<usize>, line: &mut [u8]) -> usize {
+    const DIGITS: usize = "0x".len() + usize::BITS as usize / 4;
+    let mut rest = &mut *line;
+    let _ = rest.write_all(words.as_bytes());
+    if let Some(address) = address {
+        let _ = write!(rest, " at {address:#0DIGITS$x}");
     }
-}
-
-impl Line {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if let Some(place) = self.bytes.get_mut(self.length) {
-                *place = *byte;
-                self.length += 1;
-            }
-        }
-    }
-
-    fn add_hex(&mut self, number: usize) {
-        self.add(b"0x");
-        for digit in (0..usize::BITS / 4).rev() {
-            let digit = (number >> (4 * digit)) & 0xf;
-            self.add(b"0123456789abcdef".get(digit..=digit).unwrap_or_default());
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
+    let _ = rest.write_all(b"; please report it\n");
+    let left = rest.len();
+    line.len().saturating_sub(left)
 }
 
 macro_rules! faults {
@@ -169,15 +143,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_what_was_added_and_ends_where_its_room_does() {
-        let mut line = Line::default();
-        line.add(b"at ");
-        line.add_hex(0x40_12ab);
+    fn a_fault_is_described_as_far_as_there_is_space() {
+        let described = |words: &str, address| {
+            let mut line = [0; 64];
+            let length = describe(words, address, &mut line);
+            String::from_utf8(line[..length].to_vec()).unwrap()
+        };
         let zeros = "0".repeat(size_of::<usize>() * 2 - 6);
-        assert_eq!(line.bytes(), format!("at 0x{zeros}4012ab").as_bytes());
-        for _ in 0..200 {
-            line.add(b"!");
-        }
-        assert_eq!(line.bytes().len(), 128);
+        assert_eq!(described("odd", Some(0x40_12ab)), format!("odd at 0x{zeros}4012ab; please report it\n"));
+        assert_eq!(described("odd", None), "odd; please report it\n");
+        assert_eq!(described(&"x".repeat(70), Some(1)), "x".repeat(64));
     }
 }

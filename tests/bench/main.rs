@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use gateway_exporter::app::App;
 use gateway_exporter::config::{Config, Overrides};
-use gateway_exporter::http::{self, Limits};
+use gateway_exporter::http::{AccessControl, Limits, Listeners, Request};
 use gateway_exporter::openvpn::status::{Document, parse};
 use gateway_exporter::sockets::Sockets;
 use gateway_exporter::sources;
@@ -167,8 +167,9 @@ fn serve(listen: &str, config: &str, proc: &str) -> io::Result<()> {
     settings.proc = proc.into();
     config.sources.set(sources::erased::<Sockets>(settings));
     let app = Arc::new(App::new(config, None, "/metrics".into()));
-    let listeners = http::bind(listen).expect("an address");
-    http::serve(listeners, Limits::default(), Arc::new(move |request| app.answer(request)))?;
+    let mut listeners = Listeners::open(&[listen.to_owned()]).expect("an address");
+    let handler = Arc::new(move |request: &Request| app.answer(request));
+    let _ = listeners.serve(AccessControl::default(), Limits::default(), handler)?;
     loop {
         thread::park();
     }

@@ -70,7 +70,7 @@ fn forbid(rule: &str, applies: impl Fn(&str) -> bool, words: &[String]) {
 
 /// The names of all sources, which are those of their folders.
 fn names() -> Vec<&'static str> {
-    sources::ALL.iter().map(|source| source.name()).collect()
+    sources::ALL.iter().map(|source| source.name).collect()
 }
 
 fn is_in(path: &str, folder: &str) -> bool {
@@ -194,7 +194,7 @@ fn every_outside_thing_is_known_to_one_place() {
 
 #[test]
 fn families_are_named_in_the_catalogue_only() {
-    let tables = sources::ALL.iter().flat_map(|source| source.tables()).chain(self_metrics::TABLES);
+    let tables = sources::ALL.iter().flat_map(|source| source.tables).chain(self_metrics::TABLES);
     let families: Vec<String> =
         tables.flat_map(|table| exposition::list(*table)).map(|family| format!("\"{}\"", family.name)).collect();
     assert!(families.len() > 80, "{families:?}");

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use gateway_exporter::http::{AccessControl, Limits, Listeners, Networks, Reply, Request, bind, serve};
+use gateway_exporter::http::{AccessControl, Limits, Listeners, Networks, Reply, Request};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 
 const BIG: usize = 20 * 1024 * 1024;
@@ -27,10 +27,9 @@ fn short_limits() -> Limits {
 }
 
 fn start(limits: Limits, respond: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> SocketAddr {
-    let listeners = bind("127.0.0.1:0").unwrap();
-    let address = listeners[0].local_addr().unwrap();
-    serve(listeners, limits, Arc::new(respond)).unwrap();
-    address
+    let mut listeners = Listeners::open(&["127.0.0.1:0".to_owned()]).unwrap();
+    let _ = listeners.serve(AccessControl::default(), limits, Arc::new(respond)).unwrap();
+    listeners.addresses()[0]
 }
 
 fn routes(request: &Request) -> Reply {

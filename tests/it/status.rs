@@ -224,8 +224,8 @@ fn the_text_says_the_same_for_people() {
 fn what_is_watched_is_in_the_catalogue() {
     let mut count = 0;
     for source in sources::ALL {
-        let families: Vec<_> = source.tables().iter().flat_map(|table| exposition::list(*table)).collect();
-        for watched in source.watched() {
+        let families: Vec<_> = source.tables.iter().flat_map(|table| exposition::list(*table)).collect();
+        for watched in source.watched {
             count += 1;
             let family = families.iter().find(|family| family.name == watched.family).expect(watched.family);
             let names = watched.labels.iter().chain(watched.only.as_ref().map(|(name, _)| name));

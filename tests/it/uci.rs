@@ -41,7 +41,7 @@ fn on_machine(text: &str, root: &Path) -> Config {
 }
 
 fn names(config: &Config) -> Vec<&'static str> {
-    config.sources.iter().map(|settings| settings.source().name()).collect()
+    config.sources.iter().map(|settings| settings.source().name).collect()
 }
 
 #[test]

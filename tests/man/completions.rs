@@ -34,7 +34,7 @@ fn offers() -> Vec<Offer> {
     let mut offers = Vec::new();
     for flag in &FLAGS {
         if flag.name == COLLECTOR {
-            for source in sources::ALL.iter().map(|source| source.name()) {
+            for source in sources::ALL.iter().map(|source| source.name) {
                 for (prefix, help) in [("", "watch"), ("no-", "don't watch")] {
                     let (name, help) = (format!("{prefix}collector.{source}"), format!("{help} {source}"));
                     offers.push(Offer { name, letter: None, help, value: Value::None });

@@ -154,7 +154,7 @@ pub(crate) fn print() -> String {
     }
     page.push_str(CONFIGURATION);
     page.push_str(".SH METRICS\n");
-    let sources = sources::ALL.iter().map(|source| (source.name(), source.tables()));
+    let sources = sources::ALL.iter().map(|source| (source.name, source.tables));
     for (source, tables) in sources.chain([("the exporter itself", self_metrics::TABLES)]) {
         let _ = writeln!(page, ".SS {}", escaped(source));
         let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
