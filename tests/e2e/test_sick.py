@@ -490,6 +490,8 @@ class Hanging(unittest.TestCase):
 
         def has_looked():
             exporter.process.send_signal(signal.SIGHUP)
+            # A look has half a second. Looks that overlap would slow each other down, on a busy machine until none is in time.
+            time.sleep(1)
             return exporter.log().count("nothing to watch was found") + exporter.log().count("[INFO] watching ") > 1
 
         wait_for("a whole look", has_looked, seconds=60)
