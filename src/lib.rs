@@ -9,7 +9,8 @@
 //! ```
 //!
 //! - A *source* is one kind of daemon or kernel table and the folder of its code: [`strongswan`], [`ipsec`], [`openvpn`],
-//!   [`sockets`], [`kernel`], [`wireguard`]. Sources don't know each other; [`sources`] lists them and defines what each must provide.
+//!   [`sockets`], [`kernel`], [`wireguard`]. Sources don't know each other; [`source`] defines what each must provide, and [`sources`]
+//!   lists them.
 //! - In the folder of a source, `mod.rs` reads, pure parsers turn the bytes into views, `metrics.rs` defines the metric
 //!   families and fills their rows, `settings.rs` reads the source's keys of the configuration, and `advice.rs` explains
 //!   errors.
@@ -75,6 +76,7 @@ pub mod session;
 pub mod settings;
 pub mod siphash;
 pub mod sockets;
+pub mod source;
 pub mod sources;
 pub mod strongswan;
 pub mod sys;

@@ -21,7 +21,8 @@ use crate::exposition::{self, Group, Listed};
 use crate::http::{Compression, FreeMemory, Reply};
 use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
-use crate::sources::{self, AnySettings};
+use crate::source::AnySettings;
+use crate::sources;
 use crate::{json, self_metrics};
 
 mod overview;
@@ -556,7 +557,7 @@ mod tests {
     #[test]
     fn what_turns_up_later_is_watched() {
         let socket = |name: &str| {
-            sources::erased::<crate::strongswan::StrongSwan>(crate::strongswan::Settings {
+            crate::source::erased::<crate::strongswan::StrongSwan>(crate::strongswan::Settings {
                 socket: crate::sys::socket::Address::Unix(name.into()),
                 gateway: "gateway".into(),
                 identity: crate::strongswan::sa::Identity::default(),

@@ -14,7 +14,8 @@ use crate::privacy::Identities;
 use crate::settings::{self, Common, Input, Located, Section, Service, UciFile};
 pub use crate::settings::{ConfigError, Overrides};
 use crate::siphash::Key;
-use crate::sources::{self, AnySettings, AnySource, Needs, Source};
+use crate::source::{self, AnySettings, AnySource, Needs, Source};
+use crate::sources;
 use crate::sys::file;
 
 pub mod load;
@@ -84,7 +85,7 @@ impl Configured {
 
     /// Those of the source `S`.
     pub fn get<S: Source>(&self) -> Option<&S::Settings> {
-        self.iter().find_map(sources::settings_of::<S>)
+        self.iter().find_map(source::settings_of::<S>)
     }
 
     /// Those of a source.

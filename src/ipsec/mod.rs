@@ -18,7 +18,7 @@ use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Rep
 use crate::exposition::TableInfo;
 use crate::lock::lock;
 use crate::settings::{Common, ConfigError, Input};
-use crate::sources::{Needs, Source};
+use crate::source::{Needs, Source};
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::file::{self, Stamp};
 use crate::sys::{blocking, command};

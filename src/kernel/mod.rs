@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
 use crate::exposition::TableInfo;
 use crate::settings::{ConfigError, Input};
-use crate::sources::{AnySource, Source};
+use crate::source::{AnySource, Source};
 use crate::sys::file;
 use crate::text::Text;
 

@@ -20,7 +20,7 @@ use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Not
 use crate::exposition::TableInfo;
 use crate::hash_index::NameIndex;
 use crate::settings::{Common, ConfigError, Input, UciWord};
-use crate::sources::{Needs, Source};
+use crate::source::{Needs, Source};
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::{blocking, clock, file};
 use crate::watched::Watched;

@@ -8,7 +8,7 @@ use super::query::Management;
 use super::{Protocol, Server, Settings, files};
 use crate::collector::Deadline;
 use crate::settings::{Common, ConfigError, Input, Located, Section, UciWord, under};
-use crate::sources::Needs;
+use crate::source::Needs;
 use crate::sys::socket::Address;
 use crate::sys::{file, settings_file};
 

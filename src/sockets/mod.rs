@@ -24,7 +24,7 @@ use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice, Report};
 use crate::exposition::TableInfo;
 use crate::netlink::ByteOrder;
 use crate::settings::{ConfigError, Input, UciWord};
-use crate::sources::{Needs, Source};
+use crate::source::{Needs, Source};
 use crate::sys::environment::Environment;
 use crate::sys::{file, netlink, socket};
 use crate::watched::Watched;

@@ -24,7 +24,7 @@ use crate::exposition::{Exposition, Group, TableInfo};
 use crate::lock::lock;
 use crate::session::Sessions;
 use crate::settings::{Common, ConfigError, Input};
-use crate::sources::{Needs, Source};
+use crate::source::{Needs, Source};
 use crate::sys::clock;
 use crate::sys::environment::{Environment, Traces};
 use crate::sys::socket::{self, Address, Channel};

@@ -18,7 +18,7 @@ use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Rep
 use crate::exposition::TableInfo;
 use crate::netlink::{ByteOrder, Content, Data, Malformed, Message, messages};
 use crate::settings::{Common, ConfigError, Input, UciWord, under};
-use crate::sources::{Needs, Source};
+use crate::source::{Needs, Source};
 use crate::sys::environment::Environment;
 use crate::sys::file::{self, Stamp};
 use crate::sys::netlink::{Protocol, ask};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::key::Key;
 use super::names::Names;
 use crate::settings::{Common, ConfigError, Input, Section, UciWord, under};
-use crate::sources::Needs;
+use crate::source::Needs;
 use crate::sys::file;
 
 /// Where sockets of WireGuard in user space are: <https://www.wireguard.com/xplatform/>.

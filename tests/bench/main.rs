@@ -22,7 +22,7 @@ use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::http::{AccessControl, Limits, Listeners, Request};
 use gateway_exporter::openvpn::status::{Document, parse};
 use gateway_exporter::sockets::Sockets;
-use gateway_exporter::sources;
+use gateway_exporter::source;
 use gateway_exporter::strongswan::vici;
 use gateway_exporter::sys::libc::return_freed_memory;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -165,7 +165,7 @@ fn serve(listen: &str, config: &str, proc: &str) -> io::Result<()> {
     let mut config = Config::parse(&fs::read_to_string(config)?, &Overrides::default()).expect("a configuration");
     let mut settings = config.sources.get::<Sockets>().expect("rules").clone();
     settings.proc = proc.into();
-    config.sources.set(sources::erased::<Sockets>(settings));
+    config.sources.set(source::erased::<Sockets>(settings));
     let app = Arc::new(App::new(config, None, "/metrics".into()));
     let mut listeners = Listeners::open(&[listen.to_owned()]).expect("an address");
     let handler = Arc::new(move |request: &Request| app.answer(request));

@@ -15,7 +15,7 @@ use gateway_exporter::diagnosis;
 use gateway_exporter::openvpn::management::{Answer, Failure, Inquiry, Next, Password, State};
 use gateway_exporter::openvpn::query::Management;
 use gateway_exporter::openvpn::{OpenVpn, Server, Settings};
-use gateway_exporter::sources::Source;
+use gateway_exporter::source::Source;
 use gateway_exporter::sys::environment::Environment;
 use gateway_exporter::sys::socket::Address;
 

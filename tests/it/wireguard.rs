@@ -14,7 +14,7 @@ use gateway_exporter::netlink::{ByteOrder, Content, Malformed, messages};
 use gateway_exporter::privacy::Identities;
 use gateway_exporter::settings::Common;
 use gateway_exporter::siphash::Key as HashKey;
-use gateway_exporter::sources::Source;
+use gateway_exporter::source::Source;
 use gateway_exporter::text::Text;
 use gateway_exporter::wireguard::WireGuard;
 use gateway_exporter::wireguard::device::Device;
