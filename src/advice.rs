@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::collector::Error;
+use crate::error::Error;
 use crate::sys::environment::{AccessProblem, Environment};
 
 /// How bad something is.

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use crate::advice::Severity;
 use crate::advice::{self, Advice, Phrase};
-use crate::collector::{Error, ErrorKind, Notice};
+use crate::collector::Notice;
+use crate::error::{Error, ErrorKind};
 use crate::sources;
 use crate::sys::environment::Environment;
 use crate::text::printable;

@@ -15,7 +15,7 @@
 //!   families and fills their rows, `settings.rs` reads the source's keys of the configuration, and `advice.rs` explains
 //!   errors.
 //! - [`sys`] makes all calls to the operating system; each has a size limit and a deadline. [`collector`] has the interface
-//!   that reads a source, its deadline and its errors.
+//!   that reads a source, [`deadline`] the time by which it must have answered, and [`error`] why it could not be read.
 //! - [`netlink`] reads and writes the messages of netlink(7), which several sources use.
 //! - [`exposition`] holds the rows of all families and writes the Prometheus text. [`totals`] keeps counters that survive
 //!   rekeys and reconnects, [`session`] is a row of the session list, [`privacy`] hides or hashes clients' names.
@@ -56,8 +56,10 @@ pub mod calendar;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod deadline;
 pub mod diagnosis;
 pub mod encoding;
+pub mod error;
 pub mod exposition;
 pub mod hash_index;
 pub mod http;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Error, Notice};
+use crate::collector::{Collector, Notice};
+use crate::error::Error;
 use crate::exposition::TableInfo;
 use crate::settings::{Common, ConfigError, Input, UciWord};
 use crate::sys::environment::{Environment, Traces};

@@ -198,7 +198,9 @@ mod tests {
 
     use super::routes::{REALM, UNLISTED, times};
     use super::*;
-    use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
+    use crate::collector::{Collector, Report};
+    use crate::deadline::Deadline;
+    use crate::error::{Error, ErrorKind};
     use crate::http::{Compress, Credentials, Method, RELOAD, Request};
     use crate::privacy::Identities;
     use crate::session::Session;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use super::lock;
 use super::scrape::{Shared, Source};
-use crate::collector::{Collector, Deadline};
+use crate::collector::Collector;
 use crate::config::Config;
 pub use crate::config::load::Discover;
 use crate::config::load::{DISCOVERY, DISCOVERY_TIME};
+use crate::deadline::Deadline;
 use crate::sources;
 use crate::sys::blocking;
 

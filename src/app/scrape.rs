@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 use super::status::Status;
-use crate::collector::{Collector, Deadline, Error, Notice, Report};
+use crate::collector::{Collector, Notice, Report};
+use crate::deadline::Deadline;
+use crate::error::Error;
 use crate::exposition::{Exposition, Options};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::session::Sessions;
@@ -349,7 +351,7 @@ mod tests {
     use std::sync::mpsc::{self, Receiver, Sender};
 
     use super::*;
-    use crate::collector::ErrorKind;
+    use crate::error::ErrorKind;
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(60);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::{Config, ConfigError, Overrides, WebFile, anchor};
 use crate::cli::{Flags, Task};
-use crate::collector::{Deadline, Error};
+use crate::deadline::Deadline;
 use crate::diagnosis;
+use crate::error::Error;
 use crate::http;
 use crate::settings::Service;
 use crate::sys::blocking;

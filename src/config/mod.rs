@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::web::{Web, WebFile, anchor};
-use crate::collector::Error;
+use crate::error::Error;
 use crate::exposition::{Group, Groups, Options};
 use crate::http::TlsFiles;
 use crate::privacy::Identities;

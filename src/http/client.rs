@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::listener::addresses_to_ask;
 use super::server::HEALTHY;
-use crate::collector::{Deadline, Error};
+use crate::deadline::Deadline;
+use crate::error::Error;
 use crate::sys::socket::{self, Address, Channel};
 
 /// How long to wait for the head of an answer.

@@ -14,7 +14,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 
 use super::server::{Reconfigure, Reconfigures};
 use super::{AccessControl, FreeMemory, Handler, Limits};
-use crate::collector::Error;
+use crate::error::Error;
 use crate::lock::lock;
 use crate::sys::libc;
 

@@ -1,7 +1,7 @@
 //! What a person does where ipsec.conf or the `ipsec` command can't be read.
 
 use crate::advice::{Advice, denied};
-use crate::collector::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::sys::environment::{Environment, Traces};
 
 /// What strongSwan's daemon is called, which others than `ipsec` may have started.

@@ -14,7 +14,9 @@ use std::time::Duration;
 use log::warn;
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Report};
+use crate::collector::{Collector, Report};
+use crate::deadline::{Deadline, DeadlineMutex};
+use crate::error::{Error, ErrorKind};
 use crate::exposition::TableInfo;
 use crate::lock::lock;
 use crate::settings::{Common, ConfigError, Input};

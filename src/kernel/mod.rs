@@ -6,7 +6,9 @@ pub mod xfrm;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::collector::{Collector, Deadline, Error, ErrorKind, Report};
+use crate::collector::{Collector, Report};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::exposition::TableInfo;
 use crate::settings::{ConfigError, Input};
 use crate::source::{AnySource, Source};

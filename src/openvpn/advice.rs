@@ -2,7 +2,8 @@
 //! interface does not answer.
 
 use crate::advice::{Advice, Phrase, Severity, denied, joined, quoted, span};
-use crate::collector::{Error, ErrorKind, Notice};
+use crate::collector::Notice;
+use crate::error::{Error, ErrorKind};
 use crate::sys::environment::Environment;
 
 /// What stands before the address of a management interface in errors about it.

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use super::copies::{CopyOf, copy_of};
 use super::staleness::FIRST_LIMIT;
 use super::status::{self, Document};
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::sys::file::{self, Stamp};
 
 /// How much of a pattern's match is read to tell whether it is a status file, in bytes.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::management::{Answer, Failure, Inquiry, Next, Password, QUIT};
 use super::{LIMIT, advice};
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::sys::socket::{self, Address};
 use crate::text::clip;
 

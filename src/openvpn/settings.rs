@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::management::Password;
 use super::query::Management;
 use super::{Protocol, Server, Settings, files};
-use crate::collector::Deadline;
+use crate::deadline::Deadline;
 use crate::settings::{Common, ConfigError, Input, Located, Section, UciWord, under};
 use crate::source::Needs;
 use crate::sys::socket::Address;

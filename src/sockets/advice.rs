@@ -2,7 +2,8 @@
 
 use super::rule::RuleError;
 use crate::advice::{Advice, Severity, quoted};
-use crate::collector::{Error, ErrorKind, Notice};
+use crate::collector::Notice;
+use crate::error::{Error, ErrorKind};
 use crate::sys::environment::Environment;
 
 /// Why something could not be read, and what to do.

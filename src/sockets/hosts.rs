@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::collector::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::lock::lock;
 use crate::sys::thread::{self, LARGE_STACK};
 

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::advice::Advice;
-use crate::collector::{Collector, Deadline, Error, ErrorKind, Notice, Report};
+use crate::collector::{Collector, Notice, Report};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::exposition::TableInfo;
 use crate::netlink::ByteOrder;
 use crate::settings::{ConfigError, Input, UciWord};

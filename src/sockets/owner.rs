@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::sys::process::{self, Process};
 
 use super::matcher::PendingOwners;

@@ -2,7 +2,8 @@
 
 use super::COUNTERS;
 use crate::advice::{Advice, Severity, denied};
-use crate::collector::{Error, ErrorKind, Notice};
+use crate::collector::Notice;
+use crate::error::{Error, ErrorKind};
 use crate::sys::environment::{Environment, Traces};
 
 /// What charon's process is called, started by `ipsec` or an init script, or by systemd; and where its VICI socket is, by

@@ -29,7 +29,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::thread;
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::lock::lock;
 
 /// The most threads that have not returned in time; with this many, no call is made until one returns.

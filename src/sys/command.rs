@@ -18,7 +18,8 @@ use nix::unistd::{Pid, pipe2};
 
 use super::blocking;
 use super::libc::try_wait;
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 use crate::lock::lock;
 
 /// How much of what a command says on stderr is kept for the error.

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{file, process};
-use crate::collector::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::text::Text;
 
 /// What shows that a source's daemon is on the machine.

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::fcntl::OFlag;
 
 use super::erased::ErasedBuffer;
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
 use crate::encoding::hex_array;
+use crate::error::{Error, ErrorKind};
 
 /// The most matches of a glob, and the most entries of one folder that it reads.
 const GLOB_LIMIT: usize = 4096;

@@ -10,7 +10,8 @@ use nix::sys::socket::{
 
 use super::erased::ErasedBuffer;
 use super::socket::time_value;
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 
 /// The size of the largest datagram that the kernel sends, in bytes.
 const DATAGRAM: usize = 32 * 1024;

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::collector::{Deadline, Error};
+use crate::deadline::Deadline;
+use crate::error::Error;
 
 use super::file;
 
@@ -90,7 +91,7 @@ fn socket_of(target: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collector::ErrorKind;
+    use crate::error::ErrorKind;
     use std::net::TcpListener;
     use std::os::fd::AsRawFd;
     use std::time::Duration;

@@ -11,7 +11,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Uid, geteuid};
 
 use super::environment;
-use crate::collector::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// The longest such file, in bytes.
 const LONGEST: usize = 4 * 1024 * 1024;

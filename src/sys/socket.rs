@@ -18,7 +18,8 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::blocking;
 use super::erased::ErasedBuffer;
 use super::file;
-use crate::collector::{Deadline, Error, ErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 
 /// The most addresses of one host name that are kept.
 const ADDRESS_LIMIT: usize = 64;

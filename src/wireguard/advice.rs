@@ -2,7 +2,7 @@
 
 use super::NO_MODULE;
 use crate::advice::{Advice, Phrase, denied};
-use crate::collector::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::sys::environment::Environment;
 
 /// Why an interface could not be read, and what to do.

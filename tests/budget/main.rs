@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::http::{Compress, Compression, Method, Reply, Request};
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::memory_budget::MemoryBudget;

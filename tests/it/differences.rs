@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::{self, Ipsec};
 use gateway_exporter::netlink::ByteOrder;

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use gateway_exporter::app::{Catalogue, catalogue};
 use gateway_exporter::cli::{self, Command};
-use gateway_exporter::collector::{Error, ErrorKind};
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::diagnosis;
+use gateway_exporter::error::{Error, ErrorKind};
 use gateway_exporter::exposition::Group;
 use gateway_exporter::ipsec::Ipsec;
 use gateway_exporter::openvpn::OpenVpn;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway_exporter::collector::{Collector, Deadline, Error, ErrorKind, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
+use gateway_exporter::error::{Error, ErrorKind};
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Location, Sections};
 use gateway_exporter::ipsec::kind::{Dialect, Start};

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Error, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
+use gateway_exporter::error::Error;
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::Tunnel;
 use gateway_exporter::ipsec::kind::Dialect;

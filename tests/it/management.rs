@@ -9,9 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_exporter::advice::Severity;
-use gateway_exporter::collector::{Collector, Deadline, Error, ErrorKind, Report};
+use gateway_exporter::collector::{Collector, Report};
 use gateway_exporter::config::Config;
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::diagnosis;
+use gateway_exporter::error::{Error, ErrorKind};
 use gateway_exporter::openvpn::management::{Answer, Failure, Inquiry, Next, Password, State};
 use gateway_exporter::openvpn::query::Management;
 use gateway_exporter::openvpn::{OpenVpn, Server, Settings};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Notice, Report};
+use gateway_exporter::collector::{Collector, Notice, Report};
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::openvpn::metrics::{Asked, Now, Reading, expose};
 use gateway_exporter::openvpn::totals::{ClientTotals, KnownFiles};

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::openvpn::{OpenVpn, Protocol, Server, Settings};

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::strongswan::sa::Identity;
 use gateway_exporter::strongswan::vici::{Element, encode};
 use gateway_exporter::strongswan::{Settings, StrongSwan};

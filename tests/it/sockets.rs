@@ -6,8 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, ErrorKind, Report};
+use gateway_exporter::collector::{Collector, Report};
 use gateway_exporter::config::{Config, Overrides};
+use gateway_exporter::deadline::Deadline;
+use gateway_exporter::error::ErrorKind;
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::netlink::ByteOrder;
 use gateway_exporter::sockets::diag;

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway_exporter::collector::{Collector, Deadline, Report};
+use gateway_exporter::collector::{Collector, Report};
+use gateway_exporter::deadline::Deadline;
 use gateway_exporter::exposition::{Exposition, Group, Groups, Options};
 use gateway_exporter::privacy::Identities;
 use gateway_exporter::siphash::Key;

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use gateway_exporter::collector::{Collector, Deadline, Error, Report};
+use gateway_exporter::collector::{Collector, Report};
 use gateway_exporter::config::{Config, Overrides};
+use gateway_exporter::deadline::Deadline;
+use gateway_exporter::error::Error;
 use gateway_exporter::exposition::{Exposition, Options};
 use gateway_exporter::netlink::{ByteOrder, Content, Malformed, messages};
 use gateway_exporter::privacy::Identities;
