@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Exposition;
 use super::rows::Rows;
-use super::table::{FamilyInfo, Value};
+use super::table::FamilyInfo;
+use super::values::Value;
 
 /// The room of an [`Encoder`] for text, in bytes; it writes until [`CHUNK`] of it are used.
 const ROOM: usize = 64 * 1024;

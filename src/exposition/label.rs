@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Write as _};
 
-use super::table::DynRow;
 use crate::privacy::Identities;
 use crate::text::{LONGEST, Text, clipped, is_disruptive};
 
@@ -235,12 +234,17 @@ impl fmt::Write for LabelValue<'_> {
     }
 }
 
-/// Writes `{a="x",b="y"}`, or nothing if no label has a value.
-pub(super) fn write_labels(row: &dyn DynRow, identities: &Identities, out: &mut Vec<u8>) -> RowFlags {
+/// Writes `{a="x",b="y"}` as `write` gives the labels, or nothing if none has a value.
+#[inline]
+pub(super) fn write_labels(
+    identities: &Identities,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut LabelValue<'_>),
+) -> RowFlags {
     let begin = out.len();
     // On the stack: in the heap its length would be read and written for each piece of each label.
     let mut value = LabelValue::new(std::mem::take(out), identities);
-    row.write_labels(&mut value);
+    write(&mut value);
     if let Some(first) = value.out.get_mut(begin) {
         *first = b'{';
         value.out.push(b'}');

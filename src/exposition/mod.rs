@@ -15,9 +15,10 @@ pub use self::encoder::Encoder;
 pub(crate) use self::label::name;
 pub use self::label::{Condition, LabelName, LabelValue, Labels, SharedLabels};
 pub use self::table::{
-    Family, FamilyInfo, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, Value, counter, gauge, label,
-    list, shared, table,
+    Family, FamilyInfo, Group, Groups, Kind, Label, Listed, Merge, Table, TableInfo, counter, gauge, label, list,
+    shared, table,
 };
+pub use self::values::Value;
 
 use self::label::{RowFlags, Subject};
 use self::rows::{DuplicateCheck, Lookup, Rows};

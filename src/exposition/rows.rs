@@ -4,8 +4,8 @@ use std::any::TypeId;
 use std::hash::{BuildHasher, RandomState};
 
 use super::label::{RowFlags, write_labels};
-use super::table::{DynRow, Merge, TableInfo, Value};
-use super::values::{Packed, Values};
+use super::table::{DynRow, Merge, TableInfo};
+use super::values::{Packed, Value, Values};
 use crate::hash_index::HashIndex;
 use crate::privacy::Identities;
 
@@ -101,7 +101,7 @@ impl Rows {
 
     /// Writes a row after the last one; call `keep`, `merge` or `discard` next.
     pub(super) fn write(&mut self, row: &dyn DynRow, identities: &Identities) -> RowFlags {
-        let flags = write_labels(row, identities, &mut self.labels);
+        let flags = write_labels(identities, &mut self.labels, |out| row.write_labels(out));
         self.values.begin_row(self.labels.len());
         row.write_values(&mut self.values);
         flags

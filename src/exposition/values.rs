@@ -1,6 +1,17 @@
-//! The values of a table's rows, packed into eight bytes each.
+//! The values of samples, and those of a table's rows, packed into eight bytes each.
 
-use super::table::Value;
+use std::time::Duration;
+
+/// A sample's value. Whole numbers are printed exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Whole(u64),
+    /// A whole number below zero.
+    Below(i64),
+    /// A decimal number in billionths; printed with as many decimals as needed.
+    Billionths(i64),
+}
 
 /// For each row the end of its labels, in bytes, and then a value for each family, which may be absent.
 ///
@@ -136,6 +147,72 @@ fn packed(value: Option<Value>, overflow: &mut Vec<Value>) -> u64 {
 
 fn is_overflow(word: u64) -> bool {
     word & OVERFLOW != 0 && word != ABSENT
+}
+
+impl Value {
+    /// The value without its decimals; the largest number where it is larger.
+    pub(super) fn whole(self) -> i64 {
+        match self {
+            Self::Whole(number) => i64::try_from(number).unwrap_or(i64::MAX),
+            Self::Below(number) => number,
+            Self::Billionths(number) => number.checked_div(1_000_000_000).unwrap_or_default(),
+        }
+    }
+
+    /// The value in billionths, for comparisons.
+    pub(super) fn billionths(self) -> i128 {
+        const EACH: i128 = 1_000_000_000;
+        match self {
+            Self::Whole(number) => i128::from(number).saturating_mul(EACH),
+            Self::Below(number) => i128::from(number).saturating_mul(EACH),
+            Self::Billionths(number) => number.into(),
+        }
+    }
+
+    /// The sum. A family has either whole or decimal numbers; of a whole and a decimal number the first is returned.
+    pub(super) fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Whole(a), Self::Whole(b)) => Self::Whole(a.saturating_add(b)),
+            (Self::Billionths(a), Self::Billionths(b)) => Self::Billionths(a.saturating_add(b)),
+            (Self::Below(a), Self::Below(b)) => Self::Below(a.saturating_add(b)),
+            (Self::Whole(a), Self::Below(b)) | (Self::Below(b), Self::Whole(a)) => match a.checked_add_signed(b) {
+                Some(sum) => Self::Whole(sum),
+                None => Self::Below(b.saturating_add_unsigned(a)),
+            },
+            (first, _) => first,
+        }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Self::Whole(number as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Whole(u64::from(yes))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        u64::try_from(number).map_or(Self::Below(number), Self::Whole)
+    }
+}
+
+impl From<Duration> for Value {
+    /// In seconds; one of more than 292 years is that long.
+    fn from(time: Duration) -> Self {
+        Self::Billionths(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+    }
 }
 
 #[cfg(test)]
