@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::procnet::{Endpoint, Row, States, Table};
+use super::tables::{Endpoint, Row, States, Table};
 use crate::netlink::{Attributes, ByteOrder, Content, Piece, Request, messages};
 
 const AF_INET: u8 = 2;
@@ -99,7 +99,7 @@ fn is_v6_only(attributes: Attributes<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockets::procnet::{ESTABLISHED, LISTEN};
+    use crate::sockets::tables::{ESTABLISHED, LISTEN};
 
     /// A message as the kernel lays it out: length, kind, flags, number, port, body.
     fn written(kind: u16, body: &[u8]) -> Vec<u8> {

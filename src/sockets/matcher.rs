@@ -5,8 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::procnet::{self, Endpoint, Lines, Row, States, Table};
+use super::procnet::{self, Lines};
 use super::rule::{Ends, Family, Labels, Names, Rule};
+use super::tables::{Endpoint, Row, States, Table};
 use crate::netlink::ByteOrder;
 
 /// The most sockets whose owners may be pending, a few megabytes; rules with more are unknown.

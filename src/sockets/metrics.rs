@@ -5,9 +5,9 @@ use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Valu
 use crate::watched::Watched;
 
 use super::matcher::RuleCount;
-use super::procnet::{self, States};
 use super::rule::Labels;
 use super::state_counts::StateCounts;
+use super::tables::{self, States};
 
 /// What is watched of it.
 pub const WATCHED: &[Watched] = &[Watched {
@@ -32,7 +32,7 @@ pub fn expose(count: &RuleCount<'_>, exposition: &mut Exposition) {
 
 /// Adds how many sockets of a table are in each state of `seen`.
 pub fn expose_state_counts(
-    table: procnet::Table,
+    table: tables::Table,
     state_counts: &StateCounts,
     seen: States,
     exposition: &mut Exposition,
@@ -104,8 +104,9 @@ mod tests {
     use super::*;
     use crate::netlink::ByteOrder;
     use crate::sockets::matcher::Matcher;
-    use crate::sockets::procnet::{Lines, Table};
+    use crate::sockets::procnet::Lines;
     use crate::sockets::rule::{Names, Rule, Spec};
+    use crate::sockets::tables::Table;
     use std::io::Read;
 
     const LISTENER: &str = "0: 00000000:0016 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n";

@@ -14,6 +14,7 @@ pub mod procnet;
 pub mod rule;
 mod settings;
 pub mod state_counts;
+pub mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,9 +35,10 @@ use crate::watched::Watched;
 use diag::Message;
 use hosts::{Answers, Hosts};
 use matcher::Matcher;
-use procnet::{Lines, Table};
+use procnet::Lines;
 use rule::{Names, Rule};
 use state_counts::StateCounts;
+use tables::Table;
 
 /// The most of a table that is read: well over a million sockets.
 const TABLE_LIMIT: usize = 256 * 1024 * 1024;

@@ -93,8 +93,9 @@ mod tests {
     use super::*;
     use crate::netlink::ByteOrder;
     use crate::sockets::matcher::{Matcher, RuleCount};
-    use crate::sockets::procnet::{Lines, Table};
+    use crate::sockets::procnet::Lines;
     use crate::sockets::rule::{Names, Rule, Spec};
+    use crate::sockets::tables::Table;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use regex_lite::Regex;
 
-use super::procnet::{ESTABLISHED, Endpoint, States, Table};
+use super::tables::{ESTABLISHED, Endpoint, States, Table};
 
 /// What a label says where a rule asks for nothing.
 const ANY: &str = "*";

@@ -2,7 +2,7 @@
 //!
 //! The numbers are the kernel's (`include/net/tcp_states.h`), the names those of tcp(7) and of ss(8).
 
-use super::procnet::{ESTABLISHED, LISTEN, States, Table, UNCONNECTED};
+use super::tables::{ESTABLISHED, LISTEN, States, Table, UNCONNECTED};
 
 /// TCP's states, as a table of `/proc/net` can show them.
 const TCP: [(u8, &str); 11] = [

@@ -14,8 +14,9 @@ use gateway_exporter::exposition::Exposition;
 use gateway_exporter::netlink::ByteOrder;
 use gateway_exporter::sockets::diag;
 use gateway_exporter::sockets::matcher::Matcher;
-use gateway_exporter::sockets::procnet::{LISTEN, Lines, States, Table};
+use gateway_exporter::sockets::procnet::Lines;
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
+use gateway_exporter::sockets::tables::{LISTEN, States, Table};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
 use gateway_exporter::sys::netlink;
 
