@@ -11,6 +11,7 @@ mod date;
 mod fairness;
 mod gzip;
 mod listener;
+mod log_once;
 mod parse;
 mod pool;
 mod server;
@@ -31,9 +32,8 @@ pub use crate::auth::{Credentials, Networks};
 pub use client::{ask, is_ours};
 pub use gzip::{Compress, Compression};
 pub use listener::{Listeners, PASSED, check};
-pub use server::RELOAD;
 pub use tls::Tls;
-pub use types::{Body, ClientAuth, Method, Pieces, Reply, Request, TlsFiles};
+pub use types::{Body, ClientAuth, Method, Pieces, RELOAD, Reply, Request, TlsFiles};
 
 /// Computes the reply to a request; called on the request's thread.
 pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::accept::Weights;
-use super::server::RELOAD;
-use super::{Method, Request};
+use super::{Method, RELOAD, Request};
 use crate::auth::basic;
 use crate::encoding::hex_digit;
 

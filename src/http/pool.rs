@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fairness::{self, Answer, Peer, Stage};
+use super::log_once::LogOnce;
 use super::parse::Head;
-use super::server::LogOnce;
 use super::stream::Stream;
 use super::write::{self, Framing, Wire};
 use super::{AbortOnPanic, Handler, Limits, Method};

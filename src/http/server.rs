@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fairness::{self, Handshakes, Peer, Purpose};
+use super::log_once::LogOnce;
 use super::parse::{self, Reject, Version};
 use super::pool::{Answered, Job, Pool};
 use super::stream::{Stream, would_block};
@@ -25,8 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The paths of the liveness and readiness checks, as in Prometheus itself.
 pub(super) const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
-/// The path by which a reload is asked for, as in Prometheus itself: the only one that takes POST.
-pub const RELOAD: &str = "/-/reload";
 
 /// The interval for checking requests that wait for a thread.
 const TICK: Duration = Duration::from_millis(25);
@@ -34,8 +33,6 @@ const TICK: Duration = Duration::from_millis(25);
 const BATCH: usize = 64;
 /// The number of consecutive failures of poll after which the loop ends.
 const MOST_FAILURES: usize = 100;
-/// After this long without a failure, the problem counts as over.
-const CALM: Duration = Duration::from_secs(60);
 
 /// A change of the listening sockets and the access control.
 pub(super) struct Reconfigure {
@@ -104,28 +101,6 @@ struct Ready {
     connections: Vec<bool>,
     orders: bool,
     reconfigures: bool,
-}
-
-/// Logs once when a problem begins and once when it is over, however often a peer causes it.
-#[derive(Default)]
-pub(super) struct LogOnce {
-    last: Option<Instant>,
-}
-
-impl LogOnce {
-    pub(super) fn set(&mut self, what: &str) {
-        if self.last.replace(Instant::now()).is_none() {
-            log::warn!("{what}");
-        }
-    }
-
-    /// Call it whenever the operation succeeded.
-    pub(super) fn clear(&mut self, what: &str) {
-        if self.last.is_some_and(|last| last.elapsed() >= CALM) {
-            self.last = None;
-            log::info!("{what}");
-        }
-    }
 }
 
 impl Connection {
@@ -523,21 +498,4 @@ fn is_connection_error(error: &io::Error) -> bool {
         libc::EOPNOTSUPP,
     ];
     error.raw_os_error().is_some_and(|code| network.contains(&code))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_said_once() {
-        let mut failure = LogOnce::default();
-        failure.set("it");
-        let first = failure.last;
-        failure.clear("it is over");
-        assert_eq!(failure.last, first, "not yet over: it may come again at once");
-        failure.last = Instant::now().checked_sub(CALM);
-        failure.clear("it is over");
-        assert!(failure.last.is_none());
-    }
 }

@@ -30,7 +30,10 @@ pub enum ClientAuth {
     IfGiven,
 }
 
-/// The request method. The server itself rejects other methods, and [`Post`](Method::Post) for other paths than [`RELOAD`](super::RELOAD).
+/// The path by which a reload is asked for, as in Prometheus itself: the only one that takes POST.
+pub const RELOAD: &str = "/-/reload";
+
+/// The request method. The server itself rejects other methods, and [`Post`](Method::Post) for other paths than [`RELOAD`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET.
