@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 use pico_args::Arguments;
 
-use crate::app::Catalogue;
+use crate::catalogue::Catalogue;
 use crate::http;
 use crate::logging::Format;
 use crate::sources;

@@ -20,8 +20,8 @@
 //! - [`exposition`] holds the rows of all families and writes the Prometheus text. [`totals`] keeps counters that survive
 //!   rekeys and reconnects, [`session`] is a row of the session list, [`privacy`] hides or hashes clients' names.
 //! - [`app`] connects sources and requests: it reads the sources in parallel, within the scrape's deadline, and makes the
-//!   reply. [`pages`] writes the HTML, [`self_metrics`] the exporter's own metrics, [`diagnosis`] (`--doctor` and the
-//!   overview page) says what is down and what to do, with the texts of [`advice`]; [`watched`] says how the tunnels, servers and
+//!   reply. [`pages`] writes the HTML, [`self_metrics`] the exporter's own metrics, [`catalogue`] the list of all families,
+//!   [`diagnosis`] (`--doctor` and the overview page) says what is down and what to do, with the texts of [`advice`]; [`watched`] says how the tunnels, servers and
 //!   peers are, by the families that each source names for that. [`json`] writes JSON. [`memory_budget`] limits the memory of
 //!   all replies together.
 //! - [`http`] is the server: it accepts connections, bounds them, and calls [`app`]. [`auth`] checks who may request.
@@ -53,6 +53,7 @@ pub mod app;
 pub mod auth;
 pub mod bcrypt;
 pub mod calendar;
+pub mod catalogue;
 pub mod cli;
 pub mod collector;
 pub mod config;

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use gateway_exporter::app::{App, STATE, catalogue, in_words, status_path};
+use gateway_exporter::app::{App, STATE, in_words, status_path};
 use gateway_exporter::auth::prompt;
 use gateway_exporter::bcrypt::{self, Hash};
+use gateway_exporter::catalogue::catalogue;
 use gateway_exporter::cli::{self, Command, Flags, Task};
 use gateway_exporter::config::load::{self, Loaded};
 use gateway_exporter::config::{Protection, Web};

@@ -1,30 +1,27 @@
 //! The application: turns a request into a reply. It knows no sockets, so tests call it as a function.
 //!
-//! `registry` holds the watched sources, `scrape` reads them, `routes` answers requests, `status` keeps the state of targets,
-//! `troubles` since when what is watched through them is not well, `overview` says both.
+//! `registry` holds the watched sources, `scrape` reads them, `outcome` is what comes of a read, `routes` answers requests, `status` keeps the state of targets, `troubles` since when what is watched through them is not well, `overview` says both.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, OnceLock};
 
 pub use self::overview::in_words;
 pub use self::registry::Discover;
 pub use self::routes::{Reload, STATE, status_path};
 
+use self::outcome::Query;
 use self::registry::Registry;
 use self::routes::Scrapes;
-use self::scrape::{Query, Shared};
+use self::scrape::{Shared, Times};
 use self::status::Status;
 use crate::auth::{Bucket, Users};
 use crate::config::Config;
 use crate::diagnosis::{self, Finding};
-use crate::exposition::{self, Group, Listed};
 use crate::http::{Compression, FreeMemory, Reply};
 use crate::lock::lock;
 use crate::memory_budget::MemoryBudget;
 use crate::source::AnySettings;
-use crate::sources;
-use crate::{json, self_metrics};
 
+mod outcome;
 mod overview;
 mod registry;
 mod routes;
@@ -103,14 +100,14 @@ impl App {
 
     /// Reads every source once, as a scrape does; returns a finding for each target, without since when it is so.
     pub fn examine(&self) -> Vec<Finding> {
-        scrape::gather(&self.registry.current(), Query::Metrics, routes::default_times());
-        let findings = self.shared.status.findings(&self.registry.absent(), routes::default_times().wait);
+        scrape::gather(&self.registry.current(), Query::Metrics, Times::usual());
+        let findings = self.shared.status.findings(&self.registry.absent(), Times::usual().wait);
         findings.into_iter().map(|finding| Finding { since: None, ..finding }).collect()
     }
 
     /// One scrape without a request, and whether every target could be read.
     pub fn once(&self) -> (Reply, bool) {
-        let reply = self.expose(&self.registry.current(), routes::default_times(), false);
+        let reply = self.expose(&self.registry.current(), Times::usual(), false);
         (reply, self.shared.status.is_well())
     }
 
@@ -122,81 +119,13 @@ impl App {
     }
 }
 
-/// How the catalogue of all families is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Catalogue {
-    /// Markdown: a heading and a table for each source.
-    Markdown,
-    /// A line for each family, in columns.
-    Table,
-    /// An array with an object for each family.
-    Json,
-}
-
-/// The catalogue of all families.
-pub fn catalogue(format: Catalogue) -> String {
-    let mut all = Vec::new();
-    let sources = sources::ALL.iter().map(|source| (source.name, source.tables));
-    for (source, tables) in sources.chain([("the exporter", self_metrics::TABLES)]) {
-        let mut families: Vec<_> = tables.iter().flat_map(|table| exposition::list(*table)).collect();
-        families.sort_by_key(|family| family.name);
-        all.extend(families.into_iter().map(|family| (source, family)));
-    }
-    let width = all.iter().map(|(_, family)| family.name.len()).max().unwrap_or_default();
-    let mut text = String::new();
-    let mut before = "";
-    if format == Catalogue::Table {
-        let [source, family, kind] = ["SOURCE", "FAMILY", "TYPE"];
-        let _ =
-            writeln!(text, "{source:<12}  {family:<width$}  {kind:<7}  GROUP         LABELS                    VALUE");
-    }
-    for (source, Listed { name, kind, labels, help, group }) in all {
-        let (kind, group) = (kind.word(), group.map(Group::word).unwrap_or_default());
-        let _ = match format {
-            Catalogue::Table => {
-                let labels = labels.join(",");
-                writeln!(text, "{source:<12}  {name:<width$}  {kind:<7}  {group:<12}  {labels:<24}  {help}")
-            }
-            Catalogue::Json => {
-                // Neither names nor words of these have anything to escape.
-                let labels = if labels.is_empty() { String::new() } else { format!("\"{}\"", labels.join("\",\"")) };
-                let group = if group.is_empty() { "null".into() } else { format!("\"{group}\"") };
-                let (separator, help) = (if text.is_empty() { "[" } else { "," }, json::text(help));
-                writeln!(
-                    text,
-                    "{separator}{{\"source\":\"{source}\",\"name\":\"{name}\",\"type\":\"{kind}\",\"group\":{group},\
-                     \"labels\":[{labels}],\"help\":{help}}}"
-                )
-            }
-            Catalogue::Markdown => {
-                if before != source {
-                    text.push_str(if before.is_empty() { "" } else { "\n" });
-                    let _ = write!(
-                        text,
-                        "### {source}\n\n| family | type | labels | value | group |\n|---|---|---|---|---|\n"
-                    );
-                }
-                let labels = labels.join(", ");
-                writeln!(text, "| `{name}` | {kind} | {labels} | {help} | {group} |")
-            }
-        };
-        before = source;
-    }
-    text.push_str(match format {
-        Catalogue::Markdown => "\n",
-        Catalogue::Table => "",
-        Catalogue::Json => "]\n",
-    });
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
     use std::thread;
     use std::time::Duration;
 
-    use super::routes::{REALM, UNLISTED, times};
+    use super::routes::{REALM, UNLISTED};
     use super::*;
     use crate::collector::{Collector, Report};
     use crate::deadline::Deadline;
@@ -635,7 +564,7 @@ mod tests {
             [(None, 4900, 5000), (Some(1000), 850, 900), (Some(10), 0, 0), (Some(60_000), 4900, 5000)]
         {
             let request = Request { timeout: timeout.map(Duration::from_millis), ..request("/metrics") };
-            let times = times(&request);
+            let times = Times::of(request.timeout);
             let left = times.read.left("x").unwrap_or_default().as_millis();
             assert!((least..=most).contains(&left), "{timeout:?}: {left}");
             assert!(times.wait > times.read, "what was cut short has time to say so");

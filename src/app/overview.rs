@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::App;
-use super::routes::default_times;
-use super::scrape::{Query, Source, Times, gather};
+use super::outcome::Query;
+use super::scrape::{Source, Times, gather};
 use crate::advice::Severity;
 use crate::diagnosis::{self, Finding, Since};
 use crate::memory_budget::Reservation;
@@ -54,7 +54,7 @@ impl App {
     /// The overview without a request: as JSON or as text, and how bad the worst of it is; nothing where it does not fit
     /// into the memory for answers.
     pub fn look(&self, is_json: bool) -> Option<(Vec<u8>, Severity)> {
-        let (findings, counts, _reservation) = self.overview(&self.registry.current(), default_times())?;
+        let (findings, counts, _reservation) = self.overview(&self.registry.current(), Times::usual())?;
         let text = || diagnosis::print(&findings, &counts, in_words).into_bytes();
         let answer = if is_json { json(&self.gateway(), &findings, &counts) } else { text() };
         Some((answer, diagnosis::summary(&findings).0))

@@ -3,13 +3,15 @@
 use std::io::{self, BufRead as _};
 use std::iter;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::outcome::{Outcome, Query};
 use super::overview::{self, in_words};
 use super::registry::Sources;
-use super::scrape::{Outcome, Query, Source, Times, gather};
+use super::scrape::{Source, Times, gather};
 use super::{App, lock};
 use crate::auth::Auth;
+use crate::catalogue::{Catalogue, catalogue};
 use crate::diagnosis;
 use crate::exposition::{self, Encoder, Exposition};
 use crate::http::{Method, Pieces, RELOAD, Reply, Request};
@@ -18,15 +20,6 @@ use crate::session::{self, Cursor, Session};
 use crate::sys::{clock, usage};
 use crate::text::{Text, printable};
 use crate::{json, logging, self_metrics};
-
-/// The most time for a scrape, whatever timeout the request states.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A tenth of the scrape timeout is kept for sending the reply, but not less than this.
-const LEAST_MARGIN: Duration = Duration::from_millis(50);
-
-/// Half of that margin, but not more than this, is spent on waiting for reads that end at their deadline.
-const MAX_EXTRA_WAIT: Duration = Duration::from_millis(250);
 
 /// The query parameter that narrows a scrape, as node_exporter has it.
 const COLLECT: &str = "collect[]";
@@ -100,7 +93,7 @@ impl App {
             return Reply::text(421, MISDIRECTED);
         }
         // The time counts from here: checking the password takes long on a weak machine.
-        let times = times(request);
+        let times = Times::of(request.timeout);
         let users = Arc::clone(&lock(&self.users));
         match users.check(request.credentials.as_ref(), request.peer) {
             Auth::Granted => self.route(request, times),
@@ -136,9 +129,7 @@ impl App {
             pages::STYLE_PATH => asset("text/css; charset=utf-8", pages::STYLE),
             pages::SCRIPT_PATH => asset("text/javascript; charset=utf-8", pages::SCRIPT),
             pages::ICON_PATH => asset("image/svg+xml", pages::ICON.as_bytes()),
-            pages::DOCS_PATH => {
-                asset("text/plain; charset=utf-8", super::catalogue(super::Catalogue::Markdown).as_bytes())
-            }
+            pages::DOCS_PATH => asset("text/plain; charset=utf-8", catalogue(Catalogue::Markdown).as_bytes()),
             _ => not_found(),
         }
     }
@@ -368,19 +359,4 @@ fn private(reply: Reply) -> Reply {
         .with("Cache-Control", "no-store")
         .with("X-Content-Type-Options", "nosniff")
         .with("Referrer-Policy", "no-referrer")
-}
-
-/// The times for a request without a scrape timeout.
-pub(super) fn default_times() -> Times {
-    Times { is_default: true, ..Times::within(SCRAPE_TIMEOUT, MAX_EXTRA_WAIT) }
-}
-
-/// The times for a request: reads end before Prometheus stops waiting, so that the data of the healthy sources arrives.
-pub(super) fn times(request: &Request) -> Times {
-    let Some(timeout) = request.timeout else { return default_times() };
-    let margin = timeout.checked_div(10).unwrap_or_default().max(LEAST_MARGIN);
-    Times::within(
-        timeout.saturating_sub(margin).min(SCRAPE_TIMEOUT),
-        margin.checked_div(2).unwrap_or_default().min(MAX_EXTRA_WAIT),
-    )
 }

@@ -12,13 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::lock;
+use super::outcome::{Outcome, Query};
 use super::status::Status;
-use crate::collector::{Collector, Notice, Report};
+use crate::collector::{Collector, Report};
 use crate::deadline::Deadline;
-use crate::error::Error;
-use crate::exposition::{Exposition, Options};
-use crate::memory_budget::{MemoryBudget, Reservation};
-use crate::session::Sessions;
+use crate::exposition::Options;
+use crate::memory_budget::MemoryBudget;
 use crate::sys::thread;
 
 /// A timeout of a read that had less time than this is not recorded as a failure: peers choose their requests' timeouts.
@@ -27,14 +26,14 @@ const LEAST_TIME: Duration = Duration::from_millis(500);
 /// A read that is this late counts as stuck: it may never return.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// What to read from a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Query {
-    /// Families.
-    Metrics,
-    /// Rows for the session list.
-    Sessions,
-}
+/// The most time for a scrape, whatever timeout the request states.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A tenth of the scrape timeout is kept for sending the reply, but not less than this.
+const LEAST_MARGIN: Duration = Duration::from_millis(50);
+
+/// Half of that margin, but not more than this, is spent on waiting for reads that end at their deadline.
+const MAX_EXTRA_WAIT: Duration = Duration::from_millis(250);
 
 /// The deadlines of one request.
 #[derive(Clone, Copy, Debug)]
@@ -90,27 +89,6 @@ struct Results {
     held: Vec<Weak<Outcome>>,
 }
 
-/// The result of one read of one source for one query.
-pub(super) struct Outcome {
-    pub(super) name: &'static str,
-    /// The families.
-    pub(super) exposition: Arc<Exposition>,
-    /// The sessions.
-    pub(super) sessions: Sessions,
-    /// Every target that was tried, and why it could not be read.
-    pub(super) targets: Vec<(String, Result<(), Error>)>,
-    /// Notices about targets that could be read.
-    pub(super) notices: Vec<Notice>,
-    /// How long the read took.
-    pub(super) taken: Duration,
-    /// Whether the memory budget allowed it; if not, there are neither families nor sessions.
-    pub(super) fits: bool,
-    ended: Instant,
-    /// Whether the read returned so long after its deadline that its data may be outdated.
-    is_late: bool,
-    _reservation: Reservation,
-}
-
 /// A request that waits for one source.
 struct Waiting<'a> {
     source: &'a Source,
@@ -129,6 +107,22 @@ pub(super) fn gather(sources: &[Arc<Source>], query: Query, times: Times) -> Vec
 }
 
 impl Times {
+    /// The times for a request without a scrape timeout.
+    pub(super) fn usual() -> Self {
+        Self { is_default: true, ..Self::within(SCRAPE_TIMEOUT, MAX_EXTRA_WAIT) }
+    }
+
+    /// The times for a request with this scrape timeout: reads end before Prometheus stops waiting, so that the data of the
+    /// healthy sources arrives.
+    pub(super) fn of(timeout: Option<Duration>) -> Self {
+        let Some(timeout) = timeout else { return Self::usual() };
+        let margin = timeout.checked_div(10).unwrap_or_default().max(LEAST_MARGIN);
+        Self::within(
+            timeout.saturating_sub(margin).min(SCRAPE_TIMEOUT),
+            margin.checked_div(2).unwrap_or_default().min(MAX_EXTRA_WAIT),
+        )
+    }
+
     /// Reads end within `time`; the request waits for results until `longer` after that.
     pub(super) fn within(time: Duration, longer: Duration) -> Self {
         let wait = Deadline::within(time.saturating_add(longer));
@@ -351,7 +345,7 @@ mod tests {
     use std::sync::mpsc::{self, Receiver, Sender};
 
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error::{Error, ErrorKind};
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use super::lock;
-use super::scrape::{Outcome, Query};
+use super::outcome::{Outcome, Query};
 use super::troubles::{Troubles, judge};
 use crate::collector::{Collector, Notice};
 use crate::deadline::Deadline;

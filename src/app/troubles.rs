@@ -1,6 +1,6 @@
 //! What is watched through the sources and not well, and since when.
 
-use super::scrape::Outcome;
+use super::outcome::Outcome;
 use crate::advice::Severity;
 use crate::collector::Notice;
 use crate::diagnosis::Since;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use gateway_exporter::app::{Catalogue, catalogue};
+use gateway_exporter::catalogue::{Catalogue, catalogue};
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use gateway_exporter::app::{Catalogue, catalogue};
+use gateway_exporter::catalogue::{Catalogue, catalogue};
 use gateway_exporter::cli::{self, Command};
 use gateway_exporter::config::{Config, Overrides};
 use gateway_exporter::diagnosis;
