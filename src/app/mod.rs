@@ -1,6 +1,8 @@
 //! The application: turns a request into a reply. It knows no sockets, so tests call it as a function.
 //!
-//! `registry` holds the watched sources, `scrape` reads them, `outcome` is what comes of a read, `routes` answers requests, `status` keeps the state of targets, `troubles` since when what is watched through them is not well, `overview` says both.
+//! `registry` holds the watched sources, `scrape` reads them, `outcome` is what comes of a read, `routes` answers requests,
+//! `status` keeps the state of targets, `troubles` since when what is watched through them is not well, `overview` says
+//! both.
 
 use std::sync::{Arc, Mutex, OnceLock};
 

@@ -22,8 +22,6 @@
 
 use crate::text::Text;
 
-use super::status::Ends;
-
 /// What a conn is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -50,6 +48,15 @@ impl Kind {
             Self::Always => "always",
         }
     }
+}
+
+/// The hosts of a conn, as the daemon assigned them: its own end and the peer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends<'a> {
+    /// Its own end.
+    pub local: Text<'a>,
+    /// The peer's: an address, a name, `%any`…
+    pub remote: Text<'a>,
 }
 
 /// What `auto=` says.

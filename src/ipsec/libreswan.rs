@@ -15,8 +15,8 @@
 use crate::hash_index::NumberSet;
 use crate::text::Text;
 
-use super::kind::Dialect;
-use super::status::{ChildSa, Ends, IkeSa, LineKind, Listed, Status, Traffic};
+use super::kind::{Dialect, Ends};
+use super::sas::{ChildSa, IkeSa, LineKind, Listed, Status, Traffic};
 
 /// The states of an IKE_SA and of a CHILD_SA, as strongSwan prints them.
 const ESTABLISHED: &str = "ESTABLISHED";

@@ -11,8 +11,8 @@
 //! - on demand, always: 2.
 
 use super::conf::Tunnel;
-use super::kind::{self, Assessment, Kind, Start};
-use super::status::{ChildSa, Ends, Status, Traffic};
+use super::kind::{self, Assessment, Ends, Kind, Start};
+use super::sas::{ChildSa, Status, Traffic};
 use crate::advice::Severity;
 use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, counter, gauge, label, name, table};
 use crate::hash_index::NameIndex;

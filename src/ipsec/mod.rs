@@ -29,13 +29,14 @@ use crate::watched::Watched;
 
 use self::conf::{Cursor, Location, Sections, Statement, Tunnel};
 use self::kind::Dialect;
-use self::status::{LineKind, Skipped, Status};
+use self::sas::{LineKind, Skipped, Status};
 
 mod advice;
 pub mod conf;
 pub mod kind;
 pub mod libreswan;
 pub mod metrics;
+pub mod sas;
 mod settings;
 pub mod status;
 

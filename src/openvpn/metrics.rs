@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Protocol;
 use super::management::State;
-use super::staleness::Times;
+use super::staleness::{Now, Times};
 use super::status::{Client, Document, Entries, Entry, Statistics, parse};
 use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::advice::Severity;
@@ -52,17 +52,6 @@ pub enum Asked<'a> {
         /// The latest state, where there was one.
         state: Option<&'a State>,
     },
-}
-
-/// The present time, and the conversion of local dates.
-#[derive(Clone, Copy)]
-pub struct Now {
-    /// Seconds since 1970.
-    pub seconds: i64,
-    /// The moment of a local date and time.
-    pub unix: fn([i64; 6]) -> Option<i64>,
-    /// The local date and time of a moment.
-    pub local: fn(i64) -> Option<String>,
 }
 
 struct Probe;

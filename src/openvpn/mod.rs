@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use self::files::StatusPath;
 use self::management::Answer;
-use self::metrics::{Asked, Now, Reading};
+use self::metrics::{Asked, Reading};
 use self::query::Management;
+use self::staleness::Now;
 use self::status::{Document, Entry};
 use self::totals::{ClientTotals, Limits, path_bytes};
 use crate::advice::Advice;
@@ -566,7 +567,7 @@ mod tests {
         let mut collector = OpenVpn::new(Settings { servers: Vec::new(), gateway: "gw".into(), most_clients: 10 });
         collector.aliases = vec![("/new".into(), "/former".into()), ("/other".into(), "/unknown".into())];
         let mut totals = ClientTotals::new(10);
-        let now = metrics::Now { seconds: 1000, unix: |_| None, local: |_| None };
+        let now = Now { seconds: 1000, unix: |_| None, local: |_| None };
         let updated = status::Timestamp { text: "".into(), seconds: Some(1000) };
         totals.files.times(Path::new("/former"), updated, Some(1000), None, now);
         let limits = collector.limits(&totals);

@@ -1,7 +1,8 @@
 //! A status file's clients as rows of the session list.
 
 use super::Protocol;
-use super::metrics::{Now, Reading};
+use super::metrics::Reading;
+use super::staleness::Now;
 use super::staleness::{Times, Zone};
 use super::status::{Client, Document, Entry, Route, Timestamp, date};
 use crate::hash_index::{NameIndex, NameValues};

@@ -16,7 +16,6 @@
 //!   another machine says. For a file whose time is ahead of this machine's clock only changes count, and an mtime that
 //!   is ahead is ignored. An older time in the file is no write, nor is a new mtime alone.
 
-use super::metrics::Now;
 use super::status::{Timestamp, parts};
 use crate::calendar::{CLOCK_SKEW, utc};
 
@@ -37,6 +36,17 @@ const ZONES: std::ops::RangeInclusive<i64> = -12 * 3600..=14 * 3600;
 
 /// How much later than `Updated` a file may have been written, in seconds: by a slow disk, or by a copy every minute.
 const DELAY: std::ops::RangeInclusive<i64> = -15..=120;
+
+/// The present time, and the conversion of local dates.
+#[derive(Clone, Copy)]
+pub struct Now {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// The moment of a local date and time.
+    pub unix: fn([i64; 6]) -> Option<i64>,
+    /// The local date and time of a moment.
+    pub local: fn(i64) -> Option<String>,
+}
 
 /// The zone of a file's dates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,8 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::Protocol;
-use super::metrics::Now;
-use super::staleness::{Times, UpdateHistory};
+use super::staleness::{Now, Times, UpdateHistory};
 use super::status::{Client, Timestamp};
 use crate::hash_index::{HashIndex, NameValues};
 use crate::text::{Text, clip};

@@ -5,7 +5,7 @@ use gateway_exporter::exposition::Exposition;
 use gateway_exporter::ipsec::conf::{self, Cursor, Location, Sections};
 use gateway_exporter::ipsec::kind::Dialect;
 use gateway_exporter::ipsec::metrics;
-use gateway_exporter::ipsec::status::Status;
+use gateway_exporter::ipsec::sas::Status;
 use gateway_exporter::text::Text;
 use libfuzzer_sys::fuzz_target;
 

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use gateway_exporter::exposition::Exposition;
-use gateway_exporter::openvpn::metrics::{Asked, Now, Reading, expose};
+use gateway_exporter::openvpn::metrics::{Asked, Reading, expose};
+use gateway_exporter::openvpn::staleness::Now;
 use gateway_exporter::openvpn::totals::ClientTotals;
 use gateway_exporter::openvpn::{Protocol, sessions};
 use gateway_exporter::pages::{self, Frame};
