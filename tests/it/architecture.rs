@@ -2,6 +2,7 @@
 //!
 //! The rules use the list of sources (`src/sources.rs`), so that they hold for a new source without a change here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -205,4 +206,113 @@ fn families_are_named_in_the_catalogue_only() {
 #[test]
 fn no_counter_needs_64_bit_atomics() {
     forbid("32-bit MIPS has no such atomics", |_| true, &words(&["AtomicU64", "AtomicI64"]));
+}
+
+/// The paths that a tree of `use` names: `a::{b, c::{d, e}}` has three.
+fn paths(tree: &str) -> Vec<String> {
+    let (mut all, mut depth, mut from) = (Vec::new(), 0, 0);
+    for (at, letter) in tree.char_indices().chain([(tree.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let branch = tree[from..at].trim();
+                match branch.split_once('{') {
+                    Some((stem, branches)) => all
+                        .extend(paths(branches.strip_suffix('}').unwrap()).iter().map(|path| format!("{stem}{path}"))),
+                    None => all.push(branch.split(" as ").next().unwrap().to_owned()),
+                }
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// The modules that a file of the module `own` names, from the root of the crate on, each perhaps with an item at its end.
+fn named(own: &str, code: &str) -> Vec<String> {
+    let mut named = Vec::new();
+    for statement in code.split(';') {
+        let begins = |line: &str| ["use ", "pub use ", "pub(crate) use "].iter().any(|word| line.starts_with(word));
+        let lines: Vec<&str> = statement.lines().map(str::trim).collect();
+        let (before, tree) = lines.split_at(lines.iter().position(|line| begins(line)).unwrap_or(lines.len()));
+        if let Some((_, tree)) = tree.join(" ").split_once("use ") {
+            named.extend(paths(tree));
+        }
+        let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+        named.extend(before.iter().flat_map(|line| line.split(|letter| !is_path(letter))).map(str::to_owned));
+    }
+    let parent = own.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let from_root = |path: String| match path.split_once("::") {
+        Some(("crate", rest)) => rest.to_owned(),
+        Some(("super", rest)) => format!("{parent}::{rest}").trim_start_matches(':').to_owned(),
+        Some(("self", rest)) => format!("{own}::{rest}"),
+        // In a folder's `mod.rs` its files need no `self`.
+        _ => format!("{own}::{path}"),
+    };
+    named.into_iter().map(from_root).collect()
+}
+
+/// For each module the others that it uses. What the files of a folder use of its `mod.rs` is left out.
+fn uses() -> BTreeMap<String, BTreeSet<String>> {
+    let module = |path: &str| path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    let files: BTreeMap<String, File> = files()
+        .into_iter()
+        .filter(|file| file.path.ends_with(".rs") && !["lib.rs", "main.rs", "build.rs"].contains(&file.path.as_str()))
+        .map(|file| (module(&file.path), file))
+        .collect();
+    let known = |path: &str| {
+        let ends = path.match_indices("::").map(|(at, _)| at).chain([path.len()]);
+        ends.map(|end| &path[..end]).filter(|module| files.contains_key(*module)).last().map(str::to_owned)
+    };
+    let used = |own: &String, file: &File| {
+        let modules = named(own, &file.lines.join("\n")).into_iter().filter_map(|path| known(&path));
+        modules.filter(|module| module != own && !own.starts_with(&format!("{module}::"))).collect()
+    };
+    files.iter().map(|(own, file)| (own.clone(), used(own, file))).collect()
+}
+
+/// What is left when whatever uses nothing of the rest, or is used by none of it, is taken away again and again: modules that
+/// use each other, and those between them.
+fn circles(mut uses: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let used: BTreeSet<String> = uses.values().flatten().cloned().collect();
+        let before = uses.len();
+        uses.retain(|module, theirs| !theirs.is_empty() && used.contains(module));
+        if uses.len() == before {
+            return uses;
+        }
+        let left: BTreeSet<String> = uses.keys().cloned().collect();
+        uses.values_mut().for_each(|theirs| theirs.retain(|module| left.contains(module)));
+    }
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    let uses = uses();
+    assert!(uses.len() > 100 && uses["app::routes"].contains("exposition"), "the uses were found");
+    assert!(uses["sources"].contains("kernel") && !uses["kernel::xfrm"].contains("kernel"));
+    let left = circles(uses);
+    assert!(left.is_empty(), "files use each other: {left:#?}");
+}
+
+#[test]
+fn files_that_use_each_other_are_found() {
+    assert_eq!(
+        paths("crate::a::{self, b, c::{D, e as f}}"),
+        ["crate::a::self", "crate::a::b", "crate::a::c::D", "crate::a::c::e"]
+    );
+    let code =
+        "use super::two;\npub(super) fn it() { let x = crate::three::Four::new(); if x { return crate::five::six } }";
+    let named = named("one::here", code);
+    for module in ["one::two", "three::Four::new", "five::six"] {
+        assert!(named.contains(&module.to_owned()), "{module}: {named:?}");
+    }
+    let map = |pairs: &[(&str, &[&str])]| {
+        pairs.iter().map(|(module, used)| ((*module).to_owned(), words(used).into_iter().collect())).collect()
+    };
+    assert!(circles(map(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])).is_empty());
+    let circle = circles(map(&[("a", &["b"]), ("b", &["c"]), ("c", &["a", "d"]), ("d", &[]), ("e", &["a"])]));
+    assert_eq!(circle.into_keys().collect::<Vec<_>>(), ["a", "b", "c"]);
 }
