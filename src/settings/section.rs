@@ -36,9 +36,20 @@ impl<T> Located<T> {
         ConfigError::of(&self.path, self.line, message)
     }
 
-    /// What it means; `read` says why it means nothing.
-    pub fn read<U, E: Display>(self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
+    /// Parses it with `read`, whose error says what is wrong with it.
+    pub fn read<U, E: Display>(&self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
         read(&self.value).map_err(|why| self.error(&why.to_string()))
+    }
+}
+
+impl Located<String> {
+    /// What the written word means, which must be one of these.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let known = words.iter().find(|(word, _)| *word == self.value).map(|(_, meaning)| *meaning);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.error(&format!("{:?} is none of {}", self.value, names.join(", ")))
+        })
     }
 }
 
@@ -134,11 +145,8 @@ impl Section {
     /// A time: whole seconds, or a number with its unit (`90s`, `3m`, `2h`, `1d`).
     pub fn time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         let read =
-            |text: &String| seconds(text).ok_or_else(|| format!("{text:?} is not a time as 180, 90s, 3m, 2h or 1d"));
-        self.text(key)?
-            .map(|text| text.read(read))
-            .transpose()
-            .map(|time| time.map(|time| Duration::from_secs(time.into())))
+            |text: &String| time(text).ok_or_else(|| format!("{text:?} is not a time as 180, 90s, 3m, 2h or 1d"));
+        self.text(key)?.map(|text| text.read(read)).transpose()
     }
 
     /// A time as Go writes it (`1s`, `1m30s`, `250ms`), or 0.
@@ -260,13 +268,14 @@ fn go_time(text: &str) -> Option<Duration> {
     total.map(Duration::from_millis)
 }
 
-fn seconds(text: &str) -> Option<u32> {
+fn time(text: &str) -> Option<Duration> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let unit = units.into_iter().find(|(letter, _)| text.ends_with(*letter));
     let (digits, factor) = unit.map_or((text, 1), |(letter, factor)| (text.trim_end_matches(letter), factor));
     // `3ss` has no number before its unit.
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && text.len().saturating_sub(digits.len()) < 2;
-    digits.parse::<u32>().ok().filter(|_| is_number)?.checked_mul(factor)
+    let seconds = digits.parse::<u32>().ok().filter(|_| is_number)?.checked_mul(factor)?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]
@@ -307,7 +316,7 @@ mod tests {
             ("3m", Some(180)),
             ("2h", Some(7200)),
             ("1d", Some(86_400)),
-            ("4294967295", Some(u32::MAX)),
+            ("4294967295", Some(u32::MAX.into())),
             ("4294967296", None),
             ("100000d", None),
             ("m", None),
@@ -320,7 +329,7 @@ mod tests {
             ("0x10", None),
             ("", None),
         ] {
-            assert_eq!(seconds(text), expected, "{text:?}");
+            assert_eq!(time(text), expected.map(Duration::from_secs), "{text:?}");
         }
     }
 
