@@ -156,7 +156,11 @@ pub struct Flags {
 
 /// Reads the arguments that follow the program's name; the error is for the person who typed them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let mut arguments: Vec<OsString> = arguments.into_iter().flat_map(normal).collect();
+    let mut all = Vec::new();
+    for argument in arguments {
+        all.append(&mut normal(argument));
+    }
+    let mut arguments = all;
     if let Some(command) = arguments.first_mut()
         && let Some((_, flag)) = COMMANDS.iter().find(|(name, _)| command.to_str() == Some(name))
     {

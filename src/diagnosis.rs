@@ -131,14 +131,7 @@ pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
             "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}",
         ),
     };
-    Finding {
-        severity,
-        source: LISTENER,
-        subject: address.to_string(),
-        message: message.into(),
-        fix: fix.into(),
-        ..Finding::default()
-    }
+    Finding::of(LISTENER, severity, &address.to_string(), Advice::new(message, fix))
 }
 
 /// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
@@ -158,8 +151,7 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
         }
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
-    let message = advice::joined(error.kind.to_string(), more);
-    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into(), ..Finding::default() }
+    Finding::of(LISTENER, severity, address, Advice::of(error, more, fix))
 }
 
 /// From where an address can be reached.

@@ -137,9 +137,13 @@ fn collectors(config: &Config, before: Option<(&Config, &Sources)>) -> Vec<Arc<d
         let source = sources.iter().find(|source| source.collector.name() == name)?;
         Some((settings, &source.collector))
     };
-    let watched: Vec<_> = config.sources.iter().map(|settings| settings.source()).collect();
-    let configured = config.sources.iter().map(|settings| settings.build(before(settings.source().name)));
-    let allowed = sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name));
-    let companions = allowed.filter_map(|source| (source.accompany)(&watched));
-    configured.chain(companions).collect()
+    let (mut collectors, mut watched) = (Vec::new(), Vec::new());
+    for settings in config.sources.iter() {
+        watched.push(settings.source());
+        collectors.push(settings.build(before(settings.source().name)));
+    }
+    for source in sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name)) {
+        collectors.extend((source.accompany)(&watched));
+    }
+    collectors
 }

@@ -122,13 +122,14 @@ impl Status {
             });
             (known.targets.clone(), noticed.collect::<Vec<_>>(), known.listeners.clone())
         };
-        let down =
-            targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.error.clone()?)));
-        let missing = absent.iter().map(|(source, tried)| {
-            let subject = (*tried).to_owned();
-            (*source, subject.clone(), Error::new(subject, ErrorKind::NotFound))
-        });
-        let mut environments = inspect_environments(down.chain(missing).collect(), deadline).into_iter();
+        let mut down: Vec<(&str, String, Error)> = Vec::new();
+        for target in &targets {
+            down.extend(target.error.clone().map(|error| (target.source, target.name.clone(), error)));
+        }
+        for (source, tried) in absent {
+            down.push((source, (*tried).into(), Error::new(*tried, ErrorKind::NotFound)));
+        }
+        let mut environments = inspect_environments(down, deadline).into_iter();
         let mut environment = || environments.next().unwrap_or_default();
         let mut findings = Vec::new();
         for Target { source, name, error, since, .. } in targets {

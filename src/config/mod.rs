@@ -94,10 +94,11 @@ impl Configured {
 
     /// Adds settings, or replaces those of the same source.
     pub fn set(&mut self, settings: Arc<dyn AnySettings>) {
-        let name = settings.source().name;
-        self.0.retain(|known| known.source().name != name);
-        self.0.push(settings);
-        self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name == settings.source().name));
+        let rank = |source: &AnySource| sources::ALL.iter().position(|known| known.name == source.name);
+        let own = rank(settings.source());
+        self.0.retain(|known| rank(known.source()) != own);
+        let at = self.0.iter().filter(|known| rank(known.source()) < own).count();
+        self.0.insert(at, settings);
     }
 
     /// Removes the settings of a source.
@@ -238,10 +239,13 @@ impl Config {
     /// names, which is created if it does not exist, `capability NAME`, `programs` if it runs any, and `processes` if it must
     /// see those of others.
     pub fn needs<'a>(&'a self, files: impl Iterator<Item = &'a Path>) -> String {
-        let authority = |tls: &'a TlsFiles| tls.client_ca.iter().map(|(path, _)| path);
-        let tls = self.web.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(authority(tls)));
-        let files = tls.chain(&self.key_file).map(PathBuf::as_path).chain(files);
-        let mut lines: Vec<_> = files.map(|path| format!("file {}\n", path.display())).collect();
+        let mut all: Vec<&Path> = files.collect();
+        all.extend(self.key_file.as_deref());
+        if let Some(TlsFiles { certificate, key, client_ca, .. }) = &self.web.tls {
+            all.extend([certificate.as_path(), key]);
+            all.extend(client_ca.as_ref().map(|(path, _)| path.as_path()));
+        }
+        let mut lines: Vec<_> = all.iter().map(|path| format!("file {}\n", path.display())).collect();
         // Such files usually belong to root.
         lines.extend((!lines.is_empty()).then(|| "capability CAP_DAC_OVERRIDE\n".into()));
         lines.extend(self.key_file.iter().map(|path| format!("key {}\n", path.display())));

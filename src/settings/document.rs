@@ -230,9 +230,9 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
+                let size = NODE.saturating_add(text.len());
                 let value = scalar(text.into_owned(), style, tag.as_deref(), line)?;
-                let leaf = leaf(line, value);
-                self.close(anchor, line, leaf.size, leaf)?;
+                self.close(anchor, line, size, Sized { node: Node { line, value }, height: 0, size })?;
             }
             Event::SequenceStart(anchor, tag) => {
                 expect(tag.as_deref(), &["seq"], line)?;
@@ -346,11 +346,6 @@ fn mergeable(node: Node, line: usize) -> Result<Vec<Node>, ConfigError> {
 
 fn entries_of(node: Node) -> Vec<(String, Node)> {
     if let Value::Map(entries) = node.value { entries } else { Vec::new() }
-}
-
-fn leaf(line: usize, value: Value) -> Sized {
-    let length = if let Value::Plain(text) | Value::Quoted(text) = &value { text.len() } else { 0 };
-    Sized { node: Node { line, value }, height: 0, size: NODE.saturating_add(length) }
 }
 
 fn scalar(mut text: String, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, ConfigError> {
