@@ -159,8 +159,11 @@ fn nothing_here() -> bool {
     HERE.iter().all(|path| !Path::new(path).exists())
 }
 
+/// The path of a file, and its content.
+type ReadFile = (PathBuf, Vec<u8>);
+
 /// Reads the first file at a default path that can be trusted. Returns its path and content, and why others were not read.
-fn find_default() -> Result<(Option<(PathBuf, Vec<u8>)>, Vec<String>), String> {
+fn find_default() -> Result<(Option<ReadFile>, Vec<String>), String> {
     let mut refused = Vec::new();
     for path in HERE.map(Path::new) {
         match settings_file::search(path).map_err(|error| unreadable(path, &error))? {

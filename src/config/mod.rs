@@ -205,13 +205,13 @@ impl Config {
         let is_off = |source: &AnySource| choice(source).is_some_and(|(_, is_on)| !is_on);
         self.sources.0.retain(|settings| !is_off(settings.source()));
         // Switching a configured source on changes nothing.
-        let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(*source).is_none()).collect();
-        let named = others.iter().filter_map(|source| choice(*source)).collect();
+        let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(source).is_none()).collect();
+        let named = others.iter().filter_map(|source| choice(source)).collect();
         self.collectors = Collectors { named, only_named: is_configured };
         let watched: Vec<_> = self.sources.iter().map(AnySettings::source).collect();
         let (found, lost): (Vec<_>, Vec<_>) = others
             .into_iter()
-            .filter(|source| choice(*source).is_some_and(|(_, is_on)| is_on) && (source.accompany)(&watched).is_none())
+            .filter(|source| choice(source).is_some_and(|(_, is_on)| is_on) && (source.accompany)(&watched).is_none())
             .partition(|source| source.looked_for.is_some());
         (!is_configured || !found.is_empty(), lost.iter().map(|source| source.name).collect())
     }

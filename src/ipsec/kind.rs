@@ -25,7 +25,7 @@ use crate::text::Text;
 use super::status::Ends;
 
 /// What a conn is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// The daemon does not load it by itself.
     NotLoaded,
@@ -36,6 +36,7 @@ pub enum Kind {
     /// A policy brings it up at the first packet.
     OnDemand,
     /// It should be up.
+    #[default]
     Always,
 }
 
@@ -127,7 +128,7 @@ enum Side {
 }
 
 /// A conn's kind, and whether those who connect have rows of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Assessment {
     /// What it is for.
     pub kind: Kind,

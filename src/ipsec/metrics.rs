@@ -20,10 +20,11 @@ use crate::text::Text;
 use crate::watched::{WAITING, Watched};
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Installed = 0,
     Established = 1,
+    #[default]
     Down = 2,
     Unknown = 3,
     Ignored = 4,
@@ -246,6 +247,7 @@ struct TunnelCounts<'a> {
 }
 
 /// One tunnel, and its users in the order of their first SA.
+#[derive(Default)]
 struct TunnelCount<'a> {
     assessment: Assessment,
     total: Sum,
@@ -262,6 +264,7 @@ struct TunnelCount<'a> {
 }
 
 /// The best state over several SAs, and the sums of their counters.
+#[derive(Default)]
 struct Sum {
     state: State,
     /// The sums of the counters that were printed.
@@ -299,7 +302,7 @@ impl Names {
 impl<'a> TunnelCounts<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
-        let empty = tunnels.iter().map(|_| TunnelCount::new()).collect();
+        let empty = tunnels.iter().map(|_| TunnelCount::default()).collect();
         let mut counts = Self { tunnels: empty };
         let listed = counts.list(&names, status);
         for ((tunnel, count), listed) in tunnels.iter().zip(&mut counts.tunnels).zip(listed) {
@@ -392,20 +395,6 @@ impl<'a> TunnelCounts<'a> {
 const PAIR_LIMIT: usize = 10_000;
 
 impl TunnelCount<'_> {
-    fn new() -> Self {
-        let assessment = Assessment { kind: Kind::Always, has_users: false, is_group: false };
-        Self {
-            assessment,
-            total: Sum::default(),
-            users: Vec::new(),
-            positions: NameIndex::default(),
-            pairs: NameIndex::default(),
-            is_routed: None,
-            is_shunted: false,
-            is_trapped: false,
-        }
-    }
-
     /// The value of the row without a user.
     fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
         let is_up = self.total.state != State::Down;
@@ -427,12 +416,6 @@ impl TunnelCount<'_> {
             Start::Route | Start::Start if lists_shunts => Some(State::Down),
             Start::Route | Start::Start => Some(State::Unknown),
         }
-    }
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self { state: State::Down, known: Traffic::default(), has_unknown: false, lacks: [false; 4] }
     }
 }
 
