@@ -510,12 +510,11 @@ fn hostname() -> String {
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(flags: &Flags) {
     let level = match flags.task {
-        _ if flags.debug => LevelFilter::Debug,
         Task::Doctor | Task::Status { .. } => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
         _ => LevelFilter::Info,
     };
-    logging::start(flags.log_level.filter(|_| !flags.debug).unwrap_or(level), flags.log_format);
+    logging::start(flags.log_level.unwrap_or(level), flags.log_format);
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         log::logger().flush();

@@ -347,8 +347,8 @@ impl UnderWay {
 
 /// The connection states of the waiting peers, in their order; empty if poll fails.
 fn peer_states(waiting: &[Job]) -> Vec<PeerState> {
-    let fd = |job| PollFd::new(Job::socket(job).as_fd(), PollFlags::POLLIN);
-    let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
+    let sockets = waiting.iter().map(|job| job.stream.socket.as_fd());
+    let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
     if poll(&mut fds, PollTimeout::ZERO).is_err() {
         return Vec::new();
     }
@@ -361,12 +361,6 @@ fn peer_states(waiting: &[Job]) -> Vec<PeerState> {
         _ => PeerState::Open,
     };
     fds.iter().zip(waiting).map(peer_state).collect()
-}
-
-impl Job {
-    fn socket(&self) -> &TcpStream {
-        &self.stream.socket
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The keys of a section, taken one after the other; what is left at the end is a key that we don't know.
+//! Reads the keys of a section one by one; a key that is left over at the end is unknown.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use super::document::{Node, Value};
 use super::error::{ConfigError, shown};
 
-/// A mapping whose keys are asked for by name.
+/// A section: a mapping whose keys are read by name.
 #[derive(Debug)]
 pub struct Section {
-    /// Where it stands, as `sockets[0]`; empty for the file itself.
+    /// Its path, such as `sockets[0]`; empty for the top level of the file.
     path: String,
     line: usize,
     nodes: Vec<(String, Node)>,
     known: Vec<&'static str>,
 }
 
-/// What was written for a key, and where.
+/// The value of a key, with its path and line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
-    /// What was written.
+    /// The value.
     pub value: T,
     path: String,
     line: usize,
@@ -31,7 +31,7 @@ impl<T> Located<T> {
         self.line
     }
 
-    /// What is wrong with it.
+    /// An error about this value.
     pub fn error(&self, message: &str) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
@@ -54,7 +54,7 @@ impl Located<String> {
 }
 
 impl Section {
-    /// The section that a node is; `path` says where it stands.
+    /// The section at `path`.
     pub(super) fn of(node: Node, path: &str) -> Result<Self, ConfigError> {
         let line = node.line;
         let nodes = match node.value {
@@ -65,43 +65,42 @@ impl Section {
         Ok(Self { path: path.into(), line, nodes, known: Vec::new() })
     }
 
-    /// Whether no key is written in it, or none that was not taken.
+    /// Whether no key is left that was not read.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// What is wrong with the section as a whole.
+    /// An error about the section as a whole.
     pub fn error(&self, message: &str) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
-    /// What is wrong with one of its keys that is not there.
+    /// An error about a key that is missing.
     pub fn error_of(&self, key: &str, message: &str) -> ConfigError {
         ConfigError::of(&self.path_of(key), self.line, message)
     }
 
-    /// What is wrong with what was written for one of its keys.
+    /// An error about the value of a key.
     pub fn error_at(&self, key: &str, line: usize, message: &str) -> ConfigError {
         ConfigError::of(&self.path_of(key), line, message)
     }
 
-    /// The line of a key that was not taken yet and has nothing behind it.
+    /// The line of a key without a value that was not read yet.
     pub fn line_of_nothing(&self, key: &str) -> Option<usize> {
         self.nodes.iter().find(|(name, node)| name == key && node.is_nothing()).map(|(_, node)| node.line)
     }
 
-    /// The line of a key that was not taken yet.
+    /// The line of a key that was not read yet.
     pub fn line_of(&self, key: &str) -> Option<usize> {
         self.nodes.iter().find(|(name, _)| name == key).map(|(_, node)| node.line)
     }
 
-    /// That a key must be written.
+    /// The error that a required key is missing.
     pub fn missing(&self, key: &str) -> ConfigError {
         self.error(&format!("missing field `{key}`"))
     }
 
-    /// A key that says who may do something must not be written with nothing behind it, nor with an empty list: that
-    /// would mean everybody.
+    /// Checks that a key that restricts access does not have an empty value, which would allow everybody.
     pub fn must_name(&self, key: &str, whom: &str) -> Result<(), ConfigError> {
         let is_empty = |node: &Node| match &node.value {
             Value::List(nodes) => nodes.is_empty(),
@@ -120,7 +119,8 @@ impl Section {
         self.take(key).map(|node| text(node, path)).transpose()
     }
 
-    /// A text that has two names, of which only one may be written. An empty text is none, as in the originals.
+    /// A text whose key has two names, of which only one may be used. An empty text counts as absent, as in the original
+    /// exporters.
     pub fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
         let [key, alias] = names;
         let [found, other] =
@@ -155,7 +155,7 @@ impl Section {
         self.text(key)?.map(|text| text.read(read)).transpose()
     }
 
-    /// `true` or `false`, or what YAML 1.1 and UCI have for these.
+    /// `true` or `false`, or one of the words of YAML 1.1 and UCI for these.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         if let Some(is_on) = self.nodes.iter().find(|(name, _)| name == key).and_then(|(_, node)| node.is_on()) {
             self.take(key);
@@ -169,14 +169,14 @@ impl Section {
         self.text(key)?.map(|word| word.read(read)).transpose()
     }
 
-    /// A section within this one; empty where it is not written.
+    /// A section within this one; empty if it is absent.
     pub fn section(&mut self, key: &'static str) -> Result<Self, ConfigError> {
         let nothing = Node { line: self.line, value: Value::Map(Vec::new()) };
         let path = self.path_of(key);
         Self::of(self.take(key).unwrap_or(nothing), &path)
     }
 
-    /// A section that may be missing.
+    /// A section within this one, if it is there.
     pub fn optional(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
         let path = self.path_of(key);
         self.take(key).map(|node| Self::of(node, &path)).transpose()
@@ -194,7 +194,7 @@ impl Section {
         self.list(key)?.map(texts).transpose()
     }
 
-    /// Texts by names that are the operator's.
+    /// Texts with keys that the operator chooses.
     pub fn named(&mut self, key: &'static str) -> Result<Vec<(String, Located<String>)>, ConfigError> {
         let inner = self.section(key)?;
         let path = inner.path;
@@ -205,31 +205,31 @@ impl Section {
         inner.nodes.into_iter().map(read).collect()
     }
 
-    /// Nothing else may be written.
+    /// Ends reading: a key that was not read is an error.
     pub fn end(self) -> Result<(), ConfigError> {
         let Some((key, node)) = self.nodes.first() else { return Ok(()) };
         let message = format!("unknown field `{}` (known: {})", shown(key), self.known.join(", "));
         Err(ConfigError::of(&self.path, node.line, &message))
     }
 
-    /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file.
+    /// Removes keys that begin with `x-`: they only hold YAML anchors that are used elsewhere in the file.
     pub fn drop_extensions(&mut self) {
         self.nodes.retain(|(key, _)| !key.starts_with("x-"));
     }
 
-    /// How errors name one of its keys.
+    /// The path of a key in error messages.
     pub fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// What was written for a key, if anything was.
+    /// Removes and returns the value of a key, if it has one.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.known.push(key);
         let at = self.nodes.iter().position(|(name, _)| name == key)?;
         Some(self.nodes.remove(at).1).filter(|node| !node.is_nothing())
     }
 
-    /// A list, each entry with its path.
+    /// A list of nodes, each with its path.
     fn list(&mut self, key: &'static str) -> Result<Option<Vec<(String, Node)>>, ConfigError> {
         let Some(node) = self.take(key) else { return Ok(None) };
         let path = self.path_of(key);
