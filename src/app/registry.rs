@@ -66,9 +66,10 @@ impl Registry {
     /// The sources that discovery did not find, and where it looked for them.
     pub(super) fn absent(&self) -> Vec<(&'static str, &'static str)> {
         let watch = lock(&self.watch);
+        let is_watched = |name: &str| watch.sources.iter().any(|source| source.collector.name() == name);
         let is_missing =
-            |source: &str| watch.discover.is_some() && !watch.has(source) && watch.config.collectors.looks_for(source);
-        sources::looked_for().into_iter().filter(|(source, _)| is_missing(source)).collect()
+            |name: &str| watch.discover.is_some() && !is_watched(name) && watch.config.collectors.looks_for(name);
+        sources::looked_for().into_iter().filter(|(name, _)| is_missing(name)).collect()
     }
 
     /// Adds sources that are new on this machine. No lock is held during discovery, since a file system may hang.
@@ -109,13 +110,6 @@ impl Registry {
         change(&mut watch.config);
         watch.sources = sources(collectors, &watch.sources, &self.shared);
         self.publish(&watch);
-    }
-}
-
-impl Watch {
-    /// Whether a source of that name is watched.
-    fn has(&self, name: &str) -> bool {
-        self.sources.iter().any(|source| source.collector.name() == name)
     }
 }
 

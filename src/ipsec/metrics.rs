@@ -31,10 +31,8 @@ enum State {
 }
 
 struct Tunnels;
-struct Users;
 struct Infos;
-struct Traps;
-struct Pairs;
+struct Details;
 struct Lines;
 
 struct Row<'a> {
@@ -81,18 +79,6 @@ impl Table for Tunnels {
     ];
 }
 
-/// A tunnel and the number of its users that have rows; no row if users are not named.
-impl Table for Users {
-    type Row<'a> = (Text<'a>, usize);
-    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "ipsec_tunnel_users",
-        "Number of users connected to a tunnel that serves many.",
-        Merge::Highest,
-        |row| Some(row.1.into()),
-    )];
-}
-
 /// A tunnel and its kind.
 impl Table for Infos {
     type Row<'a> = (Text<'a>, Kind);
@@ -108,35 +94,42 @@ impl Table for Infos {
     )];
 }
 
-/// A tunnel that is brought up by a packet, and whether its trap policy is installed.
-impl Table for Traps {
-    type Row<'a> = (Text<'a>, bool);
-    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "ipsec_tunnel_trap_installed",
-        "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
-        Merge::Lowest,
-        |row| Some(row.1.into()),
-    )];
+/// What else is known of a tunnel; absent where it does not apply.
+struct Detail<'a> {
+    tunnel: Text<'a>,
+    /// The number of its users that have rows.
+    users: Option<usize>,
+    /// Whether the trap policy is installed that brings it up.
+    is_trapped: Option<bool>,
+    /// The pairs of one of our networks and one of the peer's: those configured and those up.
+    pairs: Option<(usize, usize)>,
 }
 
-/// A tunnel between several networks: pairs of one of ours and one of the peer's, those configured and those up.
-impl Table for Pairs {
-    type Row<'a> = (Text<'a>, usize, usize);
-    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
+impl Table for Details {
+    type Row<'a> = Detail<'a>;
+    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.tunnel))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ipsec_tunnel_subnet_pairs",
             "Number of configured network pairs of the tunnel; only if there is more than one.",
             Merge::Highest,
-            |row| Some(row.1.into()),
+            |row| row.pairs.map(|(configured, _)| configured.into()),
         ),
         gauge(
             "ipsec_tunnel_subnet_pairs_up",
             "Number of network pairs with an installed CHILD_SA; only if several are configured.",
             Merge::Lowest,
-            |row| Some(row.2.into()),
+            |row| row.pairs.map(|(_, up)| up.into()),
         ),
+        gauge(
+            "ipsec_tunnel_trap_installed",
+            "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
+            Merge::Lowest,
+            |row| row.is_trapped.map(Into::into),
+        ),
+        gauge("ipsec_tunnel_users", "Number of users connected to a tunnel that serves many.", Merge::Highest, |row| {
+            row.users.map(Into::into)
+        }),
     ];
 }
 
@@ -189,8 +182,7 @@ pub const WATCHED: &[Watched] = &[
 ];
 
 /// What this source exposes.
-pub const TABLES: &[&dyn TableInfo] =
-    &[table::<Tunnels>(), table::<Users>(), table::<Infos>(), table::<Traps>(), table::<Pairs>(), table::<Lines>()];
+pub const TABLES: &[&dyn TableInfo] = &[table::<Tunnels>(), table::<Infos>(), table::<Details>(), table::<Lines>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
@@ -201,10 +193,6 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     let counts = TunnelCounts::of(tunnels, status);
     for (tunnel, count) in tunnels.iter().zip(&counts.tunnels) {
         expose_tunnel(tunnel, count, status, out);
-        let pairs = tunnel.conn.pairs();
-        if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
-            out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, count.pairs.len().min(pairs)));
-        }
     }
 }
 
@@ -233,12 +221,15 @@ fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, 
         out.add::<Tunnels>(&Row { tunnel: name, user: Some(*user), state, traffic });
     }
     // If users are not named, it is still known when there are none.
-    if has_users && kind != Kind::NotLoaded && (status.names_users || count.total.state == State::Down) {
-        out.add::<Users>(&(name, count.users.len()));
-    }
-    if kind == Kind::OnDemand {
-        out.add::<Traps>(&(name, count.is_trapped));
-    }
+    let knows_users = status.names_users || count.total.state == State::Down;
+    let pairs = tunnel.conn.pairs();
+    let has_pairs = pairs > 1 && matches!(kind, Kind::OnDemand | Kind::Always);
+    out.add::<Details>(&Detail {
+        tunnel: name,
+        users: (has_users && kind != Kind::NotLoaded && knows_users).then_some(count.users.len()),
+        is_trapped: (kind == Kind::OnDemand).then_some(count.is_trapped),
+        pairs: has_pairs.then(|| (pairs, count.pairs.len().min(pairs))),
+    });
 }
 
 /// The states and counters of all SAs, by tunnel.
