@@ -206,8 +206,7 @@ impl KnownState {
     /// Replaces a source's notices; new ones are logged if they are marked so.
     fn note_notices(&mut self, source: &'static str, notices: &[Notice], lines: &mut Vec<Line>) {
         for notice in notices {
-            let is_known = self.notices.iter().any(|(name, known)| *name == source && known.subject == notice.subject);
-            if notice.is_logged && !is_known {
+            if notice.is_logged && !self.has_notice(source, &notice.subject) {
                 lines.push((Level::Warn, format!("{}: {}", notice.subject, notice.advice.message)));
             }
         }
