@@ -86,7 +86,8 @@ impl Loaded {
 /// Loads the configuration by the flags; the error names the file.
 pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let overrides = Overrides { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
-    let default = || Some(PathBuf::from(UCI)).filter(|path| flags.config.is_none() && path.exists() && nothing_here());
+    let is_here = || HERE.iter().any(|path| Path::new(path).exists());
+    let default = || Some(PathBuf::from(UCI)).filter(|path| flags.config.is_none() && path.exists() && !is_here());
     if let Some(path) = flags.uci.clone().or_else(default) {
         return load_uci(&path, flags, &overrides);
     }
@@ -152,11 +153,6 @@ fn load_uci(path: &Path, flags: &Flags, overrides: &Overrides) -> Result<Loaded,
     set_access(&mut config, flags.web_config.as_deref().or(service.web_config.as_deref()), flags)?;
     let uci = Some(UciService { has_address, service });
     Ok(Loaded { uci, ..Loaded::of(config, origin.display().to_string()) })
-}
-
-/// Whether no file exists at the default paths in the current folder.
-fn nothing_here() -> bool {
-    HERE.iter().all(|path| !Path::new(path).exists())
 }
 
 /// The path of a file, and its content.

@@ -101,11 +101,6 @@ impl Configured {
         self.0.insert(at, settings);
     }
 
-    /// Removes the settings of a source.
-    fn remove(&mut self, source: &AnySource) {
-        self.0.retain(|settings| settings.source().name != source.name);
-    }
-
     /// Whether nothing is watched.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -277,7 +272,7 @@ impl Uci {
             let switch = switches.iter().find(|(name, _)| name == source.name).map(|(_, is_on)| *is_on);
             let usual = |root| (source.usual)(root, &common);
             match (switch, config.sources.of(source)) {
-                (Some(false), _) => config.sources.remove(source),
+                (Some(false), _) => config.sources.0.retain(|settings| settings.source().name != source.name),
                 (_, Some(_)) => {}
                 (Some(true), None) => usual(None).into_iter().for_each(|settings| config.sources.set(settings)),
                 (None, None) => {
