@@ -124,9 +124,9 @@ struct Gzip {
 }
 
 impl Gzip {
-    fn new(body: Box<dyn Pieces>, _slot: Slot) -> Self {
+    fn new(body: Box<dyn Pieces>, slot: Slot) -> Self {
         let (ready, filled, taken) = (Vec::new(), 0, 0);
-        Self { body, deflate: None, crc: 0, length: 0, is_over: false, ready, filled, taken, _slot }
+        Self { body, deflate: None, crc: 0, length: 0, is_over: false, ready, filled, taken, _slot: slot }
     }
 
     /// Fills the empty buffer.
