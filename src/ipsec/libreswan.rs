@@ -22,14 +22,6 @@ use super::status::{ChildSa, Ends, IkeSa, LineKind, Listed, Status, Traffic};
 const ESTABLISHED: &str = "ESTABLISHED";
 const INSTALLED: &str = "INSTALLED";
 
-/// One line of `ipsec status` about a state of pluto.
-struct State<'a> {
-    /// What tells the state from all others of this run of pluto.
-    serial: u64,
-    name: Text<'a>,
-    stage: Stage,
-}
-
 /// What a state of pluto has negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -170,9 +162,7 @@ fn add_state<'a>(line: Text<'a>, serials: &mut NumberSet, found: &mut Status<'a>
     // The second line of a state has no stage: its SPIs, user and bytes.
     if tag(line).is_some_and(|(_, _, rest)| port(rest).is_some()) {
         match state(line) {
-            Some(state) if state.stage != Stage::Open && serials.insert(state.serial) => {
-                found.sas.push(state.into_sa());
-            }
+            Some((stage, sa)) if stage != Stage::Open && serials.insert(sa.id) => found.sas.push(sa),
             Some(_) => {}
             None => found.skipped.add(LineKind::State),
         }
@@ -210,16 +200,6 @@ fn pluto_traffic(rest: Text<'_>) -> Traffic {
         }
     }
     traffic
-}
-
-impl<'a> State<'a> {
-    fn into_sa(self) -> IkeSa<'a> {
-        let children = match self.stage {
-            Stage::Child => vec![child(self.name, self.serial, Traffic::default())],
-            Stage::Open | Stage::Ike => Vec::new(),
-        };
-        ike_sa(self.name, self.serial, children)
-    }
 }
 
 /// Every Child SA gets an IKE SA of its own: they name their conn and user themselves.
@@ -266,10 +246,13 @@ fn port(rest: Text<'_>) -> Option<Text<'_>> {
 }
 
 /// `#2: "name"[1] 192.0.2.2:500 STATE_NAME (its story); REKEY in 27860s; …`; 5.4 has only the story.
-fn state(line: Text<'_>) -> Option<State<'_>> {
+fn state(line: Text<'_>) -> Option<(Stage, IkeSa<'_>)> {
+    // The number tells the state from all others of this run of pluto.
     let (serial, name, rest) = tag(line)?;
     let (stage, details) = port(rest)?.cut_at(";")?;
-    Some(State { serial, name, stage: stage_of(stage, details) })
+    let stage = stage_of(stage, details);
+    let children = if stage == Stage::Child { vec![child(name, serial, Traffic::default())] } else { Vec::new() };
+    Some((stage, ike_sa(name, serial, children)))
 }
 
 fn stage_of(stage: Text<'_>, details: Text<'_>) -> Stage {
@@ -298,7 +281,8 @@ const CHILD_WORDS: [&str; 6] = [
     "established CHILD SA",
 ];
 
-/// One line of `ipsec trafficstatus`, an established Child SA: `#2: "name"[1] 192.0.2.2, username=carol, type=ESP, add_time=…, inBytes=1, outBytes=2, …`, or
+/// A line of `ipsec trafficstatus`, about an established Child SA:
+/// `#2: "name"[1] 192.0.2.2, username=carol, type=ESP, add_time=…, inBytes=1, outBytes=2, …`, or
 /// without a user name and with `, id='@peer'` behind the bytes.
 fn row(line: Text<'_>) -> Option<IkeSa<'_>> {
     let (serial, name, rest) = tag(line)?;
@@ -490,7 +474,7 @@ mod tests {
         ] {
             let line = Text::from(line);
             let found = state(line);
-            let found = found.map(|state| (state.serial, state.name.to_string(), state.stage));
+            let found = found.map(|(stage, sa)| (sa.id, sa.name.to_string(), stage));
             assert_eq!(found, expected.map(|(serial, name)| (serial, name.to_owned(), Stage::Child)), "{line:?}");
         }
     }
@@ -594,7 +578,7 @@ mod tests {
                 Stage::Ike,
             ),
         ] {
-            assert_eq!(state(line.into()).map(|state| state.stage), Some(expected), "{line}");
+            assert_eq!(state(line.into()).map(|(stage, _)| stage), Some(expected), "{line}");
         }
     }
 }
