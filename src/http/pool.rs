@@ -347,8 +347,8 @@ impl UnderWay {
 
 /// The connection states of the waiting peers, in their order; empty if poll fails.
 fn peer_states(waiting: &[Job]) -> Vec<PeerState> {
-    let sockets = waiting.iter().map(|job| job.stream.socket.as_fd());
-    let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
+    let mut fds: Vec<PollFd<'_>> =
+        waiting.iter().map(|job| PollFd::new(job.stream.socket.as_fd(), PollFlags::POLLIN)).collect();
     if poll(&mut fds, PollTimeout::ZERO).is_err() {
         return Vec::new();
     }
