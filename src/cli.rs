@@ -142,8 +142,6 @@ pub struct Flags {
     pub sudo: bool,
     /// What to do.
     pub task: Task,
-    /// Whether to log more.
-    pub debug: bool,
     /// What is logged; by default that depends on the task.
     pub log_level: Option<LevelFilter>,
     /// How lines of the log are written.
@@ -156,7 +154,11 @@ pub struct Flags {
 
 /// Reads the arguments that follow the program's name; the error is for the person who typed them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let mut arguments: Vec<OsString> = arguments.into_iter().flat_map(normal).collect();
+    let mut all = Vec::new();
+    for argument in arguments {
+        all.append(&mut normal(argument));
+    }
+    let mut arguments = all;
     if let Some(command) = arguments.first_mut()
         && let Some((_, flag)) = COMMANDS.iter().find(|(name, _)| command.to_str() == Some(name))
     {
@@ -190,6 +192,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     let log_level = choice(&mut arguments, "--log.level")?.and_then(|index| LEVELS.1.get(index)).copied();
     let log_format = choice(&mut arguments, "--log.format")?.and_then(|index| FORMATS.1.get(index)).copied();
     let log_format = log_format.unwrap_or(Format::Text);
+    let log_level = if arguments.contains(["-d", "--debug"]) { Some(LevelFilter::Debug) } else { log_level };
     let flags = Flags { task: task(&mut arguments, output)?, log_level, log_format, collectors, ..flags };
     if let Some(left) = arguments.finish().first() {
         return Err(surplus(&left.to_string_lossy()));
@@ -401,7 +404,6 @@ fn flags(arguments: &mut Arguments) -> Result<Flags, pico_args::Error> {
         ipsec_config: arguments.opt_value_from_os_str("--config-path", path)?,
         sudo: arguments.contains("--enable.sudo"),
         task: Task::Serve,
-        debug: arguments.contains(["-d", "--debug"]),
         log_level: None,
         log_format: Format::Text,
         disable_exporter_metrics: arguments.contains("--web.disable-exporter-metrics"),
@@ -465,8 +467,7 @@ mod tests {
                     ipsec_config: Some("/etc/b".into()),
                     sudo: true,
                     task: Task::DryRun,
-                    debug: true,
-                    log_level: Some(LevelFilter::Warn),
+                    log_level: Some(LevelFilter::Debug),
                     log_format: Format::Json,
                     disable_exporter_metrics: true,
                     collectors: vec![("sockets", false), ("kernel", true)],
@@ -478,7 +479,7 @@ mod tests {
             assert_eq!(run(line).map(|flags| flags.config), Ok(Some("a.yaml".into())), "{line}");
         }
         let short = run("-n -d").expect("short flags");
-        assert!(short.task == Task::DryRun && short.debug && !short.sudo);
+        assert!(short.task == Task::DryRun && short.log_level == Some(LevelFilter::Debug) && !short.sudo);
         for (value, is_on) in [("true", true), ("1", true), ("false", false), ("0", false)] {
             assert_eq!(run(&format!("--enable.sudo={value}")).expect("Go's spelling").sudo, is_on, "{value}");
         }

@@ -122,24 +122,23 @@ fn explain(source: &str, target: &str, error: &Error, environment: &Environment)
 
 /// The finding about a listening address; `is_guarded` says that access is restricted.
 pub fn open_listener(address: SocketAddr, is_guarded: bool) -> Finding {
-    let (severity, message, fix) = match reach(address.ip()) {
-        _ if is_guarded => (Severity::Ok, "only allowed networks or users can connect", ""),
-        Reach::Machine => (Severity::Ok, "only this machine can connect", ""),
-        Reach::Network => (Severity::Ok, "anyone in its own network can connect", ""),
-        Reach::World => (
-            Severity::Warning,
-            "anyone who can reach this machine can connect",
-            "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}",
-        ),
+    let ip = address.ip().to_canonical();
+    let is_local = match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     };
-    Finding {
-        severity,
-        source: LISTENER,
-        subject: address.to_string(),
-        message: message.into(),
-        fix: fix.into(),
-        ..Finding::default()
-    }
+    let ok = |message| (Severity::Ok, message, "");
+    let (severity, message, fix) = if is_guarded {
+        ok("only allowed networks or users can connect")
+    } else if ip.is_loopback() {
+        ok("only this machine can connect")
+    } else if is_local {
+        ok("anyone in its own network can connect")
+    } else {
+        let fix = "--web.listen-address with the address that Prometheus asks, or web: {allow: [ITS NETWORK]}";
+        (Severity::Warning, "anyone who can reach this machine can connect", fix)
+    };
+    Finding::of(LISTENER, severity, &address.to_string(), Advice::new(message, fix))
 }
 
 /// The finding about an address that can't be opened; `is_ours` says that another gateway-exporter listens there.
@@ -159,28 +158,7 @@ pub fn failed_listener(address: &str, error: &Error, is_ours: bool) -> Finding {
         }
         _ => (Severity::Error, "", "ip address lists the interfaces and addresses of this machine"),
     };
-    let message = advice::joined(error.kind.to_string(), more);
-    Finding { severity, source: LISTENER, subject: address.into(), message, fix: fix.into(), ..Finding::default() }
-}
-
-/// From where an address can be reached.
-enum Reach {
-    Machine,
-    Network,
-    World,
-}
-
-fn reach(address: IpAddr) -> Reach {
-    let address = address.to_canonical();
-    let is_local = match address {
-        IpAddr::V4(address) => address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
-    };
-    match address.is_loopback() {
-        true => Reach::Machine,
-        false if is_local => Reach::Network,
-        false => Reach::World,
-    }
+    Finding::of(LISTENER, severity, address, Advice::of(error, more, fix))
 }
 
 /// What [`print`] wrote, with the states in colors for a terminal.

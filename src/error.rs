@@ -94,23 +94,19 @@ impl From<&io::Error> for ErrorKind {
             io::ErrorKind::ConnectionRefused => Self::NotListening,
             io::ErrorKind::AddrInUse => Self::AddressInUse,
             io::ErrorKind::UnexpectedEof => Self::Io { why: "closed by the other side".into() },
-            _ => Self::Io { why: lower_first(&plain(error)) },
+            _ => Self::Io { why: plain(error) },
         }
     }
 }
 
-/// The system's message without Rust's ` (os error 111)`.
+/// The system's message without Rust's ` (os error 111)`, and with a small first letter.
 fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
+    let mut text = error.to_string();
+    text.truncate(text.find(" (os error").unwrap_or(text.len()));
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
     }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    text
 }
 
 impl std::error::Error for Error {}

@@ -1,5 +1,6 @@
 //! The daemon: arguments, configuration, logging, signals; then it serves.
 
+use std::cell::LazyCell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::mem;
 use std::path::Path;
@@ -40,7 +41,15 @@ const EXIT_CONFIG: u8 = 2;
 const RELOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Why it ends, and the exit status for that.
+#[derive(Clone)]
 struct Failure(u8, String);
+
+impl Failure {
+    /// The configuration is wrong.
+    fn config(complaint: String) -> Self {
+        Self(EXIT_CONFIG, complaint)
+    }
+}
 
 impl From<String> for Failure {
     fn from(complaint: String) -> Self {
@@ -81,13 +90,13 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let loaded = load::load(flags, hostname()).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+    let loaded = load::load(flags, hostname()).map_err(Failure::config)?;
     if loaded.uci.as_ref().is_some_and(|uci| uci.service.debug) {
         log::set_max_level(LevelFilter::Debug);
     }
     loaded.refused.iter().for_each(|why| log::warn!("{why}"));
     loaded.unseen.iter().for_each(|why| log::warn!("{why}: a folder hangs; looking again at every scrape"));
-    let access = read_access(&loaded.config.web).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+    let access = read_access(&loaded.config.web).map_err(Failure::config)?;
     match &flags.task {
         Task::Serve => serve(flags, loaded, access),
         Task::Check => {
@@ -95,10 +104,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Task::DryRun => scrape(&check(flags, loaded), None),
-        Task::Once(output) => {
-            let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
-            scrape(&app(flags, loaded), output.as_deref())
-        }
+        Task::Once(output) => scrape(&app(flags, with_key(loaded).map_err(Failure::config)?), output.as_deref()),
         Task::Needs => Ok(print(&loaded.needs(flags))),
         Task::Doctor => examine(flags, loaded),
         Task::Status { is_json, is_quiet, watch } => status(flags, loaded, *is_json, *is_quiet, *watch),
@@ -128,7 +134,7 @@ fn with_key(mut loaded: Loaded) -> Result<Loaded, String> {
 /// The same, but a key that is not there yet is the daemon's to make.
 fn with_known_key(loaded: Loaded) -> Result<Loaded, Failure> {
     let is_there = loaded.config.key_file.as_ref().is_some_and(|path| path.exists());
-    if is_there { with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint)) } else { Ok(loaded) }
+    if is_there { with_key(loaded).map_err(Failure::config) } else { Ok(loaded) }
 }
 
 /// The daemon at work. What may wait, its start and its reloads, has a thread of its own, so that a signal is always
@@ -228,7 +234,7 @@ impl Work {
     }
 
     fn start(self: &Arc<Self>, loaded: Loaded, access: AccessControl) -> Result<(), Failure> {
-        let loaded = with_key(loaded).map_err(|complaint| Failure(EXIT_CONFIG, complaint))?;
+        let loaded = with_key(loaded).map_err(Failure::config)?;
         let (web, origin) = (loaded.config.web.clone(), loaded.origin.clone());
         let protection = loaded.config.protection();
         let app = Arc::new(app(&self.flags, loaded));
@@ -311,11 +317,11 @@ fn status(
         end_at_a_signal(block_signals()?)?;
     }
     let listen = loaded.config.web.listen.clone();
-    let mut sources = Sources { flags, loaded: Some(loaded), app: None };
+    let app = LazyCell::new(|| Ok(app(flags, with_known_key(loaded)?)));
     let is_terminal = io::stdout().is_terminal();
     let has_colors = !is_json && is_terminal && std::env::var_os("NO_COLOR").is_none();
     loop {
-        let (mut text, is_down) = ask_status(&listen, &mut sources, is_json)?;
+        let (mut text, is_down) = ask_status(&listen, &app, is_json)?;
         let status = if is_down { EXIT_DOWN } else { 0 };
         LAST_STATUS.store(status, Ordering::Relaxed);
         if has_colors {
@@ -327,21 +333,26 @@ fn status(
             text = format!("{clear}{time}every {seconds} s\n\n{text}\n");
         }
         let is_read = is_quiet || io::stdout().write_all(text.as_bytes()).is_ok();
-        match watch {
-            Some(seconds) if is_read && !is_closed_within(seconds)? => {}
-            _ => return Ok(ExitCode::from(status)),
+        let Some(seconds) = watch.filter(|_| is_read) else { return Ok(ExitCode::from(status)) };
+        let is_closed = stderr::is_output_closed(Duration::from_secs(seconds.into()));
+        if is_closed.map_err(|error| format!("standard output: {error}"))? {
+            return Ok(ExitCode::from(status));
         }
     }
 }
 
-/// What the daemon knows that runs here, else what the sources say now; and whether something is down.
-fn ask_status(listen: &[String], sources: &mut Sources<'_>, is_json: bool) -> Result<(String, bool), Failure> {
+/// What the daemon says that runs here, else what `app` reads from the sources now; and whether something is down.
+fn ask_status<F: FnOnce() -> Result<App, Failure>>(
+    listen: &[String],
+    app: &LazyCell<Result<App, Failure>, F>,
+    is_json: bool,
+) -> Result<(String, bool), Failure> {
     let path = status_path(is_json);
     let known = listen.iter().find_map(|address| http::ask(address, &path, STATE));
     let (text, is_down) = match known {
         Some((state, text)) => (text, state == Severity::Error.word()),
         None => {
-            let answer = sources.app()?.and_then(|app| app.look(is_json));
+            let answer = (**app).as_ref().map_err(Failure::clone)?.look(is_json);
             let (text, severity) = answer.ok_or_else(|| "what there is to say does not fit into memory".to_owned())?;
             (text, severity == Severity::Error)
         }
@@ -349,28 +360,6 @@ fn ask_status(listen: &[String], sources: &mut Sources<'_>, is_json: bool) -> Re
     // It may come from another process.
     let text: Vec<String> = String::from_utf8_lossy(&text).lines().map(printable).collect();
     Ok((text.join("\n") + "\n", is_down))
-}
-
-/// The application that reads the sources, once it is needed.
-struct Sources<'a> {
-    flags: &'a Flags,
-    loaded: Option<Loaded>,
-    app: Option<App>,
-}
-
-impl Sources<'_> {
-    fn app(&mut self) -> Result<Option<&App>, Failure> {
-        if let Some(loaded) = self.loaded.take() {
-            self.app = Some(app(self.flags, with_known_key(loaded)?));
-        }
-        Ok(self.app.as_ref())
-    }
-}
-
-/// Waits for the next time; whether nobody reads the standard output any more.
-fn is_closed_within(seconds: u16) -> Result<bool, String> {
-    let closed = stderr::is_output_closed(Duration::from_secs(seconds.into()));
-    closed.map_err(|error| format!("standard output: {error}"))
 }
 
 /// The exit status by what was said last; before that nothing is known to be well.
@@ -522,12 +511,11 @@ fn hostname() -> String {
 /// A panic ends the process: half a daemon is worse than none, and the service manager starts it again.
 fn start_logging(flags: &Flags) {
     let level = match flags.task {
-        _ if flags.debug => LevelFilter::Debug,
         Task::Doctor | Task::Status { .. } => LevelFilter::Error,
         Task::Once(_) => LevelFilter::Warn,
         _ => LevelFilter::Info,
     };
-    logging::start(flags.log_level.filter(|_| !flags.debug).unwrap_or(level), flags.log_format);
+    logging::start(flags.log_level.unwrap_or(level), flags.log_format);
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         log::logger().flush();

@@ -1,6 +1,6 @@
 //! Limits the memory of all replies together: what was collected counts until it was sent.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::lock::lock;
 
@@ -36,10 +36,6 @@ impl MemoryBudget {
     pub fn reserve(self: &Arc<Self>) -> Reservation {
         Reservation { budget: Arc::clone(self), size: Mutex::default() }
     }
-
-    fn reserved(&self) -> MutexGuard<'_, usize> {
-        lock(&self.reserved)
-    }
 }
 
 impl Reservation {
@@ -47,12 +43,7 @@ impl Reservation {
     /// the budget, even if it grows in steps.
     pub fn grow(&self, more: usize) -> bool {
         let is_freed = || self.budget.free_memory.get().is_some_and(|free_memory| free_memory());
-        self.fits(more) || is_freed() && self.fits(more)
-    }
-
-    /// Reserves `more` bytes if they are free; returns whether they were. Nothing is cancelled for them.
-    pub fn grow_if_free(&self, more: usize) -> bool {
-        self.fits(more)
+        self.grow_if_free(more) || is_freed() && self.grow_if_free(more)
     }
 
     /// Reserves `more` bytes even if they are not free; returns true.
@@ -60,7 +51,8 @@ impl Reservation {
         self.grow_where(more, |_, _| true)
     }
 
-    fn fits(&self, more: usize) -> bool {
+    /// Reserves `more` bytes if they are free; returns whether they were. Nothing is cancelled for them.
+    pub fn grow_if_free(&self, more: usize) -> bool {
         self.grow_where(more, |reserved, own| {
             more == 0 || reserved == own || reserved.saturating_add(more) <= self.budget.size
         })
@@ -68,7 +60,7 @@ impl Reservation {
 
     /// Reserves `more` bytes if `may` allows it, given the bytes of all reservations and of this one.
     fn grow_where(&self, more: usize, may: impl FnOnce(usize, usize) -> bool) -> bool {
-        let mut reserved = self.budget.reserved();
+        let mut reserved = lock(&self.budget.reserved);
         let mut own = lock(&self.size);
         let may = may(*reserved, *own);
         if may {
@@ -82,7 +74,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let own = *lock(&self.size);
-        let mut reserved = self.budget.reserved();
+        let mut reserved = lock(&self.budget.reserved);
         *reserved = reserved.saturating_sub(own);
     }
 }
@@ -108,12 +100,12 @@ mod tests {
         assert!(second.grow(2));
         let beyond = budget.reserve();
         assert!(!beyond.grow(5) && beyond.grow_anyway(5), "unless it must");
-        assert_eq!(*budget.reserved(), 11);
+        assert_eq!(*lock(&budget.reserved), 11);
         assert!(reserve(&budget, 0).is_some(), "nothing fits even then");
         drop(beyond);
         let third = reserve(&budget, 4).expect("what the first one gave back");
         drop((second, third));
-        assert_eq!(*budget.reserved(), 0);
+        assert_eq!(*lock(&budget.reserved), 0);
     }
 
     #[test]

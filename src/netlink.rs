@@ -102,19 +102,6 @@ pub struct Piece<'a> {
     pub order: ByteOrder,
 }
 
-/// A list of attributes, up to one that is malformed.
-#[derive(Clone, Debug)]
-pub struct Attributes<'a>(Piece<'a>);
-
-/// One attribute, without the flags in its kind.
-#[derive(Clone, Copy, Debug)]
-pub struct Attribute<'a> {
-    /// Its kind.
-    pub kind: u16,
-    /// Its value.
-    pub value: Piece<'a>,
-}
-
 /// Reads an attribute: its kind and its value.
 pub type ReadAttribute<'r, 'a> = dyn FnMut(u16, Piece<'a>) -> Result<(), Malformed> + 'r;
 
@@ -147,23 +134,6 @@ impl<'a> Iterator for Messages<'a> {
             return Some(Ok(Message { is_interrupted: flags & INTERRUPTED != 0, content }));
         }
         None
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<Attribute<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.bytes.is_empty() {
-            return None;
-        }
-        let cut = self.0.cut_attribute();
-        if cut.is_none() {
-            let malformed = self.0.malformed("an attribute");
-            self.0.bytes = &[];
-            return Some(Err(malformed));
-        }
-        cut.map(Ok)
     }
 }
 
@@ -202,24 +172,20 @@ impl<'a> Piece<'a> {
         Some((kind, flags, self.cut(HEADER, length)?))
     }
 
-    /// Takes the first attribute away.
-    fn cut_attribute(&mut self) -> Option<Attribute<'a>> {
+    /// Takes the first attribute away: its kind, without the flags in it, and its value.
+    fn cut_attribute(&mut self) -> Option<(u16, Self)> {
         let ([a, b, c, d], _) = self.bytes.split_first_chunk()?;
         let length = usize::from(self.order.u16([*a, *b]));
         // The two highest bits say that it is nested, and in the byte order of the network.
         let kind = self.order.u16([*c, *d]) & 0x3fff;
-        Some(Attribute { kind, value: self.cut(ATTRIBUTE, length)? })
+        Some((kind, self.cut(ATTRIBUTE, length)?))
     }
 
-    /// The attributes in it.
-    pub fn attributes(self) -> Attributes<'a> {
-        Attributes(self)
-    }
-
-    /// Calls `read` with the kind and the value of each attribute in it.
-    pub fn each(self, read: &mut ReadAttribute<'_, 'a>) -> Result<(), Malformed> {
-        for attribute in self.attributes() {
-            let Attribute { kind, value } = attribute?;
+    /// Calls `read` with the kind and the value of each attribute in it, up to one that is malformed.
+    pub fn each(mut self, read: &mut ReadAttribute<'_, 'a>) -> Result<(), Malformed> {
+        while !self.bytes.is_empty() {
+            let malformed = self.malformed("an attribute");
+            let (kind, value) = self.cut_attribute().ok_or(malformed)?;
             read(kind, value)?;
         }
         Ok(())

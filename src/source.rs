@@ -110,9 +110,9 @@ pub struct AnySource {
     pub traces: Traces,
     pub uses_kernel_ipsec: bool,
     pub uci: &'static [UciWord],
-    pub usual: fn(Option<&Path>, &Common) -> Option<Arc<dyn AnySettings>>,
-    pub read: fn(&mut Input<'_>) -> Result<Option<Arc<dyn AnySettings>>, ConfigError>,
-    pub discover: fn(&Path, &Common) -> Option<Arc<dyn AnySettings>>,
+    pub usual: fn(Option<&Path>, &Common) -> Option<SharedSettings>,
+    pub read: fn(&mut Input<'_>) -> Result<Option<SharedSettings>, ConfigError>,
+    pub discover: fn(&Path, &Common) -> Option<SharedSettings>,
     pub accompany: fn(&[&'static AnySource]) -> Option<Arc<dyn Collector>>,
     pub explain: fn(&str, &Error, &Environment) -> Option<Advice>,
     pub explain_absence: fn(&Environment) -> Option<Advice>,
@@ -123,7 +123,7 @@ pub trait AnySettings: Any + Send + Sync {
     /// Their source.
     fn source(&self) -> &'static AnySource;
     /// These, which were found, where none are known, else [`Source::with_discovered`].
-    fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<Arc<dyn AnySettings>>;
+    fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<SharedSettings>;
     /// The collector for these settings: the one before if its settings are equal, else a new one.
     fn build(&self, before: Option<(&dyn AnySettings, &Arc<dyn Collector>)>) -> Arc<dyn Collector>;
     /// [`Source::review`]
@@ -131,6 +131,9 @@ pub trait AnySettings: Any + Send + Sync {
     /// [`Source::needs`]
     fn needs(&self) -> Needs;
 }
+
+/// The settings of any source.
+pub type SharedSettings = Arc<dyn AnySettings>;
 
 /// Hides the type of a source's settings.
 pub fn erased<S: Source>(settings: S::Settings) -> Arc<dyn AnySettings> {
@@ -182,7 +185,7 @@ impl<S: Source> AnySettings for SettingsOf<S> {
         source::<S>()
     }
 
-    fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<Arc<dyn AnySettings>> {
+    fn added_to(&self, known: Option<&dyn AnySettings>) -> Option<SharedSettings> {
         match known.and_then(settings_of::<S>) {
             Some(known) => S::with_discovered(known, &self.0).map(erased::<S>),
             None => Some(shared::<S>(Arc::clone(&self.0))),

@@ -23,7 +23,10 @@ pub fn named(name: &str) -> Option<&'static AnySource> {
 
 /// The sources that are looked for if no source is configured, sorted by name, and where they are looked for.
 pub fn looked_for() -> Vec<(&'static str, &'static str)> {
-    let mut all: Vec<_> = ALL.iter().filter_map(|source| Some((source.name, source.looked_for?))).collect();
-    all.sort_unstable();
+    let mut all = Vec::new();
+    for source in ALL {
+        let behind = all.partition_point(|(name, _)| *name < source.name);
+        all.splice(behind..behind, source.looked_for.map(|paths| (source.name, paths)));
+    }
     all
 }

@@ -67,9 +67,10 @@ impl Registry {
     /// The sources that discovery did not find, and where it looked for them.
     pub(super) fn absent(&self) -> Vec<(&'static str, &'static str)> {
         let watch = lock(&self.watch);
+        let is_watched = |name: &str| watch.sources.iter().any(|source| source.collector.name() == name);
         let is_missing =
-            |source: &str| watch.discover.is_some() && !watch.has(source) && watch.config.collectors.looks_for(source);
-        sources::looked_for().into_iter().filter(|(source, _)| is_missing(source)).collect()
+            |name: &str| watch.discover.is_some() && !is_watched(name) && watch.config.collectors.looks_for(name);
+        sources::looked_for().into_iter().filter(|(name, _)| is_missing(name)).collect()
     }
 
     /// Adds sources that are new on this machine. No lock is held during discovery, since a file system may hang.
@@ -113,13 +114,6 @@ impl Registry {
     }
 }
 
-impl Watch {
-    /// Whether a source of that name is watched.
-    fn has(&self, name: &str) -> bool {
-        self.sources.iter().any(|source| source.collector.name() == name)
-    }
-}
-
 /// The sources of these collectors; a source whose collector was watched before keeps its reads.
 fn sources(collectors: Vec<Arc<dyn Collector>>, before: &[Arc<Source>], shared: &Arc<Shared>) -> Sources {
     let source = |collector: Arc<dyn Collector>| {
@@ -138,9 +132,13 @@ fn collectors(config: &Config, before: Option<(&Config, &Sources)>) -> Vec<Arc<d
         let source = sources.iter().find(|source| source.collector.name() == name)?;
         Some((settings, &source.collector))
     };
-    let watched: Vec<_> = config.sources.iter().map(|settings| settings.source()).collect();
-    let configured = config.sources.iter().map(|settings| settings.build(before(settings.source().name)));
-    let allowed = sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name));
-    let companions = allowed.filter_map(|source| (source.accompany)(&watched));
-    configured.chain(companions).collect()
+    let (mut collectors, mut watched) = (Vec::new(), Vec::new());
+    for settings in config.sources.iter() {
+        watched.push(settings.source());
+        collectors.push(settings.build(before(settings.source().name)));
+    }
+    for source in sources::ALL.iter().filter(|source| !config.collectors.is_off(source.name)) {
+        collectors.extend((source.accompany)(&watched));
+    }
+    collectors
 }

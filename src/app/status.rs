@@ -124,13 +124,14 @@ impl Status {
             });
             (known.targets.clone(), noticed.collect::<Vec<_>>(), known.listeners.clone())
         };
-        let down =
-            targets.iter().filter_map(|target| Some((target.source, target.name.clone(), target.error.clone()?)));
-        let missing = absent.iter().map(|(source, tried)| {
-            let subject = (*tried).to_owned();
-            (*source, subject.clone(), Error::new(subject, ErrorKind::NotFound))
-        });
-        let mut environments = inspect_environments(down.chain(missing).collect(), deadline).into_iter();
+        let mut down: Vec<(&str, String, Error)> = Vec::new();
+        for target in &targets {
+            down.extend(target.error.clone().map(|error| (target.source, target.name.clone(), error)));
+        }
+        for (source, tried) in absent {
+            down.push((source, (*tried).into(), Error::new(*tried, ErrorKind::NotFound)));
+        }
+        let mut environments = inspect_environments(down, deadline).into_iter();
         let mut environment = || environments.next().unwrap_or_default();
         let mut findings = Vec::new();
         for Target { source, name, error, since, .. } in targets {
@@ -207,8 +208,7 @@ impl KnownState {
     /// Replaces a source's notices; new ones are logged if they are marked so.
     fn note_notices(&mut self, source: &'static str, notices: &[Notice], lines: &mut Vec<Line>) {
         for notice in notices {
-            let is_known = self.notices.iter().any(|(name, known)| *name == source && known.subject == notice.subject);
-            if notice.is_logged && !is_known {
+            if notice.is_logged && !self.has_notice(source, &notice.subject) {
                 lines.push((Level::Warn, format!("{}: {}", notice.subject, notice.advice.message)));
             }
         }

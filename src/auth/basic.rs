@@ -13,7 +13,7 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
-/// The password is not printed, so that it gets into no log.
+/// Omits the password, so that it is never logged.
 impl fmt::Debug for Credentials {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Credentials({:?})", self.user)

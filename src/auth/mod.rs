@@ -1,5 +1,4 @@
-//! Access control: users and passwords, credentials in a request, allowed networks and host names, and how often requests are
-//! answered.
+//! Access control: users and passwords, credentials of a request, allowed networks and host names, and the rate limit.
 
 pub mod basic;
 pub mod hosts;

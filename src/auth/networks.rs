@@ -1,15 +1,17 @@
 //! Allowed networks in CIDR notation (RFC 4632, RFC 4291).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// A list of networks. An IPv4-mapped IPv6 address counts as IPv4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
 
+/// The bits of an address as IPv6, IPv4 ones mapped, without the unused ones behind the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
-    V4(Ipv4Addr, u32),
-    V6(Ipv6Addr, u32),
+struct Network {
+    is_v4: bool,
+    prefix: u128,
+    unused: u32,
 }
 
 impl Networks {
@@ -34,35 +36,25 @@ impl Network {
             Some(length) => Some(length.parse().ok()?),
             None => None,
         };
-        match address.parse().ok()? {
-            IpAddr::V4(address) => Self::v4(address, length.unwrap_or(32)),
-            IpAddr::V6(address) => match (address.to_ipv4_mapped(), length.unwrap_or(128)) {
-                (Some(address), length @ 96..) => Self::v4(address, length.saturating_sub(96)),
-                (_, length @ ..=128) => {
-                    let unused = 128u32.saturating_sub(length.into());
-                    Some(Self::V6(Ipv6Addr::from_bits(address.to_bits().checked_shr(unused).unwrap_or(0)), unused))
-                }
-                _ => None,
-            },
-        }
-    }
-
-    fn v4(address: Ipv4Addr, length: u8) -> Option<Self> {
-        let unused = 32u32.checked_sub(length.into())?;
-        Some(Self::V4(Ipv4Addr::from_bits(address.to_bits().checked_shr(unused).unwrap_or(0)), unused))
+        let address: IpAddr = address.parse().ok()?;
+        let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
+        let unused = bits.checked_sub(length.unwrap_or(bits))?.into();
+        let is_v4 = address.to_canonical().is_ipv4() && unused <= 32;
+        Some(Self { is_v4, prefix: shifted(address, unused), unused })
     }
 
     fn contains(self, address: IpAddr) -> bool {
-        match (self, address) {
-            (Self::V4(prefix, unused), IpAddr::V4(address)) => {
-                address.to_bits().checked_shr(unused).unwrap_or(0) == prefix.to_bits()
-            }
-            (Self::V6(prefix, unused), IpAddr::V6(address)) => {
-                address.to_bits().checked_shr(unused).unwrap_or(0) == prefix.to_bits()
-            }
-            _ => false,
-        }
+        address.is_ipv4() == self.is_v4 && shifted(address, self.unused) == self.prefix
     }
+}
+
+/// The bits of an address as IPv6, without the last `unused`.
+fn shifted(address: IpAddr, unused: u32) -> u128 {
+    let address = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    address.to_bits().checked_shr(unused).unwrap_or(0)
 }
 
 #[cfg(test)]

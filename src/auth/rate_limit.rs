@@ -1,17 +1,17 @@
-//! A limit for how often requests are answered: a token bucket, as exporter-toolkit has it for `rate_limit`.
+//! Limits the rate of answered requests: a token bucket, like exporter-toolkit's `rate_limit`.
 
 use std::time::{Duration, Instant};
 
-/// How many requests are answered.
+/// The limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The time after which one more request is answered.
+    /// The time after which another request is answered.
     pub interval: Duration,
-    /// How many requests are answered at once after a pause.
+    /// The number of requests that are answered at once after a pause.
     pub burst: u32,
 }
 
-/// The tokens that are left, by the time at which all are there again; full where absent.
+/// The remaining tokens, as the time at which the bucket is full again; absent if it is full.
 #[derive(Debug, Default)]
 pub struct Bucket(Option<Instant>);
 

@@ -1,7 +1,7 @@
-//! Checks users and passwords, and remembers passwords that were right.
+//! Checks users and passwords, and remembers correct passwords.
 //!
-//! A right password costs one bcrypt check the first time; then a keyed hash of it is remembered, so that a weak CPU does
-//! not compute at every scrape. Each wrong password costs one check: `queue` decides which is checked next.
+//! A correct password costs one bcrypt check the first time; then a keyed hash of it is remembered, so that a slow CPU does
+//! not compute bcrypt at every scrape. Each wrong password costs one check: `queue` decides which is checked next.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Users {
     hashes: Vec<(String, Hash)>,
-    /// The last right password of each user, as a keyed hash.
+    /// The last correct password of each user, as a keyed hash.
     verified: Mutex<Vec<(String, u64)>>,
     key: Key,
     queue: Mutex<Queue>,
@@ -41,7 +41,7 @@ pub enum Auth {
 }
 
 impl Users {
-    /// Takes the users with the hashes of their passwords.
+    /// Users with the hashes of their passwords.
     pub fn new(hashes: Vec<(String, Hash)>) -> Self {
         let secret = RandomState::new();
         let [a, b, c, d, e, f, g, h] = secret.hash_one(0).to_le_bytes();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Config, ConfigError, Overrides, WebFile, anchor};
+use super::{Config, ConfigError, Overrides, anchor};
 use crate::cli::{Flags, Task};
 use crate::deadline::Deadline;
 use crate::diagnosis;
@@ -36,27 +36,27 @@ pub const DISCOVERY_TIME: Duration = Duration::from_secs(1);
 /// Discovers what there is to watch.
 pub type Discover = dyn Fn() -> Config + Send + Sync;
 
-/// A configuration, and what there is to say about where it comes from.
+/// A configuration, and where it comes from.
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Looks for more, where nothing is configured.
+    /// Searches the machine for sources; absent if sources are configured.
     pub discover: Option<Box<Discover>>,
-    /// The file, or that it was found on the machine.
+    /// The file, or `found on this machine`.
     pub origin: String,
     /// Why files at default paths were not read.
     pub refused: Vec<String>,
-    /// Why it could not be seen what is on this machine: a folder there hangs.
+    /// Why the machine could not be searched: a folder does not respond.
     pub unseen: Option<Error>,
-    /// What OpenWrt's configuration says of the daemon, where it is read.
+    /// The options about the daemon itself in OpenWrt's configuration, if that is used.
     pub uci: Option<UciService>,
 }
 
-/// What OpenWrt's configuration says of the daemon.
+/// The options about the daemon itself in OpenWrt's configuration.
 pub struct UciService {
-    /// Whether it says itself where to listen.
+    /// Whether there is an address to listen on among them.
     has_address: bool,
-    /// Its options.
+    /// The options.
     pub service: Service,
 }
 
@@ -65,8 +65,8 @@ impl Loaded {
         Self { config, discover: None, origin, refused: Vec::new(), unseen: None, uci: None }
     }
 
-    /// What a process needs for the configuration: [`Config::needs`], and of OpenWrt's configuration `off` where the daemon is
-    /// not to run, and `interface NAME PORT` where it listens on the address of one of OpenWrt's interfaces.
+    /// What a process needs for the configuration: [`Config::needs`]; for OpenWrt's configuration also `off` if the daemon is
+    /// disabled, and `interface NAME PORT` if it listens on the address of one of OpenWrt's interfaces.
     pub fn needs(&self, flags: &Flags) -> String {
         let service = self.uci.as_ref().map(|uci| &uci.service);
         let theirs = service.map(|service| [service.config_file.as_deref(), service.web_config.as_deref()]);
@@ -84,21 +84,16 @@ impl Loaded {
     }
 }
 
-/// What was found at the default paths.
-struct Found {
-    file: Option<(PathBuf, Vec<u8>)>,
-    refused: Vec<String>,
-}
-
 /// Loads the configuration by the flags; the error names the file.
 pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     let overrides = Overrides { ipsec_config: flags.ipsec_config.clone(), sudo: flags.sudo, hostname };
-    let default = || Some(PathBuf::from(UCI)).filter(|path| flags.config.is_none() && path.exists() && nothing_here());
+    let is_here = || HERE.iter().any(|path| Path::new(path).exists());
+    let default = || Some(PathBuf::from(UCI)).filter(|path| flags.config.is_none() && path.exists() && !is_here());
     if let Some(path) = flags.uci.clone().or_else(default) {
         return load_uci(&path, flags, &overrides);
     }
-    let Found { file, mut refused } = match &flags.config {
-        Some(path) => Found { file: Some((path.clone(), read(path)?)), refused: Vec::new() },
+    let (file, mut refused) = match &flags.config {
+        Some(path) => (Some((path.clone(), read(path)?)), Vec::new()),
         None => find_default()?,
     };
     let mut config = match &file {
@@ -124,7 +119,7 @@ pub fn load(flags: &Flags, hostname: String) -> Result<Loaded, String> {
     Ok(Loaded { discover: Some(discover), refused, unseen, ..Loaded::of(config, origin) })
 }
 
-/// Loads OpenWrt's configuration. A source of which it says nothing is looked for on the machine.
+/// Loads OpenWrt's configuration. Sources that it does not mention are searched for on the machine.
 fn load_uci(path: &Path, flags: &Flags, overrides: &Overrides) -> Result<Loaded, String> {
     if flags.config.is_some() {
         return Err("--config.uci and --config.file: only one of them can count".into());
@@ -161,28 +156,25 @@ fn load_uci(path: &Path, flags: &Flags, overrides: &Overrides) -> Result<Loaded,
     Ok(Loaded { uci, ..Loaded::of(config, origin.display().to_string()) })
 }
 
-/// Whether no file stands at the default paths in the current folder.
-fn nothing_here() -> bool {
-    HERE.iter().all(|path| !Path::new(path).exists())
-}
+/// The path of a file, and its content.
+type ReadFile = (PathBuf, Vec<u8>);
 
-/// Reads the first file at a default path that can be trusted.
-fn find_default() -> Result<Found, String> {
+/// Reads the first file at a default path that can be trusted. Returns its path and content, and why others were not read.
+fn find_default() -> Result<(Option<ReadFile>, Vec<String>), String> {
     let mut refused = Vec::new();
     for path in HERE.map(Path::new) {
         match settings_file::search(path).map_err(|error| unreadable(path, &error))? {
             Search::Absent => {}
             Search::Refused(why) => refused.push(why),
-            Search::Found(bytes) => return Ok(Found { file: Some((path.into(), bytes)), refused }),
+            Search::Found(bytes) => return Ok((Some((path.into(), bytes)), refused)),
         }
     }
     let path = Path::new(MACHINE);
     let file = path.exists().then(|| read(path)).transpose()?.map(|bytes| (path.into(), bytes));
-    Ok(Found { file, refused })
+    Ok((file, refused))
 }
 
-/// The configuration without a file: the defaults of all keys, and no source, even if a flag asks for one, so that the
-/// others are discovered.
+/// The configuration without a file: the defaults of all keys and no source, so that sources are discovered.
 fn nothing_written(overrides: &Overrides) -> Result<Config, String> {
     let config = Config::parse("", &Overrides::default()).map_err(|error| error.to_string())?;
     Ok(Config { gateway: overrides.hostname.clone(), ..config })
@@ -194,17 +186,16 @@ fn main_file(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config,
     Ok(config)
 }
 
-/// Applies what flags say about access, which takes precedence over the file; `web_config` is a file of users.
+/// Applies the flags about access, which take precedence over the file; `web_config` is Prometheus' web configuration file.
 fn set_access(config: &mut Config, web_config: Option<&Path>, flags: &Flags) -> Result<(), String> {
     if let Some(path) = web_config {
         let bytes = read(path)?;
-        let parsed = Config::web_file(text(path, &bytes)?);
-        let WebFile { users, mut tls, headers, rate_limit } = parsed.map_err(|error| in_file(path, &error))?;
-        (config.web.headers, config.web.rate_limit) = (headers, rate_limit);
-        tls.iter_mut().for_each(|files| anchor(files, path));
-        config.web.tls = tls.or(config.web.tls.take());
-        if !users.is_empty() {
-            config.web.users = users;
+        let mut web = Config::web_file(text(path, &bytes)?).map_err(|error| in_file(path, &error))?;
+        (config.web.headers, config.web.rate_limit) = (web.headers, web.rate_limit);
+        web.tls.iter_mut().for_each(|files| anchor(files, path));
+        config.web.tls = web.tls.or(config.web.tls.take());
+        if !web.users.is_empty() {
+            config.web.users = web.users;
         }
     }
     if !flags.listen.is_empty() {
@@ -230,7 +221,7 @@ fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, String> {
     std::str::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8 text", path.display()))
 }
 
-/// The text of a configuration in which something is written; `nothing` is what is written where nothing is configured.
+/// The text of a configuration file that is not empty; `nothing` is what to write into a file that configures nothing.
 fn written<'b>(path: &Path, bytes: &'b [u8], nothing: &str) -> Result<&'b str, String> {
     let text = text(path, bytes)?;
     if text.trim().is_empty() {

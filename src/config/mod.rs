@@ -1,12 +1,12 @@
-//! The configuration: a file of any of the five originals is valid, and one file may hold them all.
+//! The configuration: a file of any of the five original exporters is valid, and one file can contain all of them.
 //!
-//! [`crate::settings`] reads YAML, and each source takes what is its own, or finds it on the machine.
+//! [`crate::settings`] parses YAML; each source reads its own keys from it, or searches the machine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::web::{Web, WebFile, anchor};
+pub use self::web::{Web, anchor};
 use crate::error::Error;
 use crate::exposition::{Group, Groups, Options};
 use crate::http::TlsFiles;
@@ -21,37 +21,37 @@ use crate::sys::file;
 pub mod load;
 mod web;
 
-/// The most clients whose totals are kept when they are gone.
+/// The default number of disconnected clients whose totals are kept.
 const MOST_CLIENTS: usize = 10_000;
 
-/// The most series of one source.
+/// The default limit of series per source.
 const MOST_SERIES: usize = 200_000;
 
-/// What is meant: the sources that are watched.
+/// A configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The gateway's name, on the pages and in the session list.
     pub gateway: String,
     /// The sources that are watched, in the order of the list.
     pub sources: Configured,
-    /// What is asked of the metrics: what is left out, how many there may be, how clients are shown.
+    /// The options of the metrics: groups left out, the limit of series, how clients are shown.
     pub options: Options,
-    /// Whether the file says in words how clients are shown.
+    /// Whether the file has the key `identities`.
     pub says_identities: bool,
-    /// Where the key is that clients' names are hashed with, where they are. Until it is read
-    /// ([`Config::load_key`]) they are not shown at all.
+    /// The file with the key for hashing clients' names, if they are hashed. Until it is read ([`Config::load_key`]) they
+    /// are not shown at all.
     pub key_file: Option<PathBuf>,
-    /// Where to listen, and who may ask.
+    /// Where to listen, and who may request what.
     pub web: Web,
-    /// Which sources are watched and looked for, whatever the file names.
+    /// The sources that the command line switches on or off.
     pub collectors: Collectors,
 }
 
-/// What the command line says of single sources.
+/// The sources that the command line switches on or off.
 #[derive(Clone, Debug, Default)]
 pub struct Collectors {
     named: Vec<(&'static str, bool)>,
-    /// Whether only those are looked for on the machine that it names: the others are configured.
+    /// Whether only sources that are switched on are searched for on the machine, since others are configured.
     only_named: bool,
 }
 
@@ -59,18 +59,18 @@ pub struct Collectors {
 #[derive(Clone, Default)]
 pub struct Configured(Vec<Arc<dyn AnySettings>>);
 
-/// What OpenWrt's configuration means.
+/// A configuration in OpenWrt's format.
 #[derive(Debug)]
 pub struct Uci {
-    /// How the daemon runs.
+    /// The options about the daemon itself.
     pub service: Service,
     config: Config,
-    /// The sources that are switched on or off, by their names.
+    /// The names of sources that are switched on or off.
     switches: Vec<(String, bool)>,
     common: Common,
 }
 
-/// What of a configuration keeps others from asking, to be compared with the next one.
+/// The restrictions of access in a configuration, for comparison with the next one.
 #[derive(Clone, Debug)]
 pub struct Protection {
     shows_names: bool,
@@ -78,32 +78,28 @@ pub struct Protection {
 }
 
 impl Configured {
-    /// All of them.
+    /// The settings of all sources.
     pub fn iter(&self) -> impl Iterator<Item = &dyn AnySettings> {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// Those of the source `S`.
+    /// The settings of the source `S`.
     pub fn get<S: Source>(&self) -> Option<&S::Settings> {
         self.iter().find_map(source::settings_of::<S>)
     }
 
-    /// Those of a source.
+    /// The settings of a source.
     pub fn of(&self, source: &AnySource) -> Option<&dyn AnySettings> {
         self.iter().find(|settings| settings.source().name == source.name)
     }
 
-    /// Puts settings in the place of those of the same source.
+    /// Adds settings, or replaces those of the same source.
     pub fn set(&mut self, settings: Arc<dyn AnySettings>) {
-        let name = settings.source().name;
-        self.0.retain(|known| known.source().name != name);
-        self.0.push(settings);
-        self.0.sort_by_key(|settings| sources::ALL.iter().position(|source| source.name == settings.source().name));
-    }
-
-    /// Takes out the settings of a source.
-    fn remove(&mut self, source: &AnySource) {
-        self.0.retain(|settings| settings.source().name != source.name);
+        let rank = |source: &AnySource| sources::ALL.iter().position(|known| known.name == source.name);
+        let own = rank(settings.source());
+        self.0.retain(|known| rank(known.source()) != own);
+        let at = self.0.iter().filter(|known| rank(known.source()) < own).count();
+        self.0.insert(at, settings);
     }
 
     /// Whether nothing is watched.
@@ -113,12 +109,12 @@ impl Configured {
 }
 
 impl Collectors {
-    /// Whether it says that this source is not watched.
+    /// Whether this source is switched off.
     pub fn is_off(&self, source: &str) -> bool {
         self.choice(source) == Some(false)
     }
 
-    /// Whether this source is looked for on the machine.
+    /// Whether this source is searched for on the machine.
     pub fn looks_for(&self, source: &str) -> bool {
         self.choice(source).unwrap_or(!self.only_named)
     }
@@ -135,14 +131,14 @@ impl fmt::Debug for Configured {
 }
 
 impl Config {
-    /// What a file means; the error names the key and the line.
+    /// Parses a file; the error names the key and the line.
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut file = settings::parse(text)?;
         file.drop_extensions();
         Ok(Self::read(file, overrides)?.0)
     }
 
-    /// What OpenWrt's configuration means.
+    /// Parses a file in OpenWrt's format.
     pub fn parse_uci(text: &str, overrides: &Overrides) -> Result<Uci, ConfigError> {
         let words: Vec<_> = sources::ALL.iter().flat_map(|source| source.uci).collect();
         let UciFile { file, switches, service } =
@@ -175,7 +171,7 @@ impl Config {
         Ok((Self { gateway, sources: configured, options, says_identities, key_file, web, collectors }, common))
     }
 
-    /// What is there to be watched on a machine whose files stand under `root`.
+    /// Searches for sources on a machine whose root directory is `root`.
     pub fn discover(root: &Path, overrides: &Overrides) -> Self {
         let gateway = overrides.hostname.clone();
         let common = Common { gateway, most_clients: MOST_CLIENTS, overrides: overrides.clone() };
@@ -183,12 +179,12 @@ impl Config {
         Self { gateway: common.gateway, sources: Configured(found), ..Self::default() }
     }
 
-    /// Prometheus' web configuration file.
-    pub fn web_file(text: &str) -> Result<WebFile, ConfigError> {
+    /// Parses Prometheus' web configuration file: only users, TLS, headers and the rate limit are set.
+    pub fn web_file(text: &str) -> Result<Web, ConfigError> {
         web::toolkit(settings::parse(text)?)
     }
 
-    /// Reads the key that clients' names are hashed with, and makes one where there is none yet.
+    /// Reads the key for hashing clients' names; creates the file if it does not exist.
     pub fn load_key(&mut self) -> Result<(), Error> {
         if let Some(path) = &self.key_file {
             self.options.identities = Identities::Hashed(Key::new(file::secret(path)?));
@@ -196,27 +192,27 @@ impl Config {
         Ok(())
     }
 
-    /// Says which sources are watched, whatever is configured: those that are `named` with true are looked for if they are not
-    /// configured; of several of a name the last one counts. Returns whether any source is to be looked for, and those of
-    /// `named` that can't be found that way.
+    /// Switches sources on (true) or off; of several entries for one source, the last counts. A source that is switched on and
+    /// not configured is searched for. Returns whether any source is to be searched for, and the names of sources that are
+    /// switched on but can't be searched for.
     pub fn choose(&mut self, named: &[(&'static str, bool)]) -> (bool, Vec<&'static str>) {
         let is_configured = !self.is_empty();
         let choice = |source: &AnySource| named.iter().rev().find(|(name, _)| *name == source.name).copied();
         let is_off = |source: &AnySource| choice(source).is_some_and(|(_, is_on)| !is_on);
         self.sources.0.retain(|settings| !is_off(settings.source()));
-        // What is configured is watched as it is configured.
-        let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(*source).is_none()).collect();
-        let named = others.iter().filter_map(|source| choice(*source)).collect();
+        // Switching a configured source on changes nothing.
+        let others: Vec<_> = sources::ALL.into_iter().filter(|source| self.sources.of(source).is_none()).collect();
+        let named = others.iter().filter_map(|source| choice(source)).collect();
         self.collectors = Collectors { named, only_named: is_configured };
         let watched: Vec<_> = self.sources.iter().map(AnySettings::source).collect();
         let (found, lost): (Vec<_>, Vec<_>) = others
             .into_iter()
-            .filter(|source| choice(*source).is_some_and(|(_, is_on)| is_on) && (source.accompany)(&watched).is_none())
+            .filter(|source| choice(source).is_some_and(|(_, is_on)| is_on) && (source.accompany)(&watched).is_none())
             .partition(|source| source.looked_for.is_some());
         (!is_configured || !found.is_empty(), lost.iter().map(|source| source.name).collect())
     }
 
-    /// Adds what of `found` is not here yet, and names its sources.
+    /// Adds sources of `found` that are missing here; returns their names.
     pub fn merge_discovered(&mut self, found: &Self) -> Vec<&'static str> {
         let mut new = Vec::new();
         for settings in found.sources.iter().filter(|settings| self.collectors.looks_for(settings.source().name)) {
@@ -233,17 +229,20 @@ impl Config {
         self.sources.is_empty()
     }
 
-    /// What a process needs for it, a line for each, sorted. `files` are others that are read.
+    /// What a process needs for this configuration: sorted lines, for jails and units. `files` are further files that it reads.
     ///
-    /// `source NAME`, `path PATH` for what is seen, `file PATH` for what is read at its start, `key PATH` for the file with the
-    /// key for clients' names, which is made where it is missing, `capability NAME`, `programs` where it runs any, and
-    /// `processes` where it must see those of others.
+    /// `source NAME`, `path PATH` that must be visible, `file PATH` that is read at the start, `key PATH` of the key for clients'
+    /// names, which is created if it does not exist, `capability NAME`, `programs` if it runs any, and `processes` if it must
+    /// see those of others.
     pub fn needs<'a>(&'a self, files: impl Iterator<Item = &'a Path>) -> String {
-        let authority = |tls: &'a TlsFiles| tls.client_ca.iter().map(|(path, _)| path);
-        let tls = self.web.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(authority(tls)));
-        let files = tls.chain(&self.key_file).map(PathBuf::as_path).chain(files);
-        let mut lines: Vec<_> = files.map(|path| format!("file {}\n", path.display())).collect();
-        // They are commonly root's.
+        let mut all: Vec<&Path> = files.collect();
+        all.extend(self.key_file.as_deref());
+        if let Some(TlsFiles { certificate, key, client_ca, .. }) = &self.web.tls {
+            all.extend([certificate.as_path(), key]);
+            all.extend(client_ca.as_ref().map(|(path, _)| path.as_path()));
+        }
+        let mut lines: Vec<_> = all.iter().map(|path| format!("file {}\n", path.display())).collect();
+        // Such files usually belong to root.
         lines.extend((!lines.is_empty()).then(|| "capability CAP_DAC_OVERRIDE\n".into()));
         lines.extend(self.key_file.iter().map(|path| format!("key {}\n", path.display())));
         for settings in self.sources.iter() {
@@ -259,22 +258,22 @@ impl Config {
         lines.concat()
     }
 
-    /// What keeps others from asking, and from seeing names.
+    /// The restrictions of access, and whether clients' names are hidden.
     pub fn protection(&self) -> Protection {
         Protection { shows_names: self.options.identities == Identities::Plain, web: self.web.clone() }
     }
 }
 
 impl Uci {
-    /// The configuration for the machine whose files stand under `root`: a source of which nothing is written is watched if it
-    /// is switched on, or if it is not switched off and its daemon is installed or found.
+    /// The configuration for a machine whose root directory is `root`: a source without options is watched if it is switched on,
+    /// or if it is not switched off and its daemon is installed or found there.
     pub fn on_machine(self, root: &Path) -> Config {
         let Self { mut config, switches, common, .. } = self;
         for source in sources::ALL {
             let switch = switches.iter().find(|(name, _)| name == source.name).map(|(_, is_on)| *is_on);
             let usual = |root| (source.usual)(root, &common);
             match (switch, config.sources.of(source)) {
-                (Some(false), _) => config.sources.remove(source),
+                (Some(false), _) => config.sources.0.retain(|settings| settings.source().name != source.name),
                 (_, Some(_)) => {}
                 (Some(true), None) => usual(None).into_iter().for_each(|settings| config.sources.set(settings)),
                 (None, None) => {
@@ -288,56 +287,38 @@ impl Uci {
 }
 
 impl Protection {
-    /// What protected and would not any more, though nothing in the new configuration says that this is meant: a file
-    /// that was cut in the middle is valid, too.
+    /// The first restriction that `after` lacks without stating that this is intended: a truncated file can be valid, too.
     pub fn lost_by(&self, after: &Config) -> Option<ConfigError> {
         let shows_names = after.options.identities == Identities::Plain && after.key_file.is_none();
         let names = "clients' names were not shown, and now they are; identities: plain says that this is meant";
-        let lost = (!self.shows_names && shows_names && !after.says_identities).then_some(("identities", names));
+        let lost = (!self.shows_names && shows_names && !after.says_identities).then(|| ("identities", names.into()));
         let (path, message) = lost.or_else(|| after.web.loses(&self.web))?;
-        Some(ConfigError::without_line(path, message))
+        Some(ConfigError::without_line(path, &message))
     }
 }
 
-/// How clients are shown, and where the key for it is.
+/// How clients are shown, and the file with the key for that.
 fn identities(
     word: Option<Located<String>>,
     key_file: Option<Located<String>>,
 ) -> Result<(Identities, Option<PathBuf>), ConfigError> {
-    let has_key = key_file.is_some();
-    let path = key_file.as_ref().map(|path| PathBuf::from(&path.value)).filter(|path| !path.as_os_str().is_empty());
-    if let Some(word) = &word {
-        let identities = match word.value.as_str() {
-            "plain" => Identities::Plain,
-            "off" => Identities::Off,
-            "hashed" if path.is_some() => return Ok((Identities::Off, path)),
-            "hashed" => {
-                return Err(word.error("hashed names need a key, and identities_key_file does not say where"));
-            }
-            other => {
-                return Err(word.error(&format!("{other:?} is neither \"plain\", nor \"hashed\", nor \"off\"")));
-            }
-        };
-        if !has_key {
-            return Ok((identities, None));
+    // Absent for hashed names.
+    let kinds = [("plain", Some(Identities::Plain)), ("hashed", None), ("off", Some(Identities::Off))];
+    let kind = word.as_ref().map(|word| word.one_of(&kinds)).transpose()?;
+    match (kind, word, key_file) {
+        (Some(None), _, Some(path)) if !path.value.is_empty() => Ok((Identities::Off, Some(path.value.into()))),
+        (Some(None), Some(word), _) => {
+            Err(word.error("hashed names need a key, and identities_key_file does not say where"))
         }
-    }
-    match key_file {
-        Some(path) => Err(path.error("the key is for identities: hashed")),
-        None => Ok((Identities::Plain, None)),
+        (_, _, Some(path)) => Err(path.error("the key is for identities: hashed")),
+        (kind, _, None) => Ok((kind.flatten().unwrap_or_default(), None)),
     }
 }
 
 fn groups(words: Option<Vec<Located<String>>>) -> Result<Groups, ConfigError> {
-    words.into_iter().flatten().try_fold(Groups::default(), |groups, word| {
-        match Group::ALL.into_iter().find(|group| group.word() == word.value) {
-            Some(group) => Ok(groups.with(group)),
-            None => {
-                let known = Group::ALL.map(Group::word).join(", ");
-                Err(word.error(&format!("{:?} is none of {known}", word.value)))
-            }
-        }
-    })
+    let known = Group::ALL.map(|group| (group.word(), group));
+    let add = |groups: Groups, word: Located<String>| Ok(groups.with(word.one_of(&known)?));
+    words.into_iter().flatten().try_fold(Groups::default(), add)
 }
 
 #[cfg(test)]
@@ -555,11 +536,8 @@ mod tests {
                 web)",
             ),
             ("[a]", "expected keys with values"),
-            (
-                "identities: \"x at line 9\"",
-                "identities: \"x at line 9\" is neither \"plain\", nor \"hashed\", nor \"off\"",
-            ),
-            ("identities: none", "identities: \"none\" is neither \"plain\", nor \"hashed\", nor \"off\""),
+            ("identities: \"x at line 9\"", "identities: \"x at line 9\" is none of plain, hashed, off"),
+            ("identities: none", "identities: \"none\" is none of plain, hashed, off"),
             ("identities: hashed", "identities: hashed names need a key, and identities_key_file does not say where"),
             ("identities_key_file: /k", "identities_key_file: the key is for identities: hashed"),
         ] {
@@ -598,7 +576,7 @@ mod tests {
         }
         let said =
             Config::parse("web:\n  open: true\n  compress: yes\n", &Overrides::default()).expect_err("no such word");
-        let expected = "web.compress: \"yes\" is neither \"auto\", nor \"always\", nor \"never\" at line 3";
+        let expected = "web.compress: \"yes\" is none of auto, always, never at line 3";
         assert_eq!(said.to_string(), expected);
     }
 
@@ -683,14 +661,14 @@ mod tests {
             Config::web_file(&format!("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n{rest}"));
         match whole {
             Ok(whole) => {
-                assert!(cfg!(feature = "tls") && WebFile { tls: None, ..whole.clone() } == file && whole.tls.is_some())
+                assert!(cfg!(feature = "tls") && Web { tls: None, ..whole.clone() } == file && whole.tls.is_some())
             }
             Err(error) => assert!(!cfg!(feature = "tls") && error.to_string().contains("built without TLS"), "{error}"),
         }
         let off = Config::web_file(
             "rate_limit: {interval: 0, burst: 0}\nhttp_server_config: {headers: {X-XSS-Protection: ''}}\n",
         );
-        assert_eq!(off, Ok(WebFile::default()));
+        assert_eq!(off, Ok(Web::default()));
     }
 
     #[test]
@@ -795,10 +773,7 @@ mod tests {
                 "sockets[0].protocol: \"sctp\" is none of tcp, tcp4, tcp6, udp, udp4, udp6 at line 7",
             ),
             // A value that speaks of a line.
-            (
-                "\nidentities: \"x at line 9\"\n",
-                "identities: \"x at line 9\" is neither \"plain\", nor \"hashed\", nor \"off\" at line 2",
-            ),
+            ("\nidentities: \"x at line 9\"\n", "identities: \"x at line 9\" is none of plain, hashed, off at line 2"),
             // A rule that is taken over from elsewhere: the line where it is written.
             (
                 "x-a: &a\n  protocol: sctp\nsockets:\n  - <<: *a\n    name: b\n",

@@ -1,4 +1,4 @@
-//! Who may ask, and where: the section `web`, and the file that `--web.config.file` names.
+//! The section `web`, and the file that `--web.config.file` names: where to listen, and who may request what.
 //!
 //! That file's format is the one of all Prometheus exporters:
 //! <https://prometheus.io/docs/prometheus/latest/configuration/https/>.
@@ -10,100 +10,89 @@ use crate::bcrypt::Hash;
 use crate::http::{self, ClientAuth, Compress, Networks, TlsFiles};
 use crate::settings::{ConfigError, Located, Section};
 
-/// What is meant: where to listen, and who may ask for what.
+/// Where to listen, and who may request what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Web {
-    /// Where to listen; nowhere is said where it is empty.
+    /// The addresses to listen on; empty if none is configured.
     pub listen: Vec<String>,
-    /// Whether the file or a flag says where.
+    /// Whether the file or a flag has such addresses.
     pub says_listen: bool,
-    /// The networks that may ask; all where absent.
+    /// The networks that may connect; all if absent.
     pub allow: Option<Networks>,
-    /// The host names under which pages and JSON answer; under any where absent.
+    /// The host names under which pages and JSON may be requested; any if absent.
     pub hosts: Option<Hosts>,
-    /// The users and the hashes of their passwords; without any, nobody is asked for one.
+    /// The users and the hashes of their passwords; without users, no password is needed.
     pub users: Vec<(String, Hash)>,
-    /// Whether the file says in words that users, networks, certificates that it does not name are left out on purpose.
+    /// Whether the file has `open: true`: it is intended that access is not restricted.
     pub open: bool,
-    /// Whether the session pages are off.
+    /// Whether the session pages are switched off.
     pub hides_sessions: bool,
-    /// Whether the file says in words whether they are.
+    /// Whether the file has the key `sessions`.
     pub says_sessions: bool,
-    /// Whether the families of the process and the scrapes are left out of `/prom`.
+    /// Whether `/prom` leaves out the families of the process and of the scrapes.
     pub hides_process: bool,
-    /// Plain HTTP where absent.
+    /// The TLS configuration; plain HTTP if absent.
     pub tls: Option<TlsFiles>,
-    /// Whether answers are compressed.
+    /// Whether replies are compressed.
     pub compress: Compress,
-    /// Headers that every answer has, in the place of ours of that name.
+    /// Headers that every reply has; they replace ours of the same name.
     pub headers: Vec<(&'static str, String)>,
-    /// How many requests are answered; all where absent.
-    pub rate_limit: Option<RateLimit>,
-}
-
-/// What Prometheus' web configuration file says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WebFile {
-    /// As in [`Web`].
-    pub users: Vec<(String, Hash)>,
-    /// As in [`Web`].
-    pub tls: Option<TlsFiles>,
-    /// As in [`Web`].
-    pub headers: Vec<(&'static str, String)>,
-    /// As in [`Web`].
+    /// The most requests that are answered; no limit if absent.
     pub rate_limit: Option<RateLimit>,
 }
 
 impl Web {
-    /// Whether not everybody who reaches it may ask for everything.
+    /// Whether access is restricted by networks, passwords or client certificates.
     pub fn is_restricted(&self) -> bool {
         self.allow.is_some() || !self.users.is_empty() || self.tls.as_ref().is_some_and(asks_for_certificate)
     }
 
-    /// What of these protected before and does not any more: the key, and what is wrong. Where the file says in words
-    /// that it is open, or that the session pages are on, it is meant.
-    pub(super) fn loses(&self, before: &Self) -> Option<(&'static str, &'static str)> {
+    /// The first restriction that `before` has and this one lacks, as its key and a message. `open: true` or `sessions: true`
+    /// in the file means that this is intended.
+    pub(super) fn loses(&self, before: &Self) -> Option<(&'static str, String)> {
         let asks_for_certificate = |web: &Self| web.tls.as_ref().is_some_and(asks_for_certificate);
         let lost = [
             (
                 "web.basic_auth_users",
                 !before.users.is_empty() && self.users.is_empty(),
-                "a password was asked for, and now none is; web: {open: true} says that this is meant",
+                "a password was asked for, and now none is",
             ),
             (
                 "web.allow",
                 before.allow.is_some() && self.allow.is_none(),
-                "only some networks could ask, and now all can; web: {open: true} says that this is meant",
+                "only some networks could ask, and now all can",
             ),
             (
                 "web.hosts",
                 before.hosts.is_some() && self.hosts.is_none(),
-                "only some host names were answered, and now all are; web: {open: true} says that this is meant",
+                "only some host names were answered, and now all are",
             ),
             (
                 "web.tls_server_config",
                 asks_for_certificate(before) && !asks_for_certificate(self),
-                "a client's certificate was asked for, and now none is; web: {open: true} says that this is meant",
+                "a client's certificate was asked for, and now none is",
             ),
             (
                 "web.tls_server_config",
                 before.tls.is_some() && self.tls.is_none(),
-                "there was TLS, and now there is none; web: {open: true} says that this is meant",
+                "there was TLS, and now there is none",
             ),
             (
                 "web.listen",
                 before.says_listen && !self.says_listen && !self.is_restricted(),
-                "only some addresses were listened on, and now all are; web: {open: true} says that this is meant",
+                "only some addresses were listened on, and now all are",
             ),
         ];
-        let lost = lost.into_iter().find(|(_, is_lost, _)| *is_lost && !self.open);
-        let sessions = before.hides_sessions && !self.hides_sessions && !self.says_sessions;
+        if let Some((key, _, what)) = lost.into_iter().find(|(_, is_lost, _)| *is_lost && !self.open) {
+            return Some((key, format!("{what}; web: {{open: true}} says that this is meant")));
+        }
         let message = "the session pages were off, and now they are on; sessions: true says that this is meant";
-        lost.map(|(key, _, message)| (key, message)).or(sessions.then_some(("web.sessions", message)))
+        let shows_sessions = before.hides_sessions && !self.hides_sessions && !self.says_sessions;
+        shows_sessions.then(|| ("web.sessions", message.into()))
     }
 }
 
-/// The section `web`.
+/// Reads the section `web`.
 pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
     if let Some(line) = file.line_of_nothing("web") {
         return Err(file.error_at("web", line, "nothing is written in it; leave it out, or write web: {open: true}"));
@@ -114,36 +103,34 @@ pub(super) fn section(file: &mut Section) -> Result<Web, ConfigError> {
     }
     section.must_name("tls_server_config", "certificate")?;
     let listen = section.texts("listen")?.unwrap_or_default();
-    let says_listen = !listen.is_empty();
-    let listen = listen.into_iter().map(address).collect::<Result<_, _>>()?;
-    let allow = section.texts("allow")?.map(|list| networks(&list)).transpose()?;
-    let hosts = section.texts("hosts")?.map(|list| hosts(&list)).transpose()?;
+    let (no_network, no_host) =
+        ("is neither an address nor a network as 192.0.2.0/24", "is no host name; write it without scheme and port");
+    let allow = section.texts("allow")?.map(|list| parsed(&list, Networks::parse, no_network)).transpose()?;
+    let hosts = section.texts("hosts")?.map(|list| parsed(&list, Hosts::parse, no_host)).transpose()?;
     let users = users(&mut section)?;
     let open = section.switch("open")?.unwrap_or(false);
     let sessions = section.switch("sessions")?;
     let tls = tls(&mut section)?;
-    let compress = section.text("compress")?.map(|word| word.read(|word| compress(word))).transpose()?;
-    let web = Web {
-        listen,
-        says_listen,
+    let modes = [("auto", Compress::Auto), ("always", Compress::Always), ("never", Compress::Never)];
+    let compress = section.text("compress")?.map(|word| word.one_of(&modes)).transpose()?.unwrap_or_default();
+    section.end()?;
+    Ok(Web {
+        says_listen: !listen.is_empty(),
+        listen: listen.into_iter().map(address).collect::<Result<_, _>>()?,
         allow,
         hosts,
         users,
         open,
         hides_sessions: sessions == Some(false),
         says_sessions: sessions.is_some(),
-        hides_process: false,
         tls,
-        compress: compress.unwrap_or_default(),
-        headers: Vec::new(),
-        rate_limit: None,
-    };
-    section.end()?;
-    Ok(web)
+        compress,
+        ..Web::default()
+    })
 }
 
-/// Prometheus' web configuration file; what would be wrong to pass over is an error.
-pub(super) fn toolkit(mut file: Section) -> Result<WebFile, ConfigError> {
+/// Reads Prometheus' web configuration file: users, TLS, headers and rate limit.
+pub(super) fn toolkit(mut file: Section) -> Result<Web, ConfigError> {
     if file.is_empty() {
         return Err(file.error("empty: it names neither users nor certificates"));
     }
@@ -152,16 +139,16 @@ pub(super) fn toolkit(mut file: Section) -> Result<WebFile, ConfigError> {
     let users = users(&mut file)?;
     let tls = tls(&mut file)?;
     let mut server = file.section("http_server_config")?;
-    // HTTP/1.1 is spoken in any case.
+    // This server uses HTTP/1.1 in any case.
     server.switch("http2")?;
     let headers = headers(&mut server)?;
     server.end()?;
     let rate_limit = rate_limit(&mut file)?;
     file.end()?;
-    Ok(WebFile { users, tls, headers, rate_limit })
+    Ok(Web { users, tls, headers, rate_limit, ..Web::default() })
 }
 
-/// The headers that may be added, and the values that they may have; any where none is named.
+/// The headers that can be configured, and their allowed values; any value if none is listed.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -170,24 +157,25 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
 ];
 
-/// The section `headers`; one with nothing behind it is not set.
+/// Reads the section `headers`; a header with an empty value is not set.
 fn headers(server: &mut Section) -> Result<Vec<(&'static str, String)>, ConfigError> {
     let mut section = server.section("headers")?;
     let mut headers = Vec::new();
     for (name, values) in HEADERS {
         let Some(text) = section.text(name)?.filter(|text| !text.value.is_empty()) else { continue };
-        let value = text.read(|value| match value {
-            value if value.contains(char::is_control) => Err("a header has no line ends and control characters".into()),
-            value if values.is_empty() || values.contains(&value.as_str()) => Ok(value.clone()),
-            value => Err(format!("{value:?} is not {}", values.join(" or "))),
-        })?;
-        headers.push((name, value));
+        if text.value.contains(char::is_control) {
+            return Err(text.error("a header has no line ends and control characters"));
+        }
+        if !values.is_empty() && !values.contains(&text.value.as_str()) {
+            return Err(text.error(&format!("{:?} is not {}", text.value, values.join(" or "))));
+        }
+        headers.push((name, text.value));
     }
     section.end()?;
     Ok(headers)
 }
 
-/// The section `rate_limit`; an interval of 0 is no limit.
+/// Reads the section `rate_limit`; an interval of 0 means no limit.
 fn rate_limit(file: &mut Section) -> Result<Option<RateLimit>, ConfigError> {
     let mut section = file.section("rate_limit")?;
     let interval = section.go_time("interval")?.unwrap_or_default();
@@ -199,7 +187,7 @@ fn rate_limit(file: &mut Section) -> Result<Option<RateLimit>, ConfigError> {
     Ok(Some(RateLimit { interval, burst }).filter(|limit| !limit.interval.is_zero()))
 }
 
-/// The section `tls_server_config`, which both files have.
+/// Reads the section `tls_server_config`, which both files can have.
 fn tls(file: &mut Section) -> Result<Option<TlsFiles>, ConfigError> {
     let Some(mut section) = file.optional("tls_server_config")? else { return Ok(None) };
     if !cfg!(feature = "tls") {
@@ -208,9 +196,14 @@ fn tls(file: &mut Section) -> Result<Option<TlsFiles>, ConfigError> {
     let certificate = section.text("cert_file")?.ok_or_else(|| section.missing("cert_file"))?;
     let key = section.text("key_file")?.ok_or_else(|| section.missing("key_file"))?;
     let authority = section.text("client_ca_file")?;
-    let auth = section.text("client_auth_type")?;
     let only_tls13 = section.text("min_version")?.map(|word| word.read(|word| is_tls13(word))).transpose()?;
-    let kind = auth.clone().map(|word| word.read(|word| client_auth(word))).transpose()?.flatten();
+    let kinds = [
+        ("NoClientCert", None),
+        ("VerifyClientCertIfGiven", Some(ClientAuth::IfGiven)),
+        ("RequireAndVerifyClientCert", Some(ClientAuth::Required)),
+    ];
+    let auth = section.text("client_auth_type")?.filter(|word| !word.value.is_empty());
+    let kind = auth.map(|word| word.one_of(&kinds)).transpose()?.flatten();
     let client_ca = match (authority, kind) {
         (None, None) => None,
         (Some(path), Some(kind)) => Some((path.value.into(), kind)),
@@ -231,18 +224,6 @@ fn asks_for_certificate(tls: &TlsFiles) -> bool {
     matches!(tls.client_ca, Some((_, ClientAuth::Required)))
 }
 
-fn client_auth(word: &str) -> Result<Option<ClientAuth>, String> {
-    match word {
-        "" | "NoClientCert" => Ok(None),
-        "RequireAndVerifyClientCert" => Ok(Some(ClientAuth::Required)),
-        "VerifyClientCertIfGiven" => Ok(Some(ClientAuth::IfGiven)),
-        other => {
-            let known = "NoClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert";
-            Err(format!("{other:?} is none of {known}"))
-        }
-    }
-}
-
 fn is_tls13(word: &str) -> Result<bool, String> {
     match word {
         "TLS12" => Ok(false),
@@ -251,7 +232,7 @@ fn is_tls13(word: &str) -> Result<bool, String> {
     }
 }
 
-/// Paths are taken from the folder of the file that names them, as Prometheus does.
+/// Makes relative paths relative to the folder of the file that names them, as Prometheus does.
 pub fn anchor(files: &mut TlsFiles, file: &Path) {
     let Some(folder) = file.parent() else { return };
     let client_ca = files.client_ca.as_mut().map(|(path, _)| path);
@@ -260,30 +241,22 @@ pub fn anchor(files: &mut TlsFiles, file: &Path) {
     }
 }
 
-fn compress(word: &str) -> Result<Compress, String> {
-    match word {
-        "auto" => Ok(Compress::Auto),
-        "always" => Ok(Compress::Always),
-        "never" => Ok(Compress::Never),
-        other => Err(format!("{other:?} is neither \"auto\", nor \"always\", nor \"never\"")),
-    }
-}
-
 fn address(text: Located<String>) -> Result<String, ConfigError> {
-    text.clone().read(|text| http::check(text))?;
+    http::check(&text.value).map_err(|why| text.error(&why))?;
     Ok(text.value)
 }
 
-fn networks(list: &[Located<String>]) -> Result<Networks, ConfigError> {
+/// Parses a list of texts; the error is about the first invalid one, and `what` says what is wrong with it.
+fn parsed<T>(list: &[Located<String>], parse: fn(&[String]) -> Result<T, &str>, what: &str) -> Result<T, ConfigError> {
     let words: Vec<String> = list.iter().map(|word| word.value.clone()).collect();
-    Networks::parse(&words).map_err(|wrong| {
-        let message = format!("{wrong:?} is neither an address nor a network as 192.0.2.0/24");
+    parse(&words).map_err(|wrong| {
+        let message = format!("{wrong:?} {what}");
         let written = list.iter().find(|word| word.value == wrong);
-        written.map_or_else(|| ConfigError::of("web.allow", 0, &message), |word| word.error(&message))
+        written.map_or_else(|| ConfigError::without_line("web", &message), |word| word.error(&message))
     })
 }
 
-/// What was written may be the password itself: it is not repeated.
+/// Reads users and password hashes. Errors don't repeat the hash, since it may be the password itself.
 fn users(section: &mut Section) -> Result<Vec<(String, Hash)>, ConfigError> {
     let path = section.path_of("basic_auth_users");
     let user = |(name, hash): (String, Located<String>)| {
@@ -296,13 +269,4 @@ fn users(section: &mut Section) -> Result<Vec<(String, Hash)>, ConfigError> {
         Ok((name, hash))
     };
     section.named("basic_auth_users")?.into_iter().map(user).collect()
-}
-
-fn hosts(list: &[Located<String>]) -> Result<Hosts, ConfigError> {
-    let words: Vec<String> = list.iter().map(|word| word.value.clone()).collect();
-    Hosts::parse(&words).map_err(|wrong| {
-        let message = format!("{wrong:?} is no host name; write it without scheme and port");
-        let written = list.iter().find(|word| word.value == wrong);
-        written.map_or_else(|| ConfigError::of("web.hosts", 0, &message), |word| word.error(&message))
-    })
 }

@@ -24,7 +24,8 @@ const OURS: &str = "Server: gateway-exporter";
 
 /// Whether the process that listens on `address` is a gateway-exporter.
 pub fn is_ours(address: &str) -> bool {
-    addresses_to_ask(address).into_iter().any(|address| head_of(address).is_ok_and(|head| is_ours_by(&head)))
+    let head = |address| read_head(&mut request(address, HEALTHY, PROBE_TIME)?);
+    addresses_to_ask(address).into_iter().any(|address| head(address).is_ok_and(|(head, _)| is_ours_by(&head)))
 }
 
 /// Asks for a path. Returns the value of a header of the answer and its body; nothing if no gateway-exporter answers there
@@ -44,10 +45,6 @@ fn answer(address: SocketAddr, path: &str, header: &str) -> Result<Option<(Strin
         body.extend_from_slice(channel.receive()?);
     }
     Ok((body.len() == length).then(|| (value.to_owned(), body)))
-}
-
-fn head_of(address: SocketAddr) -> Result<String, Error> {
-    Ok(read_head(&mut request(address, HEALTHY, PROBE_TIME)?)?.0)
 }
 
 fn request(address: SocketAddr, path: &str, time: Duration) -> Result<Channel, Error> {

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// After this many handshakes all counts are halved.
 const HANDSHAKES_REMEMBERED: usize = 256;
@@ -41,8 +41,8 @@ pub(super) struct Answer {
 pub(super) enum Stage {
     /// It is being computed; this cannot be interrupted.
     Computing,
-    /// It is being sent, for this long.
-    Writing(Duration),
+    /// It is being sent, since then.
+    Writing(Instant),
     /// It was sent; the thread waits for the peer to close.
     Lingering,
     /// Its socket was shut down; the thread is about to end it.
@@ -136,15 +136,15 @@ pub(super) fn startable(waiting: impl Iterator<Item = Peer>, under_way: &[Answer
 
 /// Which reply to cancel if a thread is needed: the newest one that only lingers, else the one that has been sent for
 /// longest to the peer with the most, if that is at least `stall`.
-pub(super) fn shed(under_way: &[Answer], stall: Duration) -> Option<usize> {
+pub(super) fn shed(under_way: &[Answer], stall: Duration, now: Instant) -> Option<usize> {
     let lingering = under_way.iter().rposition(|answer| answer.stage == Stage::Lingering);
-    lingering.or_else(|| slowest(under_way, stall))
+    lingering.or_else(|| slowest(under_way, stall, now))
 }
 
 /// The replies to cancel if memory is needed: of the peer with the most, all that have been sent for at least `stall`.
-pub(super) fn shed_memory(under_way: &[Answer], stall: Duration) -> Vec<usize> {
-    let peer = slowest(under_way, stall).and_then(|index| under_way.get(index)).map(|answer| answer.peer);
-    let slow = under_way.iter().enumerate().filter(|(_, answer)| answer.written(stall).is_some());
+pub(super) fn shed_memory(under_way: &[Answer], stall: Duration, now: Instant) -> Vec<usize> {
+    let peer = slowest(under_way, stall, now).and_then(|index| under_way.get(index)).map(|answer| answer.peer);
+    let slow = under_way.iter().enumerate().filter(|(_, answer)| answer.written(stall, now).is_some());
     slow.filter(|(_, answer)| Some(answer.peer) == peer).map(|(index, _)| index).collect()
 }
 
@@ -172,10 +172,10 @@ fn computing_for(under_way: &[Answer], peer: Peer) -> usize {
     computing(under_way).filter(|answer| answer.peer == peer).count()
 }
 
-fn slowest(under_way: &[Answer], stall: Duration) -> Option<usize> {
+fn slowest(under_way: &[Answer], stall: Duration, now: Instant) -> Option<usize> {
     let answers_of = |peer| under_way.iter().filter(|other| other.peer == peer).count();
     let slow = under_way.iter().enumerate().filter_map(|(index, answer)| {
-        let time = answer.written(stall)?;
+        let time = answer.written(stall, now)?;
         Some((answers_of(answer.peer), time, index))
     });
     slow.max().map(|(.., index)| index)
@@ -183,11 +183,9 @@ fn slowest(under_way: &[Answer], stall: Duration) -> Option<usize> {
 
 impl Answer {
     /// For how long it has been sent, if that is at least `stall`.
-    fn written(&self, stall: Duration) -> Option<Duration> {
-        match self.stage {
-            Stage::Writing(time) if time >= stall => Some(time),
-            _ => None,
-        }
+    fn written(&self, stall: Duration, now: Instant) -> Option<Duration> {
+        let Stage::Writing(since) = self.stage else { return None };
+        Some(now.saturating_duration_since(since)).filter(|time| *time >= stall)
     }
 }
 
@@ -221,8 +219,22 @@ impl Handshakes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     const STALL: Duration = Duration::from_millis(250);
+
+    /// When all replies of these tests began; they are looked at so much later.
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// A reply that has been written for so long.
+    fn writing(time: Duration) -> Stage {
+        Stage::Writing(*START + DAY - time)
+    }
+
+    fn now() -> Instant {
+        *START + DAY
+    }
 
     fn peer(address: &str) -> Peer {
         Peer::new(address.parse().unwrap())
@@ -247,7 +259,7 @@ mod tests {
                 "m" => Stage::Computing,
                 "l" => Stage::Lingering,
                 "e" => Stage::Ending,
-                seconds => Stage::Writing(Duration::from_secs(seconds.parse().unwrap())),
+                seconds => writing(Duration::from_secs(seconds.parse().unwrap())),
             };
             Answer { peer: peers(letter)[0], stage }
         };
@@ -404,14 +416,14 @@ mod tests {
     fn what_harms_least_is_shed() {
         let mut under_way = answers("b9 a1 a2 am bl a0");
         let mut ended = Vec::new();
-        while let Some(index) = shed(&under_way, STALL) {
+        while let Some(index) = shed(&under_way, STALL, now()) {
             under_way[index].stage = Stage::Ending;
             ended.push(index);
         }
-        let writing = |time| Answer { peer: peer("192.0.2.1"), stage: Stage::Writing(time) };
-        assert_eq!(shed(&[writing(STALL)], STALL), Some(0));
-        assert_eq!(shed(&[writing(STALL - Duration::from_nanos(1))], STALL), None);
-        assert_eq!(shed(&answers("al bl"), STALL), Some(1), "the newest that only lingers");
+        let writing = |time| Answer { peer: peer("192.0.2.1"), stage: writing(time) };
+        assert_eq!(shed(&[writing(STALL)], STALL, now()), Some(0));
+        assert_eq!(shed(&[writing(STALL - Duration::from_nanos(1))], STALL, now()), None);
+        assert_eq!(shed(&answers("al bl"), STALL, now()), Some(1), "the newest that only lingers");
         // Lingering first, then the longest of the heaviest peer; what is made or has just begun stays.
         assert_eq!(ended, [4, 2, 1, 0]);
     }
@@ -420,10 +432,10 @@ mod tests {
     fn memory_is_freed_by_the_peer_that_has_most_and_is_slow() {
         let mut under_way = answers("b9 a1 am al a2 a0");
         let mut ended = Vec::new();
-        while let Some(last) = shed_memory(&under_way, STALL).last() {
-            ended.push(shed_memory(&under_way, STALL));
+        while let Some(last) = shed_memory(&under_way, STALL, now()).last() {
+            ended.push(shed_memory(&under_way, STALL, now()));
             let peer = under_way[*last].peer;
-            under_way.retain(|answer| answer.peer != peer || answer.written(STALL).is_none());
+            under_way.retain(|answer| answer.peer != peer || answer.written(STALL, now()).is_none());
         }
         assert_eq!(ended, [vec![1, 4], vec![0]]);
     }

@@ -125,17 +125,8 @@ struct Gzip {
 
 impl Gzip {
     fn new(body: Box<dyn Pieces>, slot: Slot) -> Self {
-        Self {
-            body,
-            deflate: None,
-            crc: 0,
-            length: 0,
-            is_over: false,
-            ready: Vec::new(),
-            filled: 0,
-            taken: 0,
-            _slot: slot,
-        }
+        let (ready, filled, taken) = (Vec::new(), 0, 0);
+        Self { body, deflate: None, crc: 0, length: 0, is_over: false, ready, filled, taken, _slot: slot }
     }
 
     /// Fills the empty buffer.

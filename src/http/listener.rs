@@ -195,12 +195,12 @@ impl Listeners {
 
 /// Where to connect to for a listen address; where every address is listened on, IPv6 may be off.
 pub(super) fn addresses_to_ask(address: &str) -> Vec<SocketAddr> {
-    let endpoints = resolve(address).unwrap_or_default();
-    let both = endpoints.iter().flat_map(|endpoint| {
-        let v4 = (Ipv4Addr::LOCALHOST, endpoint.address.port()).into();
-        [Some(endpoint.address), endpoint.is_dual_stack.then_some(v4)]
-    });
-    both.flatten().collect()
+    let mut all = Vec::new();
+    for Endpoint { address, is_dual_stack } in resolve(address).unwrap_or_default() {
+        all.push(address);
+        all.extend(is_dual_stack.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))));
+    }
+    all
 }
 
 /// Checks the syntax of a listen address; the error says what is wrong with it.

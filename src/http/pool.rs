@@ -72,17 +72,7 @@ struct State {
 
 struct UnderWay {
     socket: Arc<TcpStream>,
-    peer: Peer,
-    progress: Progress,
-}
-
-/// Like [`Stage`], but with the time at which sending began.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Computing,
-    Writing(Instant),
-    Lingering,
-    Ending,
+    answer: Answer,
 }
 
 /// The state of a waiting peer's connection.
@@ -219,7 +209,7 @@ impl Pool {
         match &job {
             Some(Job { stream, peer, .. }) => {
                 let socket = Arc::clone(&stream.socket);
-                state.under_way.push(UnderWay { socket, peer: *peer, progress: Progress::Computing });
+                state.under_way.push(UnderWay { socket, answer: Answer { peer: *peer, stage: Stage::Computing } });
             }
             None => {
                 state.threads = state.threads.saturating_sub(1);
@@ -247,7 +237,7 @@ impl Pool {
         // Who has sent more before this request is answered is not answered again: pipelining is refused.
         let keeps = job.head.keeps && write::may_be_followed(&reply, version) && job.stream.is_silent();
         let framing = Framing { version, with_body: job.head.request.method != Method::Head, keeps };
-        self.note(&socket, Progress::Writing(Instant::now()));
+        self.note(&socket, Stage::Writing(Instant::now()));
         let wire = Wire::new(&socket, self.limits.answer_time);
         let write = |out: &mut dyn Write| write::write(out, reply, framing);
         match job.stream.write(wire, keeps, write) {
@@ -256,7 +246,7 @@ impl Pool {
                 return Some(Answered { stream, peer, generation });
             }
             Ok(()) => {
-                self.note(&socket, Progress::Lingering);
+                self.note(&socket, Stage::Lingering);
                 write::linger(&socket, &self.limits);
             }
             Err(error) => {
@@ -267,12 +257,12 @@ impl Pool {
         None
     }
 
-    /// Records a reply's progress, unless it was cancelled.
-    fn note(&self, socket: &Arc<TcpStream>, progress: Progress) {
+    /// Records a reply's stage, unless it was cancelled.
+    fn note(&self, socket: &Arc<TcpStream>, stage: Stage) {
         let mut state = self.state();
-        let answer = state.under_way.iter_mut().find(|answer| Arc::ptr_eq(&answer.socket, socket));
-        if let Some(answer) = answer.filter(|answer| answer.progress != Progress::Ending) {
-            answer.progress = progress;
+        let one = state.under_way.iter_mut().find(|one| Arc::ptr_eq(&one.socket, socket));
+        if let Some(one) = one.filter(|one| one.answer.stage != Stage::Ending) {
+            one.answer.stage = stage;
         }
     }
 
@@ -287,8 +277,7 @@ impl State {
     }
 
     fn answers(&self) -> Vec<Answer> {
-        let answer = |one: &UnderWay| Answer { peer: one.peer, stage: one.progress.stage() };
-        self.under_way.iter().map(answer).collect()
+        self.under_way.iter().map(|one| one.answer).collect()
     }
 
     /// Removes requests whose peers are gone; if there are none, returns the one that must be refused.
@@ -323,9 +312,9 @@ impl State {
 
     /// Cancels replies until, if possible, `wanted` threads are free.
     fn shed(&mut self, stall: Duration, wanted: usize) {
-        let ending = self.under_way.iter().filter(|answer| answer.progress == Progress::Ending).count();
+        let ending = self.under_way.iter().filter(|one| one.answer.stage == Stage::Ending).count();
         for _ in ending.saturating_add(self.idle())..wanted {
-            let Some(index) = fairness::shed(&self.answers(), stall) else { return };
+            let Some(index) = fairness::shed(&self.answers(), stall, Instant::now()) else { return };
             if let Some(answer) = self.under_way.get_mut(index) {
                 answer.end();
             }
@@ -334,7 +323,7 @@ impl State {
 
     /// Cancels slow replies; returns whether there were any.
     fn shed_memory(&mut self, stall: Duration) -> bool {
-        let slow = fairness::shed_memory(&self.answers(), stall);
+        let slow = fairness::shed_memory(&self.answers(), stall, Instant::now());
         for index in &slow {
             if let Some(answer) = self.under_way.get_mut(*index) {
                 answer.end();
@@ -344,33 +333,22 @@ impl State {
     }
 
     fn is_ending(&self) -> bool {
-        self.under_way.iter().any(|answer| answer.progress == Progress::Ending)
+        self.under_way.iter().any(|one| one.answer.stage == Stage::Ending)
     }
 }
 
 impl UnderWay {
     fn end(&mut self) {
-        self.progress = Progress::Ending;
+        self.answer.stage = Stage::Ending;
         // Wakes the thread. Fails if the peer has closed, and then the thread is awake.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
-impl Progress {
-    fn stage(self) -> Stage {
-        match self {
-            Self::Computing => Stage::Computing,
-            Self::Writing(since) => Stage::Writing(since.elapsed()),
-            Self::Lingering => Stage::Lingering,
-            Self::Ending => Stage::Ending,
-        }
-    }
-}
-
 /// The connection states of the waiting peers, in their order; empty if poll fails.
 fn peer_states(waiting: &[Job]) -> Vec<PeerState> {
-    let fd = |job| PollFd::new(Job::socket(job).as_fd(), PollFlags::POLLIN);
-    let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
+    let mut fds: Vec<PollFd<'_>> =
+        waiting.iter().map(|job| PollFd::new(job.stream.socket.as_fd(), PollFlags::POLLIN)).collect();
     if poll(&mut fds, PollTimeout::ZERO).is_err() {
         return Vec::new();
     }
@@ -383,12 +361,6 @@ fn peer_states(waiting: &[Job]) -> Vec<PeerState> {
         _ => PeerState::Open,
     };
     fds.iter().zip(waiting).map(peer_state).collect()
-}
-
-impl Job {
-    fn socket(&self) -> &TcpStream {
-        &self.stream.socket
-    }
 }
 
 #[cfg(test)]
@@ -451,15 +423,9 @@ mod tests {
 
     #[test]
     fn room_is_made_for_no_more_than_want_it() {
-        let long = |seconds| Progress::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
-        let under_way = [
-            (B, long(9)),
-            (A, long(1)),
-            (A, long(2)),
-            (A, Progress::Computing),
-            (B, Progress::Lingering),
-            (A, long(0)),
-        ];
+        let long = |seconds| Stage::Writing(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+        let under_way =
+            [(B, long(9)), (A, long(1)), (A, long(2)), (A, Stage::Computing), (B, Stage::Lingering), (A, long(0))];
         for (idle, wanted, expected) in [
             (0, 0, &[][..]),
             (0, 1, &[4]),
@@ -470,15 +436,15 @@ mod tests {
             (1, 2, &[4]),
         ] {
             let (jobs, _clients): (Vec<Job>, Vec<TcpStream>) = under_way.iter().map(|(peer, _)| job(*peer, "")).unzip();
-            let under_way = jobs.into_iter().zip(under_way).map(|(job, (_, progress))| {
+            let under_way = jobs.into_iter().zip(under_way).map(|(job, (_, stage))| {
                 let Job { stream, peer, .. } = job;
-                UnderWay { socket: stream.socket, peer, progress }
+                UnderWay { socket: stream.socket, answer: Answer { peer, stage } }
             });
             let under_way: Vec<_> = under_way.collect();
             let mut state = State { threads: under_way.len() + idle, under_way, ..State::default() };
             state.shed(Duration::from_millis(250), wanted);
             state.shed(Duration::from_millis(250), wanted);
-            let ended = state.under_way.iter().enumerate().filter(|(_, one)| one.progress == Progress::Ending);
+            let ended = state.under_way.iter().enumerate().filter(|(_, one)| one.answer.stage == Stage::Ending);
             assert_eq!(ended.map(|(index, _)| index).collect::<Vec<_>>(), expected);
         }
     }

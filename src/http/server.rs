@@ -483,19 +483,11 @@ fn read_head(stream: &mut Stream, head: &mut Vec<u8>, max: usize) -> HeadRead {
 
 /// Whether an error is of the connection to be accepted, not of the listener (accept(2) lists these).
 fn is_connection_error(error: &io::Error) -> bool {
-    use nix::libc;
-    let network = [
-        libc::ECONNABORTED,
-        libc::EINTR,
-        libc::EPERM,
-        libc::EPROTO,
-        libc::ENOPROTOOPT,
-        libc::ENETDOWN,
-        libc::ENETUNREACH,
-        libc::EHOSTDOWN,
-        libc::EHOSTUNREACH,
-        libc::ENONET,
-        libc::EOPNOTSUPP,
-    ];
-    error.raw_os_error().is_some_and(|code| network.contains(&code))
+    use nix::libc::{
+        ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EOPNOTSUPP, EPERM,
+        EPROTO,
+    };
+    let network = [ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH, ENONET, EPROTO, ENOPROTOOPT, EOPNOTSUPP];
+    let code = error.raw_os_error();
+    matches!(code, Some(ECONNABORTED | EINTR | EPERM)) || code.is_some_and(|code| network.contains(&code))
 }

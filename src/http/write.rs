@@ -79,13 +79,6 @@ pub(super) struct Framing {
     pub(super) keeps: bool,
 }
 
-impl Framing {
-    /// The framing of a reply after which the connection is closed.
-    pub(super) fn last(version: Version, with_body: bool) -> Self {
-        Self { version, with_body, keeps: false }
-    }
-}
-
 /// Whether another request may follow this reply: errors end the connection, and so does a body without another end.
 pub(super) fn may_be_followed(reply: &Reply, version: Version) -> bool {
     reply.status == 200 && (version == Version::Http11 || matches!(reply.body, Body::Whole(_)))
@@ -105,7 +98,7 @@ pub(super) fn write(out: &mut dyn Write, reply: Reply, framing: Framing) -> io::
 pub(super) fn print(reply: Reply, version: Version, with_body: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing to a vector can't fail.
-    let _ = write(&mut bytes, reply, Framing::last(version, with_body));
+    let _ = write(&mut bytes, reply, Framing { version, with_body, keeps: false });
     bytes
 }
 
@@ -237,7 +230,7 @@ mod tests {
 
     fn printed(reply: Reply, version: Version, with_body: bool) -> String {
         let mut out = Vec::new();
-        write(&mut out, reply, Framing::last(version, with_body)).unwrap();
+        write(&mut out, reply, Framing { version, with_body, keeps: false }).unwrap();
         let text = String::from_utf8(out).unwrap();
         let (before, rest) = text.split_once("Date: ").expect("a date");
         assert_eq!(before.lines().count(), 1, "{before}");
@@ -309,7 +302,12 @@ mod tests {
     #[test]
     fn a_stream_that_fails_is_not_ended_as_if_it_were_whole() {
         let mut out = Vec::new();
-        write(&mut out, stream(&[b"one", b"error"]), Framing::last(Version::Http11, true)).unwrap_err();
+        write(
+            &mut out,
+            stream(&[b"one", b"error"]),
+            Framing { version: Version::Http11, with_body: true, keeps: false },
+        )
+        .unwrap_err();
         assert!(!out.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&out));
     }
 

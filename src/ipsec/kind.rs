@@ -23,7 +23,7 @@
 use crate::text::Text;
 
 /// What a conn is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// The daemon does not load it by itself.
     NotLoaded,
@@ -34,6 +34,7 @@ pub enum Kind {
     /// A policy brings it up at the first packet.
     OnDemand,
     /// It should be up.
+    #[default]
     Always,
 }
 
@@ -126,15 +127,8 @@ pub struct End {
     pub networks: usize,
 }
 
-/// One of the two ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-
 /// A conn's kind, and whether those who connect have rows of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Assessment {
     /// What it is for.
     pub kind: Kind,
@@ -146,11 +140,7 @@ pub struct Assessment {
 
 /// What a conn is, given how the daemon lists its ends (absent where it doesn't) and the daemon's own addresses.
 pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Assessment {
-    let peer = peer(conn, dialect, listed, own);
-    let end = match peer {
-        Side::Left => &conn.left,
-        Side::Right => &conn.right,
-    };
+    let end = peer(conn, dialect, listed, own);
     let host = end.host.as_deref().map(Text::new);
     // What libreswan lists of a peer that has not been resolved is no address.
     let is_anybody = match (host, listed) {
@@ -171,30 +161,27 @@ pub fn assess(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Te
     Assessment { kind, has_users: end.logs_in || is_anybody && !conn.is_shunt, is_group }
 }
 
-/// Which end is the peer's.
-fn peer(conn: &Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> Side {
+/// The end that is the peer's.
+fn peer<'c>(conn: &'c Conn, dialect: Dialect, listed: Option<Ends<'_>>, own: &[Text<'_>]) -> &'c End {
     let (left, right) = (conn.left.host.as_deref().map(Text::new), conn.right.host.as_deref().map(Text::new));
     let is_own =
         |host: Option<Text<'_>>| host.is_some_and(|host| host.fields(b',').any(|entry| own.contains(&entry.trim())));
     if let Some(ends) = listed {
         let is = |host: Option<Text<'_>>, printed: Text<'_>| host.is_some_and(|host| same_host(host, printed, dialect));
         if left != right && (is(right, ends.local) || is(left, ends.remote)) && !is(left, ends.local) {
-            return Side::Left;
+            return &conn.left;
         }
         if is(left, ends.local) || is(right, ends.remote) {
-            return Side::Right;
+            return &conn.right;
         }
     }
     if is_own(right) && !(dialect.is_libreswan() && is_own(left)) {
-        return Side::Left;
+        return &conn.left;
     }
     let is_ours = |host: Option<Text<'_>>| host.is_some_and(|host| same(host, "%defaultroute"));
     let waits = |host: Option<Text<'_>>| host.is_some_and(|host| is_anybody(host, dialect));
     let is_swapped = dialect.is_libreswan() && !is_own(left) && !is_ours(left);
-    match is_swapped && (is_ours(right) || waits(left) && !waits(right)) {
-        true => Side::Left,
-        false => Side::Right,
-    }
+    if is_swapped && (is_ours(right) || waits(left) && !waits(right)) { &conn.left } else { &conn.right }
 }
 
 /// Whether a configured end is the one that the daemon prints.
@@ -255,7 +242,7 @@ mod tests {
     fn kind(conn: &Conn, dialect: Dialect, listed: Option<(&str, &str)>, own: &[&str]) -> String {
         let listed = listed.map(|(local, remote)| Ends { local: local.into(), remote: remote.into() });
         let own: Vec<Text<'_>> = own.iter().map(|address| Text::from(*address)).collect();
-        let side = if peer(conn, dialect, listed, &own) == Side::Right { "*" } else { "" };
+        let side = if std::ptr::eq(peer(conn, dialect, listed, &own), &conn.right) { "*" } else { "" };
         format!("{}{side}", assess(conn, dialect, listed, &own).kind.word())
     }
 

@@ -22,14 +22,6 @@ use super::sas::{ChildSa, IkeSa, LineKind, Listed, Status, Traffic};
 const ESTABLISHED: &str = "ESTABLISHED";
 const INSTALLED: &str = "INSTALLED";
 
-/// One line of `ipsec status` about a state of pluto.
-struct State<'a> {
-    /// What tells the state from all others of this run of pluto.
-    serial: u64,
-    name: Text<'a>,
-    stage: Stage,
-}
-
 /// What a state of pluto has negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -39,17 +31,6 @@ enum Stage {
     Ike,
     /// A Child SA.
     Child,
-}
-
-/// One line of `ipsec trafficstatus`: an established Child SA.
-struct Row<'a> {
-    serial: u64,
-    name: Text<'a>,
-    /// The name given by XAuth.
-    username: Option<Text<'a>>,
-    /// The peer's identity; printed only where there is no user name.
-    id: Option<Text<'a>>,
-    traffic: Traffic,
 }
 
 /// Whether this is what libreswan's `ipsec status` prints.
@@ -75,8 +56,8 @@ pub fn parse<'a>(status: Text<'a>, traffic: Option<Text<'a>>) -> Option<Status<'
     let mut serials = NumberSet::default();
     // A row is established, also where the status was printed a moment too early to say so.
     for line in traffic.unwrap_or_default().lines().map(unnumbered).filter(|line| !line.is_empty()) {
-        match row(line).filter(|row| serials.insert(row.serial)) {
-            Some(row) => found.sas.push(row.into_sa()),
+        match row(line).filter(|sa| serials.insert(sa.id)) {
+            Some(sa) => found.sas.push(sa),
             None => found.skipped.add(LineKind::Traffic),
         }
     }
@@ -178,11 +159,10 @@ fn host(end: Text<'_>) -> Text<'_> {
 
 /// Adds a state to the SAs; the line below it may have its traffic.
 fn add_state<'a>(line: Text<'a>, serials: &mut NumberSet, found: &mut Status<'a>) {
-    if is_about_a_state(line) {
+    // The second line of a state has no stage: its SPIs, user and bytes.
+    if tag(line).is_some_and(|(_, _, rest)| port(rest).is_some()) {
         match state(line) {
-            Some(state) if state.stage != Stage::Open && serials.insert(state.serial) => {
-                found.sas.push(state.into_sa());
-            }
+            Some((stage, sa)) if stage != Stage::Open && serials.insert(sa.id) => found.sas.push(sa),
             Some(_) => {}
             None => found.skipped.add(LineKind::State),
         }
@@ -222,23 +202,6 @@ fn pluto_traffic(rest: Text<'_>) -> Traffic {
     traffic
 }
 
-impl<'a> State<'a> {
-    fn into_sa(self) -> IkeSa<'a> {
-        let children = match self.stage {
-            Stage::Child => vec![child(self.name, self.serial, Traffic::default())],
-            Stage::Open | Stage::Ike => Vec::new(),
-        };
-        ike_sa(self.name, self.serial, children)
-    }
-}
-
-impl<'a> Row<'a> {
-    fn into_sa(self) -> IkeSa<'a> {
-        let children = vec![child(self.name, self.serial, self.traffic)];
-        IkeSa { remote: self.id, login: self.username, ..ike_sa(self.name, self.serial, children) }
-    }
-}
-
 /// Every Child SA gets an IKE SA of its own: they name their conn and user themselves.
 fn ike_sa<'a>(name: Text<'a>, id: u64, children: Vec<ChildSa<'a>>) -> IkeSa<'a> {
     IkeSa { name, id, state: ESTABLISHED.into(), remote: None, login: None, children }
@@ -252,12 +215,6 @@ fn child(name: Text<'_>, id: u64, traffic: Traffic) -> ChildSa<'_> {
 fn unnumbered(line: Text<'_>) -> Text<'_> {
     let rest = line.cut_word().filter(|(word, _)| word.bytes().len() == 3 && word.number().is_some());
     rest.map_or(line, |(_, rest)| rest).trim()
-}
-
-/// `#2: "name"…`, but not the second line of a state, which has no stage: its SPIs, user and bytes.
-fn is_about_a_state(line: Text<'_>) -> bool {
-    let Some((_, _, rest)) = tag(line) else { return false };
-    port(rest).is_some()
 }
 
 /// `#2: "name"`: the serial number, the conn's name, and what follows.
@@ -289,10 +246,13 @@ fn port(rest: Text<'_>) -> Option<Text<'_>> {
 }
 
 /// `#2: "name"[1] 192.0.2.2:500 STATE_NAME (its story); REKEY in 27860s; …`; 5.4 has only the story.
-fn state(line: Text<'_>) -> Option<State<'_>> {
+fn state(line: Text<'_>) -> Option<(Stage, IkeSa<'_>)> {
+    // The number tells the state from all others of this run of pluto.
     let (serial, name, rest) = tag(line)?;
     let (stage, details) = port(rest)?.cut_at(";")?;
-    Some(State { serial, name, stage: stage_of(stage, details) })
+    let stage = stage_of(stage, details);
+    let children = if stage == Stage::Child { vec![child(name, serial, Traffic::default())] } else { Vec::new() };
+    Some((stage, ike_sa(name, serial, children)))
 }
 
 fn stage_of(stage: Text<'_>, details: Text<'_>) -> Stage {
@@ -321,9 +281,10 @@ const CHILD_WORDS: [&str; 6] = [
     "established CHILD SA",
 ];
 
+/// A line of `ipsec trafficstatus`, about an established Child SA:
 /// `#2: "name"[1] 192.0.2.2, username=carol, type=ESP, add_time=…, inBytes=1, outBytes=2, …`, or
 /// without a user name and with `, id='@peer'` behind the bytes.
-fn row(line: Text<'_>) -> Option<Row<'_>> {
+fn row(line: Text<'_>) -> Option<IkeSa<'_>> {
     let (serial, name, rest) = tag(line)?;
     let (_instance, rest) = rest.cut_at(", ")?;
     // Users choose their names and peers their identities, which may look like the rest of the line.
@@ -343,7 +304,8 @@ fn row(line: Text<'_>) -> Option<Row<'_>> {
     };
     let traffic = Traffic { in_bytes: count("inBytes="), out_bytes: count("outBytes="), ..Traffic::default() };
     let known = |text: &Text<'_>| !text.is_empty();
-    Some(Row { serial, name, username: username.filter(known), id: id.filter(known), traffic })
+    let sa = ike_sa(name, serial, vec![child(name, serial, traffic)]);
+    Some(IkeSa { remote: id.filter(known), login: username.filter(known), ..sa })
 }
 
 #[cfg(test)]
@@ -511,8 +473,8 @@ mod tests {
             ("\"a\": 10.1.0.0/16===192.0.2.1...192.0.2.2:500 established Child SA; x", None),
         ] {
             let line = Text::from(line);
-            let found = Some(line).filter(|line| is_about_a_state(*line)).and_then(state);
-            let found = found.map(|state| (state.serial, state.name.to_string(), state.stage));
+            let found = state(line);
+            let found = found.map(|(stage, sa)| (sa.id, sa.name.to_string(), stage));
             assert_eq!(found, expected.map(|(serial, name)| (serial, name.to_owned(), Stage::Child)), "{line:?}");
         }
     }
@@ -538,9 +500,10 @@ mod tests {
             (format!("#1: \"a\", {tail}"), None, None),
         ] {
             let row = row(line.as_str().into()).expect(&line);
-            assert_eq!((row.serial, row.name), (1, "a".into()));
-            assert_eq!((row.username, row.id), (username.map(Text::from), id.map(Text::from)), "{line}");
-            assert_eq!((row.traffic.in_bytes, row.traffic.out_bytes), (Some(5), Some(7)), "{line}");
+            assert_eq!((row.id, row.name), (1, "a".into()));
+            assert_eq!((row.login, row.remote), (username.map(Text::from), id.map(Text::from)), "{line}");
+            let traffic = row.children[0].traffic;
+            assert_eq!((traffic.in_bytes, traffic.out_bytes), (Some(5), Some(7)), "{line}");
         }
     }
 
@@ -548,7 +511,7 @@ mod tests {
     fn bytes_that_were_not_printed_are_unknown() {
         let row =
             row("#1: \"a\", type=ESP(nic-offload=packet), add_time=1, outBytes=x, id='@b'".into()).expect("a row");
-        assert_eq!(row.traffic, Traffic::default());
+        assert_eq!(row.children[0].traffic, Traffic::default());
     }
 
     #[test]
@@ -615,7 +578,7 @@ mod tests {
                 Stage::Ike,
             ),
         ] {
-            assert_eq!(state(line.into()).map(|state| state.stage), Some(expected), "{line}");
+            assert_eq!(state(line.into()).map(|(stage, _)| stage), Some(expected), "{line}");
         }
     }
 }

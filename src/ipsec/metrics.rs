@@ -20,20 +20,19 @@ use crate::text::Text;
 use crate::watched::{WAITING, Watched};
 
 /// A tunnel, or one of its users. Ordered: the first is the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Installed = 0,
     Established = 1,
+    #[default]
     Down = 2,
     Unknown = 3,
     Ignored = 4,
 }
 
 struct Tunnels;
-struct Users;
 struct Infos;
-struct Traps;
-struct Pairs;
+struct Details;
 struct Lines;
 
 struct Row<'a> {
@@ -80,18 +79,6 @@ impl Table for Tunnels {
     ];
 }
 
-/// A tunnel and the number of its users that have rows; no row if users are not named.
-impl Table for Users {
-    type Row<'a> = (Text<'a>, usize);
-    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "ipsec_tunnel_users",
-        "Number of users connected to a tunnel that serves many.",
-        Merge::Highest,
-        |row| Some(row.1.into()),
-    )];
-}
-
 /// A tunnel and its kind.
 impl Table for Infos {
     type Row<'a> = (Text<'a>, Kind);
@@ -107,35 +94,42 @@ impl Table for Infos {
     )];
 }
 
-/// A tunnel that is brought up by a packet, and whether its trap policy is installed.
-impl Table for Traps {
-    type Row<'a> = (Text<'a>, bool);
-    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
-    const FAMILIES: &'static [Family<Self>] = &[gauge(
-        "ipsec_tunnel_trap_installed",
-        "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
-        Merge::Lowest,
-        |row| Some(row.1.into()),
-    )];
+/// What else is known of a tunnel; absent where it does not apply.
+struct Detail<'a> {
+    tunnel: Text<'a>,
+    /// The number of its users that have rows.
+    users: Option<usize>,
+    /// Whether the trap policy is installed that brings it up.
+    is_trapped: Option<bool>,
+    /// The pairs of one of our networks and one of the peer's: those configured and those up.
+    pairs: Option<(usize, usize)>,
 }
 
-/// A tunnel between several networks: pairs of one of ours and one of the peer's, those configured and those up.
-impl Table for Pairs {
-    type Row<'a> = (Text<'a>, usize, usize);
-    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.0))];
+impl Table for Details {
+    type Row<'a> = Detail<'a>;
+    const LABELS: &'static [Label<Self>] = &[label(name!("tunnel"), |row, out| out.text(row.tunnel))];
     const FAMILIES: &'static [Family<Self>] = &[
         gauge(
             "ipsec_tunnel_subnet_pairs",
             "Number of configured network pairs of the tunnel; only if there is more than one.",
             Merge::Highest,
-            |row| Some(row.1.into()),
+            |row| row.pairs.map(|(configured, _)| configured.into()),
         ),
         gauge(
             "ipsec_tunnel_subnet_pairs_up",
             "Number of network pairs with an installed CHILD_SA; only if several are configured.",
             Merge::Lowest,
-            |row| Some(row.2.into()),
+            |row| row.pairs.map(|(_, up)| up.into()),
         ),
+        gauge(
+            "ipsec_tunnel_trap_installed",
+            "1 when the policy is installed that brings the tunnel up at the first packet; only for the kind on-demand.",
+            Merge::Lowest,
+            |row| row.is_trapped.map(Into::into),
+        ),
+        gauge("ipsec_tunnel_users", "Number of users connected to a tunnel that serves many.", Merge::Highest, |row| {
+            row.users.map(Into::into)
+        }),
     ];
 }
 
@@ -188,8 +182,7 @@ pub const WATCHED: &[Watched] = &[
 ];
 
 /// What this source exposes.
-pub const TABLES: &[&dyn TableInfo] =
-    &[table::<Tunnels>(), table::<Users>(), table::<Infos>(), table::<Traps>(), table::<Pairs>(), table::<Lines>()];
+pub const TABLES: &[&dyn TableInfo] = &[table::<Tunnels>(), table::<Infos>(), table::<Details>(), table::<Lines>()];
 
 /// Exposes every configured tunnel; without a status their states are unknown.
 pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposition) {
@@ -200,10 +193,6 @@ pub fn expose(tunnels: &[Tunnel], status: Option<&Status<'_>>, out: &mut Exposit
     let counts = TunnelCounts::of(tunnels, status);
     for (tunnel, count) in tunnels.iter().zip(&counts.tunnels) {
         expose_tunnel(tunnel, count, status, out);
-        let pairs = tunnel.conn.pairs();
-        if pairs > 1 && matches!(count.assessment.kind, Kind::OnDemand | Kind::Always) {
-            out.add::<Pairs>(&(Text::new(&tunnel.name), pairs, count.pairs.len().min(pairs)));
-        }
     }
 }
 
@@ -232,12 +221,15 @@ fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, 
         out.add::<Tunnels>(&Row { tunnel: name, user: Some(*user), state, traffic });
     }
     // If users are not named, it is still known when there are none.
-    if has_users && kind != Kind::NotLoaded && (status.names_users || count.total.state == State::Down) {
-        out.add::<Users>(&(name, count.users.len()));
-    }
-    if kind == Kind::OnDemand {
-        out.add::<Traps>(&(name, count.is_trapped));
-    }
+    let knows_users = status.names_users || count.total.state == State::Down;
+    let pairs = tunnel.conn.pairs();
+    let has_pairs = pairs > 1 && matches!(kind, Kind::OnDemand | Kind::Always);
+    out.add::<Details>(&Detail {
+        tunnel: name,
+        users: (has_users && kind != Kind::NotLoaded && knows_users).then_some(count.users.len()),
+        is_trapped: (kind == Kind::OnDemand).then_some(count.is_trapped),
+        pairs: has_pairs.then(|| (pairs, count.pairs.len().min(pairs))),
+    });
 }
 
 /// The states and counters of all SAs, by tunnel.
@@ -246,6 +238,7 @@ struct TunnelCounts<'a> {
 }
 
 /// One tunnel, and its users in the order of their first SA.
+#[derive(Default)]
 struct TunnelCount<'a> {
     assessment: Assessment,
     total: Sum,
@@ -262,6 +255,7 @@ struct TunnelCount<'a> {
 }
 
 /// The best state over several SAs, and the sums of their counters.
+#[derive(Default)]
 struct Sum {
     state: State,
     /// The sums of the counters that were printed.
@@ -299,7 +293,7 @@ impl Names {
 impl<'a> TunnelCounts<'a> {
     fn of(tunnels: &[Tunnel], status: &Status<'a>) -> Self {
         let names = Names::of(tunnels);
-        let empty = tunnels.iter().map(|_| TunnelCount::new()).collect();
+        let empty = tunnels.iter().map(|_| TunnelCount::default()).collect();
         let mut counts = Self { tunnels: empty };
         let listed = counts.list(&names, status);
         for ((tunnel, count), listed) in tunnels.iter().zip(&mut counts.tunnels).zip(listed) {
@@ -392,20 +386,6 @@ impl<'a> TunnelCounts<'a> {
 const PAIR_LIMIT: usize = 10_000;
 
 impl TunnelCount<'_> {
-    fn new() -> Self {
-        let assessment = Assessment { kind: Kind::Always, has_users: false, is_group: false };
-        Self {
-            assessment,
-            total: Sum::default(),
-            users: Vec::new(),
-            positions: NameIndex::default(),
-            pairs: NameIndex::default(),
-            is_routed: None,
-            is_shunted: false,
-            is_trapped: false,
-        }
-    }
-
     /// The value of the row without a user.
     fn state(&self, start: Start, status: &Status<'_>) -> Option<State> {
         let is_up = self.total.state != State::Down;
@@ -427,12 +407,6 @@ impl TunnelCount<'_> {
             Start::Route | Start::Start if lists_shunts => Some(State::Down),
             Start::Route | Start::Start => Some(State::Unknown),
         }
-    }
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self { state: State::Down, known: Traffic::default(), has_unknown: false, lacks: [false; 4] }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::sys::{blocking, command};
 use crate::text::Text;
 use crate::watched::Watched;
 
-use self::conf::{Cursor, Location, Sections, Statement, Tunnel};
+use self::conf::{Complaint, Cursor, Location, Sections, Statement, Tunnel};
 use self::kind::Dialect;
 use self::sas::{LineKind, Skipped, Status};
 
@@ -159,12 +159,6 @@ impl Ipsec {
         }
     }
 
-    /// Whether the configuration that was read last has no conn.
-    fn has_nothing_to_ask(&self) -> bool {
-        let known = lock(&self.known);
-        known.configuration.as_ref().is_some_and(|configuration| configuration.is_empty())
-    }
-
     /// Runs the commands, if this scrape has the lock.
     fn ask(&self, lock: Result<&(), Error>, deadline: Deadline) -> Answer {
         let run = |command: Vec<String>| {
@@ -267,12 +261,13 @@ impl Collector for Ipsec {
     }
 
     fn targets(&self) -> Vec<String> {
-        let commands = match self.has_nothing_to_ask() {
-            true => [None, None],
-            false => [Some(self.status_command()), self.traffic_command()],
-        };
-        let commands = commands.into_iter().flatten().map(|command| command.join(" "));
-        std::iter::once(self.config_name()).chain(commands).collect()
+        let mut targets = vec![self.config_name()];
+        let known = lock(&self.known).configuration.clone();
+        if !known.is_some_and(|configuration| configuration.is_empty()) {
+            targets.push(self.status_command().join(" "));
+            targets.extend(self.traffic_command().map(|command| command.join(" ")));
+        }
+        targets
     }
 
     fn collect(&self, deadline: Deadline, report: &mut Report) {
@@ -464,8 +459,11 @@ impl Reading {
     /// The files that a pattern finds beside the including file.
     fn matching(&mut self, including: usize, pattern: &str, deadline: Deadline) -> Vec<PathBuf> {
         let folder = self.files.get(including).and_then(|(path, _)| path.parent()).unwrap_or(Path::new("")).to_owned();
-        let patterns = conf::alternatives(pattern).into_iter();
-        patterns.flat_map(|pattern| self.found_by(&folder, &pattern, deadline)).collect()
+        let mut found = Vec::new();
+        for pattern in conf::alternatives(pattern) {
+            found.append(&mut self.found_by(&folder, &pattern, deadline));
+        }
+        found
     }
 
     fn found_by(&mut self, folder: &Path, pattern: &str, deadline: Deadline) -> Vec<PathBuf> {
@@ -493,15 +491,15 @@ impl Reading {
     }
 
     fn end(self) -> Configuration {
-        let Self { sections, dialect, files, patterns, errors, hides_conns, .. } = self;
-        let (tunnels, complaints) = sections.tunnels();
+        let Self { sections, dialect, files, patterns, errors: mut complaints, hides_conns, .. } = self;
         // What could not be read may become readable without a new stamp.
-        let is_whole = errors.is_empty();
-        let path_of = |file: usize| files.get(file).map(|(path, _)| path.display());
-        let located = complaints.iter().filter_map(|complaint| {
-            Some(format!("{}:{}: {}", path_of(complaint.location.file)?, complaint.location.line, complaint.what))
-        });
-        let complaints = errors.iter().cloned().chain(located).take(COMPLAINT_LIMIT).collect();
+        let is_whole = complaints.is_empty();
+        let (tunnels, found) = sections.tunnels();
+        for Complaint { location: Location { file, line }, what } in found {
+            let path = files.get(file).map(|(path, _)| path.display());
+            complaints.extend(path.map(|path| format!("{path}:{line}: {what}")));
+        }
+        complaints.truncate(COMPLAINT_LIMIT);
         Configuration { tunnels, complaints, dialect, files, patterns, is_whole, hides_conns }
     }
 }

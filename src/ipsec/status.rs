@@ -99,7 +99,7 @@ impl Part {
                 name.is_none().then_some(LineKind::Listed)
             }
             Self::Routes => {
-                let tag = tag(line).filter(|tag| matches!(tag.kind, Kind::Child));
+                let tag = tag(line).filter(|tag| tag.kind == LineKind::Child);
                 status.traps.extend(tag.as_ref().filter(|tag| child_sa(tag).is_some()).map(|tag| tag.name));
                 tag.is_none().then_some(LineKind::Listed)
             }
@@ -132,14 +132,10 @@ fn understand<'a>(line: Text<'a>, status: &mut Status<'a>) -> Option<LineKind> {
         return (!is_nothing(line) && !line.trim().is_empty()).then_some(LineKind::Other);
     };
     let understood = match tag.kind {
-        Kind::Ike => about_ike_sa(&tag, status),
-        Kind::Child => about_child_sa(&tag, status),
+        LineKind::Ike => about_ike_sa(&tag, status),
+        _ => about_child_sa(&tag, status),
     };
-    match (understood, tag.kind) {
-        (Some(()), _) => None,
-        (None, Kind::Ike) => Some(LineKind::Ike),
-        (None, Kind::Child) => Some(LineKind::Child),
-    }
+    understood.is_none().then_some(tag.kind)
 }
 
 /// Whether a line of the list of SAs says that there are none.
@@ -175,15 +171,10 @@ fn about_child_sa<'a>(tag: &Tag<'a>, status: &mut Status<'a>) -> Option<()> {
     child.selectors.map(|_| ())
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Ike,
-    Child,
-}
-
 /// What each line begins with: `NAME[n]: ` for an IKE_SA, `NAME{n}: ` for a CHILD_SA.
 struct Tag<'a> {
-    kind: Kind,
+    /// Of an IKE_SA or of a CHILD_SA.
+    kind: LineKind,
     name: Text<'a>,
     id: u64,
     rest: Text<'a>,
@@ -204,10 +195,10 @@ fn tag(line: Text<'_>) -> Option<Tag<'_>> {
 }
 
 /// Cuts `NAME[n]` or `NAME{n}`.
-fn label(head: &[u8]) -> Option<(Kind, &[u8], u64)> {
+fn label(head: &[u8]) -> Option<(LineKind, &[u8], u64)> {
     let (kind, open, inner) = match head {
-        [inner @ .., b']'] => (Kind::Ike, b'[', inner),
-        [inner @ .., b'}'] => (Kind::Child, b'{', inner),
+        [inner @ .., b']'] => (LineKind::Ike, b'[', inner),
+        [inner @ .., b'}'] => (LineKind::Child, b'{', inner),
         _ => return None,
     };
     let before = inner.iter().rposition(|byte| !byte.is_ascii_digit())?;

@@ -1,7 +1,7 @@
 //! The two pages for people: what is watched, and the table of sessions.
 //!
-//! The only file with `<` in a string. Everything that came from outside goes through [`Html`];
-//! the pages load their own style sheet and script, and work without both.
+//! The only file with `<` in a string. Every text from outside is escaped by [`Html`]. The pages load their own style sheet and
+//! script, and work without both.
 
 use std::fmt::{self, Write as _};
 
@@ -13,7 +13,7 @@ use crate::watched::Counts;
 /// The Content-Type of both pages.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-/// What both pages say about the exporter.
+/// What both pages have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     /// The gateway's name.
@@ -24,19 +24,19 @@ pub struct Frame<'a> {
     pub telemetry_path: &'a str,
     /// Whether there are session pages.
     pub has_sessions: bool,
-    /// The words of [`FILTER`]; empty where all is shown.
+    /// The words of [`FILTER`]; empty if everything is shown.
     pub filter: &'a str,
 }
 
-/// The query parameter whose words each row and each entry must have, in any order and case.
+/// The query parameter with the words that each shown row or entry contains, in any order and case.
 pub const FILTER: &str = "q";
 
-/// What needs a script, which shows it.
+/// The controls that need the script, which makes them visible.
 const LIVE: &str = "<label hidden><input type=\"checkbox\" checked> Live</label><span role=\"status\"></span></form>";
 const ORDER: &str = "<label hidden>Order <select><option value=\"\">worst first<option value=\"Name\">name\
 <option value=\"Rate\">traffic<option value=\"Since\">since</select></label>";
 
-/// The icon of both pages, at [`ICON_PATH`]: two tunnels through a wall.
+/// The icon of both pages, at [`ICON_PATH`].
 pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
 <rect width=\"16\" height=\"16\" rx=\"3\" fill=\"#0b5cad\"/>\
 <path d=\"M2 5h9l-2-2m2 2L9 7m5 4H5l2-2m-2 2 2 2\" fill=\"none\" stroke=\"#fff\" stroke-width=\"1.6\"/></svg>";
@@ -66,8 +66,8 @@ pub const SCRIPT_PATH: &str = "/app.js";
 pub const POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self'; script-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The columns of the session table: the name, its part of the width in percent, and the class. The first eight are where
-/// programs that parse the page know them; the script adds one for the rates.
+/// The columns of the session table: name, width in percent, and class. Programs that parse the page rely on the positions of
+/// the first eight; the script adds a column for the rates.
 const COLUMNS: [(&str, u8, &str); 10] = [
     ("Identity", 15, ""),
     ("State", 10, ""),
@@ -81,21 +81,21 @@ const COLUMNS: [(&str, u8, &str); 10] = [
     ("Server", 6, ""),
 ];
 
-/// How many columns stand before the bytes.
+/// The number of columns before the bytes.
 const BEFORE_BYTES: u8 = 6;
 
-/// What stands above a page's content.
+/// The part of a page above its content.
 struct Head<'a> {
     about: &'a str,
     width: &'a str,
     path: &'a str,
-    /// The list of orders, where no heads of a table sort.
+    /// The selection of an order; empty if the headers of a table sort.
     order: &'a str,
     /// The class and the text of the summary beside the title.
     summary: (&'a str, &'a str),
 }
 
-/// The landing page: what is watched, how each subject is, what to do about it and since when it is so.
+/// The overview page: the state of each subject, since when it has that state, and what to do.
 pub fn landing(frame: Frame<'_>, findings: &[Finding], counts: &Counts, in_words: InWords) -> String {
     let mut out = String::new();
     let (severity, message) = diagnosis::summary(findings);
@@ -117,7 +117,7 @@ pub fn landing(frame: Frame<'_>, findings: &[Finding], counts: &Counts, in_words
     out
 }
 
-/// What stands before and behind the rows of the session table.
+/// The session page before and after the rows of its table.
 pub fn around_sessions(frame: Frame<'_>, count: usize, troubles: &[String], unlisted: usize) -> (String, String) {
     let (mut out, mut end) = (String::new(), String::new());
     let has_rows = count > 0;
@@ -250,8 +250,8 @@ fn open_table(out: &mut String) {
     out.push_str("</tr></thead><tbody>");
 }
 
-/// A row of the session table: a session of a source, and how old it is in seconds, where that is known. Nothing if the filter
-/// leaves it out.
+/// Writes a row of the session table, with the session's age in seconds if that is known; returns false, and writes nothing, if
+/// the filter excludes it.
 pub fn write_session(session: &Session, source: &str, age: Option<u32>, filter: &Filter, out: &mut String) -> bool {
     let begin = out.len();
     out.push_str("<tr>");
@@ -315,7 +315,7 @@ fn sessions_in_words(count: usize) -> String {
     format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
-/// A time span in seconds as a person reads it, by its two greatest units: `3 d 4 h`.
+/// A duration in its two largest units: `3 d 4 h`.
 fn age_in_words(seconds: u32) -> String {
     let (mut text, mut rest) = (String::new(), seconds);
     for (length, unit) in [(86_400, " d "), (3600, " h "), (60, " min"), (1, " s")] {
@@ -333,7 +333,7 @@ fn age_in_words(seconds: u32) -> String {
     text
 }
 
-/// The words that what is shown must have.
+/// The words that a shown row or entry contains.
 #[derive(Debug, Default)]
 pub struct Filter(String);
 
@@ -343,8 +343,8 @@ impl Filter {
         Self(query.to_ascii_lowercase())
     }
 
-    /// Takes what was written from `begin` on away if its text, with what stands `above` it, has not all of the words; whether
-    /// it stays.
+    /// Removes what was written from `begin` on if its text, together with the text `above`, lacks one of the words; returns
+    /// whether it was kept.
     fn apply(&self, above: &str, begin: usize, out: &mut String) -> bool {
         let (mut text, mut is_tag) = (above.as_bytes().to_vec(), false);
         for byte in out.bytes().skip(begin) {
@@ -405,7 +405,7 @@ fn peer(session: &Session) -> String {
     }
 }
 
-/// A number of bytes as a person reads it: `1.2 MiB`.
+/// A number of bytes in its largest unit: `1.2 MiB`.
 fn size(number: u64) -> String {
     // 1 KiB has 10 bits, 1 MiB 20.
     let units = [(50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -417,8 +417,8 @@ fn size(number: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
-/// A file without white space at the beginning of its lines; a script without comments, a style sheet without what else it
-/// does not need. And its length, also where it is longer than `LENGTH` and cut.
+/// Removes indentation and empty lines from a file, comments from a script, and line ends and needless spaces from a style
+/// sheet. Returns the first `LENGTH` bytes of the result, and its whole length.
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
 const fn stripped<const LENGTH: usize>(file: &str, is_script: bool) -> ([u8; LENGTH], usize) {
     let (file, mut out) = (file.as_bytes(), [0; LENGTH]);
@@ -448,7 +448,7 @@ const fn stripped<const LENGTH: usize>(file: &str, is_script: bool) -> ([u8; LEN
     (out, length)
 }
 
-/// Text for a page: escaped, and without characters that reorder or hide what stands beside them.
+/// Text for a page: escaped, and without characters that reorder or hide other text.
 struct Html<'a>(&'a str);
 
 impl fmt::Display for Html<'_> {

@@ -1,8 +1,8 @@
-//! YAML as a tree of texts, lists and mappings that know their line, with bounds. Pure.
+//! Parses YAML into a tree of texts, lists and mappings with their lines, within limits. Pure.
 //!
-//! The only file that knows saphyr-parser, which reads YAML 1.2 (<https://yaml.org/spec/1.2.2/>) as events. Aliases and
-//! merge keys (`<<`) are filled in here. What would be a guess is an error with its line: a second document, a key that
-//! stands twice, a tag that says nothing about texts, lists and mappings.
+//! The only file that uses saphyr-parser, which parses YAML 1.2 (<https://yaml.org/spec/1.2.2/>) into events. Aliases and
+//! merge keys (`<<`) are expanded here. Ambiguous input is an error with its line: a second document, a duplicate key, a tag
+//! other than those of texts, lists and mappings.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use super::error::ConfigError;
 use crate::hash_index::NameIndex;
 
-/// How deep lists and mappings may be nested, with aliases expanded; a configuration needs four levels.
+/// The deepest nesting of lists and mappings, with aliases expanded; a configuration needs four levels.
 const DEEPEST: usize = 16;
 
 /// The most characters that can begin a node. The parser keeps all nodes between a pair of brackets in memory, a
@@ -21,8 +21,7 @@ const MOST_MARKS: usize = 100_000;
 /// About how many bytes of memory a tree may take: without a limit, aliases of aliases could use up all memory.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// The most bytes that are parsed in total: the text is parsed again for each line that had to be changed for the
-/// parser.
+/// The most bytes that are parsed in total: the text is parsed again for each line that is changed by [`lenient`].
 const MOST_READ: usize = 64 * 1024 * 1024;
 
 /// Deeper than any line is indented.
@@ -31,31 +30,31 @@ const INDENT: &str = "                                                          
 /// The memory of a node in addition to its text, in bytes.
 const NODE: usize = 64;
 
-/// The key whose mapping's keys are taken over: <https://yaml.org/type/merge.html>.
+/// The key for merging another mapping: <https://yaml.org/type/merge.html>.
 const MERGE: [char; 2] = ['<', '<'];
 
-/// Something that was written, and where.
+/// A value and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// The line of its key, or of itself where it has none.
+    /// The line of its key, or its own if it has none.
     pub(super) line: usize,
     pub(super) value: Value,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// A text without quotes, as it was written: a word, a number, nothing at all.
+    /// A text without quotes, as written: a word, a number, or empty.
     Plain(String),
-    /// A text that can't be meant as anything else: in quotes, in a block, or with a tag that says so.
+    /// A text in quotes, in a block, or with the tag of texts.
     Quoted(String),
-    /// A value of UCI, which may as well be meant as a list of words.
+    /// A value of UCI, which can also be read as a list of words.
     Word(String),
     List(Vec<Node>),
     /// In the order of the file; no key twice.
     Map(Vec<(String, Node)>),
 }
 
-/// A node with what the limits apply to.
+/// A node with its height and size, which are limited.
 #[derive(Clone)]
 struct Sized {
     node: Node,
@@ -91,26 +90,26 @@ struct Key {
     is_merge: bool,
 }
 
-/// What makes a tree of events.
+/// Builds the tree from events.
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
     root: Option<Node>,
-    /// What has an anchor; the parser counts them from 1.
+    /// The nodes with an anchor, by the parser's numbers, which begin at 1.
     anchors: Vec<Option<Sized>>,
-    /// What the tree and the anchors take so far.
+    /// The size of the tree and the anchors so far.
     size: usize,
     documents: usize,
 }
 
 impl Node {
-    /// Whether there is a key or a dash and nothing behind it, or a word for nothing.
+    /// Whether the value is empty or null.
     pub(super) fn is_nothing(&self) -> bool {
         matches!(&self.value, Value::Plain(text) if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 }
 
-/// What a file says; a file without anything is a text of nothing.
+/// Parses a file; an empty file is an empty text.
 pub(super) fn parse(text: &str) -> Result<Node, ConfigError> {
     let text = text.trim_start_matches('\u{feff}');
     check(text)?;
@@ -128,7 +127,7 @@ pub(super) fn parse(text: &str) -> Result<Node, ConfigError> {
     }
 }
 
-/// What the parser reads, unless it can't; what it reads may be too much all the same.
+/// Parses a text into a tree. The outer error is the parser's, the inner one ours, such as an exceeded limit.
 fn tree(text: &str) -> Result<Result<Node, ConfigError>, ScanError> {
     let (mut builder, last) = (Builder::default(), last_line(text));
     let mut parser = Parser::new_from_str(text);
@@ -145,8 +144,8 @@ fn last_line(text: &str) -> usize {
     text.lines().count().max(1)
 }
 
-/// The text as the parser wants it, where it is stricter than others, who have read it for years: a tab behind a colon
-/// becomes a space, and a line within brackets is indented. What that says stays the same, and every line its number.
+/// Changes a line that this parser rejects and others accept: a tab behind a colon becomes a space, and a line within brackets
+/// is indented. The meaning and the line numbers stay the same. Absent if the error has another reason.
 fn lenient(text: &str, error: &ScanError) -> Option<String> {
     let (line, column) = (error.marker().line(), error.marker().col());
     let begin = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
@@ -162,7 +161,7 @@ fn lenient(text: &str, error: &ScanError) -> Option<String> {
     }
 }
 
-/// What can be told without reading: bytes that are no text, and that there is more than will be read.
+/// Checks what does not need parsing: control characters, and the number of values.
 fn check(text: &str) -> Result<(), ConfigError> {
     let (mut line, mut marks) = (1usize, 0usize);
     let mut letters = text.chars().peekable();
@@ -182,12 +181,12 @@ fn check(text: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether a key, value or entry can begin or end with it; `-` only does where something else follows.
+/// Whether a key, value or entry can begin or end with this character. A `-` needs no check: something else follows it.
 const fn is_mark(letter: char) -> bool {
     matches!(letter, ':' | ',' | '[' | ']' | '{' | '}' | '"' | '\'' | '&' | '*' | '!' | '?')
 }
 
-/// What the parser could not read, in our words where it has none for who writes configurations.
+/// The error for what the parser rejected, in words for the person who writes the configuration.
 fn malformed(text: &str, error: &ScanError) -> ConfigError {
     // Where the text ends too early, the parser stands behind its last line.
     let line = error.marker().line().clamp(1, last_line(text));
@@ -230,9 +229,9 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
+                let size = NODE.saturating_add(text.len());
                 let value = scalar(text.into_owned(), style, tag.as_deref(), line)?;
-                let leaf = leaf(line, value);
-                self.close(anchor, line, leaf.size, leaf)?;
+                self.close(anchor, line, size, Sized { node: Node { line, value }, height: 0, size })?;
             }
             Event::SequenceStart(anchor, tag) => {
                 expect(tag.as_deref(), &["seq"], line)?;
@@ -283,7 +282,7 @@ impl Builder {
         self.close(anchor, line, NODE, whole)
     }
 
-    /// A node is whole: it goes where it belongs. Of its size, `new` was not counted yet.
+    /// Adds a complete node to its parent. `new` bytes of its size are not counted yet.
     fn close(&mut self, anchor: usize, line: usize, new: usize, whole: Sized) -> Result<(), ConfigError> {
         let kept = if anchor > 0 { whole.size } else { 0 };
         self.size = self.size.saturating_add(new).saturating_add(kept);
@@ -317,7 +316,7 @@ impl Builder {
 }
 
 impl Key {
-    /// The key that a node is; `names` are those that are there already.
+    /// The key from a node; `names` are the keys so far.
     fn of(node: Node, names: &mut NameIndex) -> Result<Self, ConfigError> {
         let line = node.line;
         let (name, is_merge) = match node.value {
@@ -332,7 +331,7 @@ impl Key {
     }
 }
 
-/// The mappings that a merge key takes over, the first one first.
+/// The mappings that a merge key merges, in their order.
 fn mergeable(node: Node, line: usize) -> Result<Vec<Node>, ConfigError> {
     let nodes = match node.value {
         Value::List(nodes) => nodes,
@@ -348,14 +347,9 @@ fn entries_of(node: Node) -> Vec<(String, Node)> {
     if let Value::Map(entries) = node.value { entries } else { Vec::new() }
 }
 
-fn leaf(line: usize, value: Value) -> Sized {
-    let length = if let Value::Plain(text) | Value::Quoted(text) = &value { text.len() } else { 0 };
-    Sized { node: Node { line, value }, height: 0, size: NODE.saturating_add(length) }
-}
-
 fn scalar(mut text: String, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, ConfigError> {
     expect(tag, &["str", "int", "float", "bool", "null"], line)?;
-    // A value of ours is one line: that its block ends with a line is not meant.
+    // Values are single lines: the line end of a block does not count.
     if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && text.ends_with('\n') {
         text.pop();
     }
@@ -363,7 +357,7 @@ fn scalar(mut text: String, style: ScalarStyle, tag: Option<&Tag>, line: usize) 
     Ok(if style == ScalarStyle::Plain && !is_text { Value::Plain(text) } else { Value::Quoted(text) })
 }
 
-/// A tag must say what a node is anyway: YAML's own, or `!`, which says that nothing is to be made of it.
+/// Checks a tag: it must be one of YAML's own `kinds`, or `!`, which only says that a text is a text.
 fn expect(tag: Option<&Tag>, kinds: &[&str], line: usize) -> Result<(), ConfigError> {
     let Some(tag) = tag else { return Ok(()) };
     let is_non_specific = tag.handle.is_empty() && tag.suffix == "!" || tag.handle == "!" && tag.suffix.is_empty();

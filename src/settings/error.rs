@@ -1,17 +1,16 @@
-//! What is wrong with a configuration: which key, in which line, and why.
+//! Errors in a configuration: the key, the line and the reason.
 
 use std::fmt;
 
-/// How many characters of an unknown key are shown: the file may be something else than a configuration.
+/// The most characters of an unknown key that are shown: the file may not be a configuration at all.
 const LONGEST_KEY: usize = 40;
 
-/// Why a configuration is refused: the path of the key, such as `sockets[1].srcPort`, what is wrong, and the line in the
-/// file.
+/// Why a configuration is refused: the path of the key, such as `sockets[1].srcPort`, the reason, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(Box<str>);
 
 impl ConfigError {
-    /// An error in a line, from 1, independent of a key.
+    /// An error in a line (counted from 1) that is not about a key.
     pub(super) fn at(line: usize, message: &str) -> Self {
         Self(format!("{message} at line {line}").into())
     }
@@ -21,7 +20,7 @@ impl ConfigError {
         if path.is_empty() { Self::at(line, message) } else { Self(format!("{path}: {message} at line {line}").into()) }
     }
 
-    /// An error about several keys together, which have no common line.
+    /// An error without a line, such as one about several keys together.
     pub fn without_line(path: &str, message: &str) -> Self {
         Self(format!("{path}: {message}").into())
     }
@@ -33,8 +32,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A word of a file as it is shown: up to the first character that no key of ours has, and not more of it than is
-/// needed to find it.
+/// A word of a file for an error message: up to the first character that no known key contains, and at most
+/// [`LONGEST_KEY`] characters.
 pub(super) fn shown(word: &str) -> String {
     let fits = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
     let mut text: String = word.chars().take_while(fits).take(LONGEST_KEY).collect();

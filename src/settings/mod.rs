@@ -1,6 +1,7 @@
-//! What a configuration file says, for those who read it: sections, and values that know their line.
+//! Parsed configuration files: sections, and values with their lines.
 //!
-//! `document` reads YAML and `uci` OpenWrt's format, `section` hands its values out. Each source reads its own keys from an [`Input`].
+//! `document` parses YAML and `uci` OpenWrt's format; a `section` returns the values of its keys. Each source reads its own keys
+//! from an [`Input`].
 
 use std::path::{Path, PathBuf};
 
@@ -13,24 +14,24 @@ mod error;
 mod section;
 mod uci;
 
-/// What a source's settings are read from.
+/// What a source reads its settings from.
 pub struct Input<'a> {
-    /// The file's own keys.
+    /// The keys at the top level of the file.
     pub file: &'a mut Section,
     /// The section `metrics`.
     pub metrics: &'a mut Section,
-    /// What does not belong to one source.
+    /// The settings that several sources use.
     pub common: &'a Common,
 }
 
-/// What several sources go by.
+/// Settings that several sources use.
 #[derive(Clone, Debug, Default)]
 pub struct Common {
     /// The gateway's name in the session list.
     pub gateway: String,
-    /// The most clients whose totals are kept when they are gone.
+    /// The number of disconnected clients whose totals are kept.
     pub most_clients: usize,
-    /// What the command line and the machine add to a file.
+    /// What the command line and the machine add to the file.
     pub overrides: Overrides,
 }
 
@@ -45,12 +46,12 @@ pub struct Overrides {
     pub hostname: String,
 }
 
-/// The section that a whole file is.
+/// Parses a YAML file into its top-level section.
 pub fn parse(text: &str) -> Result<Section, ConfigError> {
     Section::of(document::parse(text)?, "")
 }
 
-/// A path of the machine whose files stand under `root`.
+/// A path on a machine whose root directory is `root`.
 pub fn under(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }

@@ -1,4 +1,4 @@
-//! The keys of a section, taken one after the other; what is left at the end is a key that we don't know.
+//! Reads the keys of a section one by one; a key that is left over at the end is unknown.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use super::document::{Node, Value};
 use super::error::{ConfigError, shown};
 
-/// A mapping whose keys are asked for by name.
+/// A section: a mapping whose keys are read by name.
 #[derive(Debug)]
 pub struct Section {
-    /// Where it stands, as `sockets[0]`; empty for the file itself.
+    /// Its path, such as `sockets[0]`; empty for the top level of the file.
     path: String,
     line: usize,
     nodes: Vec<(String, Node)>,
     known: Vec<&'static str>,
 }
 
-/// What was written for a key, and where.
+/// The value of a key, with its path and line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
-    /// What was written.
+    /// The value.
     pub value: T,
     path: String,
     line: usize,
@@ -31,19 +31,30 @@ impl<T> Located<T> {
         self.line
     }
 
-    /// What is wrong with it.
+    /// An error about this value.
     pub fn error(&self, message: &str) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
-    /// What it means; `read` says why it means nothing.
-    pub fn read<U, E: Display>(self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
+    /// Parses it with `read`, whose error says what is wrong with it.
+    pub fn read<U, E: Display>(&self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<U, ConfigError> {
         read(&self.value).map_err(|why| self.error(&why.to_string()))
     }
 }
 
+impl Located<String> {
+    /// What the written word means, which must be one of these.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let known = words.iter().find(|(word, _)| *word == self.value).map(|(_, meaning)| *meaning);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.error(&format!("{:?} is none of {}", self.value, names.join(", ")))
+        })
+    }
+}
+
 impl Section {
-    /// The section that a node is; `path` says where it stands.
+    /// The section at `path`.
     pub(super) fn of(node: Node, path: &str) -> Result<Self, ConfigError> {
         let line = node.line;
         let nodes = match node.value {
@@ -54,43 +65,42 @@ impl Section {
         Ok(Self { path: path.into(), line, nodes, known: Vec::new() })
     }
 
-    /// Whether no key is written in it, or none that was not taken.
+    /// Whether no key is left that was not read.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// What is wrong with the section as a whole.
+    /// An error about the section as a whole.
     pub fn error(&self, message: &str) -> ConfigError {
         ConfigError::of(&self.path, self.line, message)
     }
 
-    /// What is wrong with one of its keys that is not there.
+    /// An error about a key that is missing.
     pub fn error_of(&self, key: &str, message: &str) -> ConfigError {
         ConfigError::of(&self.path_of(key), self.line, message)
     }
 
-    /// What is wrong with what was written for one of its keys.
+    /// An error about the value of a key.
     pub fn error_at(&self, key: &str, line: usize, message: &str) -> ConfigError {
         ConfigError::of(&self.path_of(key), line, message)
     }
 
-    /// The line of a key that was not taken yet and has nothing behind it.
+    /// The line of a key without a value that was not read yet.
     pub fn line_of_nothing(&self, key: &str) -> Option<usize> {
         self.nodes.iter().find(|(name, node)| name == key && node.is_nothing()).map(|(_, node)| node.line)
     }
 
-    /// The line of a key that was not taken yet.
+    /// The line of a key that was not read yet.
     pub fn line_of(&self, key: &str) -> Option<usize> {
         self.nodes.iter().find(|(name, _)| name == key).map(|(_, node)| node.line)
     }
 
-    /// That a key must be written.
+    /// The error that a required key is missing.
     pub fn missing(&self, key: &str) -> ConfigError {
         self.error(&format!("missing field `{key}`"))
     }
 
-    /// A key that says who may do something must not be written with nothing behind it, nor with an empty list: that
-    /// would mean everybody.
+    /// Checks that a key that restricts access does not have an empty value, which would allow everybody.
     pub fn must_name(&self, key: &str, whom: &str) -> Result<(), ConfigError> {
         let is_empty = |node: &Node| match &node.value {
             Value::List(nodes) => nodes.is_empty(),
@@ -109,7 +119,8 @@ impl Section {
         self.take(key).map(|node| text(node, path)).transpose()
     }
 
-    /// A text that has two names, of which only one may be written. An empty text is none, as in the originals.
+    /// A text whose key has two names, of which only one may be used. An empty text counts as absent, as in the original
+    /// exporters.
     pub fn text_of(&mut self, names: [&'static str; 2]) -> Result<Option<Located<String>>, ConfigError> {
         let [key, alias] = names;
         let [found, other] =
@@ -134,11 +145,8 @@ impl Section {
     /// A time: whole seconds, or a number with its unit (`90s`, `3m`, `2h`, `1d`).
     pub fn time(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         let read =
-            |text: &String| seconds(text).ok_or_else(|| format!("{text:?} is not a time as 180, 90s, 3m, 2h or 1d"));
-        self.text(key)?
-            .map(|text| text.read(read))
-            .transpose()
-            .map(|time| time.map(|time| Duration::from_secs(time.into())))
+            |text: &String| time(text).ok_or_else(|| format!("{text:?} is not a time as 180, 90s, 3m, 2h or 1d"));
+        self.text(key)?.map(|text| text.read(read)).transpose()
     }
 
     /// A time as Go writes it (`1s`, `1m30s`, `250ms`), or 0.
@@ -147,7 +155,7 @@ impl Section {
         self.text(key)?.map(|text| text.read(read)).transpose()
     }
 
-    /// `true` or `false`, or what YAML 1.1 and UCI have for these.
+    /// `true` or `false`, or one of the words of YAML 1.1 and UCI for these.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         if let Some(is_on) = self.nodes.iter().find(|(name, _)| name == key).and_then(|(_, node)| node.is_on()) {
             self.take(key);
@@ -161,14 +169,14 @@ impl Section {
         self.text(key)?.map(|word| word.read(read)).transpose()
     }
 
-    /// A section within this one; empty where it is not written.
+    /// A section within this one; empty if it is absent.
     pub fn section(&mut self, key: &'static str) -> Result<Self, ConfigError> {
         let nothing = Node { line: self.line, value: Value::Map(Vec::new()) };
         let path = self.path_of(key);
         Self::of(self.take(key).unwrap_or(nothing), &path)
     }
 
-    /// A section that may be missing.
+    /// A section within this one, if it is there.
     pub fn optional(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
         let path = self.path_of(key);
         self.take(key).map(|node| Self::of(node, &path)).transpose()
@@ -186,7 +194,7 @@ impl Section {
         self.list(key)?.map(texts).transpose()
     }
 
-    /// Texts by names that are the operator's.
+    /// Texts with keys that the operator chooses.
     pub fn named(&mut self, key: &'static str) -> Result<Vec<(String, Located<String>)>, ConfigError> {
         let inner = self.section(key)?;
         let path = inner.path;
@@ -197,31 +205,31 @@ impl Section {
         inner.nodes.into_iter().map(read).collect()
     }
 
-    /// Nothing else may be written.
+    /// Ends reading: a key that was not read is an error.
     pub fn end(self) -> Result<(), ConfigError> {
         let Some((key, node)) = self.nodes.first() else { return Ok(()) };
         let message = format!("unknown field `{}` (known: {})", shown(key), self.known.join(", "));
         Err(ConfigError::of(&self.path, node.line, &message))
     }
 
-    /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file.
+    /// Removes keys that begin with `x-`: they only hold YAML anchors that are used elsewhere in the file.
     pub fn drop_extensions(&mut self) {
         self.nodes.retain(|(key, _)| !key.starts_with("x-"));
     }
 
-    /// How errors name one of its keys.
+    /// The path of a key in error messages.
     pub fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// What was written for a key, if anything was.
+    /// Removes and returns the value of a key, if it has one.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.known.push(key);
         let at = self.nodes.iter().position(|(name, _)| name == key)?;
         Some(self.nodes.remove(at).1).filter(|node| !node.is_nothing())
     }
 
-    /// A list, each entry with its path.
+    /// A list of nodes, each with its path.
     fn list(&mut self, key: &'static str) -> Result<Option<Vec<(String, Node)>>, ConfigError> {
         let Some(node) = self.take(key) else { return Ok(None) };
         let path = self.path_of(key);
@@ -260,13 +268,14 @@ fn go_time(text: &str) -> Option<Duration> {
     total.map(Duration::from_millis)
 }
 
-fn seconds(text: &str) -> Option<u32> {
+fn time(text: &str) -> Option<Duration> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let unit = units.into_iter().find(|(letter, _)| text.ends_with(*letter));
     let (digits, factor) = unit.map_or((text, 1), |(letter, factor)| (text.trim_end_matches(letter), factor));
     // `3ss` has no number before its unit.
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && text.len().saturating_sub(digits.len()) < 2;
-    digits.parse::<u32>().ok().filter(|_| is_number)?.checked_mul(factor)
+    let seconds = digits.parse::<u32>().ok().filter(|_| is_number)?.checked_mul(factor)?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]
@@ -307,7 +316,7 @@ mod tests {
             ("3m", Some(180)),
             ("2h", Some(7200)),
             ("1d", Some(86_400)),
-            ("4294967295", Some(u32::MAX)),
+            ("4294967295", Some(u32::MAX.into())),
             ("4294967296", None),
             ("100000d", None),
             ("m", None),
@@ -320,7 +329,7 @@ mod tests {
             ("0x10", None),
             ("", None),
         ] {
-            assert_eq!(seconds(text), expected, "{text:?}");
+            assert_eq!(time(text), expected.map(Duration::from_secs), "{text:?}");
         }
     }
 

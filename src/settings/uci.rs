@@ -1,7 +1,7 @@
-//! OpenWrt's UCI files as the tree that a YAML file is: the same keys, the same checks, the same errors. Pure.
+//! Parses OpenWrt's UCI files into the same tree as YAML files: the same keys, checks and errors. Pure.
 //!
-//! The format is what libuci's `file.c` reads: commands `config TYPE [NAME]`, `option NAME VALUE` and `list NAME VALUE`, one in
-//! a line, whose words may be quoted. Where libuci passes over what it does not understand, that is an error here.
+//! The format is defined by libuci's `file.c`: one command per line, `config TYPE [NAME]`, `option NAME VALUE` or
+//! `list NAME VALUE`, whose words can be quoted. What libuci silently ignores is an error here.
 
 use std::path::PathBuf;
 
@@ -12,16 +12,16 @@ use super::section::Section;
 /// The type of the section that holds the options.
 const MAIN: &str = "gateway-exporter";
 
-/// An option that has another name as a key, which it shares with a flag.
+/// An option with another name than its key: it has the name of the flag.
 const LISTEN: (&str, &str) = ("web_listen_address", "web.listen");
 
-/// The sections of the configuration whose keys are options of the main section: `web_allow` is `allow` of `web`.
+/// The sections whose keys are written as options of the main section: `web_allow` is `allow` in `web`.
 const PREFIXES: [&str; 2] = ["metrics", "web"];
 
-/// The most sections and values that a file may have.
+/// The most sections and values in a file.
 const MOST: usize = 5_000;
 
-/// What a word of UCI stands for.
+/// The key of the configuration that a UCI word stands for.
 #[derive(Debug)]
 pub struct UciWord {
     /// The type of a section, or the name of an option of the main section.
@@ -30,31 +30,32 @@ pub struct UciWord {
     pub is_section: bool,
     /// The key of the configuration, as `wireguard.peers`; that of a section's type is a list.
     pub key: &'static str,
-    /// A key that a section has without being written, and its value, in which `*` stands for the section's name.
+    /// A key that a named section has by default, and its value, in which `*` stands for the section's name.
     pub implied: Option<(&'static str, &'static str)>,
 }
 
-/// What a file says.
+/// A parsed file.
 #[derive(Debug)]
 pub struct UciFile {
-    /// Its keys, as in YAML.
+    /// The keys, as in YAML.
     pub file: Section,
-    /// What is switched on or off; what is not there is on where it is found.
+    /// The sources that are switched on or off; others are watched if they are found.
     pub switches: Vec<(String, bool)>,
-    /// How the daemon runs.
+    /// The options about the daemon itself.
     pub service: Service,
 }
 
-/// How the daemon runs: options that are no keys of the configuration.
+/// The options about the daemon itself, which are no keys of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Whether it runs.
     pub is_enabled: bool,
-    /// The interface on whose address it listens where `web_listen_address` says nothing, as OpenWrt names it; `*` for all.
+    /// OpenWrt's name of the interface on whose address it listens, or `*` for all addresses; used without
+    /// `web_listen_address`.
     pub interface: String,
     /// The port there.
     pub port: u16,
-    /// A configuration file that counts instead of all keys.
+    /// A configuration file that replaces all keys.
     pub config_file: Option<PathBuf>,
     /// The file with the users.
     pub web_config: Option<PathBuf>,
@@ -67,13 +68,13 @@ pub struct Service {
 /// A section as it is written.
 struct Written {
     kind: String,
-    /// Empty where it has none.
+    /// Empty if it has none.
     name: String,
     line: usize,
     options: Vec<(String, Node)>,
 }
 
-/// Reads a file. `words` are those of the sources, and `switches` the options that are `auto`, on or off.
+/// Parses a file. `words` are the UCI words of all sources; `switches` are the options that are `auto`, on or off.
 pub fn parse(text: &str, words: &[&UciWord], switches: &[&str]) -> Result<UciFile, ConfigError> {
     let (mut keys, mut switched, mut has_main, mut service) = (Vec::new(), Vec::new(), false, Service::default());
     for section in sections(text)? {
@@ -132,7 +133,8 @@ fn list_entry(section: Written, words: &[&UciWord], keys: &mut Vec<(String, Node
     put(Node { line, value: Value::List(vec![entry]) }, word.key, keys)
 }
 
-/// Puts a value at its key, of which all parts but the last are sections; lists at the same key become one.
+/// Sets the value of a key such as `web.allow`, in which all parts but the last are sections; lists with the same key are
+/// joined.
 fn put(node: Node, key: &str, keys: &mut Vec<(String, Node)>) -> Result<(), ConfigError> {
     let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
     let line = node.line;
@@ -155,7 +157,7 @@ fn put(node: Node, key: &str, keys: &mut Vec<(String, Node)>) -> Result<(), Conf
 }
 
 impl Service {
-    /// Takes an option that is about the service; gives back another one. The error says what was expected.
+    /// Takes an option about the daemon; returns any other option. The error says what was expected.
     fn take(&mut self, name: &str, node: Node) -> Result<Option<Node>, &'static str> {
         let is_on = node.is_on().ok_or("expected 1 or 0");
         let text = if let Value::Word(text) = &node.value { text.clone() } else { String::new() };
@@ -196,7 +198,7 @@ impl Default for Service {
 }
 
 impl Node {
-    /// What an option says that is on or off.
+    /// The value of an option that is on or off; absent if it is neither.
     pub(super) fn is_on(&self) -> Option<bool> {
         let Value::Word(word) = &self.value else { return None };
         match word.as_str() {
@@ -207,7 +209,7 @@ impl Node {
     }
 }
 
-/// The sections of a file, those of one name joined.
+/// Parses the sections of a file; sections with the same name are joined.
 fn sections(text: &str) -> Result<Vec<Written>, ConfigError> {
     let mut words = Words { rest: text, line: 1 };
     let (mut sections, mut current, mut values) = (Vec::<Written>::new(), None, 0usize);
@@ -242,7 +244,7 @@ fn sections(text: &str) -> Result<Vec<Written>, ConfigError> {
     Ok(sections)
 }
 
-/// The section that a command begins or goes on with.
+/// The index of the section that a `config` command begins or continues.
 fn begin(kind: String, name: String, line: usize, sections: &mut Vec<Written>) -> Result<usize, ConfigError> {
     check_name(&name, line)?;
     let same = sections.iter().position(|section| !name.is_empty() && section.name == name);
@@ -262,8 +264,8 @@ fn check_name(name: &str, line: usize) -> Result<(), ConfigError> {
 }
 
 impl Written {
-    /// Adds a value, as libuci does: of two options of one name the last counts, one without a value is none, and an option
-    /// with the name of a list before it takes its place.
+    /// Adds a value as libuci does: the last of several options with the same name counts, an option without a value is
+    /// ignored, and an option replaces a list of the same name.
     fn add(&mut self, name: String, text: String, line: usize, is_list: bool) -> Result<(), ConfigError> {
         check_name(&name, line)?;
         if text.is_empty() && !is_list {
@@ -288,7 +290,7 @@ impl Written {
     }
 }
 
-/// The words of the lines.
+/// Splits lines into words.
 struct Words<'a> {
     rest: &'a str,
     /// The line where the rest begins.
@@ -296,7 +298,7 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// The next word of this line; absent where it has no more.
+    /// The next word of this line; absent at its end.
     fn next(&mut self) -> Result<Option<String>, ConfigError> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r']);
         if self.rest.is_empty() || self.rest.starts_with(['\n', '#']) {
@@ -337,7 +339,7 @@ impl Words<'_> {
         Err(ConfigError::at(begin, "the file ends within a text in quotes"))
     }
 
-    /// Passes a backslash: what follows it is taken as it is, and the end of a line is left out.
+    /// Reads a backslash and the character behind it, which is taken literally; a line end is left out.
     fn escaped(&mut self, word: &mut String) {
         self.pass();
         if self.rest.starts_with("\r\n") {

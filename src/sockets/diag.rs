@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::tables::{Endpoint, Row, States, Table};
-use crate::netlink::{Attributes, ByteOrder, Content, Piece, Request, messages};
+use crate::netlink::{ByteOrder, Content, Piece, Request, messages};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -62,7 +62,7 @@ pub fn parse(datagram: &[u8]) -> impl Iterator<Item = Message> {
 
 /// `struct inet_diag_msg` and the attributes behind it.
 fn socket(body: Piece<'_>) -> Option<Row> {
-    let (head, attributes) = (body.bytes.first_chunk::<72>()?, body.after(72)?.attributes());
+    let (head, attributes) = (body.bytes.first_chunk::<72>()?, body.after(72)?);
     let ([family, state, _, _], rest) = head.split_first_chunk()?;
     let (local_port, rest) = rest.split_first_chunk()?;
     let (remote_port, rest) = rest.split_first_chunk()?;
@@ -91,9 +91,14 @@ fn address_of(family: u8, bytes: &[u8; 16]) -> Option<IpAddr> {
     }
 }
 
-fn is_v6_only(attributes: Attributes<'_>) -> bool {
-    let v6_only = attributes.map_while(Result::ok).find(|attribute| attribute.kind == V6_ONLY);
-    v6_only.is_some_and(|attribute| attribute.value.bytes.first().is_some_and(|yes| *yes != 0))
+fn is_v6_only(attributes: Piece<'_>) -> bool {
+    let mut is_v6_only = false;
+    // What follows a malformed attribute is not read.
+    let _ = attributes.each(&mut |kind, value| {
+        is_v6_only |= kind == V6_ONLY && value.bytes.first().is_some_and(|yes| *yes != 0);
+        Ok(())
+    });
+    is_v6_only
 }
 
 #[cfg(test)]

@@ -44,13 +44,16 @@ struct HostsState {
 impl Hosts {
     /// These names, with the addresses of those that are in `before`.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, before: &Answers, resolve: Resolve) -> Self {
-        let mut names: Vec<&str> = names.collect();
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
         names.sort_unstable();
         names.dedup();
-        let waiting = |name: &str| Err(Error::new(name, ErrorKind::TimedOut));
-        let known = |name: &str| answer_of(before, name).filter(|answer| answer.is_ok()).cloned();
-        let answers = names.iter().map(|name| ((*name).to_owned(), known(name).unwrap_or_else(|| waiting(name))));
-        let answers = answers.collect();
+        let known = |name: &str| before.iter().find(|(other, answer)| other == name && answer.is_ok());
+        let answer = |name: String| {
+            let answer = known(&name).map(|(_, answer)| answer.clone());
+            let answer = answer.unwrap_or_else(|| Err(Error::new(name.as_str(), ErrorKind::TimedOut)));
+            (name, answer)
+        };
+        let answers = names.into_iter().map(answer).collect();
         let state = HostsState { answers, tried: None, renewed: None, busy: false };
         Self { resolve, state: Mutex::new(state), done: Condvar::new() }
     }
@@ -122,14 +125,14 @@ impl HostsState {
     }
 }
 
-fn answer_of<'a>(answers: &'a Answers, name: &str) -> Option<&'a Answer> {
-    answers.iter().find(|(other, _)| other == name).map(|(_, answer)| answer)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn answer_of<'a>(answers: &'a Answers, name: &str) -> Option<&'a Answer> {
+        answers.iter().find(|(other, _)| other == name).map(|(_, answer)| answer)
+    }
 
     #[test]
     fn names_are_looked_up_by_one_thread_and_again_after_a_minute() {

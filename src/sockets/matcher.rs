@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::procnet::{self, Lines};
-use super::rule::{Ends, Family, Labels, Names, Rule};
+use super::rule::{Ends, Labels, Names, Rule};
 use super::tables::{Endpoint, Row, States, Table};
 use crate::netlink::ByteOrder;
 
@@ -213,10 +213,7 @@ impl RuleCount<'_> {
         if !self.rule.states(table).contains(row.state) {
             return false;
         }
-        let addresses = match self.rule.family {
-            Family::V4 => as_ipv4(table, row),
-            Family::V6 => as_ipv6(row),
-        };
+        let addresses = if self.rule.table.is_v6() { as_ipv6(row) } else { as_ipv4(table, row) };
         let (Some(ends), Some((local, remote))) = (self.ends, addresses) else { return false };
         ends.local.matches(local) && ends.remote.matches(remote)
     }

@@ -5,7 +5,6 @@ use crate::exposition::{Exposition, Family, Label, Merge, Table, TableInfo, Valu
 use crate::watched::Watched;
 
 use super::matcher::RuleCount;
-use super::rule::Labels;
 use super::state_counts::StateCounts;
 use super::tables::{self, States};
 
@@ -27,7 +26,7 @@ pub const TABLES: &[&dyn TableInfo] = &[table::<Connection>(), table::<Sockets>(
 
 /// Adds what was found for one rule; nothing where it is not known.
 pub fn expose(count: &RuleCount<'_>, exposition: &mut Exposition) {
-    exposition.add::<Connection>(&Row { labels: count.labels(), up: count.up(), count: count.count() });
+    exposition.add::<Connection>(count);
 }
 
 /// Adds how many sockets of a table are in each state of `seen`.
@@ -38,64 +37,53 @@ pub fn expose_state_counts(
     exposition: &mut Exposition,
 ) {
     for (state, count) in state_counts.counts(table, seen) {
-        exposition.add::<Sockets>(&StateRow { protocol: table.protocol(), state, count });
+        exposition.add::<Sockets>(&(table.protocol(), state, count));
     }
 }
 
 struct Connection;
 
-struct Row<'a> {
-    labels: &'a Labels,
-    up: Option<bool>,
-    count: Option<usize>,
-}
-
 /// Two rules with the same labels are the same rule twice: the first one's values stand.
 impl Table for Connection {
-    type Row<'a> = Row<'a>;
+    type Row<'a> = RuleCount<'a>;
 
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("dsthost"), |row, out| out.display(&row.labels.dsthost)),
-        label(name!("dstport"), |row, out| out.display(&row.labels.dstport)),
-        label(name!("name"), |row, out| out.display(&row.labels.name)),
-        label(name!("process"), |row, out| out.display(&row.labels.process)),
-        label(name!("protocol"), |row, out| out.display(&row.labels.protocol)),
-        label(name!("srchost"), |row, out| out.display(&row.labels.srchost)),
-        label(name!("srcport"), |row, out| out.display(&row.labels.srcport)),
-        label(name!("status"), |row, out| out.display(&row.labels.status)),
+        label(name!("dsthost"), |row, out| out.display(&row.labels().dsthost)),
+        label(name!("dstport"), |row, out| out.display(&row.labels().dstport)),
+        label(name!("name"), |row, out| out.display(&row.labels().name)),
+        label(name!("process"), |row, out| out.display(&row.labels().process)),
+        label(name!("protocol"), |row, out| out.display(&row.labels().protocol)),
+        label(name!("srchost"), |row, out| out.display(&row.labels().srchost)),
+        label(name!("srcport"), |row, out| out.display(&row.labels().srcport)),
+        label(name!("status"), |row, out| out.display(&row.labels().status)),
     ];
 
     const FAMILIES: &'static [Family<Self>] = &[
         gauge("connection_status_count", "number of socket with same parameter.", Merge::First, |row| {
-            row.count.map(Value::from)
+            row.count().map(Value::from)
         }),
         gauge("connection_status_up", "Connection status of the socket (0 down - 1 up).", Merge::First, |row| {
-            row.up.map(Value::from)
+            row.up().map(Value::from)
         }),
     ];
 }
 
 struct Sockets;
 
-struct StateRow {
-    protocol: &'static str,
-    state: &'static str,
-    count: usize,
-}
-
 impl Table for Sockets {
-    type Row<'a> = StateRow;
+    /// The protocol, the state and the number of sockets.
+    type Row<'a> = (&'static str, &'static str, usize);
 
     const LABELS: &'static [Label<Self>] = &[
-        label(name!("protocol"), |row, out| out.display(row.protocol)),
-        label(name!("state"), |row, out| out.display(row.state)),
+        label(name!("protocol"), |row, out| out.display(row.0)),
+        label(name!("state"), |row, out| out.display(row.1)),
     ];
 
     const FAMILIES: &'static [Family<Self>] = &[gauge(
         "connection_table_sockets",
         "Number of sockets in the kernel's table of a protocol, for each state that a rule names.",
         Merge::First,
-        |row| Some(row.count.into()),
+        |row| Some(row.2.into()),
     )];
 }
 

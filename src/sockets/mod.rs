@@ -29,7 +29,8 @@ use crate::netlink::ByteOrder;
 use crate::settings::{ConfigError, Input, UciWord};
 use crate::source::{Needs, Source};
 use crate::sys::environment::Environment;
-use crate::sys::{file, netlink, socket};
+use crate::sys::netlink::{self, Protocol};
+use crate::sys::{file, socket};
 use crate::watched::Watched;
 
 use diag::Message;
@@ -208,9 +209,11 @@ pub fn unmatchable(rule: &Rule, names: &Names) -> Option<Notice> {
 
 /// Counts the sockets that the kernel lists; after an error some may have been counted.
 fn ask(table: Table, deadline: Deadline, matcher: &mut Matcher<'_>) -> Result<StateCounts, Error> {
+    const SUBJECT: &str = "sock_diag";
     let mut state_counts = StateCounts::default();
-    let broken = |why: String| Error::new("sock_diag", ErrorKind::Io { why });
-    netlink::sock_diag(&diag::request(table, matcher.states(table)), TABLE_LIMIT, deadline, |datagram| {
+    let broken = |why: String| Error::new(SUBJECT, ErrorKind::Io { why });
+    let request = diag::request(table, matcher.states(table));
+    netlink::ask(Protocol::SockDiag, SUBJECT, &request, TABLE_LIMIT, deadline, &mut |datagram| {
         for message in diag::parse(datagram) {
             match message {
                 Message::Socket(row) => {

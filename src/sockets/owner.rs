@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::sys::process::{self, Process};
+use crate::sys::process;
 
 use super::matcher::PendingOwners;
 
@@ -47,34 +47,25 @@ fn walk(
             break;
         }
         deadline.left("")?;
-        ask(&process, deadline, pending_owners, unknown_rules)?;
-    }
-    Ok(())
-}
-
-fn ask(
-    process: &Process,
-    deadline: Deadline,
-    pending_owners: &mut PendingOwners<'_, '_>,
-    unknown_rules: &mut Vec<usize>,
-) -> Result<(), Error> {
-    let names = match process.names() {
-        Ok(names) => names,
-        Err(error) if matches!(error.kind, ErrorKind::Denied) => {
-            add_unknown(pending_owners.pending_rules(), unknown_rules);
-            return Ok(());
+        let names = match process.names() {
+            Ok(names) => names,
+            Err(error) => {
+                // After any other error the process is gone, and its sockets with it.
+                if matches!(error.kind, ErrorKind::Denied) {
+                    add_unknown(pending_owners.pending_rules(), unknown_rules);
+                }
+                continue;
+            }
+        };
+        let rules = pending_owners.rules_of_process(&names);
+        if rules.is_empty() {
+            continue;
         }
-        // It is gone, and its sockets with it.
-        Err(_) => return Ok(()),
-    };
-    let rules = pending_owners.rules_of_process(&names);
-    if rules.is_empty() {
-        return Ok(());
-    }
-    match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
-        Err(error) if matches!(error.kind, ErrorKind::Denied) => add_unknown(rules, unknown_rules),
-        Err(error) if matches!(error.kind, ErrorKind::TimedOut) => return Err(error),
-        _ => {}
+        match process.socket_inodes(deadline, |inode| pending_owners.resolve(inode, &rules)) {
+            Err(error) if matches!(error.kind, ErrorKind::Denied) => add_unknown(rules, unknown_rules),
+            Err(error) if matches!(error.kind, ErrorKind::TimedOut) => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }

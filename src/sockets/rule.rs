@@ -62,8 +62,8 @@ pub struct Spec {
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub(super) labels: Labels,
-    transport: Transport,
-    pub(super) family: Family,
+    /// The table of its protocol; sockets for IPv6 and IPv4 are in those for IPv6.
+    pub(super) table: Table,
     status: Option<Status>,
     local: Side,
     remote: Side,
@@ -88,18 +88,6 @@ pub type Names = Vec<(String, Vec<IpAddr>)>;
 
 fn addresses<'n>(names: &'n Names, name: &str) -> Option<&'n [IpAddr]> {
     names.iter().find(|(known, _)| known == name).map(|(_, addresses)| addresses.as_slice())
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transport {
-    Tcp,
-    Udp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +135,12 @@ impl Rule {
     /// Checks what was written. The complaint begins with the field's name in the config.
     pub fn new(spec: &Spec) -> Result<Self, String> {
         let name = spec.name.as_deref().filter(|name| !name.trim().is_empty()).ok_or("name: missing")?;
-        let (transport, family) = protocol(spec.protocol.as_deref())?;
+        let table = table(spec.protocol.as_deref())?;
         let local = side(["srcHost", "srcPort"], &spec.srchost, &spec.srcport)?;
         let remote = side(["dstHost", "dstPort"], &spec.dsthost, &spec.dstport)?;
         Ok(Self {
             labels: labels(name, spec, [&local, &remote].map(|side| side.port)),
-            transport,
-            family,
+            table,
             status: asked(spec.status.as_deref()).map(status).transpose()?,
             local,
             remote,
@@ -181,8 +168,8 @@ impl Rule {
         if self.status == Some(Status::Listen) && self.remote.names_a_peer() {
             return Some(NO_PEER);
         }
-        if sides.into_iter().any(|side| side.is_of_other(self.family, names)) {
-            return Some(if self.family == Family::V4 { NOT_IPV4 } else { NOT_IPV6 });
+        if sides.into_iter().any(|side| side.is_of_other(self.table, names)) {
+            return Some(if self.table.is_v6() { NOT_IPV6 } else { NOT_IPV4 });
         }
         is_path(&self.labels.process).then_some(NO_FOLDER)
     }
@@ -194,18 +181,16 @@ impl Rule {
 
     /// Whether sockets that the rule matches may stand in a table.
     pub fn reads(&self, table: Table) -> bool {
-        match (self.transport, self.family) {
-            (Transport::Tcp, Family::V4) => matches!(table, Table::Tcp | Table::Tcp6),
-            (Transport::Tcp, Family::V6) => table == Table::Tcp6,
-            (Transport::Udp, Family::V4) => matches!(table, Table::Udp | Table::Udp6),
-            (Transport::Udp, Family::V6) => table == Table::Udp6,
-        }
+        let for_both = match self.table {
+            Table::Tcp | Table::Tcp6 => Table::Tcp6,
+            Table::Udp | Table::Udp6 => Table::Udp6,
+        };
+        self.requires(table) || table == for_both
     }
 
     /// Whether a table must exist for the rule: on a machine without IPv6 the others don't.
     pub fn requires(&self, table: Table) -> bool {
-        let ipv6 = matches!(table, Table::Tcp6 | Table::Udp6);
-        self.reads(table) && ipv6 == (self.family == Family::V6)
+        table == self.table
     }
 
     pub(super) fn states(&self, table: Table) -> States {
@@ -233,9 +218,9 @@ impl Side {
         host || self.port.is_some()
     }
 
-    /// Whether the host is known to have no address of a family.
-    fn is_of_other(&self, family: Family, names: &Names) -> bool {
-        let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+    /// Whether the host is known to have no address of the family of a table.
+    fn is_of_other(&self, table: Table, names: &Names) -> bool {
+        let fits = |address: &IpAddr| address.is_ipv6() == table.is_v6();
         match &self.host {
             Host::Any => false,
             Host::Address(address) => !fits(address),
@@ -283,13 +268,13 @@ fn labels(name: &str, spec: &Spec, ports: [Option<u16>; 2]) -> Labels {
     }
 }
 
-fn protocol(text: Option<&str>) -> Result<(Transport, Family), String> {
-    let text = text.unwrap_or_default().trim();
+fn table(protocol: Option<&str>) -> Result<Table, String> {
+    let text = protocol.unwrap_or_default().trim();
     match text.to_ascii_lowercase().as_str() {
-        "" | "tcp" | "tcp4" => Ok((Transport::Tcp, Family::V4)),
-        "tcp6" => Ok((Transport::Tcp, Family::V6)),
-        "udp" | "udp4" => Ok((Transport::Udp, Family::V4)),
-        "udp6" => Ok((Transport::Udp, Family::V6)),
+        "" | "tcp" | "tcp4" => Ok(Table::Tcp),
+        "tcp6" => Ok(Table::Tcp6),
+        "udp" | "udp4" => Ok(Table::Udp),
+        "udp6" => Ok(Table::Udp6),
         _ => Err(format!("protocol: {text:?} is none of tcp, tcp4, tcp6, udp, udp4, udp6")),
     }
 }

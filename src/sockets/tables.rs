@@ -38,6 +38,11 @@ impl Table {
         }
     }
 
+    /// Whether it is one of those for IPv6.
+    pub const fn is_v6(self) -> bool {
+        matches!(self, Self::Tcp6 | Self::Udp6)
+    }
+
     /// The state of a socket that waits for peers.
     pub const fn listening(self) -> u8 {
         match self {

@@ -1,6 +1,6 @@
 //! Files and folders: capped reads that a FIFO can't hang, globs, links.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -32,13 +32,9 @@ pub fn read(path: &Path, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Er
     let subject = path.display().to_string();
     // A path may be on a file system that hangs: with no time left it is not touched.
     deadline.left(&subject)?;
-    let file = open(path).map_err(|error| Error::io(&subject, &error))?;
-    let size = file
-        .metadata()
-        .map_err(|error| Error::io(&subject, &error))
-        .and_then(|meta| if meta.is_file() { Ok(meta.len()) } else { Err(not_a_file(&subject)) })?;
+    let (file, meta) = open_regular(path, &subject)?;
     // Files under /proc say 0; a longer file than it said is still read up to the limit.
-    let expected = usize::try_from(size).unwrap_or(usize::MAX);
+    let expected = usize::try_from(meta.len()).unwrap_or(usize::MAX);
     if expected > limit {
         return Err(Error::new(subject, ErrorKind::TooLong { limit }));
     }
@@ -54,7 +50,7 @@ pub fn read_lines(path: &Path, limit: usize, deadline: Deadline, mut block: impl
 fn read_blocks(path: &Path, limit: usize, deadline: Deadline, block: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
     let subject = path.display().to_string();
     deadline.left(&subject)?;
-    let file = open_regular(path, &subject)?;
+    let (file, _) = open_regular(path, &subject)?;
     let (mut buffer, mut filled, mut total) = (ErasedBuffer::new(LINE_LIMIT), 0, 0usize);
     loop {
         deadline.left(&subject)?;
@@ -80,7 +76,7 @@ fn read_blocks(path: &Path, limit: usize, deadline: Deadline, block: &mut dyn Fn
 pub fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let subject = path.display().to_string();
     let mut bytes = Vec::new();
-    let file = open_regular(path, &subject)?;
+    let (file, _) = open_regular(path, &subject)?;
     file.take(limit as u64).read_to_end(&mut bytes).map_err(|error| Error::io(&subject, &error))?;
     Ok(bytes)
 }
@@ -143,10 +139,17 @@ fn write_secret(file: &mut File, secret: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn open_regular(path: &Path, subject: &str) -> Result<File, Error> {
-    let file = open(path).map_err(|error| Error::io(subject, &error))?;
+/// Opens a file without waiting for a FIFO or a device, which are refused.
+fn open_regular(path: &Path, subject: &str) -> Result<(File, Metadata), Error> {
+    let flags = OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    regular(file.map_err(|error| Error::io(subject, &error))?, subject)
+}
+
+/// An open file with its metadata, if it is a regular one.
+pub(super) fn regular(file: File, subject: &str) -> Result<(File, Metadata), Error> {
     let meta = file.metadata().map_err(|error| Error::io(subject, &error))?;
-    if meta.is_file() { Ok(file) } else { Err(not_a_file(subject)) }
+    if meta.is_file() { Ok((file, meta)) } else { Err(not_a_file(subject)) }
 }
 
 /// Reads what one call gives; 0 at the end.
@@ -157,10 +160,6 @@ fn read_some(mut file: &File, buffer: &mut [u8], subject: &str) -> Result<usize,
             result => return result.map_err(|error| Error::io(subject, &error)),
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits()).open(path)
 }
 
 fn not_a_file(subject: &str) -> Error {

@@ -27,19 +27,9 @@ pub enum Protocol {
     Generic,
 }
 
-/// Sends a request to sock_diag, and calls `each` with each datagram of the answer until it returns false, which means
-/// that it has seen the end; `TooLong` after `limit` bytes.
-pub fn sock_diag(
-    request: &[u8],
-    limit: usize,
-    deadline: Deadline,
-    mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    ask(Protocol::SockDiag, "sock_diag", request, limit, deadline, &mut each)
-}
-
-/// The same for any protocol; `subject` is the subject of errors. The buffer is overwritten afterwards, since it may
-/// contain keys.
+/// Sends a request, and calls `each` with each datagram of the answer until it returns false, which means that it has seen
+/// the end; `TooLong` after `limit` bytes. `subject` is the subject of errors. The buffer is overwritten afterwards, since it
+/// may contain keys.
 pub fn ask(
     protocol: Protocol,
     subject: &str,
@@ -92,7 +82,7 @@ mod tests {
         let mut datagrams = 0;
         // A header that says 16 bytes and a kind that sock_diag does not have.
         let request = [&16u32.to_ne_bytes()[..], &999u16.to_ne_bytes(), &1u16.to_ne_bytes(), &[0; 8]].concat();
-        let result = sock_diag(&request, 1 << 20, deadline, |_| {
+        let result = ask(Protocol::SockDiag, "sock_diag", &request, 1 << 20, deadline, &mut |_| {
             datagrams += 1;
             Ok(false)
         });

@@ -1,6 +1,6 @@
 //! Configuration files and secrets: opened once and without waiting; owner and mode are checked on the open file.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +11,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Uid, geteuid};
 
 use super::environment;
+use super::file::regular;
 use crate::error::{Error, ErrorKind};
 
 /// The longest such file, in bytes.
@@ -35,7 +36,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let subject = path.display().to_string();
     let here = nix::fcntl::AT_FDCWD;
     let file = openat(here, path, flags(), Mode::empty()).map_err(|error| Error::io(&subject, &error.into()))?;
-    let (file, meta) = regular(file, &subject)?;
+    let (file, meta) = regular(file.into(), &subject)?;
     if meta.mode() & WRITABLE_BY_OTHERS != 0 {
         log::warn!("{subject}: can be written by others; chmod go-w {subject}");
     }
@@ -82,7 +83,7 @@ fn found_in(folder: &OwnedFd, name: &Path, subject: &str) -> Result<Search, Erro
     if let Some(why) = distrust(&fstat(&file)) {
         return Ok(refused(subject, &why));
     }
-    let (file, _) = regular(file, subject)?;
+    let (file, _) = regular(file.into(), subject)?;
     Ok(Search::Found(whole(&file, subject)?))
 }
 
@@ -108,15 +109,6 @@ fn folder(at: impl std::os::fd::AsFd, path: &Path) -> nix::Result<OwnedFd> {
 /// A FIFO or device is opened without waiting.
 fn flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
-}
-
-fn regular(file: OwnedFd, subject: &str) -> Result<(File, Metadata), Error> {
-    let file = File::from(file);
-    let meta = file.metadata().map_err(|error| Error::io(subject, &error))?;
-    if meta.is_file() {
-        return Ok((file, meta));
-    }
-    Err(Error::new(subject, ErrorKind::Io { why: "not a regular file".into() }))
 }
 
 fn whole(file: &File, subject: &str) -> Result<Vec<u8>, Error> {

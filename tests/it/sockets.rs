@@ -18,7 +18,7 @@ use gateway_exporter::sockets::procnet::Lines;
 use gateway_exporter::sockets::rule::{Names, Rule, Spec};
 use gateway_exporter::sockets::tables::{LISTEN, States, Table};
 use gateway_exporter::sockets::{Settings, Sockets, metrics};
-use gateway_exporter::sys::netlink;
+use gateway_exporter::sys::netlink::{self, Protocol};
 
 use crate::fixture::{Case, cases, samples};
 
@@ -273,8 +273,9 @@ fn a_listener_for_ipv6_only_is_none_for_ipv4_where_the_kernel_says_so() {
         ["tcp", "tcp6"].map(|name| values(&text, name).0)
     };
     let request = diag::request(Table::Tcp6, States::one(LISTEN));
+    let deadline = Deadline::within(Duration::from_secs(5));
     let answers =
-        netlink::sock_diag(&request, 1 << 24, Deadline::within(Duration::from_secs(5)), |_| Ok(false)).is_ok();
+        netlink::ask(Protocol::SockDiag, "sock_diag", &request, 1 << 24, deadline, &mut |_| Ok(false)).is_ok();
     assert_eq!(up(Path::new("/proc")), [Some(u64::from(!answers)), Some(1)]);
     assert_eq!(up(&Link::new().0), [Some(1), Some(1)], "the tables don't say");
 }
