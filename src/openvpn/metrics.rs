@@ -431,7 +431,7 @@ impl<'a> Summary<'a> {
     fn server(
         &mut self,
         (reading, before): (&Reading<'a>, &'a Answered),
-        entries: Entries<'a>,
+        mut entries: Entries<'a>,
         times: Times,
         pass: &mut ClientPass<'_>,
         now: Now,
@@ -445,7 +445,7 @@ impl<'a> Summary<'a> {
         let (mut skipped, mut routes) = (0u64, 0u64);
         let mut pending = Pending::of(pass.file(reading.path), reading, times);
         let mut seen = NameIndex::default();
-        for entry in entries {
+        while let Some(entry) = entries.next() {
             match entry {
                 Entry::Version(text) => version = text,
                 Entry::Client(client) => {
@@ -457,7 +457,7 @@ impl<'a> Summary<'a> {
                 Entry::Route(route) => {
                     routes = routes.saturating_add(1);
                     if !pending.nameless.is_empty()
-                        && let Some(route) = route.route()
+                        && let Some(route) = entries.route(route)
                     {
                         pending.routed.add(&[route.real_address.bytes()]);
                     }

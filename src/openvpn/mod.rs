@@ -13,7 +13,7 @@ use self::files::StatusPath;
 use self::management::Answer;
 use self::metrics::{Asked, Now, Reading};
 use self::query::Management;
-use self::status::{Document, Entry};
+use self::status::{Defect, Document};
 use self::totals::{ClientTotals, Limits, path_bytes};
 use crate::advice::Advice;
 use crate::collector::{Collector, Deadline, DeadlineMutex, Error, ErrorKind, Notice, Report};
@@ -544,15 +544,13 @@ fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
             return Err(Error::new(subject, ErrorKind::Malformed { expected: "an OpenVPN status file", offset: 0 }));
         }
     };
-    let mut ended = false;
-    for entry in entries.without_rows() {
-        ended |= matches!(entry, Entry::End);
-        if matches!(entry, Entry::Fragment) {
+    Ok(entries.defect().map(|defect| match defect {
+        Defect::Cut => torn(),
+        Defect::HalfWritten => {
             let why = "half written: new rows stand over old ones".into();
-            return Ok(Some(Error::new(subject, ErrorKind::Io { why })));
+            Error::new(subject, ErrorKind::Io { why })
         }
-    }
-    Ok((!ended).then(torn))
+    }))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Protocol;
 use super::metrics::{Now, Reading};
 use super::staleness::{Times, Zone};
-use super::status::{Client, Document, Entry, Route, Timestamp, date};
+use super::status::{Client, Document, Entries, Entry, Route, Timestamp, date};
 use crate::hash_index::{NameIndex, NameValues};
 use crate::session::Session;
 use crate::text::Text;
@@ -38,11 +38,11 @@ pub fn list(
 ///
 /// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes
 /// first.
-fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> NameValues<Option<Text<'a>>> {
+fn routes<'a>(mut entries: Entries<'a>) -> NameValues<Option<Text<'a>>> {
     let mut routes = NameValues::<Option<Text<'a>>>::default();
-    for entry in entries {
+    while let Some(entry) = entries.next() {
         let Entry::Route(row) = entry else { continue };
-        let Some(Route { virtual_address, real_address }) = row.route() else { continue };
+        let Some(Route { virtual_address, real_address }) = entries.route(row) else { continue };
         let known = routes.get(&[real_address.bytes()]).copied().flatten();
         let is_its = !virtual_address.contains("/") && virtual_address.before("C").is_none();
         let is_better = is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":"));
