@@ -448,12 +448,12 @@ impl<'a> Summary<'a> {
         while let Some(entry) = entries.next() {
             match entry {
                 Entry::Version(text) => version = text,
-                Entry::Client(client) => {
-                    let twice = reading.torn && !seen.add(&[client.real_address.bytes(), client.client_id.bytes()]);
-                    if !twice {
-                        self.client(&client, &mut pending, pass, now);
-                    }
-                }
+                Entry::Client(row) => match entries.client(row) {
+                    Some(client)
+                        if reading.torn && !seen.add(&[client.real_address.bytes(), client.client_id.bytes()]) => {}
+                    Some(client) => self.client(&client, &mut pending, pass, now),
+                    None => skipped = skipped.saturating_add(1),
+                },
                 Entry::Route(route) => {
                     routes = routes.saturating_add(1);
                     if !pending.nameless.is_empty()

@@ -18,14 +18,15 @@ pub fn list(
     server: &str,
     rows: &mut impl Extend<Session>,
 ) {
-    let Document::Server(entries) = document else { return };
+    let Document::Server(mut entries) = document else { return };
     if times.late.is_some() {
         return;
     }
     let routes = routes(entries.clone());
     let mut seen = NameIndex::default();
-    for entry in entries {
-        if let Entry::Client(client) = entry
+    while let Some(entry) = entries.next() {
+        if let Entry::Client(row) = entry
+            && let Some(client) = entries.client(row)
             && (!reading.torn || seen.add(&[client.real_address.bytes(), client.client_id.bytes()]))
         {
             let established = established(client.since, times.zone, now);

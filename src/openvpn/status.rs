@@ -40,13 +40,13 @@ pub enum Entry<'a> {
     Version(Text<'a>),
     /// When the file was written.
     Updated(Timestamp<'a>),
-    /// A client, also one that has not authenticated yet.
-    Client(Client<'a>),
-    /// A row of the routing table, by what [`Entries::route`] makes a route of: most of the time the rows are counted.
+    /// A row of the client list, for [`Entries::client`].
+    Client(Text<'a>),
+    /// A row of the routing table, for [`Entries::route`]: most of the time the rows are counted.
     Route(Text<'a>),
     /// A number for the whole server, by its name: `dco_enabled`.
     Global(Text<'a>, Text<'a>),
-    /// A client's or route's row that could not be understood.
+    /// A row that could not be understood; a client's row is not known to be one before it is split.
     Skipped,
     /// The rest of a line whose start was overwritten: the file was read while it was written.
     Fragment,
@@ -383,7 +383,17 @@ impl<'a> Entries<'a> {
         self.clone().find_map(updated).unwrap_or_default()
     }
 
-    /// The fields of a row of the routing table, as [`Entry::Route`] has it.
+    /// The client of a row, also one that has not authenticated yet; absent where the row can't be understood.
+    pub fn client(&mut self, row: Text<'a>) -> Option<Client<'a>> {
+        let columns = &self.clients;
+        let fields = Fields::of(row, self.separator, &mut self.starts)?;
+        match columns.surplus(fields.count)? {
+            0 => fields.client(columns),
+            more => fields.client_with(columns, more),
+        }
+    }
+
+    /// The route of a row; absent where the row can't be understood.
     pub fn route(&self, row: Text<'a>) -> Option<Route<'a>> {
         let (mut all, mut starts) = (NO_STARTS, NO_STARTS);
         let fields = Fields::of(row, self.separator, &mut all)?;
@@ -405,7 +415,7 @@ impl<'a> Entries<'a> {
         if self.section == Section::Tagged {
             // Nearly all lines are rows.
             if let Some((row, is_client)) = self.row(line) {
-                return Some(if is_client { self.client(row) } else { self.route_row(row) });
+                return Some(if is_client { Entry::Client(row) } else { self.route_row(row) });
             }
             let (tag, rest) = line.cut(self.separator).unwrap_or((line, Text::default()));
             return self.tagged(tag, rest);
@@ -424,7 +434,7 @@ impl<'a> Entries<'a> {
             {
                 self.routes = Columns::of_routes(line.fields(b','));
             }
-            _ if self.section == Section::Clients => return Some(self.client(line)),
+            _ if self.section == Section::Clients => return Some(Entry::Client(line)),
             _ if self.section == Section::Routes => return Some(self.route_row(line)),
             _ => {
                 return match line.after("Updated,") {
@@ -457,18 +467,6 @@ impl<'a> Entries<'a> {
             _ => {}
         }
         None
-    }
-
-    #[inline]
-    fn client(&mut self, line: Text<'a>) -> Entry<'a> {
-        let columns = &self.clients;
-        let client = Fields::of(line, self.separator, &mut self.starts).and_then(|fields| {
-            match columns.surplus(fields.count)? {
-                0 => fields.client(columns),
-                more => fields.client_with(columns, more),
-            }
-        });
-        client.map_or(Entry::Skipped, Entry::Client)
     }
 
     fn route_row(&self, line: Text<'a>) -> Entry<'a> {
@@ -622,14 +620,31 @@ mod tests {
 
     fn entries(text: &str) -> Vec<Entry<'_>> {
         match parse(text.as_bytes()) {
-            Document::Server(entries) => entries.collect(),
+            Document::Server(entries) => with_clients(entries).0,
             _ => Vec::new(),
         }
     }
 
     fn clients(text: &str) -> Vec<Client<'_>> {
-        let clients = entries(text).into_iter();
-        clients.filter_map(|entry| if let Entry::Client(client) = entry { Some(client) } else { None }).collect()
+        match parse(text.as_bytes()) {
+            Document::Server(entries) => with_clients(entries).1,
+            _ => Vec::new(),
+        }
+    }
+
+    /// All entries, and the clients of those that are rows of one.
+    fn with_clients(mut entries: Entries<'_>) -> (Vec<Entry<'_>>, Vec<Client<'_>>) {
+        let (mut all, mut clients) = (Vec::new(), Vec::new());
+        while let Some(entry) = entries.next() {
+            let Entry::Client(row) = entry else {
+                all.push(entry);
+                continue;
+            };
+            let client = entries.client(row);
+            all.push(if client.is_some() { entry } else { Entry::Skipped });
+            clients.extend(client);
+        }
+        (all, clients)
     }
 
     #[test]

@@ -242,17 +242,18 @@ impl ClientPass<'_> {
     /// The key of a session that has ids.
     fn key_by_ids(&mut self, origin: OriginId, session: &ClientRow<'_, '_>) -> u64 {
         let Client { client_id, peer_id, since, .. } = *session.client;
-        // The number says when it began as well as the text, and is shorter.
-        let since_text = if since.seconds.is_none() { since.text } else { Text::default() };
-        // One text is hashed faster than eight pieces. No field of a line has a line end, and what is behind the last one has
-        // always the same length.
+        // One text is hashed faster than eight pieces. No field of a line has a line end, and what follows those of any
+        // length has always the same.
         self.scratch.clear();
-        for part in [session.identity, client_id, peer_id, since_text] {
+        for part in [session.identity, client_id, peer_id] {
             self.scratch.extend_from_slice(part.bytes());
             self.scratch.push(b'\n');
         }
-        self.scratch.extend_from_slice(&since.seconds.unwrap_or_default().to_ne_bytes());
-        self.scratch.extend_from_slice(&origin.bytes());
+        if since.seconds.is_none() {
+            self.scratch.extend_from_slice(since.text.bytes());
+        }
+        let tail = [since.seconds.unwrap_or_default().to_ne_bytes(), origin.bytes()];
+        self.scratch.extend_from_slice(tail.as_flattened());
         self.scratch.push(session.protocol as u8);
         self.clients.key_of(&self.scratch)
     }
