@@ -1,11 +1,12 @@
 //! The metrics of OpenVPN, from its status files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Protocol;
 use super::management::State;
 use super::staleness::Times;
-use super::status::{Client, Document, Entries, Entry, Statistics, parse};
+use super::status::{Client, Document, Entries, Entry, Lines, Statistics, parse, parse_again};
 use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::advice::Severity;
 use crate::exposition::{
@@ -28,6 +29,8 @@ pub struct Reading<'a> {
     pub is_gone: bool,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
+    /// Its lines, where they were found before.
+    pub lines: Option<&'a Arc<Lines>>,
     /// The protocol of its clients where their rows don't say it.
     pub protocol: Protocol,
     /// Whether the file was read while it was written, so that it may list a session twice.
@@ -328,7 +331,7 @@ pub fn expose(
 impl Reading<'_> {
     /// What the file says; unknown where there is none.
     pub fn document(&self) -> Document<'_> {
-        self.file.map_or(Document::Unknown, parse)
+        self.file.map_or(Document::Unknown, |file| parse_again(file, self.lines))
     }
 
     /// What the times of the document say; absent where it is no status.
@@ -539,6 +542,7 @@ mod tests {
             modified: None,
             is_gone: file.is_none(),
             file: file.map(str::as_bytes),
+            lines: None,
             protocol: Protocol::Udp,
             torn: false,
             stale_after: None,

@@ -17,6 +17,8 @@
 //! The management interface answers `status` with the same text (`manage.c`), which may have its other messages before
 //! it.
 
+use std::sync::Arc;
+
 use super::Protocol;
 use crate::text::{Text, places};
 
@@ -101,10 +103,38 @@ pub struct Route<'a> {
     pub real_address: Text<'a>,
 }
 
+/// The lines of a server's status up to its end. They are found and checked in one pass.
+#[derive(Debug, Default)]
+pub struct Lines {
+    all: Vec<Line>,
+    /// What is wrong with the file, if anything.
+    pub defect: Option<Defect>,
+}
+
+/// A line, which begins behind the one before it.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// Where its line end stands, in bytes.
+    end: u32,
+    kind: LineKind,
+}
+
+/// What the first field of a line says; status version 1 has none that says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineKind {
+    Client,
+    Route,
+    Other,
+}
+
 /// The entries of a status file, in order, up to the first `END`.
 #[derive(Clone)]
 pub struct Entries<'a> {
-    rest: Text<'a>,
+    text: Text<'a>,
+    lines: Arc<Lines>,
+    /// The number of the next line, and where it begins.
+    next: usize,
+    start: usize,
     separator: u8,
     section: Section,
     clients: Columns,
@@ -129,8 +159,11 @@ enum Section {
     Clients,
     Routes,
     Other,
-    Over,
 }
+
+/// The first fields of rows.
+const CLIENT: &str = "CLIENT_LIST";
+const ROUTE: &str = "ROUTING_TABLE";
 
 /// The columns that we know, in the order of [`TITLES`].
 #[derive(Clone, Copy)]
@@ -194,8 +227,13 @@ struct Surplus {
     user: usize,
 }
 
-/// Detects the type of a file; its entries are parsed while they are iterated.
+/// Detects the type of a file, and finds its lines; its entries are parsed while they are iterated.
 pub fn parse(file: &[u8]) -> Document<'_> {
+    parse_again(file, None)
+}
+
+/// The same with the lines that were found before in the same file.
+pub fn parse_again<'a>(file: &'a [u8], lines: Option<&Arc<Lines>>) -> Document<'a> {
     // Editors on Windows begin a file with a byte order mark.
     let text = without_replies(Text::new(file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file)));
     let first = text.lines().next().unwrap_or_default();
@@ -207,7 +245,10 @@ pub fn parse(file: &[u8]) -> Document<'_> {
         _ => return Document::Unknown,
     };
     Document::Server(Entries {
-        rest: text,
+        text,
+        lines: lines.map_or_else(|| Arc::new(Lines::of(text, separator, section)), Arc::clone),
+        next: 0,
+        start: 0,
         separator,
         section,
         clients: Columns::NONE,
@@ -336,20 +377,18 @@ impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
 
     fn next(&mut self) -> Option<Entry<'a>> {
-        while self.section != Section::Over {
-            // A line without an end was cut, and its numbers may be wrong.
-            let Some((line, rest)) = self.rest.cut(b'\n') else {
-                self.section = Section::Over;
-                return (self.rest == "END").then_some(Entry::End);
+        while let Some(line) = self.lines.all.get(self.next) {
+            let (kind, end) = (line.kind, line.end as usize);
+            let text = Text::new(self.text.bytes().get(self.start..end)?);
+            (self.next, self.start) = (self.next.saturating_add(1), end.saturating_add(1));
+            let text = without_return(text);
+            let entry = match kind {
+                LineKind::Client => behind(text, CLIENT).map(Entry::Client),
+                LineKind::Route => behind(text, ROUTE).map(|row| self.route_row(row)),
+                LineKind::Other => self.entry(text),
             };
-            self.rest = rest;
-            let line = without_return(line);
-            if line == "END" {
-                self.section = Section::Over;
-                return Some(Entry::End);
-            }
-            if let Some(entry) = self.entry(line) {
-                return Some(entry);
+            if entry.is_some() {
+                return entry;
             }
         }
         None
@@ -357,24 +396,9 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// What is wrong with the file, if anything, without a look into its rows.
-    pub fn defect(self) -> Option<Defect> {
-        let mut rest = self.rest;
-        while let Some((line, after)) = rest.cut(b'\n') {
-            rest = after;
-            if self.section == Section::Tagged && self.row(line).is_none() {
-                let line = without_return(line);
-                if line == "END" {
-                    return None;
-                }
-                if !is_tag(line.cut(self.separator).map_or(line, |(tag, _)| tag)) {
-                    return Some(Defect::HalfWritten);
-                }
-            } else if without_return(line) == "END" {
-                return None;
-            }
-        }
-        (rest != "END").then_some(Defect::Cut)
+    /// The lines of the file, for [`parse_again`].
+    pub fn lines(&self) -> &Arc<Lines> {
+        &self.lines
     }
 
     /// When the file was written, as its lines before the rows state.
@@ -403,20 +427,11 @@ impl<'a> Entries<'a> {
         Some(Route { virtual_address: get(Column::VirtualAddress), real_address: get(Column::RealAddress) })
     }
 
-    /// What follows the tag of a row, and whether it is a client's.
-    fn row(&self, line: Text<'a>) -> Option<(Text<'a>, bool)> {
-        [("CLIENT_LIST", true), ("ROUTING_TABLE", false)].into_iter().find_map(|(tag, is_client)| {
-            let (separator, row) = line.after(tag)?.bytes().split_first()?;
-            (*separator == self.separator).then_some((Text::new(row), is_client))
-        })
-    }
-
     fn entry(&mut self, line: Text<'a>) -> Option<Entry<'a>> {
+        if line == "END" {
+            return Some(Entry::End);
+        }
         if self.section == Section::Tagged {
-            // Nearly all lines are rows.
-            if let Some((row, is_client)) = self.row(line) {
-                return Some(if is_client { Entry::Client(row) } else { self.route_row(row) });
-            }
             let (tag, rest) = line.cut(self.separator).unwrap_or((line, Text::default()));
             return self.tagged(tag, rest);
         }
@@ -476,10 +491,46 @@ impl<'a> Entries<'a> {
     }
 }
 
+impl Lines {
+    fn of(text: Text<'_>, separator: u8, section: Section) -> Self {
+        let (mut all, mut rest) = (Vec::new(), text);
+        let (mut has_end, mut is_half_written) = (false, false);
+        let kinds = [(CLIENT, LineKind::Client), (ROUTE, LineKind::Route)];
+        // A line without an end was cut, and its numbers may be wrong.
+        while !has_end && let Some((line, after)) = rest.cut(b'\n') {
+            let is_row = |tag| line.after(tag).is_some_and(|row| row.bytes().first() == Some(&separator));
+            let row = kinds.into_iter().find(|(tag, _)| section == Section::Tagged && is_row(tag));
+            let kind = row.map_or(LineKind::Other, |(_, kind)| kind);
+            let end = text.bytes().len().saturating_sub(after.bytes().len()).saturating_sub(1);
+            // What no 32 bits can tell is no status file of any server.
+            let Ok(end) = u32::try_from(end) else { break };
+            all.push(Line { end, kind });
+            rest = after;
+            if kind == LineKind::Other {
+                let line = without_return(line);
+                has_end = line == "END";
+                let tag = line.cut(separator).map_or(line, |(tag, _)| tag);
+                is_half_written |= section == Section::Tagged && !has_end && !is_tag(tag);
+            }
+        }
+        if !has_end && rest == "END" {
+            has_end = true;
+            all.extend(u32::try_from(text.bytes().len()).map(|end| Line { end, kind: LineKind::Other }));
+        }
+        let defect = if is_half_written { Some(Defect::HalfWritten) } else { (!has_end).then_some(Defect::Cut) };
+        Self { all, defect }
+    }
+}
+
 /// How many bytes are `wanted`: of so many at a time that a byte can count them, so that the compiler uses vectors.
 fn count(wanted: u8, bytes: &[u8]) -> usize {
     let count = |part: &[u8]| part.iter().fold(0u8, |sum, byte| sum.wrapping_add(u8::from(*byte == wanted)));
     bytes.chunks(128).map(|part| usize::from(count(part))).sum()
+}
+
+/// What follows a line's first field.
+fn behind<'a>(line: Text<'a>, field: &str) -> Option<Text<'a>> {
+    line.bytes().get(field.len().saturating_add(1)..).map(Text::new)
 }
 
 /// A line without what Windows has before its end.
