@@ -495,7 +495,7 @@ impl<'a> Entries<'a> {
 
 impl Lines {
     fn of(text: Text<'_>, separator: u8, section: Section) -> Self {
-        let (mut all, mut rest) = (Vec::new(), text);
+        let (mut all, mut rest, mut start) = (Vec::new(), text, 0usize);
         let (mut has_end, mut is_half_written) = (false, false);
         let kinds = [(CLIENT, LineKind::Client), (ROUTE, LineKind::Route)];
         // A line without an end was cut, and its numbers may be wrong.
@@ -503,11 +503,11 @@ impl Lines {
             let is_row = |tag| line.after(tag).is_some_and(|row| row.bytes().first() == Some(&separator));
             let row = kinds.into_iter().find(|(tag, _)| section == Section::Tagged && is_row(tag));
             let kind = row.map_or(LineKind::Other, |(_, kind)| kind);
-            let end = text.bytes().len().saturating_sub(after.bytes().len()).saturating_sub(1);
+            let end = start.saturating_add(line.bytes().len());
             // What no 32 bits can tell is no status file of any server.
-            let Ok(end) = u32::try_from(end) else { break };
-            all.push(Line { end, kind });
-            rest = after;
+            let Ok(marked) = u32::try_from(end) else { break };
+            all.push(Line { end: marked, kind });
+            (start, rest) = (end.saturating_add(1), after);
             if kind == LineKind::Other {
                 let line = without_return(line);
                 has_end = line == "END";
@@ -626,7 +626,6 @@ impl<'a, 's> Fields<'a, 's> {
         })
     }
 
-    #[inline]
     fn client(&self, columns: &Columns) -> Option<Client<'a>> {
         let get = |column| self.field(columns.at(column));
         Some(Client {
@@ -646,9 +645,9 @@ impl<'a, 's> Fields<'a, 's> {
     /// A field's text; that of a row that has no such field is empty.
     #[inline]
     fn field(&self, number: u8) -> Text<'a> {
-        let start = |at: usize| self.starts.get(at).copied().unwrap_or_default();
+        let start = |at: usize| self.starts.get(at).map_or(0, |start| *start as usize);
         let (start, next) = (start(number.into()), start(usize::from(number).wrapping_add(1)));
-        Text::new(self.line.bytes().get(start as usize..next.wrapping_sub(1) as usize).unwrap_or_default())
+        Text::new(self.line.bytes().get(start..next.wrapping_sub(1)).unwrap_or_default())
     }
 }
 
