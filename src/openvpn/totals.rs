@@ -254,7 +254,7 @@ impl ClientPass<'_> {
             self.scratch.extend_from_slice(since.text.bytes());
         }
         self.scratch.push(session.protocol as u8);
-        // Other texts have other hashes whatever is added to them; for the same text these two tell which session it is.
+        // Put to the hash and not into it, these two tell sessions of the same text apart, and cost nothing.
         let rest = u64::from_ne_bytes(origin.bytes()) ^ since.seconds.unwrap_or_default().cast_unsigned();
         self.clients.key_of(&self.scratch) ^ rest
     }
