@@ -103,8 +103,11 @@ impl<'a> Text<'a> {
     pub fn number(self) -> Option<u64> {
         // 19 digits always fit, and few numbers have more.
         if self.0.len() < 20 {
-            let add = |sum: u64, byte: &u8| Some(sum.wrapping_mul(10).wrapping_add(digit(*byte)?));
-            return self.0.iter().try_fold(0, add).filter(|_| !self.is_empty());
+            let mut sum = 0u64;
+            for byte in self.0 {
+                sum = sum.wrapping_mul(10).wrapping_add(digit(*byte)?);
+            }
+            return Some(sum).filter(|_| !self.is_empty());
         }
         self.0.iter().try_fold(0u64, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))
     }
@@ -239,7 +242,7 @@ pub fn count(wanted: u8, bytes: &[u8]) -> usize {
 }
 
 fn digit(byte: u8) -> Option<u64> {
-    byte.checked_sub(b'0').filter(|digit| *digit < 10).map(u64::from)
+    Some(u64::from(byte).wrapping_sub(u64::from(b'0'))).filter(|digit| *digit < 10)
 }
 
 /// A name of at most [`LONGEST`] bytes: a longer one ends in `…` and 16 hex digits, which are others

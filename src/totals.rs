@@ -5,7 +5,7 @@
 //! only the difference between a session's counters now and at the previous pass to the entry of its client or tunnel.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use crate::hash_index::HashIndex;
 
@@ -140,6 +140,13 @@ impl Totals {
         self.hasher.hash_one(session)
     }
 
+    /// The same from one text that holds all of it; the hash of a slice begins with its length.
+    pub fn key_of(&self, session: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(session);
+        hasher.finish()
+    }
+
     /// Whether a session is remembered.
     pub fn knows(&self, key: u64) -> bool {
         self.sessions_by_key.contains_key(&key)
@@ -259,6 +266,11 @@ impl Pass<'_> {
     /// A session's key, as by [`Totals::key`].
     pub fn key(&self, session: impl Hash) -> u64 {
         self.totals.key(session)
+    }
+
+    /// A session's key, as by [`Totals::key_of`].
+    pub fn key_of(&self, session: &[u8]) -> u64 {
+        self.totals.key_of(session)
     }
 
     /// Whether a session is remembered, as by [`Totals::knows`].

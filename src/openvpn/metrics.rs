@@ -1,11 +1,12 @@
 //! The metrics of OpenVPN, from its status files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Protocol;
 use super::management::State;
 use super::staleness::{Now, Times};
-use super::status::{Client, Document, Entries, Entry, Statistics, parse};
+use super::status::{Client, Document, Entries, Entry, Lines, Statistics, parse, parse_again};
 use super::totals::{Answered, ClientPass, ClientRow, ClientTotals, KnownFiles, SessionStart, UnidentifiedRow};
 use crate::advice::Severity;
 use crate::exposition::{
@@ -28,6 +29,8 @@ pub struct Reading<'a> {
     pub is_gone: bool,
     /// The file's bytes; absent where it could not be read.
     pub file: Option<&'a [u8]>,
+    /// Its lines, where they were found before.
+    pub lines: Option<&'a Arc<Lines>>,
     /// The protocol of its clients where their rows don't say it.
     pub protocol: Protocol,
     /// Whether the file was read while it was written, so that it may list a session twice.
@@ -317,7 +320,7 @@ pub fn expose(
 impl Reading<'_> {
     /// What the file says; unknown where there is none.
     pub fn document(&self) -> Document<'_> {
-        self.file.map_or(Document::Unknown, parse)
+        self.file.map_or(Document::Unknown, |file| parse_again(file, self.lines))
     }
 
     /// What the times of the document say; absent where it is no status.
@@ -420,7 +423,7 @@ impl<'a> Summary<'a> {
     fn server(
         &mut self,
         (reading, before): (&Reading<'a>, &'a Answered),
-        entries: Entries<'a>,
+        mut entries: Entries<'a>,
         times: Times,
         pass: &mut ClientPass<'_>,
         now: Now,
@@ -434,19 +437,19 @@ impl<'a> Summary<'a> {
         let (mut skipped, mut routes) = (0u64, 0u64);
         let mut pending = Pending::of(pass.file(reading.path), reading, times);
         let mut seen = NameIndex::default();
-        for entry in entries {
+        while let Some(entry) = entries.next() {
             match entry {
                 Entry::Version(text) => version = text,
-                Entry::Client(client) => {
-                    let twice = reading.torn && !seen.add(&[client.real_address.bytes(), client.client_id.bytes()]);
-                    if !twice {
-                        self.client(&client, &mut pending, pass, now);
-                    }
-                }
+                Entry::Client(row) => match entries.client(row) {
+                    Some(client)
+                        if reading.torn && !seen.add(&[client.real_address.bytes(), client.client_id.bytes()]) => {}
+                    Some(client) => self.client(&client, &mut pending, pass, now),
+                    None => skipped = skipped.saturating_add(1),
+                },
                 Entry::Route(route) => {
                     routes = routes.saturating_add(1);
                     if !pending.nameless.is_empty()
-                        && let Some(route) = route.route()
+                        && let Some(route) = entries.route(route)
                     {
                         pending.routed.add(&[route.real_address.bytes()]);
                     }
@@ -528,6 +531,7 @@ mod tests {
             modified: None,
             is_gone: file.is_none(),
             file: file.map(str::as_bytes),
+            lines: None,
             protocol: Protocol::Udp,
             torn: false,
             stale_after: None,

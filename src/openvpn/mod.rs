@@ -14,7 +14,7 @@ use self::management::Answer;
 use self::metrics::{Asked, Reading};
 use self::query::Management;
 use self::staleness::Now;
-use self::status::{Document, Entry};
+use self::status::{Defect, Document, Lines};
 use self::totals::{ClientTotals, Limits, path_bytes};
 use crate::advice::Advice;
 use crate::collector::{Collector, Notice, Report};
@@ -131,6 +131,8 @@ struct StatusFile<'s> {
     known_as: PathBuf,
     label: String,
     bytes: Option<Vec<u8>>,
+    /// The lines of `bytes`, if they are a server's.
+    lines: Option<Arc<Lines>>,
     answer: Option<Answer>,
     modified: Option<i64>,
     is_gone: bool,
@@ -151,6 +153,7 @@ impl StatusFile<'_> {
             modified: self.modified,
             is_gone: self.is_gone,
             file: self.answer.as_ref().map(|answer| answer.status.as_slice()).or(self.bytes.as_deref()),
+            lines: self.lines.as_ref(),
             protocol: self.protocol,
             torn: self.torn,
             stale_after: self.server.stale_after,
@@ -200,15 +203,15 @@ impl OpenVpn {
         deadline: Deadline,
         report: &mut Report,
     ) -> StatusFile<'s> {
-        let (mut bytes, mut answer, mut modified) = (None, None, None);
+        let (mut bytes, mut lines, mut answer, mut modified) = (None, None, None, None);
         let state = match ask(server, deadline, report) {
             Some(Ok(found)) => {
                 answer = Some(found);
                 Ok(())
             }
             Some(Err(error)) => Err(error),
-            None => read_blocking(&path.current, deadline).and_then(|((read, written), complaint)| {
-                (bytes, modified) = (Some(read), written);
+            None => read_blocking(&path.current, deadline).and_then(|((read, found, written), complaint)| {
+                (bytes, lines, modified) = (Some(read), found, written);
                 complaint.map_or(Ok(()), Err)
             }),
         };
@@ -218,7 +221,7 @@ impl OpenVpn {
         let protocol = server.protocol.unwrap_or_else(|| guess(&path.original));
         let label = server.name.clone().unwrap_or_else(|| name(&path.original));
         let known_as = self.known_as(path.original.clone());
-        StatusFile { server, path, known_as, label, bytes, answer, modified, is_gone, protocol, torn }
+        StatusFile { server, path, known_as, label, bytes, lines, answer, modified, is_gone, protocol, torn }
     }
 
     /// The path under which a target is remembered.
@@ -509,8 +512,8 @@ fn read_status(path: &Path, deadline: Deadline) -> Result<(Content, Option<Error
     read_at_rest(path, deadline, |path| file::read(path, LIMIT, deadline))
 }
 
-/// A file's bytes, and its mtime in seconds since 1970 where there is one.
-type Content = (Vec<u8>, Option<i64>);
+/// A file's bytes, its lines if it is a server's, and its mtime in seconds since 1970 where there is one.
+type Content = (Vec<u8>, Option<Arc<Lines>>, Option<i64>);
 
 /// The same with another way to read, which may be what disturbs the file.
 fn read_at_rest(
@@ -526,36 +529,35 @@ fn read_at_rest(
         let bytes = read(path)?;
         if rested && file::stamp(path) == stamp {
             let modified = stamp.map(|stamp| stamp.modified().0);
-            match defect(&bytes, &subject)? {
-                None => return Ok(((bytes, modified), None)),
-                Some(complaint) if torn_before => return Ok(((bytes, modified), Some(complaint))),
-                Some(_) => torn_before = true,
+            let (lines, complaint) = check(&bytes, &subject)?;
+            if complaint.is_none() || torn_before {
+                return Ok(((bytes, lines, modified), complaint));
             }
+            torn_before = true;
         }
         thread::sleep(REST.min(deadline.left(&subject)?));
     }
     Err(Error::new(subject, ErrorKind::Io { why: "rewritten faster than it can be read".into() }))
 }
 
-/// What is wrong with a status file, if anything; other files are an error.
-fn defect(bytes: &[u8], subject: &str) -> Result<Option<Error>, Error> {
+/// The lines of a status file if it is a server's, and what is wrong with it, if anything; other files are an error.
+fn check(bytes: &[u8], subject: &str) -> Result<(Option<Arc<Lines>>, Option<Error>), Error> {
     let torn = || Error::new(subject, ErrorKind::Malformed { expected: "END", offset: bytes.len() });
-    let entries = match status::parse(bytes) {
-        Document::Server(entries) => entries,
-        Document::Statistics(statistics) => return Ok((!statistics.is_whole()).then(torn)),
+    let lines = match status::parse(bytes) {
+        Document::Server(entries) => Arc::clone(entries.lines()),
+        Document::Statistics(statistics) => return Ok((None, (!statistics.is_whole()).then(torn))),
         Document::Unknown => {
             return Err(Error::new(subject, ErrorKind::Malformed { expected: "an OpenVPN status file", offset: 0 }));
         }
     };
-    let mut ended = false;
-    for entry in entries.without_rows() {
-        ended |= matches!(entry, Entry::End);
-        if matches!(entry, Entry::Fragment) {
+    let complaint = lines.defect.map(|defect| match defect {
+        Defect::Cut => torn(),
+        Defect::HalfWritten => {
             let why = "half written: new rows stand over old ones".into();
-            return Ok(Some(Error::new(subject, ErrorKind::Io { why })));
+            Error::new(subject, ErrorKind::Io { why })
         }
-    }
-    Ok((!ended).then(torn))
+    });
+    Ok((Some(lines), complaint))
 }
 
 #[cfg(test)]
@@ -623,7 +625,7 @@ mod tests {
             Ok(bytes)
         });
         std::fs::remove_file(&path).expect("the scratch file goes");
-        let ((bytes, modified), complaint) = read.expect("it rests at last");
+        let ((bytes, _, modified), complaint) = read.expect("it rests at last");
         assert_eq!((reads, complaint), (1, None));
         assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&new));
         assert!(modified.is_some());

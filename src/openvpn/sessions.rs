@@ -4,7 +4,7 @@ use super::Protocol;
 use super::metrics::Reading;
 use super::staleness::Now;
 use super::staleness::{Times, Zone};
-use super::status::{Client, Document, Entry, Route, Timestamp, date};
+use super::status::{Client, Document, Entries, Entry, Route, Timestamp, date};
 use crate::hash_index::{NameIndex, NameValues};
 use crate::session::Session;
 use crate::text::Text;
@@ -19,14 +19,15 @@ pub fn list(
     server: &str,
     rows: &mut impl Extend<Session>,
 ) {
-    let Document::Server(entries) = document else { return };
+    let Document::Server(mut entries) = document else { return };
     if times.late.is_some() {
         return;
     }
     let routes = routes(entries.clone());
     let mut seen = NameIndex::default();
-    for entry in entries {
-        if let Entry::Client(client) = entry
+    while let Some(entry) = entries.next() {
+        if let Entry::Client(row) = entry
+            && let Some(client) = entries.client(row)
             && (!reading.torn || seen.add(&[client.real_address.bytes(), client.client_id.bytes()]))
         {
             let established = established(client.since, times.zone, now);
@@ -39,11 +40,11 @@ pub fn list(
 ///
 /// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes
 /// first.
-fn routes<'a>(entries: impl Iterator<Item = Entry<'a>>) -> NameValues<Option<Text<'a>>> {
+fn routes<'a>(mut entries: Entries<'a>) -> NameValues<Option<Text<'a>>> {
     let mut routes = NameValues::<Option<Text<'a>>>::default();
-    for entry in entries {
+    while let Some(entry) = entries.next() {
         let Entry::Route(row) = entry else { continue };
-        let Some(Route { virtual_address, real_address }) = row.route() else { continue };
+        let Some(Route { virtual_address, real_address }) = entries.route(row) else { continue };
         let known = routes.get(&[real_address.bytes()]).copied().flatten();
         let is_its = !virtual_address.contains("/") && virtual_address.before("C").is_none();
         let is_better = is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":"));

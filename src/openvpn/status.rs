@@ -17,8 +17,10 @@
 //! The management interface answers `status` with the same text (`manage.c`), which may have its other messages before
 //! it.
 
+use std::sync::Arc;
+
 use super::Protocol;
-use crate::text::{Text, count, places};
+use crate::text::{Text, places};
 
 /// The most fields a row may have; a row with more is skipped.
 const MOST_FIELDS: usize = 64;
@@ -40,13 +42,13 @@ pub enum Entry<'a> {
     Version(Text<'a>),
     /// When the file was written.
     Updated(Timestamp<'a>),
-    /// A client, also one that has not authenticated yet.
-    Client(Client<'a>),
-    /// A row of the routing table.
-    Route(RouteRow<'a>),
+    /// A row of the client list, for [`Entries::client`].
+    Client(Text<'a>),
+    /// A row of the routing table, for [`Entries::route`]: most of the time the rows are counted.
+    Route(Text<'a>),
     /// A number for the whole server, by its name: `dco_enabled`.
     Global(Text<'a>, Text<'a>),
-    /// A client's or route's row that could not be understood.
+    /// A row that could not be understood; a client's row is not known to be one before it is split.
     Skipped,
     /// The rest of a line whose start was overwritten: the file was read while it was written.
     Fragment,
@@ -92,14 +94,6 @@ pub struct Timestamp<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics<'a>(Text<'a>);
 
-/// One row of the routing table, which is split only where its fields are wanted: most of the time the rows are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteRow<'a> {
-    line: Text<'a>,
-    separator: u8,
-    columns: Columns,
-}
-
 /// The fields of a row of the routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route<'a> {
@@ -109,15 +103,53 @@ pub struct Route<'a> {
     pub real_address: Text<'a>,
 }
 
+/// The lines of a server's status up to its end, found and checked in one pass; eight bytes of memory for each.
+#[derive(Debug, Default)]
+pub struct Lines {
+    all: Vec<Line>,
+    /// What is wrong with the file, if anything.
+    pub defect: Option<Defect>,
+}
+
+/// A line, which begins behind the one before it.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// Where its line end stands, in bytes.
+    end: u32,
+    kind: LineKind,
+}
+
+/// What the first field of a line says; status version 1 has none that says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineKind {
+    Client,
+    Route,
+    Other,
+}
+
 /// The entries of a status file, in order, up to the first `END`.
 #[derive(Clone)]
 pub struct Entries<'a> {
-    rest: Text<'a>,
+    text: Text<'a>,
+    lines: Arc<Lines>,
+    /// The number of the next line, and where it begins.
+    next: usize,
+    start: usize,
     separator: u8,
     section: Section,
     clients: Columns,
     routes: Columns,
-    with_rows: bool,
+    /// The starts of the fields of the last client's row.
+    starts: Box<Starts>,
+}
+
+/// What is wrong with a file as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// It has no last line.
+    Cut,
+    /// The rest of a line whose start was overwritten stands in it.
+    HalfWritten,
 }
 
 /// The section of a version 1 file; the other versions name the section in each row.
@@ -127,8 +159,11 @@ enum Section {
     Clients,
     Routes,
     Other,
-    Over,
 }
+
+/// The first fields of rows.
+const CLIENT: &str = "CLIENT_LIST";
+const ROUTE: &str = "ROUTING_TABLE";
 
 /// The columns that we know, in the order of [`TITLES`].
 #[derive(Clone, Copy)]
@@ -160,22 +195,30 @@ const TITLES: [&str; 11] = [
     "Peer ID",
 ];
 
-/// The indexes of a table's columns by its header, and their number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The number of a field that is always empty: that of the columns that a table does not have.
+const NO_FIELD: u8 = u8::MAX;
+
+/// The numbers of the fields that a table's columns are, by its header, and how many there are; none where it lacks a column
+/// that it must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Columns {
-    at: [Option<u8>; TITLES.len()],
+    at: [u8; TITLES.len()],
     count: u8,
 }
 
-/// A line and the starts of its fields; the last start is that of a field that would follow the line. A field ends
-/// before the separator that precedes the next start.
+/// A line and the starts of its fields, of which there are `count`; one start more is that of a field that would follow
+/// the line. A field ends before the separator that precedes the next start.
 struct Fields<'a, 's> {
     line: Text<'a>,
-    starts: &'s [u32],
+    starts: &'s Starts,
+    count: usize,
 }
 
-/// The buffer for the starts of [`Fields`], which is reused for all rows.
-type Starts = [u32; MOST_FIELDS + 1];
+/// The buffer for the starts of [`Fields`], which is reused for all rows. It is so long that any number of a field has a
+/// place, and a row fills its beginning.
+type Starts = [u32; NO_FIELD as usize + 2];
+
+const NO_STARTS: Starts = [0; NO_FIELD as usize + 2];
 
 /// How many surplus separators of a comma row belong to the common name, and how many to the user name.
 #[derive(Clone, Copy, Default)]
@@ -184,8 +227,13 @@ struct Surplus {
     user: usize,
 }
 
-/// Detects the type of a file; its entries are parsed while they are iterated.
+/// Detects the type of a file, and finds its lines; its entries are parsed while they are iterated.
 pub fn parse(file: &[u8]) -> Document<'_> {
+    parse_again(file, None)
+}
+
+/// The same with the lines that were found before in the same file.
+pub fn parse_again<'a>(file: &'a [u8], lines: Option<&Arc<Lines>>) -> Document<'a> {
     // Editors on Windows begin a file with a byte order mark.
     let text = without_replies(Text::new(file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file)));
     let first = text.lines().next().unwrap_or_default();
@@ -197,12 +245,15 @@ pub fn parse(file: &[u8]) -> Document<'_> {
         _ => return Document::Unknown,
     };
     Document::Server(Entries {
-        rest: text,
+        text,
+        lines: lines.map_or_else(|| Arc::new(Lines::of(text, separator, section)), Arc::clone),
+        next: 0,
+        start: 0,
         separator,
         section,
-        clients: Columns::default(),
-        routes: Columns::default(),
-        with_rows: true,
+        clients: Columns::NONE,
+        routes: Columns::NONE,
+        starts: Box::new(NO_STARTS),
     })
 }
 
@@ -326,20 +377,18 @@ impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
 
     fn next(&mut self) -> Option<Entry<'a>> {
-        while self.section != Section::Over {
-            // A line without an end was cut, and its numbers may be wrong.
-            let Some((line, rest)) = self.rest.cut(b'\n') else {
-                self.section = Section::Over;
-                return (self.rest == "END").then_some(Entry::End);
+        while let Some(line) = self.lines.all.get(self.next) {
+            let (kind, end) = (line.kind, line.end as usize);
+            let text = Text::new(self.text.bytes().get(self.start..end)?);
+            (self.next, self.start) = (self.next.saturating_add(1), end.saturating_add(1));
+            let text = without_return(text);
+            let entry = match kind {
+                LineKind::Client => behind(text, CLIENT).map(Entry::Client),
+                LineKind::Route => behind(text, ROUTE).map(|row| self.route_row(row)),
+                LineKind::Other => self.entry(text),
             };
-            self.rest = rest;
-            let line = line.before("\r").unwrap_or(line);
-            if line == "END" {
-                self.section = Section::Over;
-                return Some(Entry::End);
-            }
-            if let Some(entry) = self.entry(line) {
-                return Some(entry);
+            if entry.is_some() {
+                return entry;
             }
         }
         None
@@ -347,28 +396,45 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// The same without the rows: enough to tell whether the file is whole.
-    #[must_use]
-    pub fn without_rows(mut self) -> Self {
-        self.with_rows = false;
-        self
+    /// The lines of the file, for [`parse_again`].
+    pub fn lines(&self) -> &Arc<Lines> {
+        &self.lines
     }
 
     /// When the file was written, as its lines before the rows state.
     pub fn updated(&self) -> Timestamp<'a> {
         let updated = |entry| if let Entry::Updated(moment) = entry { Some(moment) } else { None };
-        self.clone().without_rows().find_map(updated).unwrap_or_default()
+        self.clone().find_map(updated).unwrap_or_default()
     }
 
+    /// The client of a row, also one that has not authenticated yet; absent where the row can't be understood.
+    pub fn client(&mut self, row: Text<'a>) -> Option<Client<'a>> {
+        let columns = &self.clients;
+        let fields = Fields::of(row, self.separator, &mut self.starts)?;
+        match columns.surplus(fields.count)? {
+            0 => fields.client(columns),
+            more => fields.client_with(columns, more),
+        }
+    }
+
+    /// The route of a row; absent where the row can't be understood.
+    pub fn route(&self, row: Text<'a>) -> Option<Route<'a>> {
+        let (mut all, mut starts) = (NO_STARTS, NO_STARTS);
+        let fields = Fields::of(row, self.separator, &mut all)?;
+        let surplus = Surplus { name: self.routes.surplus(fields.count)?, user: 0 };
+        let fields = fields.joined(&self.routes, surplus, &mut starts)?;
+        let get = |column| fields.field(self.routes.at(column));
+        Some(Route { virtual_address: get(Column::VirtualAddress), real_address: get(Column::RealAddress) })
+    }
+
+    /// The entry of a line whose first field does not say that it is a row. Most lines are rows, and the loop over them is
+    /// faster without this inside.
+    #[inline(never)]
     fn entry(&mut self, line: Text<'a>) -> Option<Entry<'a>> {
+        if line == "END" {
+            return Some(Entry::End);
+        }
         if self.section == Section::Tagged {
-            // Nearly all lines are rows.
-            for (tag, is_client) in [("CLIENT_LIST", true), ("ROUTING_TABLE", false)] {
-                let row = line.after(tag).and_then(|rest| rest.bytes().split_first());
-                if let Some((_, row)) = row.filter(|(separator, _)| **separator == self.separator) {
-                    return if is_client { self.client(Text::new(row)) } else { self.route(Text::new(row)) };
-                }
-            }
             let (tag, rest) = line.cut(self.separator).unwrap_or((line, Text::default()));
             return self.tagged(tag, rest);
         }
@@ -376,7 +442,7 @@ impl<'a> Entries<'a> {
             b"ROUTING TABLE" => self.section = Section::Routes,
             b"GLOBAL STATS" => self.section = Section::Other,
             title if title.starts_with(b"Common Name,") && self.clients.count == 0 => {
-                self.clients = Columns::named(line.fields(b','));
+                self.clients = Columns::of_clients(line.fields(b','));
                 self.section = Section::Clients;
             }
             title
@@ -384,10 +450,10 @@ impl<'a> Entries<'a> {
                     && self.section == Section::Routes
                     && self.routes.count == 0 =>
             {
-                self.routes = Columns::named(line.fields(b','));
+                self.routes = Columns::of_routes(line.fields(b','));
             }
-            _ if self.section == Section::Clients => return self.client(line),
-            _ if self.section == Section::Routes => return self.route(line),
+            _ if self.section == Section::Clients => return Some(Entry::Client(line)),
+            _ if self.section == Section::Routes => return Some(self.route_row(line)),
             _ => {
                 return match line.after("Updated,") {
                     Some(text) => Some(Entry::Updated(Timestamp { text, seconds: None })),
@@ -400,8 +466,7 @@ impl<'a> Entries<'a> {
 
     fn tagged(&mut self, tag: Text<'a>, rest: Text<'a>) -> Option<Entry<'a>> {
         match tag.bytes() {
-            b"CLIENT_LIST" => return self.client(rest),
-            b"ROUTING_TABLE" => return self.route(rest),
+            b"CLIENT_LIST" | b"ROUTING_TABLE" => return Some(Entry::Skipped),
             b"TITLE" => return rest.words().nth(1).map(Entry::Version),
             b"GLOBAL_STATS" => return rest.cut_last(self.separator).map(|(name, value)| Entry::Global(name, value)),
             b"TIME" => {
@@ -411,8 +476,8 @@ impl<'a> Entries<'a> {
             b"HEADER" => {
                 let (table, titles) = rest.cut(self.separator)?;
                 match table.bytes() {
-                    b"CLIENT_LIST" => self.clients = Columns::named(titles.fields(self.separator)),
-                    b"ROUTING_TABLE" => self.routes = Columns::named(titles.fields(self.separator)),
+                    b"CLIENT_LIST" => self.clients = Columns::of_clients(titles.fields(self.separator)),
+                    b"ROUTING_TABLE" => self.routes = Columns::of_routes(titles.fields(self.separator)),
                     _ => {}
                 }
             }
@@ -422,67 +487,86 @@ impl<'a> Entries<'a> {
         None
     }
 
-    fn client(&self, line: Text<'a>) -> Option<Entry<'a>> {
-        if !self.with_rows {
-            return None;
-        }
-        let columns = &self.clients;
-        let client = Fields::of(line, self.separator, &mut [0; MOST_FIELDS + 1]).and_then(|fields| {
-            match columns.surplus(fields.count())? {
-                0 => fields.client(columns),
-                // Most likely all surplus separators are in the common name; the user name is tried after it.
-                more => (0..=more).find_map(|user| {
-                    let mut starts = [0; MOST_FIELDS + 1];
-                    let surplus = Surplus { name: more.checked_sub(user)?, user };
-                    let fields = fields.joined(columns, surplus, &mut starts)?;
-                    fields.client(columns).filter(|client| is_address(client.real_address))
-                }),
-            }
-        });
-        Some(client.map_or(Entry::Skipped, Entry::Client))
-    }
-
-    fn route(&self, line: Text<'a>) -> Option<Entry<'a>> {
-        if !self.with_rows {
-            return None;
-        }
-        let (separator, columns) = (self.separator, self.routes);
-        let separators = count(separator, line.bytes());
-        let is_whole = separators < MOST_FIELDS
-            && columns.surplus(separators.saturating_add(1)).is_some()
-            && [Column::VirtualAddress, Column::RealAddress].into_iter().all(|column| columns.at(column).is_some());
-        Some(if is_whole { Entry::Route(RouteRow { line, separator, columns }) } else { Entry::Skipped })
+    fn route_row(&self, line: Text<'a>) -> Entry<'a> {
+        let separators = count(self.separator, line.bytes());
+        let is_whole = separators < MOST_FIELDS && self.routes.surplus(separators.saturating_add(1)).is_some();
+        if is_whole { Entry::Route(line) } else { Entry::Skipped }
     }
 }
 
-impl<'a> RouteRow<'a> {
-    /// Its fields, which it has.
-    pub fn route(&self) -> Option<Route<'a>> {
-        let (mut all, mut starts) = ([0; MOST_FIELDS + 1], [0; MOST_FIELDS + 1]);
-        let fields = Fields::of(self.line, self.separator, &mut all)?;
-        let surplus = Surplus { name: self.columns.surplus(fields.count())?, user: 0 };
-        let fields = fields.joined(&self.columns, surplus, &mut starts)?;
-        Some(Route {
-            virtual_address: fields.get(&self.columns, Column::VirtualAddress)?,
-            real_address: fields.get(&self.columns, Column::RealAddress)?,
-        })
+impl Lines {
+    fn of(text: Text<'_>, separator: u8, section: Section) -> Self {
+        let (mut all, mut rest, mut start) = (Vec::new(), text, 0usize);
+        let (mut has_end, mut is_half_written) = (false, false);
+        let kinds = [(CLIENT, LineKind::Client), (ROUTE, LineKind::Route)];
+        // A line without an end was cut, and its numbers may be wrong.
+        while !has_end && let Some((line, after)) = rest.cut(b'\n') {
+            let is_row = |tag| line.after(tag).is_some_and(|row| row.bytes().first() == Some(&separator));
+            let row = kinds.into_iter().find(|(tag, _)| section == Section::Tagged && is_row(tag));
+            let kind = row.map_or(LineKind::Other, |(_, kind)| kind);
+            let end = start.saturating_add(line.bytes().len());
+            // What no 32 bits can tell is no status file of any server.
+            let Ok(marked) = u32::try_from(end) else { break };
+            all.push(Line { end: marked, kind });
+            (start, rest) = (end.saturating_add(1), after);
+            if kind == LineKind::Other {
+                let line = without_return(line);
+                has_end = line == "END";
+                let tag = line.cut(separator).map_or(line, |(tag, _)| tag);
+                is_half_written |= section == Section::Tagged && !has_end && !is_tag(tag);
+            }
+        }
+        if !has_end && rest == "END" {
+            has_end = true;
+            all.extend(u32::try_from(text.bytes().len()).map(|end| Line { end, kind: LineKind::Other }));
+        }
+        let defect = if is_half_written { Some(Defect::HalfWritten) } else { (!has_end).then_some(Defect::Cut) };
+        Self { all, defect }
     }
+}
+
+/// How many bytes are `wanted`: of so many at a time that a byte can count them, so that the compiler uses vectors.
+fn count(wanted: u8, bytes: &[u8]) -> usize {
+    let count = |part: &[u8]| part.iter().fold(0u8, |sum, byte| sum.wrapping_add(u8::from(*byte == wanted)));
+    bytes.chunks(128).map(|part| usize::from(count(part))).sum()
+}
+
+/// What follows a line's first field.
+fn behind<'a>(line: Text<'a>, field: &str) -> Option<Text<'a>> {
+    line.bytes().get(field.len().saturating_add(1)..).map(Text::new)
+}
+
+/// A line without what Windows has before its end.
+fn without_return(line: Text<'_>) -> Text<'_> {
+    if let [text @ .., b'\r'] = line.bytes() { Text::new(text) } else { line }
 }
 
 impl Columns {
-    fn named<'a>(titles: impl Iterator<Item = Text<'a>>) -> Self {
-        let mut columns = Self::default();
-        for (index, title) in (0..u8::MAX).zip(titles) {
-            columns.count = index.saturating_add(1);
-            if let Some(at) = TITLES.iter().position(|known| title == *known).and_then(|at| columns.at.get_mut(at)) {
-                at.get_or_insert(index);
-            }
-        }
-        columns
+    /// Before a header names some.
+    const NONE: Self = Self { at: [NO_FIELD; TITLES.len()], count: 0 };
+
+    fn of_clients<'a>(titles: impl Iterator<Item = Text<'a>>) -> Self {
+        let needed = [Column::CommonName, Column::RealAddress, Column::BytesReceived, Column::BytesSent];
+        Self::named(titles, &needed)
     }
 
-    fn at(&self, column: Column) -> Option<usize> {
-        self.at.get(column as usize).copied().flatten().map(usize::from)
+    fn of_routes<'a>(titles: impl Iterator<Item = Text<'a>>) -> Self {
+        Self::named(titles, &[Column::VirtualAddress, Column::RealAddress])
+    }
+
+    fn named<'a>(titles: impl Iterator<Item = Text<'a>>, needed: &[Column]) -> Self {
+        let mut columns = Self::NONE;
+        for (index, title) in (0..NO_FIELD).zip(titles) {
+            columns.count = index.saturating_add(1);
+            if let Some(at) = TITLES.iter().position(|known| title == *known).and_then(|at| columns.at.get_mut(at)) {
+                *at = index.min(*at);
+            }
+        }
+        if needed.iter().any(|column| columns.at(*column) == NO_FIELD) { Self::NONE } else { columns }
+    }
+
+    fn at(&self, column: Column) -> u8 {
+        self.at.get(column as usize).copied().unwrap_or(NO_FIELD)
     }
 
     /// The number of fields in excess of the columns; absent if there are fewer.
@@ -504,7 +588,8 @@ impl<'a, 's> Fields<'a, 's> {
         let mut note = |word: [u8; 8]| {
             let mut found = places(separator, word);
             while found != 0 {
-                *starts.get_mut(count)? = behind.wrapping_add(found.trailing_zeros() / 8);
+                *starts.get_mut(count).filter(|_| count < MOST_FIELDS)? =
+                    behind.wrapping_add(found.trailing_zeros() / 8);
                 count = count.wrapping_add(1);
                 found &= found.wrapping_sub(1);
             }
@@ -516,54 +601,54 @@ impl<'a, 's> Fields<'a, 's> {
         }
         note(last)?;
         *starts.get_mut(count)? = u32::try_from(line.bytes().len()).ok()?.checked_add(1)?;
-        Some(Self { line, starts: starts.get(..=count)? })
-    }
-
-    fn count(&self) -> usize {
-        self.starts.len().saturating_sub(1)
+        Some(Self { line, starts, count })
     }
 
     /// The same with the surplus separators as parts of the two names.
     fn joined<'t>(&self, columns: &Columns, surplus: Surplus, starts: &'t mut Starts) -> Option<Fields<'a, 't>> {
         let names = [(Column::CommonName, surplus.name), (Column::Username, surplus.user)];
         let (mut count, mut field) = (0usize, 0usize);
-        while let Some(start) = self.starts.get(field) {
+        while let Some(start) = self.starts.get(field).filter(|_| field <= self.count) {
             *starts.get_mut(count)? = *start;
-            let name = names.into_iter().find(|(name, _)| columns.at(*name) == Some(count));
+            let name = names.into_iter().find(|(name, _)| usize::from(columns.at(*name)) == count);
             field = field.checked_add(1)?.checked_add(name.map_or(0, |(_, width)| width))?;
             count = count.checked_add(1)?;
         }
-        Some(Fields { line: self.line, starts: starts.get(..count)? })
+        Some(Fields { line: self.line, starts, count: count.checked_sub(1)? })
     }
 
-    fn client(&self, columns: &Columns) -> Option<Client<'a>> {
-        let get = |column| self.get(columns, column);
-        Some(Client {
-            common_name: get(Column::CommonName)?,
-            username: get(Column::Username).unwrap_or_default(),
-            real_address: get(Column::RealAddress)?,
-            virtual_address: get(Column::VirtualAddress).unwrap_or_default(),
-            virtual_ipv6: get(Column::VirtualIpv6).unwrap_or_default(),
-            bytes_received: get(Column::BytesReceived)?.number()?,
-            bytes_sent: get(Column::BytesSent)?.number()?,
-            since: Timestamp {
-                text: get(Column::Since).unwrap_or_default(),
-                seconds: get(Column::SinceSeconds).and_then(Text::signed),
-            },
-            client_id: get(Column::ClientId).unwrap_or_default(),
-            peer_id: get(Column::PeerId).unwrap_or_default(),
+    /// The client of a row with surplus separators: most likely all of them are in the common name; the user name is tried
+    /// after it.
+    fn client_with(&self, columns: &Columns, more: usize) -> Option<Client<'a>> {
+        (0..=more).find_map(|user| {
+            let mut starts = NO_STARTS;
+            let fields = self.joined(columns, Surplus { name: more.checked_sub(user)?, user }, &mut starts)?;
+            fields.client(columns).filter(|client| is_address(client.real_address))
         })
     }
 
-    /// A column's text.
-    fn get(&self, columns: &Columns, column: Column) -> Option<Text<'a>> {
-        self.field(columns.at(column)?)
+    fn client(&self, columns: &Columns) -> Option<Client<'a>> {
+        let get = |column| self.field(columns.at(column));
+        Some(Client {
+            common_name: get(Column::CommonName),
+            username: get(Column::Username),
+            real_address: get(Column::RealAddress),
+            virtual_address: get(Column::VirtualAddress),
+            virtual_ipv6: get(Column::VirtualIpv6),
+            bytes_received: get(Column::BytesReceived).number()?,
+            bytes_sent: get(Column::BytesSent).number()?,
+            since: Timestamp { text: get(Column::Since), seconds: get(Column::SinceSeconds).signed() },
+            client_id: get(Column::ClientId),
+            peer_id: get(Column::PeerId),
+        })
     }
 
-    fn field(&self, at: usize) -> Option<Text<'a>> {
-        let (start, next) = (*self.starts.get(at)?, *self.starts.get(at.checked_add(1)?)?);
-        let (start, end) = (usize::try_from(start).ok()?, usize::try_from(next).ok()?.checked_sub(1)?);
-        self.line.bytes().get(start..end).map(Text::new)
+    /// A field's text; that of a row that has no such field is empty.
+    #[inline]
+    fn field(&self, number: u8) -> Text<'a> {
+        let start = |at: usize| self.starts.get(at).map_or(0, |start| *start as usize);
+        let (start, next) = (start(number.into()), start(usize::from(number).wrapping_add(1)));
+        Text::new(self.line.bytes().get(start..next.wrapping_sub(1)).unwrap_or_default())
     }
 }
 
@@ -588,14 +673,31 @@ mod tests {
 
     fn entries(text: &str) -> Vec<Entry<'_>> {
         match parse(text.as_bytes()) {
-            Document::Server(entries) => entries.collect(),
+            Document::Server(entries) => with_clients(entries).0,
             _ => Vec::new(),
         }
     }
 
     fn clients(text: &str) -> Vec<Client<'_>> {
-        let clients = entries(text).into_iter();
-        clients.filter_map(|entry| if let Entry::Client(client) = entry { Some(client) } else { None }).collect()
+        match parse(text.as_bytes()) {
+            Document::Server(entries) => with_clients(entries).1,
+            _ => Vec::new(),
+        }
+    }
+
+    /// All entries, and the clients of those that are rows of one.
+    fn with_clients(mut entries: Entries<'_>) -> (Vec<Entry<'_>>, Vec<Client<'_>>) {
+        let (mut all, mut clients) = (Vec::new(), Vec::new());
+        while let Some(entry) = entries.next() {
+            let Entry::Client(row) = entry else {
+                all.push(entry);
+                continue;
+            };
+            let client = entries.client(row);
+            all.push(if client.is_some() { entry } else { Entry::Skipped });
+            clients.extend(client);
+        }
+        (all, clients)
     }
 
     #[test]
@@ -844,17 +946,17 @@ mod tests {
                 let byte =
                     |at| if pattern >> at & 1 == 1 { b',' } else { [b'a', b'-', 0xac, 0x2d, 0][at as usize % 5] };
                 let line: Vec<u8> = (0..length).map(byte).collect();
-                let mut starts = [0; MOST_FIELDS + 1];
+                let mut starts = NO_STARTS;
                 let fields = Fields::of(Text::new(&line), b',', &mut starts).expect("few fields");
-                let count = fields.starts.len() - 1;
-                let found: Vec<_> = (0..count).map(|field| fields.field(field).map(Text::bytes)).collect();
-                let expected: Vec<_> = line.split(|byte| *byte == b',').map(Some).collect();
+                let found: Vec<_> = (0..fields.count as u8).map(|field| fields.field(field).bytes()).collect();
+                let expected: Vec<_> = line.split(|byte| *byte == b',').collect();
                 assert_eq!(found, expected, "{line:?}");
-                assert_eq!(fields.field(count), None);
+                assert_eq!(count(b',', &line) + 1, fields.count);
+                assert!(fields.field(NO_FIELD).is_empty());
             }
         }
-        assert!(Fields::of(Text::new(&[b','; MOST_FIELDS - 1]), b',', &mut [0; MOST_FIELDS + 1]).is_some());
-        assert!(Fields::of(Text::new(&[b','; MOST_FIELDS]), b',', &mut [0; MOST_FIELDS + 1]).is_none());
+        assert!(Fields::of(Text::new(&[b','; MOST_FIELDS - 1]), b',', &mut NO_STARTS.clone()).is_some());
+        assert!(Fields::of(Text::new(&[b','; MOST_FIELDS]), b',', &mut NO_STARTS.clone()).is_none());
     }
 
     #[test]

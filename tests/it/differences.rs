@@ -68,6 +68,7 @@ fn reading(file: &str) -> Reading<'_> {
         modified: None,
         is_gone: false,
         file,
+        lines: None,
         protocol,
         torn: false,
         stale_after: None,

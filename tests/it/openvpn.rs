@@ -41,6 +41,7 @@ fn reading(file: &[u8], protocol: Protocol, torn: bool) -> Reading<'_> {
         modified: None,
         is_gone: false,
         file: Some(file),
+        lines: None,
         protocol,
         torn,
         stale_after: None,

@@ -23,8 +23,8 @@ fuzz_target!(|file: &[u8]| {
     let protocol = Protocol::Udp;
     let modified = (length / 8 % 2 == 0).then_some(1_795_180_820);
     let file = Some(file);
-    let (server, is_gone, stale_after, asked) = ("office", false, None, Asked::No);
-    let reading = Reading { server, path, modified, is_gone, file, protocol, torn, stale_after, asked };
+    let (server, is_gone, lines, stale_after, asked) = ("office", false, None, None, Asked::No);
+    let reading = Reading { server, path, modified, is_gone, file, lines, protocol, torn, stale_after, asked };
     let mut totals = ClientTotals::new(10);
     // What is made of the file is read from its length: one subject at a time, so that more files are tried.
     if length / 2 % 2 == 0 {
