@@ -105,7 +105,9 @@ pub struct RouteRow<'a> {
 pub struct Route<'a> {
     /// An address in the tunnel, a network behind a client, or a cached address ending in `C`.
     pub virtual_address: Text<'a>,
-    /// The client that it leads to, by its real address.
+    /// The client that it leads to, by its common name.
+    pub common_name: Text<'a>,
+    /// The client that it leads to, by its real address, which several may have where it has no port.
     pub real_address: Text<'a>,
 }
 
@@ -464,6 +466,7 @@ impl<'a> RouteRow<'a> {
         let fields = fields.joined(&self.columns, surplus, &mut starts)?;
         Some(Route {
             virtual_address: fields.get(&self.columns, Column::VirtualAddress)?,
+            common_name: fields.get(&self.columns, Column::CommonName).unwrap_or_default(),
             real_address: fields.get(&self.columns, Column::RealAddress)?,
         })
     }

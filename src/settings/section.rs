@@ -204,9 +204,10 @@ impl Section {
         Err(ConfigError::of(&self.path, node.line, &message))
     }
 
-    /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file.
+    /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file, and those of
+    /// the originals that are without effect, as nothing is asked between scrapes and flags say what is logged.
     pub fn drop_extensions(&mut self) {
-        self.nodes.retain(|(key, _)| !key.starts_with("x-"));
+        self.nodes.retain(|(key, _)| !(key.starts_with("x-") || key == "refresh_interval" || key == "debug"));
     }
 
     /// How errors name one of its keys.

@@ -145,11 +145,15 @@ impl Piece<'_> {
         Ok(Key(self.exactly("a key of 32 bytes")?))
     }
 
-    /// `struct __kernel_timespec`; nothing where it is 0, which means never.
+    /// `struct __kernel_timespec`; nothing where it is 0, which means never. Before 2019 a kernel of 32 bits said it in two
+    /// numbers of 32 bits.
     fn time(self) -> Result<Option<i64>, Malformed> {
-        let both: [u8; 16] = self.exactly("a time of 16 bytes")?;
-        let seconds = both.first_chunk().map(|bytes| self.order.u64(*bytes).cast_signed());
-        Ok(seconds.filter(|_| both != [0; 16]))
+        let seconds = match (self.bytes.first_chunk(), self.bytes.first_chunk(), self.bytes.len()) {
+            (Some(seconds), _, 8) => i64::from(self.order.u32(*seconds)),
+            (_, Some(seconds), 16) => self.order.u64(*seconds).cast_signed(),
+            _ => return Err(self.malformed("a time of 16 bytes")),
+        };
+        Ok(Some(seconds).filter(|_| self.bytes.iter().any(|byte| *byte != 0)))
     }
 
     /// `struct sockaddr_in` or `struct sockaddr_in6`.
@@ -268,7 +272,17 @@ mod tests {
                 ByteOrder::Little => number.to_le_bytes(),
             };
             let time = |seconds, nanoseconds| attribute(6, &[eight(seconds), eight(nanoseconds)].concat(), order);
-            for (time, expected) in [(time(0, 0), None), (time(9, 0), Some(9)), (time(0, 1), Some(0))] {
+            let short =
+                |seconds, nanoseconds| attribute(6, &[four(seconds, order), four(nanoseconds, order)].concat(), order);
+            for (time, expected) in [
+                (time(0, 0), None),
+                (time(9, 0), Some(9)),
+                (time(0, 1), Some(0)),
+                (short(0, 0), None),
+                (short(9, 8), Some(9)),
+                (short(0, 1), Some(0)),
+                (short(u32::MAX, 0), Some(u32::MAX.into())),
+            ] {
                 let attributes = [attribute(7, &eight(11), order), attribute(8, &eight(22), order), time];
                 let found = device(&[peer(&attributes, order)], order).expect("a device");
                 let peer = &found.peers[0];
