@@ -98,8 +98,8 @@ impl State {
         self.name == "CONNECTED"
     }
 
-    /// Whether a handshake has begun. Without a server mode (`tls-server` with one peer) this is the latest state also where the
-    /// peer has begun anew and is connected: OpenVPN says CONNECTED once, until it says RECONNECTING.
+    /// Whether a handshake has begun. Without a server mode (`tls-server` with one peer) it may have begun beside a connection
+    /// that stays, as anybody can send its first datagram; when a connection ends OpenVPN says RECONNECTING or EXITING.
     fn is_handshake(&self) -> bool {
         self.name == "WAIT" || self.name == "AUTH"
     }

@@ -147,13 +147,12 @@ impl Piece<'_> {
 
     /// `struct __kernel_timespec`; nothing where it is 0, which means never. Before 2019 a kernel of 32 bits said it in two
     /// numbers of 32 bits.
-    fn time(self) -> Result<Option<i64>, Malformed> {
-        let seconds = match (self.bytes.first_chunk(), self.bytes.first_chunk(), self.bytes.len()) {
-            (Some(seconds), _, 8) => i64::from(self.order.u32(*seconds)),
-            (_, Some(seconds), 16) => self.order.u64(*seconds).cast_signed(),
-            _ => return Err(self.malformed("a time of 16 bytes")),
-        };
-        Ok(Some(seconds).filter(|_| self.bytes.iter().any(|byte| *byte != 0)))
+    fn time(mut self) -> Result<Option<i64>, Malformed> {
+        let both = self.bytes;
+        let (seconds, nanoseconds) = both.split_at(both.len() / 2);
+        self.bytes = seconds;
+        let seconds = if nanoseconds.len() == 4 { self.u32()?.into() } else { self.u64()?.cast_signed() };
+        Ok(Some(seconds).filter(|_| both.iter().any(|byte| *byte != 0)))
     }
 
     /// `struct sockaddr_in` or `struct sockaddr_in6`.

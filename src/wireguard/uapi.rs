@@ -19,6 +19,9 @@ use crate::text::Text;
 /// The question.
 pub const REQUEST: &[u8] = b"get=1\n\n";
 
+/// What is at least this is a time and not an age, in seconds: 34 years, and the year 2004.
+const LONGEST_AGE: u64 = 1 << 30;
+
 /// An answer that is being read.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -98,9 +101,11 @@ fn public_key(value: Text<'_>) -> Result<Key, &'static str> {
 
 /// When a handshake was; absent where there was none. An age is told from a time by its size.
 fn moment(seconds: u64, now: i64, is_age: bool) -> Option<i64> {
-    // The nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
-    let seconds = i64::try_from(seconds).ok()?;
-    if is_age && seconds < now / 2 { now.checked_sub(seconds) } else { Some(seconds).filter(|seconds| *seconds > 0) }
+    if is_age && seconds < LONGEST_AGE {
+        return now.checked_sub_unsigned(seconds);
+    }
+    // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
+    not_0(seconds)
 }
 
 fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
@@ -192,8 +197,8 @@ mod tests {
         for (own, seconds, expected) in [
             (&*own, 0, Some(NOW)),
             (&own, 42, Some(NOW - 42)),
-            (&own, NOW / 2 - 1, Some(NOW - (NOW / 2 - 1))),
-            (&own, NOW / 2, Some(NOW / 2)),
+            (&own, (1 << 30) - 1, Some(NOW - (1 << 30) + 1)),
+            (&own, 1 << 30, Some(1 << 30)),
             (&own, NOW - 42, Some(NOW - 42)),
             ("", 0, None),
             ("", 42, Some(42)),
