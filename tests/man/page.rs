@@ -34,7 +34,9 @@ strongSwan: the path of charon's socket, or tcp://host:port.
 .BR ipsec_config ,\\  ipsec_command
 The ipsec.conf whose tunnels are watched, and the command that prints their state.
 .TP
-.BR openvpn ,\\  ovpntcpstatus ,\\  ovpn_tcp_status ,\\  ovpnudpstatus ,\\  ovpn_udp_status ,\\  ovpn_status ,\\  ovpnstatus
+.BR openvpn ,\\  ovpntcpstatus ,\\  ovpn_tcp_status ,\\  ovpnudpstatus ,\\  ovpn_udp_status
+.TQ
+.BR ovpn_status ,\\  ovpnstatus
 OpenVPN's servers: status files, patterns of them, or management interfaces.
 .TP
 .BR wireguard
