@@ -425,6 +425,18 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_all_releases_of_the_originals_are_known() {
+        let config = parse("ovpn_status: /a/status\nserver_name: gw\ndebug: true\nrefresh_interval: 15\n");
+        let servers = &config.sources.get::<OpenVpn>().expect("OpenVPN").servers;
+        let found: Vec<_> = servers.iter().map(|server| (server.status.as_deref(), server.protocol)).collect();
+        assert_eq!(found, [(Some(Path::new("/a/status")), None)]);
+        // As in the original's container.
+        let config = parse("vici-socket: \"/run/vici\"\n");
+        assert_eq!(config.sources.get::<StrongSwan>().expect("strongSwan").socket, Address::Unix("/run/vici".into()));
+        assert!(complaint("vici-socket: /a\nvici_socket: /b\n").contains("duplicate field"));
+    }
+
+    #[test]
     fn an_empty_text_of_an_originals_key_is_not_written() {
         let config = parse("ovpntcpstatus: \"\"\novpn_tcp_status: ~\novpnudpstatus: /a\novpn_udp_status: ''\n");
         let servers = &config.sources.get::<OpenVpn>().expect("OpenVPN").servers;
@@ -531,9 +543,9 @@ mod tests {
             ),
             (
                 "a: b",
-                "unknown field `a` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
-                ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, wireguard, max_series, identities, identities_key_file, \
-                web)",
+                "unknown field `a` (known: metrics, server_name, vici_socket, vici-socket, ipsec_config, ipsec_command, \
+                ovpntcpstatus, ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, ovpn_status, ovpnstatus, openvpn, sockets, \
+                wireguard, max_series, identities, identities_key_file, web)",
             ),
             ("[a]", "expected keys with values"),
             ("identities: \"x at line 9\"", "identities: \"x at line 9\" is none of plain, hashed, off"),
@@ -789,9 +801,9 @@ mod tests {
             // Nothing behind the last sign of a file has no line of its own.
             (
                 "server_name: a\n? ",
-                "unknown field `` (known: metrics, server_name, vici_socket, ipsec_config, ipsec_command, ovpntcpstatus, \
-                 ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, openvpn, sockets, wireguard, max_series, identities, identities_key_file, \
-                 web) at line 2",
+                "unknown field `` (known: metrics, server_name, vici_socket, vici-socket, ipsec_config, ipsec_command, \
+                 ovpntcpstatus, ovpn_tcp_status, ovpnudpstatus, ovpn_udp_status, ovpn_status, ovpnstatus, openvpn, sockets, \
+                 wireguard, max_series, identities, identities_key_file, web) at line 2",
             ),
             (
                 "openvpn:\n  - status: /a\n    management: localhost\n",

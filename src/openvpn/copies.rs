@@ -158,7 +158,8 @@ fn shortened<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<(&'n s
 /// A name without the number of a rotation (`.1`), of a backup (`.bak2`; `.~2~` without its last letter) or, beside the
 /// file that it is a copy of, of a copy (` (1)`, ` copy 2`).
 fn numbered<'n>(name: &'n str, exists: &impl Fn(&str) -> bool) -> Option<&'n str> {
-    if let Some(rest) = name.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (")).and_then(|(rest, number)| {
+    if let Some(rest) = name.strip_suffix(')').and_then(|rest| rest.rsplit_once('(')).and_then(|(rest, number)| {
+        let rest = rest.strip_suffix(' ')?;
         (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && exists(rest)).then_some(rest)
     }) {
         return Some(rest);

@@ -18,6 +18,9 @@ pub const VERSION: &[u8] = b"version\n";
 /// Asks for the latest change of state.
 pub const STATE: &[u8] = b"state\n";
 
+/// Asks for the last hundred changes of state, the oldest first.
+pub const HISTORY: &[u8] = b"state all\n";
+
 /// Asks for the status in version 3.
 pub const STATUS: &[u8] = b"status 3\n";
 
@@ -95,6 +98,12 @@ impl State {
         self.name == "CONNECTED"
     }
 
+    /// Whether a handshake has begun. Without a server mode (`tls-server` with one peer) it may have begun beside a connection
+    /// that stays, as anybody can send its first datagram; when a connection ends OpenVPN says RECONNECTING or EXITING.
+    fn is_handshake(&self) -> bool {
+        self.name == "WAIT" || self.name == "AUTH"
+    }
+
     /// Reads `1795180820,CONNECTED,SUCCESS,10.8.0.1,,,,`.
     fn parse(line: Text<'_>) -> Option<Self> {
         let mut fields = line.fields(b',');
@@ -142,6 +151,8 @@ enum Stage {
     Password,
     Version,
     State,
+    /// All states, where the latest is of a handshake.
+    History,
     Status,
 }
 
@@ -236,9 +247,16 @@ impl<'p> Inquiry<'p> {
                 }
                 Ok(Next::Read)
             }
-            Stage::State if refusal.is_some() || line == "END" => Ok(self.ask(Stage::Status, STATUS)),
-            Stage::State => {
-                self.answer.state = State::parse(line).or(self.answer.state.take());
+            Stage::State | Stage::History if refusal.is_some() || line == "END" => {
+                let is_unclear =
+                    self.stage == Stage::State && self.answer.state.as_ref().is_some_and(State::is_handshake);
+                Ok(if is_unclear { self.ask(Stage::History, HISTORY) } else { self.ask(Stage::Status, STATUS) })
+            }
+            Stage::State | Stage::History => {
+                let known = self.answer.state.take();
+                let stays = known.as_ref().is_some_and(State::is_connected);
+                let new = State::parse(line).filter(|state| !(stays && state.is_handshake()));
+                self.answer.state = new.or(known);
                 Ok(Next::Read)
             }
             Stage::Status => self.status(line, refusal),
@@ -459,6 +477,26 @@ mod tests {
         assert_eq!(answer, Ok(Answer { status: WHOLE.into(), ..Answer::default() }));
         let (_, answer) = plain(&[GREETING, RELEASE, "ERROR: x\r\n", "OpenVPN STATISTICS\r\nEND\r\n"]);
         assert_eq!(answer.map(|answer| answer.status), Ok(b"OpenVPN STATISTICS\nEND\n".to_vec()));
+    }
+
+    #[test]
+    fn a_handshake_beside_a_connection_is_no_end_of_it() {
+        for (history, expected) in [
+            ("1,CONNECTING,\r\n2,WAIT,\r\n3,CONNECTED,\r\n4,AUTH,\r\n5,WAIT,\r\n", ("CONNECTED", 3)),
+            ("3,CONNECTED,\r\n4,AUTH,\r\n5,WAIT,\r\n6,CONNECTED,\r\n7,WAIT,\r\n", ("CONNECTED", 6)),
+            ("3,CONNECTED,\r\n4,RECONNECTING,\r\n5,WAIT,\r\n", ("WAIT", 5)),
+            ("4,CONNECTING,\r\n5,WAIT,\r\n", ("WAIT", 5)),
+            ("5,WAIT,\r\n", ("WAIT", 5)),
+            ("", ("WAIT", 5)),
+        ] {
+            let history = format!("{history}END\r\n");
+            let (sent, answer) = plain(&[GREETING, RELEASE, "5,WAIT,,,\r\nEND\r\n", &history, SERVER]);
+            assert_eq!(sent, ["version\n", "state\n", "state all\n", "status 3\n"]);
+            let state = answer.expect("an answer").state.expect("a state");
+            assert_eq!((state.name.as_str(), state.since), expected, "{history}");
+        }
+        let (sent, answer) = plain(&[GREETING, RELEASE, "5,AUTH,,,\r\nEND\r\n", "ERROR: x\r\n", SERVER]);
+        assert_eq!((sent.len(), answer.expect("an answer").state), (4, Some(State { name: "AUTH".into(), since: 5 })));
     }
 
     #[test]

@@ -385,7 +385,7 @@ struct Pending<'a> {
     rows: Vec<UnidentifiedRow<'a>>,
     /// The clients whose rows don't say whether they are authenticated.
     nameless: Vec<Client<'a>>,
-    /// The real addresses to which routes lead; collected only if there are nameless clients.
+    /// The common names and real addresses to which routes lead; collected only if there are nameless clients.
     routed: NameIndex,
 }
 
@@ -451,7 +451,7 @@ impl<'a> Summary<'a> {
                     if !pending.nameless.is_empty()
                         && let Some(route) = entries.route(route)
                     {
-                        pending.routed.add(&[route.real_address.bytes()]);
+                        pending.routed.add(&[route.common_name.bytes(), route.real_address.bytes()]);
                     }
                 }
                 Entry::Global(name, value) if name == "dco_enabled" => row.dco = value.number(),
@@ -461,7 +461,8 @@ impl<'a> Summary<'a> {
             }
         }
         for client in std::mem::take(&mut pending.nameless) {
-            if let Some(identity) = client.identity(pending.routed.get(&[client.real_address.bytes()]).is_some()) {
+            let route = pending.routed.get(&[client.common_name.bytes(), client.real_address.bytes()]);
+            if let Some(identity) = client.identity(route.is_some()) {
                 self.session(&client, identity, &mut pending, pass, now);
             }
         }

@@ -492,10 +492,25 @@ fn guess(path: &Path) -> Protocol {
 /// A server's name by its file: `office` for `openvpn.office.status` and for `status-office.log`.
 fn name(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let stem = file.trim_end_matches(".log").trim_end_matches(".status").trim_end_matches(".sock");
-    let bare = stem.trim_start_matches("openvpn").trim_start_matches(['.', '-', '_']);
-    let bare = bare.trim_start_matches("status").trim_end_matches("status").trim_matches(['.', '-', '_']);
+    let (start, end): (Cut<'_>, Cut<'_>) = (|name, word| name.strip_prefix(word), |name, word| name.strip_suffix(word));
+    let stem = without(&file, &[".log", ".status", ".sock"], end);
+    let bare = without(stem, &["openvpn"], start).trim_start_matches(['.', '-', '_']);
+    let bare = without(without(bare, &["status"], start), &["status"], end).trim_matches(['.', '-', '_']);
     if bare.is_empty() { file } else { bare.to_owned() }
+}
+
+/// Takes a word from one end of a name; nothing where it is not there.
+type Cut<'n> = fn(&'n str, &str) -> Option<&'n str>;
+
+/// A name without words at one of its ends, each as often as it is there. `str::trim_end_matches` would bring a search for
+/// texts from both ends, which nothing else needs.
+fn without<'n>(mut name: &'n str, words: &[&str], cut: Cut<'n>) -> &'n str {
+    for word in words {
+        while let Some(rest) = cut(name, word) {
+            name = rest;
+        }
+    }
+    name
 }
 
 /// Reads a status file, which may be on a file system that hangs.

@@ -36,7 +36,8 @@ pub fn list(
     }
 }
 
-/// The tunnel address of each real address that a route leads to: status version 1 has it in the routing table only.
+/// The tunnel address of each common name and real address that a route leads to: status version 1 has it in the routing
+/// table only.
 ///
 /// Networks behind a client and cached addresses (`10.8.0.4C`) are not its own, so that it can be absent; IPv4 comes
 /// first.
@@ -44,11 +45,12 @@ fn routes<'a>(mut entries: Entries<'a>) -> NameValues<Option<Text<'a>>> {
     let mut routes = NameValues::<Option<Text<'a>>>::default();
     while let Some(entry) = entries.next() {
         let Entry::Route(row) = entry else { continue };
-        let Some(Route { virtual_address, real_address }) = entries.route(row) else { continue };
-        let known = routes.get(&[real_address.bytes()]).copied().flatten();
+        let Some(Route { virtual_address, common_name, real_address }) = entries.route(row) else { continue };
+        let client = [common_name.bytes(), real_address.bytes()];
+        let known = routes.get(&client).copied().flatten();
         let is_its = !virtual_address.contains("/") && virtual_address.before("C").is_none();
         let is_better = is_its && known.is_none_or(|known| known.contains(":") && !virtual_address.contains(":"));
-        routes.set(&[real_address.bytes()], if is_better { Some(virtual_address) } else { known });
+        routes.set(&client, if is_better { Some(virtual_address) } else { known });
     }
     routes
 }
@@ -67,7 +69,7 @@ fn session(
     server: &str,
 ) -> Session {
     let (host, port) = client.peer();
-    let route = routes.get(&[client.real_address.bytes()]);
+    let route = routes.get(&[client.common_name.bytes(), client.real_address.bytes()]);
     let identity = client.identity(route.is_some());
     let own = [client.virtual_address, client.virtual_ipv6].into_iter().find(|address| !address.is_empty());
     let address = own.or_else(|| route.copied().flatten());

@@ -1,4 +1,4 @@
-//! OpenVPN's settings: the two keys of the original, and the list `openvpn`.
+//! OpenVPN's settings: the keys of the original, and the list `openvpn`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,11 +37,15 @@ const LONGEST_SOCKET: usize = 107;
 /// What is written; absent where no server is.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
     let mut servers = Vec::new();
-    let named =
-        [(["ovpntcpstatus", "ovpn_tcp_status"], Protocol::Tcp), (["ovpnudpstatus", "ovpn_udp_status"], Protocol::Udp)];
+    let named = [
+        (["ovpntcpstatus", "ovpn_tcp_status"], Some(Protocol::Tcp)),
+        (["ovpnudpstatus", "ovpn_udp_status"], Some(Protocol::Udp)),
+        // Of a server of 2.7, whose rows name their protocols.
+        (["ovpn_status", "ovpnstatus"], None),
+    ];
     for (names, protocol) in named {
         if let Some(status) = input.file.text_of(names)? {
-            servers.push(Server { protocol: Some(protocol), status: Some(path(status)?), ..Server::default() });
+            servers.push(Server { protocol, status: Some(path(status)?), ..Server::default() });
         }
     }
     for section in input.file.sections("openvpn")? {

@@ -99,7 +99,9 @@ pub struct Statistics<'a>(Text<'a>);
 pub struct Route<'a> {
     /// An address in the tunnel, a network behind a client, or a cached address ending in `C`.
     pub virtual_address: Text<'a>,
-    /// The client that it leads to, by its real address.
+    /// The client that it leads to, by its common name.
+    pub common_name: Text<'a>,
+    /// The client that it leads to, by its real address, which several may have where it has no port.
     pub real_address: Text<'a>,
 }
 
@@ -424,7 +426,11 @@ impl<'a> Entries<'a> {
         let surplus = Surplus { name: self.routes.surplus(fields.count)?, user: 0 };
         let fields = fields.joined(&self.routes, surplus, &mut starts)?;
         let get = |column| fields.field(self.routes.at(column));
-        Some(Route { virtual_address: get(Column::VirtualAddress), real_address: get(Column::RealAddress) })
+        Some(Route {
+            virtual_address: get(Column::VirtualAddress),
+            common_name: get(Column::CommonName),
+            real_address: get(Column::RealAddress),
+        })
     }
 
     /// The entry of a line whose first field does not say that it is a row. Most lines are rows, and the loop over them is

@@ -212,9 +212,10 @@ impl Section {
         Err(ConfigError::of(&self.path, node.line, &message))
     }
 
-    /// Removes keys that begin with `x-`: they only hold YAML anchors that are used elsewhere in the file.
+    /// Takes out what is not for us: keys by which an operator gives a name to what is used elsewhere in the file, and those of
+    /// the originals that are without effect, as nothing is asked between scrapes and flags say what is logged.
     pub fn drop_extensions(&mut self) {
-        self.nodes.retain(|(key, _)| !key.starts_with("x-"));
+        self.nodes.retain(|(key, _)| !(key.starts_with("x-") || key == "refresh_interval" || key == "debug"));
     }
 
     /// The path of a key in error messages.

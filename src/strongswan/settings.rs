@@ -22,7 +22,8 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3600);
 pub(super) fn read(input: &mut Input<'_>) -> Result<Option<Settings>, ConfigError> {
     let identity = input.metrics.text("client")?.map(|word| word.read(|word| identity(word))).transpose()?;
     let certificate_interval = input.metrics.time("certificate_interval")?;
-    let socket = input.file.text("vici_socket")?.filter(|text| !text.value.is_empty());
+    // The second is in the original's container.
+    let socket = input.file.text_of(["vici_socket", "vici-socket"])?;
     let socket = socket.map(|text| text.read(|text| address(text))).transpose()?;
     Ok(socket.map(|socket| Settings {
         identity: identity.unwrap_or_default(),

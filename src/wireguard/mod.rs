@@ -457,7 +457,7 @@ fn read_socket(path: &str, device: &mut Device, deadline: Deadline) -> Result<bo
     let deadline = Deadline::within(deadline.left(path)? / 2);
     let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
-    let (mut answer, mut offset) = (Answer::default(), 0usize);
+    let (mut answer, mut offset) = (Answer::at(clock::now()), 0usize);
     channel.read_lines(LIMIT, &mut |lines| {
         for line in Text::new(lines).lines() {
             let kind = match answer.read(line) {

@@ -145,11 +145,14 @@ impl Piece<'_> {
         Ok(Key(self.exactly("a key of 32 bytes")?))
     }
 
-    /// `struct __kernel_timespec`; nothing where it is 0, which means never.
-    fn time(self) -> Result<Option<i64>, Malformed> {
-        let both: [u8; 16] = self.exactly("a time of 16 bytes")?;
-        let seconds = both.first_chunk().map(|bytes| self.order.u64(*bytes).cast_signed());
-        Ok(seconds.filter(|_| both != [0; 16]))
+    /// `struct __kernel_timespec`; nothing where it is 0, which means never. Before 2019 a kernel of 32 bits said it in two
+    /// numbers of 32 bits.
+    fn time(mut self) -> Result<Option<i64>, Malformed> {
+        let both = self.bytes;
+        let (seconds, nanoseconds) = both.split_at(both.len() / 2);
+        self.bytes = seconds;
+        let seconds = if nanoseconds.len() == 4 { self.u32()?.into() } else { self.u64()?.cast_signed() };
+        Ok(Some(seconds).filter(|_| both.iter().any(|byte| *byte != 0)))
     }
 
     /// `struct sockaddr_in` or `struct sockaddr_in6`.
@@ -268,7 +271,17 @@ mod tests {
                 ByteOrder::Little => number.to_le_bytes(),
             };
             let time = |seconds, nanoseconds| attribute(6, &[eight(seconds), eight(nanoseconds)].concat(), order);
-            for (time, expected) in [(time(0, 0), None), (time(9, 0), Some(9)), (time(0, 1), Some(0))] {
+            let short =
+                |seconds, nanoseconds| attribute(6, &[four(seconds, order), four(nanoseconds, order)].concat(), order);
+            for (time, expected) in [
+                (time(0, 0), None),
+                (time(9, 0), Some(9)),
+                (time(0, 1), Some(0)),
+                (short(0, 0), None),
+                (short(9, 8), Some(9)),
+                (short(0, 1), Some(0)),
+                (short(u32::MAX, 0), Some(u32::MAX.into())),
+            ] {
                 let attributes = [attribute(7, &eight(11), order), attribute(8, &eight(22), order), time];
                 let found = device(&[peer(&attributes, order)], order).expect("a device");
                 let peer = &found.peers[0];

@@ -3,7 +3,12 @@
 //!
 //! Format: <https://www.wireguard.com/xplatform/#configuration-protocol>. Keys are hex digits. A line `public_key` begins
 //! a peer, and what follows is that peer's. Private and preshared keys are passed over, so that the interface's own
-//! public key, which it does not say, is not known.
+//! public key is known only where it is said.
+//!
+//! | what differs | who |
+//! |---|---|
+//! | `own_public_key` in place of `private_key`, and the age of a handshake in place of its time | boringtun (`api_get`) |
+//! | a range of seconds as keepalive (`20-30`) | amneziawg-go (`UintRange`) |
 
 use std::net::SocketAddr;
 
@@ -14,11 +19,15 @@ use crate::text::Text;
 /// The question.
 pub const REQUEST: &[u8] = b"get=1\n\n";
 
+/// What is at least this is a time and not an age, in seconds: 34 years, and the year 2004.
+const LONGEST_AGE: u64 = 1 << 30;
+
 /// An answer that is being read.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// What it said so far.
     pub device: Device,
+    now: i64,
     error: Option<i64>,
 }
 
@@ -34,6 +43,11 @@ pub enum Progress {
 }
 
 impl Answer {
+    /// An answer that is given at the moment `now`, in seconds since 1970.
+    pub fn at(now: i64) -> Self {
+        Self { now, ..Self::default() }
+    }
+
     /// Reads one line without its end. The error is what should have stood there; keys are in no error.
     pub fn read(&mut self, line: Text<'_>) -> Result<Progress, &'static str> {
         if line.is_empty() {
@@ -46,8 +60,14 @@ impl Answer {
         let (key, value) = line.cut_near(b'=').ok_or("key=value")?;
         let device = &mut self.device;
         match key {
-            _ if key == "public_key" => {
-                device.add(Peer::new(Key::from_hex(value.bytes()).ok_or("a key of 64 hex digits")?));
+            _ if key == "public_key" => device.add(Peer::new(public_key(value)?)),
+            _ if key == "own_public_key" => device.public_key = Some(public_key(value)?),
+            _ if key == "last_handshake_time_sec" => {
+                let seconds = number(value, i64::MAX.unsigned_abs())?;
+                let is_age = device.public_key.is_some();
+                if let Some(peer) = device.peers.last_mut() {
+                    peer.handshake = moment(seconds, self.now, is_age);
+                }
             }
             _ if key == "allowed_ip" => device.allow(network(value).ok_or("a network")?),
             _ if key == "listen_port" => device.listen_port = short(value)?,
@@ -64,14 +84,28 @@ impl Answer {
 fn read_peer(key: Text<'_>, value: Text<'_>, peer: &mut Peer) -> Result<(), &'static str> {
     match key {
         _ if key == "endpoint" => peer.endpoint = endpoint(value),
-        // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
-        _ if key == "last_handshake_time_sec" => peer.handshake = not_0(number(value, i64::MAX.unsigned_abs())?),
         _ if key == "rx_bytes" => peer.received = number(value, u64::MAX)?,
         _ if key == "tx_bytes" => peer.sent = number(value, u64::MAX)?,
-        _ if key == "persistent_keepalive_interval" => peer.keepalive = short(value)?,
+        // The longest of a range.
+        _ if key == "persistent_keepalive_interval" => {
+            peer.keepalive = short(value.cut_last(b'-').map_or(value, |(_, longest)| longest))?;
+        }
         _ => {}
     }
     Ok(())
+}
+
+fn public_key(value: Text<'_>) -> Result<Key, &'static str> {
+    Key::from_hex(value.bytes()).ok_or("a key of 64 hex digits")
+}
+
+/// When a handshake was; absent where there was none. An age is told from a time by its size.
+fn moment(seconds: u64, now: i64, is_age: bool) -> Option<i64> {
+    if is_age && seconds < LONGEST_AGE {
+        return now.checked_sub_unsigned(seconds);
+    }
+    // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
+    not_0(seconds)
 }
 
 fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
@@ -153,6 +187,38 @@ mod tests {
             let text = if line.is_empty() { "\n".to_owned() } else { format!("{peer}{line}") };
             assert_eq!(read(&text).map(|_| ()), Err(expected), "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_age_of_a_handshake_is_told_from_its_time() {
+        let (own, peer) =
+            (format!("own_public_key={}\n", "cd".repeat(32)), format!("public_key={}\n", "ab".repeat(32)));
+        const NOW: i64 = 1_795_180_825;
+        for (own, seconds, expected) in [
+            (&*own, 0, Some(NOW)),
+            (&own, 42, Some(NOW - 42)),
+            (&own, (1 << 30) - 1, Some(NOW - (1 << 30) + 1)),
+            (&own, 1 << 30, Some(1 << 30)),
+            (&own, NOW - 42, Some(NOW - 42)),
+            ("", 0, None),
+            ("", 42, Some(42)),
+        ] {
+            let mut answer = Answer::at(NOW);
+            for line in Text::from(&*format!("{own}{peer}last_handshake_time_sec={seconds}\n")).lines() {
+                answer.read(line).expect("a line");
+            }
+            assert_eq!(answer.device.peers[0].handshake, expected, "{own}{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_keepalive_may_be_a_range() {
+        for (text, expected) in [("20-30", Some(30)), ("25", Some(25)), ("0-0", None)] {
+            let text = format!("public_key={}\npersistent_keepalive_interval={text}\n", "ab".repeat(32));
+            assert_eq!(read(&text).expect("an answer").0.device.peers[0].keepalive, expected, "{text}");
+        }
+        let text = format!("public_key={}\npersistent_keepalive_interval=20-\n", "ab".repeat(32));
+        assert_eq!(read(&text).map(|_| ()), Err("a number"));
     }
 
     #[test]

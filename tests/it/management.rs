@@ -145,7 +145,7 @@ fn serve(reader: impl BufRead, mut writer: impl Write, script: &Script, heard: &
                 "ENTER PASSWORD:".into()
             }
             (None, "version") => "OpenVPN Version: OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\r\nManagement Version: 5\r\nEND\r\n".into(),
-            (None, "state") => script.state.clone(),
+            (None, "state" | "state all") => script.state.clone(),
             (None, "status 3") => script.status.clone(),
             (None, "quit") => break,
             (None, other) => format!("ERROR: unknown command [{other}], enter 'help' for more options\r\n"),
@@ -580,6 +580,7 @@ fn recordings_mean_what_they_say_wherever_they_are_cut() {
         ("server", answer("server", 1_795_894_048)),
         ("client", answer("client", 1_795_894_048)),
         ("connecting", answer("connecting", 1_795_894_062)),
+        ("peer-to-peer", answer("peer-to-peer", 1_795_951_477)),
         ("hold", Err(Failure::Waits("for its hold to be released"))),
         ("password-wanted", Err(Failure::Waits("for a password"))),
         ("password-refused", Err(Failure::PasswordRefused)),

@@ -61,7 +61,7 @@ fn device(bytes: &[u8], order: ByteOrder) -> Result<(Device, bool), Malformed> {
 
 /// What a socket answered.
 fn answer(text: &[u8]) -> Result<Device, &'static str> {
-    let mut answer = Answer::default();
+    let mut answer = Answer::at(NOW);
     for line in Text::new(text).lines() {
         if answer.read(line)? != Progress::More {
             break;
@@ -246,7 +246,7 @@ fn attributes_that_the_format_does_not_allow_are_errors() {
         ("a long number", message(0, &attribute(6, &[1, 2, 3])), "2 bytes"),
         ("a short key", message(0, &attribute(4, &[1; 31])), "a key of 32 bytes"),
         ("a peer without a key", of_peer(&[attribute(7, &[0; 8])]), "a public key"),
-        ("a short time", of_peer(&[key.clone(), attribute(6, &[0; 8])]), "a time of 16 bytes"),
+        ("a short time", of_peer(&[key.clone(), attribute(6, &[0; 12])]), "8 bytes"),
         ("a short counter", of_peer(&[key.clone(), attribute(8, &[0; 4])]), "8 bytes"),
         ("an address of no family", of_peer(&[key.clone(), attribute(4, &[9; 16])]), "an address with a port"),
         ("a cut address", of_peer(&[key.clone(), attribute(4, &[2, 0, 1, 1, 10, 0])]), "an address with a port"),

@@ -28,13 +28,15 @@ Every key is optional; an error names the key and its line.
 .B gateway\\-exporter check\\-config
 checks a file and says what would be watched.
 .TP
-.BR vici_socket
+.BR vici_socket ,\\  vici\\-socket
 strongSwan: the path of charon's socket, or tcp://host:port.
 .TP
 .BR ipsec_config ,\\  ipsec_command
 The ipsec.conf whose tunnels are watched, and the command that prints their state.
 .TP
 .BR openvpn ,\\  ovpntcpstatus ,\\  ovpn_tcp_status ,\\  ovpnudpstatus ,\\  ovpn_udp_status
+.TQ
+.BR ovpn_status ,\\  ovpnstatus
 OpenVPN's servers: status files, patterns of them, or management interfaces.
 .TP
 .BR wireguard
