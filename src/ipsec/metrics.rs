@@ -224,12 +224,15 @@ fn expose_tunnel(tunnel: &Tunnel, count: &TunnelCount<'_>, status: &Status<'_>, 
     let knows_users = status.names_users || count.total.state == State::Down;
     let pairs = tunnel.conn.pairs();
     let has_pairs = pairs > 1 && matches!(kind, Kind::OnDemand | Kind::Always);
-    out.add::<Details>(&Detail {
+    let detail = Detail {
         tunnel: name,
         users: (has_users && kind != Kind::NotLoaded && knows_users).then_some(count.users.len()),
         is_trapped: (kind == Kind::OnDemand).then_some(count.is_trapped),
         pairs: has_pairs.then(|| (pairs, count.pairs.len().min(pairs))),
-    });
+    };
+    if detail.users.is_some() || detail.is_trapped.is_some() || has_pairs {
+        out.add::<Details>(&detail);
+    }
 }
 
 /// The states and counters of all SAs, by tunnel.
