@@ -23,10 +23,10 @@ pub struct Session {
     /// strongSwan: `<connection>[<id>]`; WireGuard: the interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniqueid: Option<String>,
-    /// OpenVPN: the client id; empty where the status version has none.
+    /// OpenVPN: the peer id; empty where the status version has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p1uniqueid: Option<String>,
-    /// OpenVPN: the peer id; empty where the status version has none.
+    /// OpenVPN: the client id; empty where the status version has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p2uniqueid: Option<String>,
     /// The IKE_SA's state; `ESTABLISHED` or `CONNECTING` for OpenVPN, `ESTABLISHED` or `IDLE` for WireGuard.

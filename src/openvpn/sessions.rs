@@ -76,8 +76,8 @@ fn session(
     Session {
         server: server.into(),
         protocol: client.protocol().unwrap_or(protocol).word().into(),
-        p1uniqueid: Some(client.client_id.to_string()),
-        p2uniqueid: Some(client.peer_id.to_string()),
+        p1uniqueid: Some(client.peer_id.to_string()),
+        p2uniqueid: Some(client.client_id.to_string()),
         state: if identity.is_some() { "ESTABLISHED" } else { "CONNECTING" }.into(),
         remotehost: host.to_string(),
         remoteport: port.to_string(),

@@ -392,7 +392,7 @@ fn write_traffic(name: &str, bytes: &str, packets: &str, out: &mut String) {
 fn id(session: &Session) -> String {
     match (&session.uniqueid, &session.p1uniqueid, &session.p2uniqueid) {
         (Some(id), _, _) => id.clone(),
-        (None, Some(client), Some(peer)) if !client.is_empty() => format!("client {client}, peer {peer}"),
+        (None, Some(peer), Some(client)) if !client.is_empty() => format!("client {client}, peer {peer}"),
         _ => String::new(),
     }
 }
@@ -588,7 +588,7 @@ mod tests {
             ..Session::default()
         };
         let page = sessions(FRAME, &[client], &[], 0);
-        assert!(page.contains("<bdi>client 3, peer 4<") && page.contains("<bdi>[2001:db8::1]:1194<"), "{page}");
+        assert!(page.contains("<bdi>client 4, peer 3<") && page.contains("<bdi>[2001:db8::1]:1194<"), "{page}");
         assert!(!page.contains(" packet") && !page.contains(">local "), "{page}");
     }
 
