@@ -126,7 +126,7 @@ pub type NameMap<V> = HashMap<Box<[u8]>, V, NumberState>;
 pub struct NumberState(u64);
 
 /// The hasher of one number.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NumberHasher(u64);
 
 impl Default for NumberState {

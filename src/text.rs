@@ -75,7 +75,7 @@ impl<'a> Text<'a> {
 
     /// The parts on both sides of the last `separator`.
     pub fn cut_last(self, separator: u8) -> Option<(Self, Self)> {
-        self.split_around(memchr::memrchr(separator, self.0)?, 1)
+        self.split_around(self.0.iter().rposition(|byte| *byte == separator)?, 1)
     }
 
     /// The parts on both sides of the first `needle`.
@@ -123,7 +123,7 @@ impl<'a> Text<'a> {
     }
 
     /// An IPv4 address, in half the instructions that the standard library takes; absent where it is none.
-    fn dotted(self) -> Option<Ipv4Addr> {
+    pub fn dotted(self) -> Option<Ipv4Addr> {
         let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0u32, 0u32);
         for byte in self.0 {
             let digit = u32::from(byte.wrapping_sub(b'0'));

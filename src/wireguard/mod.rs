@@ -1,10 +1,10 @@
 //! WireGuard, by what its interfaces say: the kernel's over netlink, those of user space (wireguard-go, boringtun) over
 //! their sockets. No process is started, and no private or preshared key is kept.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, mem};
 
 use self::device::Device;
 use self::metrics::Reading;
@@ -225,6 +225,7 @@ impl Collector for WireGuard {
         let now = clock::now();
         memory.read_names(&self.settings, deadline);
         let Memory { totals, names, .. } = &mut *memory;
+        report.exposition = mem::take(&mut report.exposition).expecting(totals.peers());
         let mut pass = totals.pass(now);
         self.read(deadline, report, &mut |interface, id, device, report| match device {
             Some(device) => {
@@ -455,21 +456,15 @@ fn read_socket(path: &str, device: &mut Device, deadline: Deadline) -> Result<bo
     let deadline = Deadline::within(deadline.left(path)? / 2);
     let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
-    let (mut answer, mut offset) = (Answer::default(), 0usize);
+    let mut answer = Answer::default();
     channel.read_lines(LIMIT, &mut |lines| {
-        for line in Text::new(lines).lines() {
-            let kind = match answer.read(line) {
-                Ok(Progress::More) => {
-                    offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
-                    continue;
-                }
-                Ok(Progress::Whole) => return Ok(false),
-                Ok(Progress::Refused(number)) => ErrorKind::Refused { why: format!("error {number}") },
-                Err(expected) => ErrorKind::Malformed { expected, offset },
-            };
-            return Err(Error::new(path, kind));
-        }
-        Ok(true)
+        let kind = match answer.read(Text::new(lines)) {
+            Ok(Progress::More) => return Ok(true),
+            Ok(Progress::Whole) => return Ok(false),
+            Ok(Progress::Refused(number)) => ErrorKind::Refused { why: format!("error {number}") },
+            Err(expected) => ErrorKind::Malformed { expected, offset: answer.offset },
+        };
+        Err(Error::new(path, kind))
     })?;
     *device = answer.device;
     Ok(true)

@@ -7,7 +7,7 @@ use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::{Format, Reader};
 use gateway_exporter::wireguard::settings::Configured;
 use gateway_exporter::wireguard::totals::PeerTotals;
-use gateway_exporter::wireguard::uapi::{Answer, Progress};
+use gateway_exporter::wireguard::uapi::Answer;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../judge.rs"]
@@ -15,11 +15,8 @@ mod judge;
 
 fuzz_target!(|text: &[u8]| {
     let mut answer = Answer::default();
-    for line in Text::new(text).lines() {
-        if answer.read(line) != Ok(Progress::More) {
-            break;
-        }
-    }
+    let _ = answer.read(Text::new(text));
+    assert!(answer.offset <= text.len(), "behind the end");
     let [names, descriptions] = [Format::Quick, Format::Uci].map(|format| {
         let mut reader = Reader::new(format);
         Text::new(text).lines().for_each(|line| reader.read(line));
