@@ -152,8 +152,11 @@ impl Hasher for NumberHasher {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.write_u64(u64::from_ne_bytes(*word)));
         if !rest.is_empty() {
-            let mut word = [0; 8];
-            word.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+            // The last eight bytes, some of which were hashed before, are read without a loop.
+            let word = bytes
+                .last_chunk()
+                .copied()
+                .unwrap_or_else(|| std::array::from_fn(|at| rest.get(at).copied().unwrap_or(0)));
             self.write_u64(u64::from_ne_bytes(word));
         }
     }
@@ -163,7 +166,7 @@ impl Hasher for NumberHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
         let product = u128::from(self.0 ^ number).wrapping_mul(ODD);
         self.0 = (product >> 64) as u64 ^ product as u64;
     }

@@ -49,6 +49,11 @@ impl Peer {
 }
 
 impl Device {
+    /// Nothing yet, with room for so many peers.
+    pub fn expecting(peers: usize) -> Self {
+        Self { peers: Vec::with_capacity(peers), ..Self::default() }
+    }
+
     /// Adds a peer, which has no endpoint and no networks yet.
     pub fn add(&mut self, mut peer: Peer) {
         let end = self.allowed_ips.len();

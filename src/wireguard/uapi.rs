@@ -60,14 +60,15 @@ impl Answer {
         let peer = device.peers.last_mut().unwrap_or(nobody);
         match first {
             b'p' if lines.take("public_key=") => device.add(Peer::new(lines.key()?)),
-            b'p' if lines.take("persistent_keepalive_interval=") => peer.keepalive = short(lines.value())?,
-            b'r' if lines.take("rx_bytes=") => peer.received = number(lines.value(), u64::MAX)?,
-            b't' if lines.take("tx_bytes=") => peer.sent = number(lines.value(), u64::MAX)?,
-            // Its nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
-            b'l' if lines.take("last_handshake_time_sec=") => {
-                peer.handshake = not_0(number(lines.value(), i64::MAX.unsigned_abs())?);
+            b'p' if lines.take("persistent_keepalive_interval=") => {
+                peer.keepalive = lines.number(u16::MAX.into()).map(not_0)?
             }
-            b'l' if lines.take("listen_port=") => device.listen_port = short(lines.value())?,
+            b'r' if lines.take("rx_bytes=") => peer.received = lines.number(u64::MAX)?,
+            b't' if lines.take("tx_bytes=") => peer.sent = lines.number(u64::MAX)?,
+            b'l' if lines.take("last_handshake_time_sec=") => {
+                peer.handshake = not_0(lines.number(i64::MAX.unsigned_abs())?);
+            }
+            b'l' if lines.take("listen_port=") => device.listen_port = lines.number(u16::MAX.into()).map(not_0)?,
             b'e' if lines.take("endpoint=") => {
                 let value = lines.value();
                 device.set_endpoint(|out| copy_endpoint(value, out));
@@ -76,10 +77,13 @@ impl Answer {
                 let value = lines.value();
                 device.allow(|out| copy_network(value, out).ok_or("a network")).transpose()?;
             }
-            b'f' if lines.take("fwmark=") => device.fwmark = not_0(number(lines.value(), u32::MAX.into())?),
+            b'f' if lines.take("fwmark=") => device.fwmark = not_0(lines.number(u32::MAX.into())?),
             b'e' if lines.take("errno=") => *error = Some(lines.value().signed().ok_or("a number")?),
             b'p' if lines.take("preshared_key=") => lines.pass_key(),
-            // Keys, what later versions add, and protocol_version are passed over.
+            // Nanoseconds would tell only whether there was a handshake at the very beginning of 1970.
+            b'l' if lines.take("last_handshake_time_nsec=") => lines.pass(),
+            b'p' if lines.take("protocol_version=") => lines.pass(),
+            // What later versions add is passed over, and so is the private key.
             _ => match lines.value() {
                 line if !line.is_empty() => drop(line.cut_near(b'=').ok_or("key=value")?),
                 _ => return error.map(end).ok_or("errno before the end"),
@@ -108,11 +112,33 @@ impl<'a> Lines<'a> {
         value.before("\r").unwrap_or(value)
     }
 
-    /// The same where it is the digits of a public key.
+    fn pass(&mut self) {
+        self.value();
+    }
+
+    /// Whether nothing is left of the line, whose end is passed over.
+    fn end(&mut self) -> bool {
+        match self.0 {
+            [b'\n', rest @ ..] => {
+                self.0 = rest;
+                true
+            }
+            _ => self.value().is_empty(),
+        }
+    }
+
+    /// What is left of the line as a number that is not above `most`.
+    fn number(&mut self, most: u64) -> Result<u64, &'static str> {
+        let (number, rest) = Text::new(self.0).cut_number().ok_or("a number")?;
+        self.0 = rest.bytes();
+        if number <= most && self.end() { Ok(number) } else { Err("a number") }
+    }
+
+    /// The same as the digits of a public key.
     fn key(&mut self) -> Result<Key, &'static str> {
         let key = self.0.split_first_chunk().and_then(|(digits, rest)| {
             self.0 = rest;
-            Key::from_hex(digits).filter(|_| self.value().is_empty())
+            Key::from_hex(digits).filter(|_| self.end())
         });
         key.ok_or("a key of 64 hex digits")
     }
@@ -124,22 +150,13 @@ impl<'a> Lines<'a> {
         {
             self.0 = rest;
         }
-        self.value();
+        self.end();
     }
 }
 
 /// How an answer ends whose errno is `code`.
 fn end(code: i64) -> Option<Progress> {
     Some(if code == 0 { Progress::Whole } else { Progress::Refused(code) })
-}
-
-fn number(value: Text<'_>, most: u64) -> Result<u64, &'static str> {
-    value.number().filter(|number| *number <= most).ok_or("a number")
-}
-
-/// A number of 16 bits; absent where it is 0.
-fn short(value: Text<'_>) -> Result<Option<u16>, &'static str> {
-    number(value, u16::MAX.into()).map(not_0)
 }
 
 /// A number that fits; absent where it is 0.
@@ -150,7 +167,7 @@ fn not_0<T: TryFrom<u64>>(number: u64) -> Option<T> {
 /// Writes an address with a port; nothing where it is none. The interface behind `%` is no part of it.
 fn copy_endpoint(value: Text<'_>, out: &mut Vec<u8>) -> Option<()> {
     let (host, port) = value.cut_last(b':')?;
-    let number = short(port).ok()??;
+    let number = port.number().and_then(not_0)?;
     if host.dotted().is_some() && has_one_spelling(port) {
         out.extend_from_slice(value.bytes());
         return Some(());
@@ -166,7 +183,7 @@ fn copy_network(value: Text<'_>, out: &mut Vec<u8>) -> Option<()> {
     let (host, prefix) = value.cut_last(b'/')?;
     let address = host.address()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
-    let number = u8::try_from(number(prefix, longest).ok()?).ok()?;
+    let number = prefix.number().filter(|number| *number <= longest)? as u8;
     if address.is_ipv4() && has_one_spelling(prefix) {
         out.extend_from_slice(value.bytes());
     } else {
