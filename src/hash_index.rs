@@ -152,11 +152,8 @@ impl Hasher for NumberHasher {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.write_u64(u64::from_ne_bytes(*word)));
         if !rest.is_empty() {
-            // The last eight bytes, some of which were hashed before, are read without a loop.
-            let word = bytes
-                .last_chunk()
-                .copied()
-                .unwrap_or_else(|| std::array::from_fn(|at| rest.get(at).copied().unwrap_or(0)));
+            let mut word = [0; 8];
+            word.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
             self.write_u64(u64::from_ne_bytes(word));
         }
     }

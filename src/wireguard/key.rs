@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::encoding::{STANDARD, base64_of_32, hex_array};
+use crate::encoding::{STANDARD, hex_array};
 use crate::text::Text;
 
 /// A public key; private and preshared keys are never kept.
@@ -17,7 +17,9 @@ impl Key {
 
     /// The key as `wg` writes it.
     pub fn text(&self) -> [u8; 44] {
-        base64_of_32(&self.0)
+        let mut text = [0; 44];
+        STANDARD.encode_bytes(&self.0, &mut text);
+        text
     }
 
     /// A key as 64 hex digits.

@@ -1,10 +1,10 @@
 //! WireGuard, by what its interfaces say: the kernel's over netlink, those of user space (wireguard-go, boringtun) over
 //! their sockets. No process is started, and no private or preshared key is kept.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{io, mem};
 
 use self::device::Device;
 use self::metrics::Reading;
@@ -226,7 +226,7 @@ impl Collector for WireGuard {
         memory.read_names(&self.settings, deadline);
         let Memory { totals, names, .. } = &mut *memory;
         let peers = totals.peers();
-        report.exposition = mem::take(&mut report.exposition).expecting(peers);
+        report.exposition.expect(peers);
         let mut pass = totals.pass(now);
         self.read(peers, deadline, report, &mut |interface, id, device, report| match device {
             Some(device) => {
@@ -457,8 +457,7 @@ fn read_socket(path: &str, device: &mut Device, deadline: Deadline) -> Result<bo
     let deadline = Deadline::within(deadline.left(path)? / 2);
     let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
-    let mut answer = Answer::default();
-    mem::swap(device, &mut answer.device);
+    let mut answer = Answer::new(device);
     channel.read_lines(LIMIT, &mut |lines| {
         let kind = match answer.read(Text::new(lines)) {
             Ok(Progress::More) => return Ok(true),
@@ -468,7 +467,6 @@ fn read_socket(path: &str, device: &mut Device, deadline: Deadline) -> Result<bo
         };
         Err(Error::new(path, kind))
     })?;
-    *device = answer.device;
     Ok(true)
 }
 

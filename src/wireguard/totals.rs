@@ -64,7 +64,7 @@ impl PeerPass<'_> {
     pub fn incarnation<'n>(&self, interface: &'n str, id: u64) -> Incarnation<'n> {
         let (origin, mut hasher) = (self.pass.origin(interface), self.hasher.build_hasher());
         hasher.write(&origin.bytes());
-        hasher.write_u64(id);
+        hasher.write(&id.to_ne_bytes());
         Incarnation { interface, origin, hasher }
     }
 

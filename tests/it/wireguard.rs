@@ -59,9 +59,9 @@ fn device(bytes: &[u8], order: ByteOrder) -> Result<(Device, bool), Malformed> {
 
 /// What a socket answered.
 fn answer(text: &[u8]) -> Result<Device, &'static str> {
-    let mut answer = Answer::default();
-    answer.read(Text::new(text))?;
-    Ok(answer.device)
+    let mut device = Device::default();
+    Answer::new(&mut device).read(Text::new(text))?;
+    Ok(device)
 }
 
 /// The interfaces of a case, by their files `NAME.netlink` (of a little-endian machine), `NAME.netlink-be` and `NAME.uapi`.

@@ -3,6 +3,7 @@
 
 use gateway_exporter::exposition::Exposition;
 use gateway_exporter::text::Text;
+use gateway_exporter::wireguard::device::Device;
 use gateway_exporter::wireguard::metrics::{Reading, expose};
 use gateway_exporter::wireguard::names::{Format, Reader};
 use gateway_exporter::wireguard::settings::Configured;
@@ -14,7 +15,8 @@ use libfuzzer_sys::fuzz_target;
 mod judge;
 
 fuzz_target!(|text: &[u8]| {
-    let mut answer = Answer::default();
+    let mut device = Device::default();
+    let mut answer = Answer::new(&mut device);
     let _ = answer.read(Text::new(text));
     assert!(answer.offset <= text.len(), "behind the end");
     let [names, descriptions] = [Format::Quick, Format::Uci].map(|format| {
@@ -24,7 +26,7 @@ fuzz_target!(|text: &[u8]| {
     });
     assert!(names.values().chain(descriptions.values()).all(|name| !name.is_empty()));
     let (mut out, mut totals) = (Exposition::default(), PeerTotals::new(10));
-    let (device, names, configured) = (&answer.device, &names, &Configured::default());
+    let (device, names, configured) = (&device, &names, &Configured::default());
     let reading = Reading { interface: "wg0", id: 0, device, names, configured };
     expose(reading, &mut totals.pass(1_795_180_825), 1_795_180_825, &mut out);
     judge::check(out);
