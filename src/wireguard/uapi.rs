@@ -64,15 +64,13 @@ impl<'d> Answer<'d> {
         let peer = device.peers.last_mut().unwrap_or(nobody);
         match first {
             b'p' if lines.take("public_key=") => device.add(Peer::new(lines.key()?)),
-            b'p' if lines.take("persistent_keepalive_interval=") => {
-                peer.keepalive = lines.number(u16::MAX.into()).map(not_0)?
-            }
+            b'p' if lines.take("persistent_keepalive_interval=") => peer.keepalive = lines.short()?,
             b'r' if lines.take("rx_bytes=") => peer.received = lines.number(u64::MAX)?,
             b't' if lines.take("tx_bytes=") => peer.sent = lines.number(u64::MAX)?,
             b'l' if lines.take("last_handshake_time_sec=") => {
                 peer.handshake = not_0(lines.number(i64::MAX.unsigned_abs())?);
             }
-            b'l' if lines.take("listen_port=") => device.listen_port = lines.number(u16::MAX.into()).map(not_0)?,
+            b'l' if lines.take("listen_port=") => device.listen_port = lines.short()?,
             b'e' if lines.take("endpoint=") => {
                 let value = lines.value();
                 device.set_endpoint(|out| copy_endpoint(value, out));
@@ -136,6 +134,11 @@ impl<'a> Lines<'a> {
         let (number, rest) = Text::new(self.0).cut_number().ok_or("a number")?;
         self.0 = rest.bytes();
         if number <= most && self.end() { Ok(number) } else { Err("a number") }
+    }
+
+    /// The same as a number of 16 bits; absent where it is 0.
+    fn short(&mut self) -> Result<Option<u16>, &'static str> {
+        self.number(u16::MAX.into()).map(not_0)
     }
 
     /// The same as the digits of a public key.
