@@ -126,7 +126,7 @@ pub type NameMap<V> = HashMap<Box<[u8]>, V, NumberState>;
 pub struct NumberState(u64);
 
 /// The hasher of one number.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NumberHasher(u64);
 
 impl Default for NumberState {
@@ -163,7 +163,7 @@ impl Hasher for NumberHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
         let product = u128::from(self.0 ^ number).wrapping_mul(ODD);
         self.0 = (product >> 64) as u64 ^ product as u64;
     }

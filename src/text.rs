@@ -75,7 +75,7 @@ impl<'a> Text<'a> {
 
     /// The parts on both sides of the last `separator`.
     pub fn cut_last(self, separator: u8) -> Option<(Self, Self)> {
-        self.split_around(memchr::memrchr(separator, self.0)?, 1)
+        self.split_around(self.0.iter().rposition(|byte| *byte == separator)?, 1)
     }
 
     /// The parts on both sides of the first `needle`.
@@ -101,15 +101,23 @@ impl<'a> Text<'a> {
 
     /// A decimal number and nothing else; absent where it does not fit.
     pub fn number(self) -> Option<u64> {
-        // 19 digits always fit, and few numbers have more.
-        if self.0.len() < 20 {
-            let mut sum = 0u64;
-            for byte in self.0 {
-                sum = sum.wrapping_mul(10).wrapping_add(digit(*byte)?);
-            }
-            return Some(sum).filter(|_| !self.is_empty());
+        self.cut_number().filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
+    }
+
+    /// The decimal number that the text begins with, and what follows it; absent where there is none, or it does not fit.
+    pub fn cut_number(self) -> Option<(u64, Self)> {
+        let (mut number, mut rest) = (0u64, self.0);
+        while let [byte @ b'0'..=b'9', after @ ..] = rest {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(byte & 0xf));
+            rest = after;
         }
-        self.0.iter().try_fold(0u64, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))
+        let digits = self.0.len().saturating_sub(rest.len());
+        // 19 digits always fit, and few numbers have more.
+        if digits > 19 {
+            let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(u64::from(byte & 0xf));
+            number = self.0.iter().take(digits).try_fold(0, add)?;
+        }
+        (digits > 0).then_some((number, Self(rest)))
     }
 
     /// A decimal number with an optional minus sign and nothing else.
@@ -126,7 +134,7 @@ impl<'a> Text<'a> {
     }
 
     /// An IPv4 address, in half the instructions that the standard library takes; absent where it is none.
-    fn dotted(self) -> Option<Ipv4Addr> {
+    pub fn dotted(self) -> Option<Ipv4Addr> {
         let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0u32, 0u32);
         for byte in self.0 {
             let digit = u32::from(byte.wrapping_sub(b'0'));
@@ -239,10 +247,6 @@ pub fn count(wanted: u8, bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     let found: u64 = words.iter().map(|word| (places(wanted, *word) >> 7).wrapping_mul(ONES) >> 56).sum();
     rest.iter().filter(|byte| **byte == wanted).count().saturating_add(usize::try_from(found).unwrap_or(usize::MAX))
-}
-
-fn digit(byte: u8) -> Option<u64> {
-    Some(u64::from(byte).wrapping_sub(u64::from(b'0'))).filter(|digit| *digit < 10)
 }
 
 /// A name of at most [`LONGEST`] bytes: a longer one ends in `…` and 16 hex digits, which are others

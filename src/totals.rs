@@ -127,7 +127,7 @@ impl Totals {
     /// Records the counters of a session at the time `now` without counting the session, for a source that can't hold a
     /// [`Pass`] while it reads, or that reads events between passes.
     pub fn record<'n>(&mut self, sample: Sample, now: i64, name: impl FnOnce() -> Cow<'n, str>) {
-        self.update(sample, now, name);
+        self.update(sample, false, now, name);
     }
 
     /// The id of an origin, from whatever names it.
@@ -204,11 +204,20 @@ impl Totals {
         self.forget(limit, ties);
     }
 
-    /// Adds to a session's entry what its counters gained.
-    fn update<'n>(&mut self, sample: Sample, now: i64, name: impl FnOnce() -> Cow<'n, str>) -> Option<&mut Entry> {
+    /// Adds to a session's entry what its counters gained. Where it may begin again at 0, one lower counter says that all did.
+    fn update<'n>(
+        &mut self,
+        sample: Sample,
+        may_restart: bool,
+        now: i64,
+        name: impl FnOnce() -> Cow<'n, str>,
+    ) -> Option<&mut Entry> {
         let Sample { origin, key, counted } = sample;
         let index = self.session(origin, key);
         let session = self.sessions.get_mut(index)?;
+        if may_restart && session.last.with(counted, u64::max) != counted {
+            session.last = Traffic::default();
+        }
         let more = counted.with(session.last, u64::saturating_sub);
         // A CHILD_SA moves to the IKE_SA that replaces its own.
         session.origin = origin;
@@ -280,7 +289,7 @@ impl Pass<'_> {
 
     /// Records and counts a session, which began at `since`.
     pub fn record<'n>(&mut self, sample: Sample, since: Option<i64>, name: impl FnOnce() -> Cow<'n, str>) {
-        if let Some(entry) = self.totals.update(sample, self.now, name) {
+        if let Some(entry) = self.totals.update(sample, false, self.now, name) {
             entry.sessions = entry.sessions.saturating_add(1);
             entry.since = entry.since.into_iter().chain(since).min();
         }
@@ -289,23 +298,15 @@ impl Pass<'_> {
     /// Records a session that has ended although its origin still lists it: its counters are added to the total, and the
     /// session is not counted.
     pub fn record_ended<'n>(&mut self, sample: Sample, name: impl FnOnce() -> Cow<'n, str>) {
-        self.totals.update(sample, self.now, name);
+        self.totals.update(sample, false, self.now, name);
     }
 
     /// Records and counts a session that may begin again at 0: where one of its counters is lower than in the previous
-    /// pass, all of them did, and all that they count is added. Gives the total of its entry.
-    pub fn record_restartable<'n>(&mut self, sample: Sample, name: impl FnOnce() -> Cow<'n, str>) -> Traffic {
-        let index = self.totals.session(sample.origin, sample.key);
-        if let Some(session) = self.totals.sessions.get_mut(index)
-            && session.last.with(sample.counted, u64::max) != sample.counted
-        {
-            session.last = Traffic::default();
-        }
-        // `update` finds it there.
-        self.totals.next = index;
-        let Some(entry) = self.totals.update(sample, self.now, name) else { return Traffic::default() };
+    /// pass, all of them did, and all that they count is added. Gives its entry.
+    pub fn record_restartable<'n>(&mut self, sample: Sample, name: impl FnOnce() -> Cow<'n, str>) -> Option<&Entry> {
+        let entry = self.totals.update(sample, true, self.now, name)?;
         entry.sessions = entry.sessions.saturating_add(1);
-        entry.total
+        Some(entry)
     }
 
     /// Keeps the sessions of an origin that could not be read in this pass, and their entries: it is not known whether they
@@ -570,8 +571,8 @@ mod tests {
         ] {
             let mut pass = totals.pass(0);
             let sample = Sample { origin: OriginId::default(), key: pass.key("a"), counted };
-            let total = pass.record_restartable(sample, || "ann".into());
-            assert_eq!(total, expected, "{counted:?}");
+            let total = pass.record_restartable(sample, || "ann".into()).map(|entry| entry.total);
+            assert_eq!(total, Some(expected), "{counted:?}");
         }
     }
 

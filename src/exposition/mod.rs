@@ -85,8 +85,14 @@ impl Exposition {
 
     /// Makes room for so many rows in each table of a group whose size peers decide ([`Group::is_peers`]).
     #[must_use]
-    pub fn expecting(self, rows: usize) -> Self {
-        Self { expected: rows, ..self }
+    pub fn expecting(mut self, rows: usize) -> Self {
+        self.expect(rows);
+        self
+    }
+
+    /// The same for tables that are there later.
+    pub fn expect(&mut self, rows: usize) {
+        self.expected = rows;
     }
 
     /// Whether a group is exposed; if not, its data need not be read.

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use crate::encoding::{STANDARD, hex_array};
-
-/// The length of a key as `wg` writes it.
-const LENGTH: usize = 44;
+use crate::text::Text;
 
 /// A public key; private and preshared keys are never kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,20 +15,22 @@ impl Key {
         STANDARD.decode_array(text).map(Self)
     }
 
-    /// Writes it as `wg` does. `write!` takes a hundred instructions more.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(STANDARD.encode_bytes(&self.0, &mut [0; LENGTH]).unwrap_or_default());
+    /// The key as `wg` writes it.
+    pub fn text(&self) -> [u8; 44] {
+        let mut text = [0; 44];
+        STANDARD.encode_bytes(&self.0, &mut text);
+        text
     }
 
     /// A key as 64 hex digits.
-    pub fn from_hex(text: &[u8]) -> Option<Self> {
-        hex_array(text).map(Self)
+    pub fn from_hex(digits: &[u8; 64]) -> Option<Self> {
+        hex_array(digits).map(Self)
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(STANDARD.encode(&self.0, &mut [0; LENGTH]).ok_or(fmt::Error)?)
+        Text::new(&self.text()).fmt(out)
     }
 }
 
@@ -64,8 +64,12 @@ mod tests {
         ] {
             assert_eq!(Key::parse(text.as_bytes()), None, "{text:?}");
         }
-        for hex in ["", "85", &"8".repeat(63), &"8".repeat(65), &"8".repeat(66), &"g".repeat(64)] {
-            assert_eq!(Key::from_hex(hex.as_bytes()), None, "{hex:?}");
+        for odd in [b'g', b'/', b':', b'@', b'G', b'`', b'\n', 0xff] {
+            for at in [0, 31, 63] {
+                let mut digits = [b'8'; 64];
+                digits[at] = odd;
+                assert_eq!(Key::from_hex(&digits), None, "{odd} at {at}");
+            }
         }
     }
 }

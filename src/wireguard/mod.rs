@@ -110,12 +110,12 @@ impl WireGuard {
     }
 
     /// Reads every interface and notes how each answered. One that went away since it was listed is no error; one that
-    /// can't be read has no device.
-    fn read(&self, deadline: Deadline, report: &mut Report, each: &mut Visit<'_>) {
+    /// can't be read has no device. There are probably so many `peers`.
+    fn read(&self, peers: usize, deadline: Deadline, report: &mut Report, each: &mut Visit<'_>) {
         let interfaces = self.interfaces(deadline, report);
         let mut family = None;
         for Interface { name, socket, id } in &interfaces {
-            let mut device = Device::default();
+            let mut device = Device::expecting(peers);
             let (target, result) = match socket {
                 None => (name, read_kernel(name, &mut device, &mut family, deadline)),
                 Some(path) => (path, read_socket(path, &mut device, deadline)),
@@ -227,8 +227,10 @@ impl Collector for WireGuard {
         let now = clock::now();
         memory.read_names(&self.settings, deadline);
         let Memory { totals, names, .. } = &mut *memory;
+        let peers = totals.peers();
+        report.exposition.expect(peers);
         let mut pass = totals.pass(now);
-        self.read(deadline, report, &mut |interface, id, device, report| match device {
+        self.read(peers, deadline, report, &mut |interface, id, device, report| match device {
             Some(device) => {
                 let configured = &self.settings.peers;
                 let reading = Reading { interface, id, device, names, configured };
@@ -245,12 +247,12 @@ impl Collector for WireGuard {
             Err(error) => return note(error, report),
         };
         memory.read_names(&self.settings, deadline);
-        let names = &memory.names;
+        let Memory { totals, names, .. } = &*memory;
         let Settings { gateway, peers, .. } = &*self.settings;
         let now = clock::now();
         let name = |key| peers.name(key).or_else(|| names.get(key));
         let date = |moment| clock::local(moment).map(|moment| moment.to_string());
-        self.read(deadline, report, &mut |interface, _, device, report| {
+        self.read(totals.peers(), deadline, report, &mut |interface, _, device, report| {
             if let Some(device) = device {
                 sessions::list(device, &Listing { gateway, interface, now }, name, date, &mut report.sessions);
             }
@@ -457,23 +459,16 @@ fn read_socket(path: &str, device: &mut Device, deadline: Deadline) -> Result<bo
     let deadline = Deadline::within(deadline.left(path)? / 2);
     let mut channel = socket::open(&Address::Unix(path.into()), deadline)?;
     channel.send(uapi::REQUEST)?;
-    let (mut answer, mut offset) = (Answer::at(clock::now()), 0usize);
+    let mut answer = Answer::new(device, clock::now());
     channel.read_lines(LIMIT, &mut |lines| {
-        for line in Text::new(lines).lines() {
-            let kind = match answer.read(line) {
-                Ok(Progress::More) => {
-                    offset = offset.saturating_add(line.bytes().len()).saturating_add(1);
-                    continue;
-                }
-                Ok(Progress::Whole) => return Ok(false),
-                Ok(Progress::Refused(number)) => ErrorKind::Refused { why: format!("error {number}") },
-                Err(expected) => ErrorKind::Malformed { expected, offset },
-            };
-            return Err(Error::new(path, kind));
-        }
-        Ok(true)
+        let kind = match answer.read(Text::new(lines)) {
+            Ok(Progress::More) => return Ok(true),
+            Ok(Progress::Whole) => return Ok(false),
+            Ok(Progress::Refused(number)) => ErrorKind::Refused { why: format!("error {number}") },
+            Err(expected) => ErrorKind::Malformed { expected, offset: answer.offset },
+        };
+        Err(Error::new(path, kind))
     })?;
-    *device = answer.device;
     Ok(true)
 }
 

@@ -10,7 +10,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::device::{AllowedIp, Device, Peer};
+use super::device::{Device, Peer, write_endpoint, write_network};
 use super::key::Key;
 use crate::netlink::{ByteOrder, Data, Malformed, Piece, Request};
 
@@ -112,14 +112,14 @@ pub fn read_device(data: Data<'_>, device: &mut Device) -> Result<(), Malformed>
 
 /// A peer, or more networks of the last one.
 fn read_peer(piece: Piece<'_>, device: &mut Device) -> Result<(), Malformed> {
-    let (mut key, mut networks) = (None, None);
+    let (mut key, mut endpoint, mut networks) = (None, None, None);
     let mut peer = Peer::new(Key::default());
     piece.each(&mut |kind, value| {
         match kind {
             // WGPEER_A_PUBLIC_KEY, without which a peer is none
             1 => key = Some(value.key()?),
             // WGPEER_A_ENDPOINT, _PERSISTENT_KEEPALIVE_INTERVAL, _LAST_HANDSHAKE_TIME, _RX_BYTES, _TX_BYTES, _ALLOWEDIPS
-            4 => peer.endpoint = Some(value.endpoint()?),
+            4 => endpoint = Some(value.endpoint()?),
             5 => peer.keepalive = Some(value.u16()?).filter(|interval| *interval > 0),
             6 => peer.handshake = value.time()?,
             7 => peer.received = value.u64()?,
@@ -132,10 +132,14 @@ fn read_peer(piece: Piece<'_>, device: &mut Device) -> Result<(), Malformed> {
     peer.public_key = key.ok_or_else(|| piece.malformed("a public key"))?;
     if device.peers.last().is_none_or(|last| last.public_key != peer.public_key) {
         device.add(peer);
+        if let Some(endpoint) = endpoint {
+            device.set_endpoint(|out| write_endpoint(endpoint, out));
+        }
     }
     let Some(networks) = networks else { return Ok(()) };
     networks.each(&mut |_, network| {
-        device.allow(network.network()?);
+        let (address, prefix) = network.network()?;
+        device.allow(|out| write_network(address, prefix, out));
         Ok(())
     })
 }
@@ -166,8 +170,8 @@ impl Piece<'_> {
         address.map(|address| SocketAddr::new(address, port)).ok_or(malformed)
     }
 
-    /// WGALLOWEDIP_A_FAMILY, _IPADDR and _CIDR_MASK.
-    fn network(self) -> Result<AllowedIp, Malformed> {
+    /// WGALLOWEDIP_A_FAMILY, _IPADDR and _CIDR_MASK, which is the length of the prefix.
+    fn network(self) -> Result<(IpAddr, u8), Malformed> {
         let (mut family, mut address, mut prefix) = (0, &[][..], None);
         self.each(&mut |kind, value| {
             match kind {
@@ -180,7 +184,7 @@ impl Piece<'_> {
         })?;
         let network = ip(family, address).zip(prefix);
         let (address, [prefix]) = network.ok_or_else(|| self.malformed("a network"))?;
-        Ok(AllowedIp { address, prefix })
+        Ok((address, prefix))
     }
 }
 
@@ -293,7 +297,7 @@ mod tests {
             let six = [&two(AF_INET6, order)[..], &port, &[1, 2, 3, 4], &address, &[0; 4]].concat();
             for (bytes, expected) in [(four, "192.0.2.1:51820"), (six, "[2001:db8::1]:51820")] {
                 let found = device(&[peer(&[attribute(4, &bytes, order)], order)], order).expect("a device");
-                assert_eq!(found.peers[0].endpoint, expected.parse().ok());
+                assert_eq!(found.endpoint(&found.peers[0]), expected);
             }
         }
     }
@@ -310,7 +314,8 @@ mod tests {
             attribute(9 | 0x8000, &attribute(0x8000, &parts.concat(), order), order)
         };
         let found = device(&[peer(&[network(1)], order), peer(&[network(2)], order)], order).expect("a device");
-        assert_eq!((found.peers.len(), found.allowed_ips(&found.peers[0]).len()), (1, 2));
+        assert_eq!(found.peers.len(), 1);
+        assert_eq!(found.allowed_ips(&found.peers[0]), "10.0.0.1/32,10.0.0.2/32");
     }
 
     #[test]

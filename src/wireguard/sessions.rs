@@ -2,9 +2,8 @@
 
 use super::device::Device;
 use super::key::Key;
-use super::metrics::{Texts, is_connected, write_address};
+use super::metrics::is_connected;
 use crate::session::Session;
-use crate::text::{Text, push_number};
 
 /// Whose interface is listed, and when.
 pub struct Listing<'a> {
@@ -24,16 +23,10 @@ pub fn list<'n>(
     date: impl Fn(i64) -> Option<String>,
     rows: &mut impl Extend<Session>,
 ) {
-    let text = |text: &[u8]| Text::new(text).to_string();
-    let mut texts = Texts::default();
     for peer in &device.peers {
         let Some(handshake) = peer.handshake else { continue };
-        texts.write(device, peer);
-        let (mut host, mut remoteport) = (Vec::new(), String::new());
-        if let Some(endpoint) = peer.endpoint {
-            write_address(endpoint.ip(), &mut host);
-            push_number(endpoint.port().into(), &mut remoteport);
-        }
+        let (host, port) = device.endpoint(peer).cut_last(b':').unwrap_or_default();
+        let host = host.after("[").and_then(|host| host.before("]")).unwrap_or(host);
         rows.extend(Some(Session {
             server: listing.gateway.into(),
             protocol: "wireguard".into(),
@@ -41,10 +34,10 @@ pub fn list<'n>(
             p1uniqueid: None,
             p2uniqueid: None,
             state: if is_connected(peer, listing.now) { "ESTABLISHED" } else { "IDLE" }.into(),
-            remotehost: text(&host),
-            remoteport,
-            remoteid: name(peer.public_key).map_or_else(|| text(&texts.public_key), str::to_owned),
-            remotets: text(&texts.allowed_ips).replace(',', ";"),
+            remotehost: host.to_string(),
+            remoteport: port.to_string(),
+            remoteid: name(peer.public_key).map_or_else(|| peer.public_key.to_string(), str::to_owned),
+            remotets: device.allowed_ips(peer).to_string().replace(',', ";"),
             localts: None,
             established: date(handshake).unwrap_or_default(),
             bytesin: peer.received.to_string(),

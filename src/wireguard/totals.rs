@@ -1,23 +1,25 @@
 //! Totals of peers that survive: an interface that is made anew, or a peer that is added again, counts from 0.
 
+use std::hash::{BuildHasher, Hasher};
+
 use super::device::Peer;
-use super::key::Key;
-use crate::hash_index::NumberSet;
+use crate::hash_index::{NumberHasher, NumberState};
 use crate::totals::{OriginId, Pass, Sample, Totals, Traffic};
 
 /// The totals of all peers; interfaces are known by their names.
 #[derive(Debug, Default)]
 pub struct PeerTotals {
     totals: Totals,
-    /// The keys of the peers of this scrape.
-    listed: NumberSet,
+    /// Whoever found two public keys with one hash, without knowing its secret, would have two peers that share a total, and
+    /// nothing more: that is not worth a SipHash, which is 300 instructions more.
+    hasher: NumberState,
 }
 
 /// One scrape; it ends when this is dropped.
 #[derive(Debug)]
 pub struct PeerPass<'t> {
     pass: Pass<'t>,
-    listed: &'t mut NumberSet,
+    hasher: NumberState,
 }
 
 /// An interface as it was made: another one of the same name is another incarnation.
@@ -25,11 +27,12 @@ pub struct PeerPass<'t> {
 pub struct Incarnation<'n> {
     interface: &'n str,
     origin: OriginId,
-    id: u64,
+    /// Has hashed what tells it from others.
+    hasher: NumberHasher,
 }
 
 /// What became known of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Bytes received from it in all.
     pub received: u64,
@@ -42,30 +45,41 @@ pub struct Recorded {
 impl PeerTotals {
     /// Totals that keep at most `most` peers that are there no more.
     pub fn new(most: usize) -> Self {
-        Self { totals: Totals::new(most), listed: NumberSet::default() }
+        Self { totals: Totals::new(most), ..Self::default() }
+    }
+
+    /// How many peers are remembered: about as many as the next scrape will list.
+    pub fn peers(&self) -> usize {
+        self.totals.sessions()
     }
 
     /// Begins a scrape at the time `now`.
     pub fn pass(&mut self, now: i64) -> PeerPass<'_> {
-        self.listed.clear();
-        PeerPass { pass: self.totals.pass(now), listed: &mut self.listed }
+        PeerPass { pass: self.totals.pass(now), hasher: self.hasher }
     }
 }
 
 impl PeerPass<'_> {
     /// An interface of that name; `id` tells it from those of the same name before and after it.
     pub fn incarnation<'n>(&self, interface: &'n str, id: u64) -> Incarnation<'n> {
-        Incarnation { interface, origin: self.pass.origin(interface), id }
+        let (origin, mut hasher) = (self.pass.origin(interface), self.hasher.build_hasher());
+        hasher.write(&origin.bytes());
+        hasher.write(&id.to_ne_bytes());
+        Incarnation { interface, origin, hasher }
     }
 
     /// Records the counters of a peer. Counters that are lower than at the previous scrape began anew.
     pub fn record(&mut self, incarnation: Incarnation<'_>, peer: &Peer) -> Recorded {
-        let Incarnation { interface, origin, id } = incarnation;
-        let key = self.pass.key(session(origin, id, peer.public_key).as_flattened());
+        let Incarnation { interface, origin, mut hasher } = incarnation;
+        hasher.write(&peer.public_key.0);
+        let key = hasher.finish();
         let counted = Traffic { bytes_in: peer.received, bytes_out: peer.sent, ..Traffic::default() };
-        let name = || name(interface, peer.public_key).into();
-        let total = self.pass.record_restartable(Sample { origin, key, counted }, name);
-        Recorded { received: total.bytes_in, sent: total.bytes_out, is_first: self.listed.insert(key) }
+        let name = || format!("{interface} {}", peer.public_key).into();
+        let entry = self.pass.record_restartable(Sample { origin, key, counted }, name);
+        entry.map_or_else(Recorded::default, |entry| {
+            let (received, sent) = (entry.total.bytes_in, entry.total.bytes_out);
+            Recorded { received, sent, is_first: entry.sessions == 1 }
+        })
     }
 
     /// Keeps the totals of the peers of an interface that could not be read.
@@ -74,20 +88,9 @@ impl PeerPass<'_> {
     }
 }
 
-/// What tells a peer of an incarnation from all others: one text is hashed faster than three pieces.
-fn session(origin: OriginId, id: u64, Key(key): Key) -> [[u8; 8]; 6] {
-    let (words, _) = key.as_chunks();
-    let mut session = [origin.bytes(), id.to_ne_bytes(), [0; 8], [0; 8], [0; 8], [0; 8]];
-    session.iter_mut().skip(2).zip(words).for_each(|(to, from)| *to = *from);
-    session
-}
-
-fn name(interface: &str, key: Key) -> String {
-    format!("{interface} {key}")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::key::Key;
     use super::*;
 
     /// Records one peer of wg0, as it was made for the `id`th time.

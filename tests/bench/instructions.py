@@ -36,7 +36,7 @@ BUDGETS = {
     "20 IKE_SAs, system calls": 55,
     "one more IKE_SA": 13_540,
     "one more OpenVPN client": 3_190,
-    "one more WireGuard peer": 8_430,
+    "one more WireGuard peer": 6_130,
     "one more socket, 20 rules": 300,
 }
 
