@@ -133,6 +133,13 @@ impl<'a> Text<'a> {
         self.dotted().map(IpAddr::V4).or_else(|| std::str::from_utf8(self.0).ok()?.parse().ok())
     }
 
+    /// Whether it is a network with its length, or a range of addresses.
+    pub fn is_network_or_range(self) -> bool {
+        let is_address = |text: Self| text.trim().address().is_some();
+        self.cut(b'/').is_some_and(|(network, length)| is_address(network) && length.trim().number().is_some())
+            || self.cut(b'-').is_some_and(|(first, last)| is_address(first) && is_address(last))
+    }
+
     /// An IPv4 address, in half the instructions that the standard library takes; absent where it is none.
     pub fn dotted(self) -> Option<Ipv4Addr> {
         let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0u32, 0u32);

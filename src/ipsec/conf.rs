@@ -401,13 +401,14 @@ impl<'a> EndKeys<'a> {
 
     fn end(&self, dialect: Dialect, takes_one: bool) -> End {
         let separates = |byte: &u8| byte.is_ascii_whitespace() || b",{}".contains(byte);
-        let written = match dialect {
-            Dialect::StrongSwan if takes_one => Text::default(),
-            Dialect::StrongSwan => self.subnet,
-            _ => self.subnets,
+        let (list, one) = match dialect {
+            Dialect::StrongSwan if takes_one => Default::default(),
+            Dialect::StrongSwan => (self.subnet, Text::default()),
+            // `subnet` is one more, unless it is `vhost:…` or `vnet:…`.
+            _ => (self.subnets, self.subnet),
         };
-        let count = written.bytes().split(separates).filter(|network| !network.is_empty()).count();
-        let networks = count.max(1);
+        let written = list.bytes().split(separates).chain([one.bytes()]);
+        let networks = written.filter(|network| !matches!(network, [] | [b'v', ..])).count().max(1);
         let host = (!self.host.is_empty()).then(|| self.host.bytes().into());
         End { host, logs_in: self.logs_in, networks }
     }
@@ -915,11 +916,29 @@ mod tests {
 
     #[test]
     fn how_many_networks_are_written() {
-        let networks = |text: &str| read(text).0[0].conn.right.networks;
-        assert_eq!(networks("conn a\n rightsubnet=10.2.1.0/24,10.2.2.0/24[tcp/80], 10.2.3.0/24\n"), 3);
-        assert_eq!(networks("conn a\n keyexchange=ikev1\n rightsubnet=10.2.1.0/24,10.2.2.0/24\n"), 1);
-        assert_eq!(networks("conn a\n rightsubnets=10.2.1.0/24,10.2.2.0/24\n"), 1, "libreswan's key");
-        assert_eq!(networks("conn a\n"), 1);
+        let pairs = |dialect: Dialect, text: &str| read_bytes(text.as_bytes(), dialect).0[0].conn.pairs();
+        for (text, expected) in [
+            ("conn a\n rightsubnet=10.2.1.0/24,10.2.2.0/24[tcp/80], 10.2.3.0/24\n", 3),
+            ("conn a\n keyexchange=ikev1\n rightsubnet=10.2.1.0/24,10.2.2.0/24\n", 1),
+            ("conn a\n leftsubnet=0.0.0.0/0,::/0\n rightsubnet=0.0.0.0/0,::/0\n", 4),
+            ("conn a\n rightsubnets=10.2.1.0/24,10.2.2.0/24\n", 1),
+            ("conn a\n", 1),
+        ] {
+            assert_eq!(pairs(StrongSwan, text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("conn a\n keyexchange=ikev1\n rightsubnets={10.2.1.0/24,10.2.2.0/24}\n", 2),
+            ("conn a\n rightsubnet=10.2.1.0/24,10.2.2.0/24\n", 1),
+            ("conn a\n rightsubnet=10.2.1.0/24\n rightsubnets={10.2.2.0/24 10.2.3.0/24}\n leftsubnet=10.1.0.0/16\n", 3),
+            ("conn a\n rightsubnets={10.2.1.0/24 10.2.2.0/24}\n leftsubnet=vhost:%priv\n", 2),
+            ("conn a\n leftsubnets={2001:db8:1::/48 2001:db8:2::/48}\n", 2),
+            ("conn a\n leftsubnet=10.1.0.0/16\n rightsubnet=2001:db8:2::/48\n", 1),
+            ("conn a\n", 1),
+        ] {
+            for dialect in [Libreswan4, Libreswan5] {
+                assert_eq!(pairs(dialect, text), expected, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -206,17 +206,8 @@ fn is_anybody(host: Text<'_>, dialect: Dialect) -> bool {
     host.fields(b',').map(Text::trim).filter(|entry| !entry.is_empty()).all(|entry| {
         ANYBODY.iter().chain(&GROUPS).any(|word| same(entry, *word))
             || is_default_route(entry)
-            || is_network(entry)
-            || is_range(entry)
+            || entry.is_network_or_range()
     })
-}
-
-fn is_network(entry: Text<'_>) -> bool {
-    entry.cut(b'/').is_some_and(|(address, bits)| address.address().is_some() && bits.number().is_some())
-}
-
-fn is_range(entry: Text<'_>) -> bool {
-    entry.cut(b'-').is_some_and(|(first, last)| first.address().is_some() && last.address().is_some())
 }
 
 /// Whether two words are the same in any case.

@@ -133,7 +133,10 @@ fn conn(line: Text<'_>) -> Option<Listed<'_>> {
     // The peer's identity precedes these words and may contain them, so the last ones count.
     let (topology, _) = rest.cut_last_at("; eroute owner:").or_else(|| rest.cut_last_at("; my_ip="))?;
     let routing = topology.cut_last_at("; ").map(|(_, routing)| routing);
-    let is_routed = routing.map(|routing| routing.contains("routed") && !routing.contains("unrouted"));
+    // While pluto negotiates, and after it has failed, another policy is in place of the one that waits for a packet.
+    let others = ["unrouted", "HOLD", "negotiation", "fail"];
+    let is_routed =
+        routing.map(|routing| routing.contains("routed") && !others.iter().any(|other| routing.contains(other)));
     let before_id = local.cut(b'[').map_or(local, |(local, _)| local);
     let local = before_id.cut_last_at("===").map_or(local, |(_, local)| local);
     let remote = remote.cut_at("---").filter(|(hop, _)| is_host(*hop)).map_or(remote, |(_, remote)| remote);
@@ -373,6 +376,22 @@ mod tests {
             ("\"p\": 192.0.2.1...%any; prospective erouted; eroute owner: #0", Some(("p", "192.0.2.1", "%any", true))),
             (
                 "\"p\": 192.0.2.1...198.51.100.7; unrouted HOLD; eroute owner: #0",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; erouted HOLD; eroute owner: #0",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; fail erouted; eroute owner: #0",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; routed-failure; my_ip=unset;",
+                Some(("p", "192.0.2.1", "198.51.100.7", false)),
+            ),
+            (
+                "\"p\": 192.0.2.1...198.51.100.7; routed-negotiation; my_ip=unset;",
                 Some(("p", "192.0.2.1", "198.51.100.7", false)),
             ),
             (

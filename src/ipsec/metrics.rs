@@ -170,6 +170,8 @@ pub const WATCHED: &[Watched] = &[
         family: "ipsec_tunnel_subnet_pairs_up",
         kind: "networks of tunnel",
         labels: &["tunnel"],
+        // Each of its pairs may wait for a packet.
+        unless: Some(("ipsec_tunnel_info", ("kind", "on-demand"))),
         beside: Some("ipsec_tunnel_subnet_pairs"),
         judge: |pairs| {
             let all = pairs.beside()?;

@@ -34,7 +34,7 @@ pub struct Listed<'a> {
     pub name: Text<'a>,
     /// Its ends, as the daemon assigned them.
     pub ends: Ends<'a>,
-    /// Whether its policy is in the kernel; absent where that is not said.
+    /// Whether the policy that it should have is in the kernel; absent where that is not said.
     pub is_routed: Option<bool>,
     /// Made from a conn for one peer.
     pub is_instance: bool,

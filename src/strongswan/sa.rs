@@ -347,7 +347,8 @@ impl<'a> Connection<'a> {
     }
 
     /// Whether nothing says how many tunnels should be up, since this side waits for peers: as charon has it, it can
-    /// only begin where one of the `remote_addrs` is an address or a name, and neither a network nor a range.
+    /// only begin where one of the `remote_addrs` is an address or a name, and neither a network, also of one address, nor
+    /// a range.
     ///
     /// Where wildcards stand beside a name, as `rightallowany=yes` makes them, the peer is that one, from whatever
     /// address it comes. Without the list, which charon always sends, nobody is taken to be waited for.
@@ -357,7 +358,7 @@ impl<'a> Connection<'a> {
             return false;
         }
         let mut addresses = list.map_while(|element| if let Element::Item(item) = element { Some(item) } else { None });
-        addresses.all(|address| is_any(address) || is_network(address))
+        addresses.all(|address| is_any(address) || address.is_network_or_range())
     }
 
     /// Its configured children.
@@ -420,14 +421,6 @@ fn is_shunt(mode: Text<'_>) -> bool {
 /// Whether an address of `remote_addrs` is every address.
 fn is_any(address: Text<'_>) -> bool {
     address.after("%any").is_some() || address.trim().address().is_some_and(|address| address.is_unspecified())
-}
-
-/// Whether it is a network, also of one address, or a range: charon takes such for peers that come, and never begins.
-fn is_network(address: Text<'_>) -> bool {
-    address.cut(b'/').is_some_and(|(network, _)| network.trim().address().is_some())
-        || address
-            .cut(b'-')
-            .is_some_and(|(first, last)| first.trim().address().is_some() && last.trim().address().is_some())
 }
 
 /// The elements behind the start of a section that stands directly in the message's one section.

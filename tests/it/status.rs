@@ -193,6 +193,19 @@ fn a_tunnel_that_waits_for_traffic_is_well_also_while_its_ike_sa_stays() {
 }
 
 #[test]
+fn a_pair_of_networks_that_is_missing_is_said_unless_it_waits_for_traffic() {
+    let gateway = Gateway::new("pairs");
+    gateway.prints(UP);
+    for (auto, expected) in [("start", Some("1 of 2 pairs are up")), ("route", None)] {
+        let networks = format!("auto={auto}\n rightsubnet=10.1.0.0/24,10.2.0.0/24");
+        fs::write(gateway.0.join("ipsec.conf"), CONF.replace("auto=start", &networks)).unwrap();
+        let status = status(&gateway.app());
+        let pairs = finding(&status, "networks of tunnel home");
+        assert_eq!(pairs.and_then(|pairs| pairs["message"].as_str()), expected, "{status}");
+    }
+}
+
+#[test]
 fn bytes_of_users_are_those_of_their_tunnel_and_nobody_being_there_is_no_fault() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/ipsec/eap-users");
     let app = app(&format!("ipsec_config: {folder}/ipsec.conf\nipsec_command: [cat, {folder}/statusall]\n"));
