@@ -18,6 +18,7 @@
 //! have read an older version. A carriage return is white space.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::hash_index::NameIndex;
@@ -34,6 +35,9 @@ const ALSO_LIMIT: usize = 256;
 /// The longest pattern whose braces are expanded, and the most patterns that it is expanded to.
 const PATTERN_LIMIT: usize = 1024;
 const ALTERNATIVE_LIMIT: usize = 100;
+
+/// The most networks of an end that are compared with each other; of more, each counts.
+const NETWORK_LIMIT: usize = 100;
 
 const NO_NAME: &str = "a name is missing";
 
@@ -368,8 +372,8 @@ fn meaning(keys: &Keys, is_refused: bool, dialect: Dialect) -> kind::Conn {
         left.logs_in |= dialect.is_libreswan();
     }
     let shunts = ["passthrough", "pass", "drop", "reject"];
-    // IKEv1 agrees on one network of each end, whatever is written.
-    let takes_one = keyexchange == "ikev1";
+    // In strongSwan, IKEv1 agrees on one network of each end, whatever is written.
+    let takes_one = keyexchange == "ikev1" && !dialect.is_libreswan();
     kind::Conn {
         start: start_of(auto, dialect).unwrap_or_default(),
         is_shunt: shunts.iter().any(|word| is(kind, word)) || is(authby, "never"),
@@ -401,16 +405,72 @@ impl<'a> EndKeys<'a> {
 
     fn end(&self, dialect: Dialect, takes_one: bool) -> End {
         let separates = |byte: &u8| byte.is_ascii_whitespace() || b",{}".contains(byte);
-        let (list, one) = match dialect {
-            Dialect::StrongSwan if takes_one => Default::default(),
-            Dialect::StrongSwan => (self.subnet, Text::default()),
-            // `subnet` is one more, unless it is `vhost:…` or `vnet:…`.
-            _ => (self.subnets, self.subnet),
-        };
-        let written = list.bytes().split(separates).chain([one.bytes()]);
-        let networks = written.filter(|network| !matches!(network, [] | [b'v', ..])).count().max(1);
+        let is_libreswan = dialect.is_libreswan();
+        let (list, one) = if is_libreswan { (self.subnets, self.subnet) } else { (self.subnet, Text::default()) };
+        let written = list.bytes().split(separates).chain([one.bytes()]).map(Text::new);
+        // libreswan adds `subnet` to `subnets`, unless it is `vhost:…` or `vnet:…`.
+        let counts = |network: &Text<'_>| !takes_one && !network.is_empty() && network.after("v").is_none();
+        let all: Vec<Network<'_>> = written.filter(counts).map(Network::of).collect();
+        let mut networks = [0usize; 2];
+        for (at, network) in all.iter().enumerate() {
+            if !is_libreswan && all.len() <= NETWORK_LIMIT && network.is_part_of_others(at, &all) {
+                continue;
+            }
+            let [ipv4, ipv6] = &mut networks;
+            let count = if is_libreswan && network.written.contains(":") { ipv6 } else { ipv4 };
+            *count = count.saturating_add(1);
+        }
         let host = (!self.host.is_empty()).then(|| self.host.bytes().into());
         End { host, logs_in: self.logs_in, networks }
+    }
+}
+
+/// A network of an end.
+struct Network<'a> {
+    written: Text<'a>,
+    /// Absent for ranges, ports and `%dynamic`.
+    parsed: Option<Prefix>,
+}
+
+/// An address and how many of its bits count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Prefix {
+    is_ipv4: bool,
+    /// From the left.
+    bits: u128,
+    length: u32,
+}
+
+impl<'a> Network<'a> {
+    fn of(written: Text<'a>) -> Self {
+        Self { written, parsed: Prefix::parse(written) }
+    }
+
+    /// Whether it is part of another one, or is written before, too; it stands at that index.
+    fn is_part_of_others(&self, at: usize, all: &[Self]) -> bool {
+        all.iter().enumerate().any(|(other_at, other)| match (self.parsed, other.parsed) {
+            (Some(this), Some(other)) => this.is_in(other) && (other_at < at || other.length < this.length),
+            _ => self.written == other.written && other_at < at,
+        })
+    }
+}
+
+impl Prefix {
+    fn parse(network: Text<'_>) -> Option<Self> {
+        let (address, length) = network.cut(b'/').map_or((network, None), |(address, length)| (address, Some(length)));
+        let (is_ipv4, bits, most) = match address.address()? {
+            IpAddr::V4(address) => (true, u128::from(address.to_bits()) << 96, 32),
+            IpAddr::V6(address) => (false, address.to_bits(), 128),
+        };
+        let length = u32::try_from(length.map_or(Some(most), Text::number)?).ok()?;
+        Some(Self { is_ipv4, bits, length })
+    }
+
+    /// Whether another one has all of its addresses.
+    fn is_in(self, other: Self) -> bool {
+        self.is_ipv4 == other.is_ipv4
+            && other.length <= self.length
+            && (self.bits ^ other.bits).leading_zeros() >= other.length
     }
 }
 
@@ -911,7 +971,7 @@ mod tests {
         assert_eq!(by_dialect(text)[2], ["a", "b"]);
         let text = "conn a\r\n\tauto\t=\tadd\r\n\trightsubnets={10.2.4.0/24 10.2.5.0/24}\r\n rightsubnets=10.2.6.0/24";
         let conn = &read_bytes(text.as_bytes(), Libreswan5).0[0].conn;
-        assert_eq!((conn.start, conn.right.networks, conn.left.networks), (Start::Add, 3, 1));
+        assert_eq!((conn.start, conn.right.networks, conn.left.networks), (Start::Add, [3, 0], [0, 0]));
     }
 
     #[test]
@@ -921,6 +981,12 @@ mod tests {
             ("conn a\n rightsubnet=10.2.1.0/24,10.2.2.0/24[tcp/80], 10.2.3.0/24\n", 3),
             ("conn a\n keyexchange=ikev1\n rightsubnet=10.2.1.0/24,10.2.2.0/24\n", 1),
             ("conn a\n leftsubnet=0.0.0.0/0,::/0\n rightsubnet=0.0.0.0/0,::/0\n", 4),
+            ("conn a\n rightsubnet=10.1.4.0/24,10.0.0.0/8,10.1.4.7,10.0.0.0/8,192.0.2.0/24\n", 2),
+            ("conn a\n rightsubnet=10.1.4.7/24,10.1.4.0/24,10.1.5.0/24\n", 2),
+            ("conn a\n rightsubnet=0.0.0.0/0,10.0.0.0/8,::/0,2001:db8::/32\n", 2),
+            ("conn a\n rightsubnet=2001:db8::/32,2001:db8::1,2001:db9::1/128\n", 2),
+            ("conn a\n rightsubnet=10.0.0.0/8[tcp/80],10.1.0.0/16,10.0.0.0/8[tcp/80],%dynamic\n", 3),
+            ("conn a\n rightsubnet=10.0.0.0/8,10.1.0.0/99999999999,10.1.0.0/x\n", 3),
             ("conn a\n rightsubnets=10.2.1.0/24,10.2.2.0/24\n", 1),
             ("conn a\n", 1),
         ] {
@@ -931,6 +997,10 @@ mod tests {
             ("conn a\n rightsubnet=10.2.1.0/24,10.2.2.0/24\n", 1),
             ("conn a\n rightsubnet=10.2.1.0/24\n rightsubnets={10.2.2.0/24 10.2.3.0/24}\n leftsubnet=10.1.0.0/16\n", 3),
             ("conn a\n rightsubnets={10.2.1.0/24 10.2.2.0/24}\n leftsubnet=vhost:%priv\n", 2),
+            (
+                "conn a\n leftsubnets={10.1.0.0/16 2001:db8:1::/48}\n rightsubnets={10.2.0.0/16 10.3.0.0/16 2001:db8:2::/48}\n",
+                3,
+            ),
             ("conn a\n leftsubnets={2001:db8:1::/48 2001:db8:2::/48}\n", 2),
             ("conn a\n leftsubnet=10.1.0.0/16\n rightsubnet=2001:db8:2::/48\n", 1),
             ("conn a\n", 1),

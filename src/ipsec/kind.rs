@@ -110,9 +110,14 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// How many pairs of networks it connects, at least 1.
+    /// How many pairs of networks it connects, at least 1. libreswan makes none of an IPv4 and an IPv6 network.
     pub fn pairs(&self) -> usize {
-        self.left.networks.saturating_mul(self.right.networks)
+        let [[left, left6], [right, right6]] = [self.left.networks, self.right.networks];
+        let pairs = match (left.saturating_add(left6), right.saturating_add(right6)) {
+            (0, all) | (all, 0) => all,
+            _ => left.saturating_mul(right).saturating_add(left6.saturating_mul(right6)),
+        };
+        pairs.max(1)
     }
 }
 
@@ -123,8 +128,9 @@ pub struct End {
     pub host: Option<Box<[u8]>>,
     /// Whether the peer at this end proves a user name by EAP or XAuth.
     pub logs_in: bool,
-    /// How many networks are written for this end, at least 1.
-    pub networks: usize,
+    /// How many networks are written for this end, those of IPv6 counted apart for libreswan. charon leaves out those that are part of
+    /// others.
+    pub networks: [usize; 2],
 }
 
 /// A conn's kind, and whether those who connect have rows of their own.
@@ -224,7 +230,7 @@ mod tests {
         let end = |host: &str, logs_in| End {
             host: (!host.is_empty()).then(|| host.as_bytes().into()),
             logs_in,
-            networks: 1,
+            networks: [1, 0],
         };
         Conn { start: Start::Add, left: end(left, false), right: end(right, true), ..Conn::default() }
     }

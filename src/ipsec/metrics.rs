@@ -470,7 +470,7 @@ mod tests {
     use std::io::Read;
 
     fn tunnel(name: &str, logs_in: bool) -> Tunnel {
-        let end = |logs_in, host: &str| End { host: Some(host.as_bytes().into()), logs_in, networks: 1 };
+        let end = |logs_in, host: &str| End { host: Some(host.as_bytes().into()), logs_in, networks: [1, 0] };
         let (left, right) = (end(false, "192.0.2.1"), end(logs_in, "192.0.2.7"));
         let conn = kind::Conn { start: Start::Add, left, right, ..kind::Conn::default() };
         Tunnel { name: name.into(), conn }
@@ -655,7 +655,7 @@ mod tests {
 
     #[test]
     fn no_more_pairs_of_networks_are_remembered_than_twice_those_configured() {
-        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = (2, 2))];
+        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = ([2, 0], [2, 0]))];
         let mut lines = "lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n".to_owned();
         for child in 0..50 {
             let ours: String = (0..50).map(|host| format!(" 10.1.{child}.{host}/32")).collect();
@@ -672,7 +672,7 @@ mod tests {
 
     #[test]
     fn a_pair_of_networks_that_is_down_does_not_hide_behind_another() {
-        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = (2, 2))];
+        let tunnels = [with(tunnel("lan", false), |conn| (conn.left.networks, conn.right.networks) = ([2, 0], [2, 0]))];
         let up = |selectors: &str| {
             let lines = format!(
                 "lan[1]: ESTABLISHED 1 second ago, 10.9.0.1[gw]...10.9.0.3[b]\n\
