@@ -101,7 +101,15 @@ impl<'a> Text<'a> {
 
     /// A decimal number and nothing else; absent where it does not fit.
     pub fn number(self) -> Option<u64> {
-        self.cut_number().filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
+        // 19 digits always fit, and few numbers have more.
+        if self.0.len() < 20 {
+            let mut sum = 0u64;
+            for byte in self.0 {
+                sum = sum.wrapping_mul(10).wrapping_add(digit(*byte)?);
+            }
+            return Some(sum).filter(|_| !self.is_empty());
+        }
+        self.0.iter().try_fold(0u64, |sum, byte| sum.checked_mul(10)?.checked_add(digit(*byte)?))
     }
 
     /// The decimal number that the text begins with, and what follows it; absent where there is none, or it does not fit.
@@ -254,6 +262,10 @@ pub fn count(wanted: u8, bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     let found: u64 = words.iter().map(|word| (places(wanted, *word) >> 7).wrapping_mul(ONES) >> 56).sum();
     rest.iter().filter(|byte| **byte == wanted).count().saturating_add(usize::try_from(found).unwrap_or(usize::MAX))
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    Some(u64::from(byte).wrapping_sub(u64::from(b'0'))).filter(|digit| *digit < 10)
 }
 
 /// A name of at most [`LONGEST`] bytes: a longer one ends in `…` and 16 hex digits, which are others
