@@ -140,7 +140,7 @@ impl Totals {
         self.hasher.hash_one(session)
     }
 
-    /// The same from one text that holds all of it; the hash of a slice begins with its length.
+    /// The same from one text; [`Totals::key`] of a slice would hash its length, too.
     pub fn key_of(&self, session: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(session);

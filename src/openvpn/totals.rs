@@ -62,8 +62,6 @@ pub struct ClientPass<'t> {
     /// What is known of each status file.
     pub files: &'t mut KnownFiles,
     now: i64,
-    /// A buffer for the text that a session's key is the hash of.
-    scratch: Vec<u8>,
 }
 
 /// What is known of one status file.
@@ -153,7 +151,7 @@ impl ClientTotals {
     /// Begins a pass over all files at the time `now`.
     pub fn pass(&mut self, now: i64) -> ClientPass<'_> {
         let Self { clients, files } = self;
-        ClientPass { clients: clients.pass(now), files, now, scratch: Vec::new() }
+        ClientPass { clients: clients.pass(now), files, now }
     }
 
     /// The age in seconds from which each known file is stale.
@@ -239,23 +237,17 @@ impl ClientPass<'_> {
     }
 
     /// The key of a session that has ids.
-    fn key_by_ids(&mut self, origin: OriginId, session: &ClientRow<'_, '_>) -> u64 {
+    fn key_by_ids(&self, origin: OriginId, session: &ClientRow<'_, '_>) -> u64 {
         let Client { client_id, peer_id, since, .. } = *session.client;
         // A server gives each client id once; a peer id is given again.
         let id = if client_id.is_empty() { peer_id } else { client_id };
-        // One text is hashed faster than its pieces. No field of a line has a line end.
-        self.scratch.clear();
-        for part in [session.identity, id] {
-            self.scratch.extend_from_slice(part.bytes());
-            self.scratch.push(b'\n');
-        }
-        if since.seconds.is_none() {
-            self.scratch.extend_from_slice(since.text.bytes());
-        }
-        self.scratch.push(session.protocol as u8);
-        // Put to the hash and not into it, these two tell sessions of the same text apart, and cost nothing.
-        let rest = u64::from_ne_bytes(origin.bytes()) ^ since.seconds.unwrap_or_default().cast_unsigned();
-        self.clients.key_of(&self.scratch) ^ rest
+        let hash = |text: Text<'_>| self.clients.key_of(text.bytes());
+        let id = id.number().unwrap_or_else(|| hash(id));
+        let time = since.seconds.map_or_else(|| hash(since.text).rotate_left(8), i64::cast_unsigned);
+        // Peers choose their names only. Put to the hash of the name and not into it, the rest tells sessions of one name apart and
+        // costs next to nothing. It is rotated, so that no part takes another one back.
+        let rest = time ^ id.rotate_left(32) ^ u64::from(session.protocol as u8).rotate_right(1);
+        hash(session.identity) ^ u64::from_ne_bytes(origin.bytes()) ^ rest
     }
 
     /// Records all rows without ids of the file at `path`; `is_older` says that its server may have answered with more bytes
