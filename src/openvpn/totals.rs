@@ -245,8 +245,8 @@ impl ClientPass<'_> {
         let id = id.number().unwrap_or_else(|| hash(id));
         let time = since.seconds.map_or_else(|| hash(since.text).rotate_left(8), i64::cast_unsigned);
         // Peers choose their names only. Put to the hash of the name and not into it, the rest tells sessions of one name apart and
-        // costs next to nothing. It is rotated, so that no part takes another one back.
-        let rest = time ^ id.rotate_left(32) ^ u64::from(session.protocol as u8).rotate_right(1);
+        // costs next to nothing. Multiplied, ids differ in all bits: an index takes the lower ones.
+        let rest = time ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(session.protocol as u8).rotate_right(1);
         hash(session.identity) ^ u64::from_ne_bytes(origin.bytes()) ^ rest
     }
 
@@ -773,6 +773,27 @@ mod tests {
         scrape(&mut totals, 0, Protocol::Udp, &rows);
         let names: Vec<_> = sums(&totals).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["d_udp", "a_udp", "c_udp", "b_udp", "f_udp", "e_udp"]);
+    }
+
+    #[test]
+    fn keys_of_sessions_that_differ_in_their_id_only_differ_in_all_parts() {
+        let mut totals = ClientTotals::new(10);
+        let pass = totals.pass(0);
+        let keys: Vec<u64> = (0..4096)
+            .map(|id| {
+                let (id, since) = (format!("{id}"), Timestamp { text: Text::default(), seconds: Some(1_795_180_825) });
+                let client = Client { client_id: (&*id).into(), since, ..Client::default() };
+                let (identity, since) = ("ann".into(), SessionStart::At(None));
+                let row = ClientRow { client: &client, identity, protocol: Protocol::Tcp, since, is_asked: false };
+                pass.key_by_ids(OriginId::default(), &row)
+            })
+            .collect();
+        // Hash maps take the upper and the lower bits.
+        for part in [|key: &u64| key >> 56, |key: &u64| key & 0xff] {
+            let different: BTreeSet<u64> = keys.iter().map(part).collect();
+            assert!(different.len() > 200, "{}", different.len());
+        }
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 4096);
     }
 
     #[test]
