@@ -110,11 +110,11 @@ class Totals(unittest.TestCase):
             self.assertEqual(near.sender.wait(SECONDS + 30), 0)
         time.sleep(3)
         # What left through the device and did not arrive was dropped in between: charon's ESP in user space has no SA
-        # to send it by for a moment of each rekey, which is longer on a busy machine. Of half of it there is enough to count.
+        # to send it by for a moment of each rekey.
         came, went, offered = received(left) - before[0], received(right) - before[1], \
             device_bytes(left.host, "ipsec0", "tx") - before[2]
         print(f"offered {offered}, arrived {went}", file=sys.stderr)
-        self.assertGreaterEqual(went, 0.5 * 3 * RATE * SIZE * SECONDS)
+        self.assertGreaterEqual(went, 0.9 * 3 * RATE * SIZE * SECONDS)
         rekeys = self.children() - first[1]
         self.assertGreater(rekeys, 2)
         print(f"{rekeys} rekeys by {how}", file=sys.stderr)
